@@ -1,0 +1,174 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use payhook_schema::{DeadCause, Envelope, EnvelopeError, Event};
+use thiserror::Error;
+
+/// A durable, at-least-once queue of [`Envelope`]s.
+///
+/// Every backend keeps these promises; each is the name of a test in `conformance`:
+///
+/// - `a_confirmed_envelope_outlives_its_publisher`
+/// - `a_delivery_is_held_by_one_consumer_at_a_time`
+/// - `an_unsettled_delivery_comes_back_once_its_consumer_is_gone`
+/// - `an_acked_delivery_never_comes_back`
+/// - `a_retry_stays_hidden_until_its_delay_has_passed`
+/// - `a_retry_carries_its_attempt_and_when_it_first_failed`
+/// - `a_dead_letter_keeps_its_bytes_and_its_reason`
+/// - `bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered`
+/// - `a_consumer_holds_no_more_than_its_prefetch`
+/// - `deliveries_in_hand_can_be_settled_after_the_flow_was_stopped`
+/// - `migrating_twice_does_no_harm`
+///
+/// Not promised: order, and exactly once. The effect is what is deduplicated, in the store.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Returns once the envelope is durable: it outlives this process and, on RabbitMQ, the loss of a minority of nodes.
+    ///
+    /// An error means *unknown*, not *failed*: it may be stored all the same, even later. Publishing it again is safe.
+    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError>;
+
+    /// Starts taking from `lane`, with at most `prefetch` deliveries in hand at once.
+    async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError>;
+
+    /// Whether order events can be published here. Where not, consumers read them from the feed.
+    fn carries_events(&self) -> bool;
+
+    /// Publishes one event for fulfilment and returns once it is durable. [`QueueError::Misconfigured`] where
+    /// [`Queue::carries_events`] says no.
+    async fn publish_event(&self, event: &Event) -> Result<(), QueueError>;
+
+    /// Brings queues and exchanges to this version; twice does no harm.
+    async fn migrate(&self) -> Result<(), QueueError>;
+
+    /// Asks, now, whether a publish could work: reachable, not blocked, topology in place.
+    async fn probe(&self) -> Result<(), QueueError>;
+
+    /// How much waits, per queue.
+    async fn depths(&self) -> Result<Vec<Depth>, QueueError>;
+
+    /// Where it is, without credentials: for `payhook check` and errors.
+    fn address(&self) -> String;
+
+    /// Finishes what is in flight and lets go of connections.
+    async fn close(&self);
+}
+
+/// What a consumer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Hints to be settled.
+    Notifications,
+    /// Hints given up on, on their way into the store's dead letters.
+    Dead,
+}
+
+/// A running consumption. Dropping `deliveries` stops the flow; what was handed out can still be settled. Dropping both
+/// gives back whatever was not settled.
+pub struct Consumer {
+    pub deliveries: Box<dyn Deliveries>,
+    pub settler: Arc<dyn Settler>,
+}
+
+#[async_trait]
+pub trait Deliveries: Send {
+    /// Waits for a delivery, then returns it with all others that are ready, at most `at_most`; never an empty list.
+    ///
+    /// An error ends the consumption: drop the consumer and start another. Cancel safe: no delivery is lost by dropping the future.
+    async fn next(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError>;
+}
+
+#[async_trait]
+pub trait Settler: Send + Sync {
+    /// Settles deliveries of this consumer. A retry or dead letter is published and confirmed before the old delivery is
+    /// acked, so a crash between the two repeats it and never loses it.
+    ///
+    /// Returns how many were no longer ours to settle: those come again, or already did. On an error, whatever was not
+    /// settled comes back once the consumer is dropped.
+    async fn settle(&self, settled: Vec<(Delivery, Verdict)>) -> Result<usize, QueueError>;
+}
+
+/// One hand-over of an envelope to a consumer.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The backend's own handle; meaningless outside the consumer it came from.
+    pub tag: u64,
+    /// The exact bytes, for moving them on unread.
+    pub bytes: Vec<u8>,
+    /// What the bytes say, or why they say nothing: poison.
+    pub envelope: Result<Envelope, EnvelopeError>,
+    /// Which try this is, from 1. Counted by [`Verdict::Retry`] alone: a crash or a redelivery does not raise it.
+    pub attempt: u32,
+    /// When the first try failed; absent on the first.
+    pub first_failed_at: Option<Timestamp>,
+    /// Why it is here, on [`Lane::Dead`].
+    pub death: Option<Death>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    pub cause: DeadCause,
+    /// What was answered last, without bodies or secrets.
+    pub detail: String,
+    pub died_at: Timestamp,
+}
+
+/// How a consumer settles a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Ack,
+    /// Hidden for `after`, rounded up to one of the configured delays (down to the longest), then delivered as `attempt`.
+    Retry {
+        after: Duration,
+        attempt: u32,
+        first_failed_at: Timestamp,
+    },
+    /// To [`Lane::Dead`].
+    DeadLetter(Death),
+    /// Back to where it was, at once and unchanged.
+    Release,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depth {
+    /// The queue's name as RabbitMQ has it, on both backends: `payhook.notifications`, `payhook.retry.5s`, `payhook.dead`.
+    pub queue: String,
+    /// Waiting, not in a consumer's hand.
+    pub ready: u64,
+}
+
+/// What a caller can do next when the queue did not do as asked.
+#[derive(Debug, Error)]
+pub enum QueueError {
+    /// Not reachable, blocked, or silent past the deadline: try again later. The outcome of a publish is unknown.
+    #[error("the queue at `{address}` is unavailable: {what}")]
+    Unavailable {
+        address: String,
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// Refused for now because it is full.
+    #[error("the queue at `{address}` is full")]
+    Full { address: String },
+    /// Wrong address, password, rights or topology: a person must look. `payhook migrate` declares what is missing.
+    #[error("the queue at `{address}` is not set up: {what}")]
+    Misconfigured {
+        address: String,
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl QueueError {
+    /// Whether waiting may help.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Full { .. } => true,
+            Self::Misconfigured { .. } => false,
+        }
+    }
+}

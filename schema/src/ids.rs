@@ -1,0 +1,108 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::Provider;
+
+/// Why a text is no id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what} must be 1 to {chars_max} characters of {alphabet}")]
+pub struct IdError {
+    what: &'static str,
+    chars_max: usize,
+    alphabet: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $chars_max:literal, $alphabet:literal, $allowed:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn new(text: impl Into<String>) -> Result<Self, IdError> {
+                let text = text.into();
+                let allowed: fn(u8) -> bool = $allowed;
+                if text.is_empty() || text.len() > $chars_max || !text.bytes().all(allowed) {
+                    return Err(IdError { what: $what, chars_max: $chars_max, alphabet: $alphabet });
+                }
+                Ok(Self(text))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+id!(
+    /// The merchant's own name for an order. Compared as bytes; visible ASCII, so that two ids never only look the same.
+    OrderId, "an order id", 128, "visible ASCII", |byte| byte.is_ascii_graphic()
+);
+id!(
+    /// What a provider calls a payment: Antom's `paymentRequestId` (64 characters at most), Omise's charge id.
+    PaymentId, "a payment id", 64, "visible ASCII", |byte| byte.is_ascii_graphic()
+);
+id!(
+    /// The name of a configured account: part of its notify URL.
+    AccountName, "an account name", 64, "lower-case letters, digits and `-`",
+    |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+);
+
+/// What names one payment everywhere: whose it is, under which of our accounts, and the provider's id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PaymentKey {
+    pub provider: Provider,
+    pub account: AccountName,
+    pub id: PaymentId,
+}
+
+impl fmt::Display for PaymentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.provider, self.account, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_only_look_alike_are_refused() {
+        assert!(OrderId::new("A-1001").is_ok());
+        for bad in ["", "A 1", "A\u{200b}1", "А-1001", "a\0b", "a\nb"] {
+            assert!(OrderId::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(PaymentId::new("x".repeat(65)).is_err());
+        assert!(AccountName::new("Shop").is_err());
+    }
+}

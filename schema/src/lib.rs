@@ -1,0 +1,26 @@
+//! What every part of payhook agrees on: money, ids, states, notifications, the envelope on the queue, the order
+//! events. Plain data: no I/O, no async, no opinions. Everyone may use it; it uses nobody.
+
+mod clock;
+mod envelope;
+mod event;
+mod facts;
+mod ids;
+mod money;
+mod notification;
+mod order;
+mod state;
+mod verified;
+mod words;
+
+pub use clock::{Clock, new_id};
+pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, EnvelopeError, Hint};
+pub use event::{Event, EventData, EventType};
+pub use facts::PaymentFacts;
+pub use ids::{AccountName, IdError, OrderId, PaymentId, PaymentKey};
+pub use money::{Currency, Money, MoneyError};
+pub use notification::{About, Notification};
+pub use order::{Hold, NewOrder, Order, Payment};
+pub use state::{DeadCause, HoldReason, OrderState, PaymentState, Provider, Step};
+pub use verified::Verified;
+pub use words::UnknownWord;

@@ -1,0 +1,81 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{AccountName, PaymentId, PaymentKey, Provider};
+
+/// What a notification is about, as far as we act on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// One payment: settling it is what the notification asks for.
+    Payment(PaymentId),
+    /// Genuine, but nothing of ours to settle: kept, acknowledged, not acted upon.
+    Other,
+}
+
+/// One HTTP request of a provider, as received, with what it says about itself. It is a hint: nothing in it moves money.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Ours, made on receipt; sorts by time.
+    pub id: Uuid,
+    pub provider: Provider,
+    pub account: AccountName,
+    /// The provider's word: `PAYMENT_RESULT`, `charge.complete`.
+    pub kind: String,
+    pub about: About,
+    /// Equal for repeats of the same fact, within one provider and account.
+    pub idempotency_key: String,
+    pub received_at: Timestamp,
+    /// When the provider says it signed; absent when the header cannot be read as a time.
+    pub signed_at: Option<Timestamp>,
+    /// Which of our keys held, by name and never by value: `keyVersion 1`, `secret 2`.
+    pub verified_by: String,
+    /// Method target that was signed; empty where the provider signs none (Omise).
+    pub signed_path: String,
+    /// The headers the signature is made of, as received: enough to check it again years later.
+    pub headers: Vec<(String, String)>,
+    /// The exact bytes, never re-printed.
+    #[serde(with = "base64_bytes")]
+    pub body: Vec<u8>,
+}
+
+impl Notification {
+    /// The payment to settle, if there is one.
+    pub fn payment(&self) -> Option<PaymentKey> {
+        match &self.about {
+            About::Payment(id) => {
+                Some(PaymentKey { provider: self.provider, account: self.account.clone(), id: id.clone() })
+            }
+            About::Other => None,
+        }
+    }
+}
+
+/// Body and headers stay out of logs, whoever prints a notification.
+impl std::fmt::Debug for Notification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notification")
+            .field("id", &self.id)
+            .field("provider", &self.provider)
+            .field("account", &self.account)
+            .field("kind", &self.kind)
+            .field("about", &self.about)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+mod base64_bytes {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        BASE64_STANDARD.decode(text.as_bytes()).map_err(|_| de::Error::custom("the body is not base64"))
+    }
+}

@@ -1,0 +1,67 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Currency, HoldReason, Money, OrderId, OrderState, PaymentKey, PaymentState};
+
+/// What the merchant registers: what is to be paid, and by which payments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOrder {
+    pub id: OrderId,
+    pub amount: Money,
+    pub payments: Vec<PaymentKey>,
+}
+
+/// Why an order waits for a person, with both sides shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub reason: HoldReason,
+    pub detail: String,
+}
+
+/// An order with all its payments, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    pub id: OrderId,
+    pub amount: Money,
+    pub state: OrderState,
+    /// Sum over its payments; never shrinks.
+    pub captured_minor: i64,
+    /// Sum over its payments; never shrinks.
+    pub refunded_minor: i64,
+    /// How many events this order has had: the `version` of the last one, 0 before the first.
+    pub version: i64,
+    pub hold: Option<Hold>,
+    /// Counts every write to the order or its payments: what a settlement was decided on must still be so when it is written.
+    pub revision: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// In the order they were registered.
+    pub payments: Vec<Payment>,
+}
+
+/// One attempt to pay an order, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    pub key: PaymentKey,
+    pub state: PaymentState,
+    /// What the provider captured, in the currency it captured it in: not the order's when the order is held for it.
+    pub captured_minor: i64,
+    pub refunded_minor: i64,
+    /// The currency the provider names; the order's until the provider was asked.
+    pub currency: Currency,
+    pub provider_reference: Option<String>,
+    pub reason: Option<String>,
+    /// When the provider was last asked with success, by our clock.
+    pub asked_at: Option<Timestamp>,
+    /// When to ask again without being told to; absent once final.
+    pub next_check_at: Option<Timestamp>,
+    /// Checks made since something was last new: how far along its schedule the payment is.
+    pub checks: i32,
+    pub created_at: Timestamp,
+}
+
+impl Order {
+    pub fn payment(&self, key: &PaymentKey) -> Option<&Payment> {
+        self.payments.iter().find(|payment| payment.key == *key)
+    }
+}

@@ -1,0 +1,27 @@
+use std::ops::Deref;
+
+/// Something whose signature held.
+///
+/// Only `provider::verify` vouches for a notification, and only an envelope that was made from a vouched one gives it
+/// back; `tests/tidy.rs` asserts that nobody else writes [`Verified::vouch`]. The unchecked is another type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// Says that the caller checked the signature over the very bytes this was read from.
+    pub fn vouch(checked: T) -> Self {
+        Self(checked)
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

@@ -1,0 +1,312 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use payhook_schema::{
+    AccountName, DeadCause, Event, NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// What payhook remembers. Each method is one whole unit of work: all of it happens or none.
+///
+/// Every backend keeps these promises; each is the name of a test in `conformance`:
+///
+/// - `registering_the_same_order_twice_changes_nothing`
+/// - `registering_another_amount_is_a_conflict_and_changes_nothing`
+/// - `attempts_can_be_added_to_a_registered_order`
+/// - `a_payment_belongs_to_one_order`
+/// - `a_settlement_is_written_whole_or_not_at_all`
+/// - `a_settlement_decided_on_an_older_revision_is_a_conflict`
+/// - `two_settlements_of_one_order_at_once_write_one`
+/// - `a_notification_is_archived_once_with_its_exact_bytes`
+/// - `a_notification_before_its_order_is_linked_when_the_order_is_registered`
+/// - `money_and_times_are_exact`
+/// - `due_payments_are_handed_to_one_sweeper_at_a_time`
+/// - `events_are_sequenced_without_gaps_and_in_version_order_per_order`
+/// - `an_event_is_published_until_it_is_marked`
+/// - `orders_are_listed_newest_first_in_pages_that_do_not_overlap`
+/// - `the_timeline_tells_everything_oldest_first`
+/// - `a_dead_letter_is_kept_once_and_found_by_every_filter`
+/// - `a_lease_has_one_holder_until_it_expires`
+/// - `migrating_twice_does_no_harm`
+///
+/// Times have microsecond precision. All reads are of the primary: what was written is read.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Brings the store to this version; twice does no harm, two at once wait for each other.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// [`StoreError::Outdated`] unless the store is at this program's version.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Where it is, without credentials.
+    fn address(&self) -> String;
+
+    /// Registers an order, or adds payments to it. Repeating is fine.
+    async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError>;
+
+    async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError>;
+
+    /// Newest first.
+    async fn order_list(&self, filter: &OrderFilter) -> Result<Vec<Order>, StoreError>;
+
+    /// Everything that happened to an order, oldest first: the written entries, the archived notifications of its
+    /// payments (`notification`), and its published events (`publish`).
+    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError>;
+
+    /// For each key, in the same order, the order it belongs to.
+    async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
+
+    /// Writes settlements, each whole or not at all, all that can be in one transaction; answers in the same order.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
+
+    /// Takes up to `limit` payments whose `next_check_at` has come, oldest first, and moves their `next_check_at` to
+    /// `now + hold_for`, so that no other sweeper takes them meanwhile.
+    async fn payments_due(&self, now: Timestamp, hold_for: Duration, limit: u32)
+    -> Result<Vec<PaymentKey>, StoreError>;
+
+    /// Has an order's unfinished or failed payments checked at `now`; false if there is no such order.
+    async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
+    async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError>;
+
+    /// Sequenced events after `after`, in feed order.
+    async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
+
+    /// Sequenced events not yet marked as published, in feed order.
+    async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
+
+    async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Keeps dead letters; one with a known id changes nothing. Their notifications, if any, are archived with them.
+    async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError>;
+
+    /// Latest failure first.
+    async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// How many payments are not final, and since when the oldest overdue check waits; for metrics.
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError>;
+
+    /// Takes or renews the lease `name` for `holder` until `now + hold_for`; false while another holds it.
+    async fn lease_take(
+        &self,
+        name: &str,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives the lease up, if `holder` has it.
+    async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError>;
+
+    /// Finishes what is in flight and lets go of connections.
+    async fn close(&self);
+}
+
+/// What a registration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registered {
+    /// The order as it now is. `parked`: those of its newly linked payments whose notifications came earlier; their next
+    /// check is due at once.
+    Order { order: Order, created: bool, parked: Vec<PaymentKey> },
+    /// Nothing was changed: the order is registered with another amount or currency.
+    AmountDiffers { registered: payhook_schema::Money },
+    /// Nothing was changed: a payment belongs to another order.
+    PaymentTaken { payment: PaymentKey, order: OrderId },
+}
+
+/// Where a payment was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Order(Box<Order>),
+    /// The same provider and payment id, registered under another of our accounts.
+    OtherAccount(Box<Order>),
+    Unknown,
+}
+
+/// One unit of work of the worker: what was learned about one payment, and what it changes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settlement {
+    /// Archived, each once by its id.
+    pub notifications: Vec<Notification>,
+    /// The order the timeline entries belong to; without one there are none.
+    pub order: Option<OrderId>,
+    pub timeline: Vec<TimelineEntry>,
+    /// Moves a payment's schedule and nothing else; never a conflict.
+    pub check: Option<PaymentCheck>,
+    pub change: Option<Change>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentCheck {
+    pub key: PaymentKey,
+    pub next_check_at: Option<Timestamp>,
+    pub checks: i32,
+}
+
+/// The new values of an order and one of its payments, decided on `order.revision`.
+///
+/// `order` is the order as it was read, with `state`, amounts, `version` and `hold` as they shall be; its `revision` is
+/// still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
+/// `created_at`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub order: Order,
+    pub payment: Payment,
+    /// In version order; the last one's version is `order.version`.
+    pub events: Vec<Event>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Written,
+    /// The order moved on since it was read; nothing of this settlement was written.
+    Conflict,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderFilter {
+    pub state: Option<OrderState>,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    /// Only orders registered before this one.
+    pub before: Option<OrderId>,
+    pub limit: u32,
+}
+
+/// What an entry of the timeline tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimelineKind {
+    Registered,
+    Notification,
+    Inquiry,
+    Transition,
+    Refusal,
+    Publish,
+    DeadLetter,
+    Operator,
+}
+
+impl TimelineKind {
+    pub const ALL: [Self; 8] = [
+        Self::Registered,
+        Self::Notification,
+        Self::Inquiry,
+        Self::Transition,
+        Self::Refusal,
+        Self::Publish,
+        Self::DeadLetter,
+        Self::Operator,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Notification => "notification",
+            Self::Inquiry => "inquiry",
+            Self::Transition => "transition",
+            Self::Refusal => "refusal",
+            Self::Publish => "publish",
+            Self::DeadLetter => "dead_letter",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    pub at: Timestamp,
+    pub kind: TimelineKind,
+    pub payment: Option<PaymentKey>,
+    /// One sentence for a person.
+    pub text: String,
+    /// The same for a program; null when the text says it all.
+    pub detail: serde_json::Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedEvent {
+    pub seq: i64,
+    pub event: Event,
+}
+
+/// A hint we gave up on, with everything needed to try it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The envelope's id; made from the bytes' digest where they are no envelope.
+    pub id: Uuid,
+    pub cause: DeadCause,
+    pub detail: String,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    pub payment: Option<PaymentKey>,
+    /// Filled in by the store where the payment is known.
+    pub order: Option<OrderId>,
+    pub attempts: u32,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+    /// The envelope's exact bytes.
+    pub bytes: Vec<u8>,
+    /// The notification inside, archived along with it; not read back.
+    pub notification: Option<Notification>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    pub ids: Vec<Uuid>,
+    pub cause: Option<DeadCause>,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    /// Last failed at or after.
+    pub since: Option<Timestamp>,
+    /// Only letters listed after this one.
+    pub before: Option<Uuid>,
+    pub limit: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    pub payments_unfinished: u64,
+    pub oldest_due_at: Option<Timestamp>,
+    pub events_unpublished: u64,
+    pub dead_letters: u64,
+}
+
+/// What a caller can do next when the store did not do as asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Not reachable, overloaded, or lost on the way: try again later. The outcome of a write is unknown, and writing it
+    /// again is safe.
+    #[error("the store at `{address}` is unavailable: {what}")]
+    Unavailable {
+        address: String,
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// Another version of payhook made it, or none: `payhook migrate` brings it to this one.
+    #[error("the store at `{address}` is not at this program's version: {what}")]
+    Outdated { address: String, what: String },
+    /// It answers, and says no: wrong password or rights, or a value it cannot keep. Trying again will not help.
+    #[error("the store at `{address}` refused: {what}")]
+    Refused {
+        address: String,
+        what: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl StoreError {
+    /// Whether waiting may help.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::Outdated { .. } => true,
+            Self::Refused { .. } => false,
+        }
+    }
+}
