@@ -21,6 +21,6 @@ pub use ids::{AccountName, IdError, OrderId, PaymentId, PaymentKey};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, Notification};
 pub use order::{Hold, NewOrder, Order, Payment};
-pub use state::{DeadCause, HoldReason, OrderState, PaymentState, Provider, Step};
+pub use state::{DeadCause, HoldReason, OrderState, PaymentState, Provider, Step, TimelineKind};
 pub use verified::Verified;
 pub use words::UnknownWord;

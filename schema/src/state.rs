@@ -57,6 +57,21 @@ words! {
     }
 }
 
+words! {
+    /// What an entry of an order's timeline tells.
+    pub enum TimelineKind ("timeline kind") {
+        Registered = "registered",
+        Notification = "notification",
+        Inquiry = "inquiry",
+        Transition = "transition",
+        /// The provider's answer, or a hint, that changed nothing, and why.
+        Refusal = "refusal",
+        Publish = "publish",
+        DeadLetter = "dead_letter",
+        Operator = "operator",
+    }
+}
+
 /// What a provider's answer does to a payment in a given state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, DeadCause, Event, NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider,
+    TimelineKind,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -175,46 +176,6 @@ pub struct OrderFilter {
     /// Only orders registered before this one.
     pub before: Option<OrderId>,
     pub limit: u32,
-}
-
-/// What an entry of the timeline tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimelineKind {
-    Registered,
-    Notification,
-    Inquiry,
-    Transition,
-    Refusal,
-    Publish,
-    DeadLetter,
-    Operator,
-}
-
-impl TimelineKind {
-    pub const ALL: [Self; 8] = [
-        Self::Registered,
-        Self::Notification,
-        Self::Inquiry,
-        Self::Transition,
-        Self::Refusal,
-        Self::Publish,
-        Self::DeadLetter,
-        Self::Operator,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registered => "registered",
-            Self::Notification => "notification",
-            Self::Inquiry => "inquiry",
-            Self::Transition => "transition",
-            Self::Refusal => "refusal",
-            Self::Publish => "publish",
-            Self::DeadLetter => "dead_letter",
-            Self::Operator => "operator",
-        }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

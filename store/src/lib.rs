@@ -5,5 +5,5 @@ mod contract;
 
 pub use contract::{
     Backlog, Change, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, Registered, Settled,
-    Settlement, Store, StoreError, TimelineEntry, TimelineKind,
+    Settlement, Store, StoreError, TimelineEntry,
 };
