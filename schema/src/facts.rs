@@ -7,8 +7,9 @@ use crate::{Money, PaymentState};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentFacts {
     pub state: PaymentState,
-    /// What the payment was made for, as the provider has it: compared with the registered order.
-    pub amount: Money,
+    /// What the payment was made for, as the provider has it: compared with the registered order. Always there once money
+    /// was authorized or taken.
+    pub amount: Option<Money>,
     /// Money taken so far, in `amount`'s currency. 0 until the payment is paid.
     pub captured_minor: i64,
     /// Money given back so far, in `amount`'s currency.

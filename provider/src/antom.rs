@@ -1,0 +1,71 @@
+//! Antom (Ant International): what it signs and how, its notifications, its answer to `inquiryPayment`.
+
+mod inquiry;
+mod notification;
+mod signature;
+
+pub use inquiry::{INQUIRY_PAYMENT, api_path, inquiry_body, read_inquiry};
+pub(crate) use signature::SignatureHeader;
+pub use signature::{sign, signed_message};
+
+use payhook_schema::{Notification, Provider, Verified};
+
+use crate::request::check_age;
+use crate::{AntomAccount, Received, Refusal};
+
+/// The answer Antom documents for every notification, whatever it reports; anything else makes it resend.
+///
+/// # Source
+/// Antom's notifyPayment, notifyRefund and notifyAuthorization pages, read 2026-11-21; `reference/antom.md` section 4.1.
+pub const SUCCESS: &str = r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}"#;
+
+/// Longest `client-id` and `request-time` accepted, in characters; documented values have some thirty.
+const HEADER_CHARS_MAX: usize = 128;
+
+/// Checks one of Antom's notifications: any kind on any path, since the URL in the API call decides where they go.
+///
+/// # Source
+/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `reference/antom.md` sections 2.1 to 2.4.
+pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
+    let client_id = received.header("client-id", HEADER_CHARS_MAX)?;
+    let time = received.header("request-time", HEADER_CHARS_MAX)?;
+    let header = received.header("signature", signature::HEADER_CHARS_MAX)?;
+    if client_id != account.client_id {
+        return Err(Refusal::not_genuine("`client-id` is not this account's"));
+    }
+    let signature = SignatureHeader::parse(header).map_err(Refusal::not_genuine)?;
+
+    // Whether the query belongs to the signed path is not documented beyond doubt: with it first, then without.
+    let with_query = received.query.map(|query| format!("{}?{query}", received.path));
+    let paths = with_query.iter().map(String::as_str).chain([received.path]);
+    let held = paths.into_iter().find_map(|path| {
+        let message = signed_message(path, client_id, time, received.body);
+        Some((path.to_owned(), signature.verify(&message, &account.public_keys).ok()?))
+    });
+    let Some((signed_path, key_version)) = held else {
+        return Err(Refusal::not_genuine(signature.why_not(&account.public_keys)));
+    };
+    let signed_at = signature::read_time(time);
+    check_age(signed_at, received.at, account.signature_age_max)?;
+
+    let said = notification::read(received.body)?;
+    Ok(Verified::vouch(Notification {
+        id: received.id,
+        provider: Provider::Antom,
+        account: account.name.clone(),
+        kind: said.kind,
+        about: said.about,
+        idempotency_key: said.idempotency_key,
+        received_at: received.at,
+        signed_at,
+        verified_by: format!("keyVersion {key_version}"),
+        signed_path,
+        headers: [("client-id", client_id), ("request-time", time), ("signature", header)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        body: received.body.to_vec(),
+    }))
+}
+
+#[cfg(test)]
+mod tests;

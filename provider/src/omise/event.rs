@@ -1,0 +1,92 @@
+use payhook_schema::{About, PaymentId};
+use serde::Deserialize;
+
+use crate::{Refusal, strict_json};
+
+/// What an event says about itself, as far as we act on it.
+pub(super) struct Said {
+    pub(super) kind: String,
+    pub(super) about: About,
+    pub(super) event_id: String,
+}
+
+/// The envelope's fields are the same in all four API versions. `data` is a snapshot in whichever version the account had:
+/// only ids are taken from it, the money is asked for.
+#[derive(Deserialize)]
+struct Event {
+    object: String,
+    id: String,
+    key: String,
+    livemode: bool,
+    data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    object: Option<String>,
+    id: Option<String>,
+    charge: Option<Charge>,
+}
+
+/// An id, or the object where the account expands it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Charge {
+    Id(String),
+    Object { id: String },
+}
+
+/// Tells which charge an event asks us to settle.
+///
+/// # Shape
+/// `charge.*` names it in `data.id`; `refund.create` and `dispute.*` in `data.charge`. Every other key, known or not, is none of
+/// our business and kept.
+///
+/// # Errors
+/// [`Refusal::Unreadable`]: not an event object, or a charge's event without a charge id.
+/// [`Refusal::NotGenuine`]: of the other mode than this account's; test and live never mix.
+///
+/// # Source
+/// "Event API", docs.omise.co/events-api, read 2026-11-21; `reference/omise.md` section 3.
+pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
+    let event: Event = strict_json::read(body).map_err(Refusal::unreadable)?;
+    if event.object != "event" {
+        return Err(Refusal::unreadable("`object` is not `event`"));
+    }
+    if !is_id(&event.id, "evnt") {
+        return Err(Refusal::unreadable("`id` is not an event id"));
+    }
+    if event.livemode != livemode || event.id.starts_with("evnt_test_") == livemode {
+        return Err(Refusal::not_genuine(format!("of {} mode", if event.livemode { "live" } else { "test" })));
+    }
+    let family = event.key.split('.').next().unwrap_or_default();
+    let charge = match (family, event.data) {
+        ("charge", Some(Data { object: Some(object), id, .. })) if object == "charge" => Some(id),
+        ("refund" | "dispute", Some(Data { charge: Some(charge), .. })) => match charge {
+            Charge::Id(id) | Charge::Object { id } => Some(Some(id)),
+        },
+        ("charge" | "refund" | "dispute", _) => Some(None),
+        _ => None,
+    };
+    let about = match charge {
+        None => About::Other,
+        Some(Some(id)) if is_id(&id, "chrg") && id.starts_with("chrg_test_") != livemode => {
+            About::Payment(PaymentId::new(id).map_err(|error| Refusal::unreadable(error.to_string()))?)
+        }
+        Some(_) => {
+            return Err(Refusal::unreadable(format!("a {family} event without the id of a charge of this mode")));
+        }
+    };
+    let kind = event.key.chars().filter(|char| !char.is_control()).take(64).collect();
+    Ok(Said { kind, about, event_id: event.id })
+}
+
+/// `chrg_test_5xuy4w91xqz7d1w9u0t`, live without `_test`.
+pub(super) fn is_id(text: &str, prefix: &str) -> bool {
+    let rest = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
+    let rest = rest.map(|rest| rest.strip_prefix("test_").unwrap_or(rest));
+    text.len() <= 64
+        && rest.is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        })
+}

@@ -1,0 +1,68 @@
+use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::AgeLimit;
+
+/// A provider's request as it came from the socket.
+#[derive(Clone, Copy)]
+pub struct Received<'a> {
+    /// The public path, as the provider has it registered: what a proxy rewrote is already undone.
+    pub path: &'a str,
+    /// The query string without `?`, if there was one.
+    pub query: Option<&'a str>,
+    pub headers: &'a HeaderMap,
+    pub body: &'a [u8],
+    pub at: Timestamp,
+    /// The id the notification shall have.
+    pub id: Uuid,
+}
+
+/// Why a request is refused. The text is for our log; the sender learns only which of the two it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("not genuine: {0}")]
+    NotGenuine(String),
+    #[error("genuine but unreadable: {0}")]
+    Unreadable(String),
+}
+
+impl Refusal {
+    pub(crate) fn not_genuine(why: impl Into<String>) -> Self {
+        Self::NotGenuine(why.into())
+    }
+
+    pub(crate) fn unreadable(why: impl Into<String>) -> Self {
+        Self::Unreadable(why.into())
+    }
+}
+
+impl<'a> Received<'a> {
+    /// The one value of a header. Two of one name are refused: whoever reads the other one would be fooled.
+    pub(crate) fn header(&self, name: &'static str, chars_max: usize) -> Result<&'a str, Refusal> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next().ok_or_else(|| Refusal::not_genuine(format!("there is no `{name}` header")))?;
+        if values.next().is_some() {
+            return Err(Refusal::not_genuine(format!("there are several `{name}` headers")));
+        }
+        let text = value.to_str().map_err(|_| Refusal::not_genuine(format!("`{name}` is not ASCII")))?;
+        if text.is_empty() || text.len() > chars_max {
+            return Err(Refusal::not_genuine(format!("`{name}` must have 1 to {chars_max} characters")));
+        }
+        Ok(text)
+    }
+}
+
+/// Refuses what was signed too long ago, or too far ahead, where the account asks for that. Both ends are included.
+pub(crate) fn check_age(signed_at: Option<Timestamp>, now: Timestamp, limit: AgeLimit) -> Result<(), Refusal> {
+    let AgeLimit::Within(max) = limit else { return Ok(()) };
+    let Some(signed_at) = signed_at else {
+        return Err(Refusal::not_genuine("its time of signing cannot be read, and this account limits its age"));
+    };
+    let age = now.duration_since(signed_at);
+    if age.abs() > SignedDuration::try_from(max).unwrap_or(SignedDuration::MAX) {
+        return Err(Refusal::not_genuine(format!("signed {} s from now", age.as_secs())));
+    }
+    Ok(())
+}
