@@ -1,1 +1,53 @@
 //! Real RabbitMQ and PostgreSQL for tests and benchmarks, private to one run, on free loopback ports.
+//!
+//! Two layers:
+//!
+//! - **Starting.** [`PrivateRabbit`] and [`PrivatePostgres`] each run one server in a directory of their own. They can be
+//!   killed, frozen, stopped and started again on the same ports and data. Dropping one ends every process it started.
+//! - **Using.** A test asks for [`rabbit()`] or [`postgres()`], which `cargo xtask test` has started and named in the
+//!   environment, and takes a [`Vhost`] or a [`Database`] nobody else touches. Dropping it deletes it.
+//!
+//! A test that must take a server away from one program, and from nobody else, puts a [`Proxy`] between the two.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the servers' addresses reach the tests through the environment, and only this crate reads them"
+)]
+
+mod address;
+mod management;
+mod port;
+mod postgres;
+mod private_postgres;
+mod private_rabbit;
+mod process;
+mod rabbit;
+
+pub use postgres::{Database, Postgres, postgres};
+pub use private_postgres::{PrivatePostgres, postgres_is_installed};
+pub use private_rabbit::{PrivateRabbit, rabbit_is_installed};
+pub use process::we_are_root;
+pub use rabbit::{Rabbit, Vhost, VhostUser, rabbit};
+
+/// The address of the AMQP listener: `amqp://user:password@host:port/vhost`. The user must be an administrator.
+pub const AMQP_URL: &str = "PAYHOOK_TEST_AMQP_URL";
+/// The address of the management API: `http://user:password@host:port`. By default the AMQP user and host, port 15672.
+pub const AMQP_ADMIN_URL: &str = "PAYHOOK_TEST_AMQP_ADMIN_URL";
+/// The address of a database, of a user who may create others: `postgres://user:password@host:port/database`.
+pub const DATABASE_URL: &str = "PAYHOOK_TEST_DATABASE_URL";
+/// Set to `1`, a test without its server fails: green must never mean "did not run".
+pub const REQUIRED: &str = "PAYHOOK_TEST_REQUIRED";
+
+/// The server's address from the environment; without it, says so where no test harness can swallow it.
+fn address_of(server: &str, variable: &str) -> Option<String> {
+    use std::io::Write as _;
+    if let Some(url) = std::env::var(variable).ok().filter(|url| !url.is_empty()) {
+        return Some(url);
+    }
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let line = format!("not run: {test} needs {server}, and {variable} is not set; use cargo xtask test");
+    assert!(std::env::var(REQUIRED).ok().as_deref() != Some("1"), "{line}");
+    // Not `eprintln!`: the harness keeps that to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "{line}");
+    None
+}
