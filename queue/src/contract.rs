@@ -107,19 +107,31 @@ pub struct Delivery {
     pub death: Option<Death>,
 }
 
+/// How much of [`Death::detail`] is kept, in bytes: it travels as a message header on RabbitMQ.
+pub const DEATH_DETAIL_BYTES_MAX: usize = 1024;
+
+/// Why a hint was given up on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     pub cause: DeadCause,
-    /// What was answered last, without bodies or secrets.
+    /// What was answered last, without bodies or secrets. Cut to [`DEATH_DETAIL_BYTES_MAX`].
     pub detail: String,
     pub died_at: Timestamp,
+}
+
+impl Death {
+    /// The detail as far as it is kept, whole characters only.
+    pub(crate) fn detail_cut(&self) -> &str {
+        &self.detail[..self.detail.floor_char_boundary(DEATH_DETAIL_BYTES_MAX)]
+    }
 }
 
 /// How a consumer settles a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Ack,
-    /// Hidden for `after`, rounded up to one of the configured delays (down to the longest), then delivered as `attempt`.
+    /// Hidden for `after`, rounded up to one of the configured delays (down to the longest), then delivered as `attempt`
+    /// on [`Lane::Notifications`], from whichever lane it came.
     Retry {
         after: Duration,
         attempt: u32,
@@ -127,7 +139,7 @@ pub enum Verdict {
     },
     /// To [`Lane::Dead`].
     DeadLetter(Death),
-    /// Back to where it was, at once and unchanged.
+    /// Back to where it was, at once and unchanged. For a shutdown: RabbitMQ 3.10 counts it towards the delivery limit.
     Release,
 }
 
@@ -164,6 +176,14 @@ pub enum QueueError {
 }
 
 impl QueueError {
+    pub(crate) fn unavailable(address: &str, what: impl Into<String>) -> Self {
+        Self::Unavailable { address: address.to_owned(), what: what.into(), source: None }
+    }
+
+    pub(crate) fn misconfigured(address: &str, what: impl Into<String>) -> Self {
+        Self::Misconfigured { address: address.to_owned(), what: what.into(), source: None }
+    }
+
     /// Whether waiting may help.
     pub fn retryable(&self) -> bool {
         match self {

@@ -2,5 +2,11 @@
 //! [`rabbitmq`] for any number of processes, [`embedded`] for one machine.
 
 mod contract;
+mod delays;
 
-pub use contract::{Consumer, Death, Deliveries, Delivery, Depth, Lane, Queue, QueueError, Settler, Verdict};
+pub mod embedded;
+
+pub use contract::{
+    Consumer, DEATH_DETAIL_BYTES_MAX, Death, Deliveries, Delivery, Depth, Lane, Queue, QueueError, Settler, Verdict,
+};
+pub use embedded::EmbeddedQueue;

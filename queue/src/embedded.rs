@@ -1,0 +1,189 @@
+//! The queue as a table in the SQLite file the store lives in: for one machine, nothing to install.
+//!
+//! Known weakness: one process owns the file. Who holds which delivery is therefore known in memory only, which costs no
+//! write and gives everything back by itself when the process dies; a second process on the same file would hand out the
+//! same deliveries again.
+//!
+//! Publishes and settles are committed in groups by one task (`writer`): whatever waits while the disk syncs shares the
+//! next sync, so throughput grows with the load and a lone publish waits for nobody.
+
+mod consumer;
+mod hands;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use metrics::histogram;
+use payhook_schema::{Clock, Envelope, Event};
+use sqlx::SqlitePool;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Row, SqlSafeStr};
+use tokio::time::Instant;
+
+use crate::delays::{Delays, delay_name};
+use crate::{Consumer, Depth, Lane, Queue, QueueError};
+use hands::Hands;
+use writer::{Put, Writer};
+
+/// Where sqlx notes which of our migrations were applied: not the store's table, though it may be the same file.
+const MIGRATIONS_TABLE: &str = "_payhook_queue_migrations";
+
+/// A durable queue in SQLite. Cheap to share behind an [`Arc`]; dropping the last one ends its writer task.
+pub struct EmbeddedQueue {
+    shared: Arc<Shared>,
+    writer: Writer,
+}
+
+/// What the queue and its consumers share.
+struct Shared {
+    pool: SqlitePool,
+    address: String,
+    clock: Clock,
+    delays: Delays,
+    hands: Hands,
+    /// Held while rows are chosen and marked as held, so that two consumers never choose the same.
+    choosing: tokio::sync::Mutex<()>,
+}
+
+impl EmbeddedQueue {
+    /// A queue in the file behind `writer`, a pool of exactly one connection: the file's write lock, shared with the
+    /// store. Whoever opens it sets WAL and `synchronous = FULL`, without which a confirmed envelope can be lost.
+    ///
+    /// Whatever a dead process had in hand is waiting again. Call it inside a Tokio runtime, once per file.
+    ///
+    /// # Errors
+    /// [`QueueError::Misconfigured`] when `retry_delays` is empty or holds a zero.
+    pub fn open(writer: SqlitePool, clock: Clock, retry_delays: &[Duration]) -> Result<Self, QueueError> {
+        let address = format!("sqlite:{}", writer.connect_options().get_filename().display());
+        let delays = Delays::new(retry_delays, &address)?;
+        let choosing = tokio::sync::Mutex::default();
+        let shared = Arc::new(Shared { pool: writer, address, clock, delays, hands: Hands::default(), choosing });
+        let writer = Writer::start(Arc::clone(&shared));
+        Ok(Self { shared, writer })
+    }
+
+    async fn count(&self, sql: &'static str, now: i64, held: &str, delay: Option<&str>) -> Result<u64, QueueError> {
+        let row = sqlx::query(sql)
+            .bind(now)
+            .bind(held)
+            .bind(delay)
+            .fetch_one(&self.shared.pool)
+            .await
+            .map_err(|error| self.shared.error("count what waits", error))?;
+        Ok(u64::try_from(row.get::<i64, _>(0)).expect("a count is not negative"))
+    }
+}
+
+#[async_trait]
+impl Queue for EmbeddedQueue {
+    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
+        let began = Instant::now();
+        let due_at = self.shared.clock.now().as_microsecond();
+        self.writer.put(Put { bytes: envelope.encode(), due_at }).await?;
+        histogram!("payhook_queue_publish_seconds").record(began.elapsed());
+        Ok(())
+    }
+
+    async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
+        self.probe().await?;
+        Ok(consumer::start(Arc::clone(&self.shared), self.writer.clone(), lane, prefetch))
+    }
+
+    fn carries_events(&self) -> bool {
+        false
+    }
+
+    async fn publish_event(&self, _event: &Event) -> Result<(), QueueError> {
+        let what = "the embedded queue carries no order events; consumers read them from the feed";
+        Err(QueueError::misconfigured(&self.shared.address, what))
+    }
+
+    async fn migrate(&self) -> Result<(), QueueError> {
+        let sql = include_str!("../../migrations/embedded_queue/0001_queue.sql").into_sql_str();
+        let mut migrator =
+            Migrator::with_migrations(vec![Migration::new(1, "queue".into(), MigrationType::Simple, sql, false)]);
+        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+        migrator.run(&self.shared.pool).await.map_err(|error| QueueError::Misconfigured {
+            address: self.shared.address.clone(),
+            what: "its table cannot be made".to_owned(),
+            source: Some(Box::new(error)),
+        })
+    }
+
+    async fn probe(&self) -> Result<(), QueueError> {
+        if self.writer.is_closed() {
+            return Err(self.shared.closed());
+        }
+        sqlx::query("select 1 from queue_envelope limit 1")
+            .fetch_optional(&self.shared.pool)
+            .await
+            .map_err(|error| self.shared.error("read the queue's table", error))?;
+        Ok(())
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
+        let now = self.shared.clock.now().as_microsecond();
+        let held = self.shared.hands.as_json();
+        let mut depths = Vec::new();
+        let ready = "select count(*) from queue_envelope where lane = 'notifications' and due_at <= ?1 \
+                     and id not in (select value from json_each(?2)) and ?3 is null";
+        let queue = "payhook.notifications".to_owned();
+        depths.push(Depth { queue, ready: self.count(ready, now, &held, None).await? });
+        let hidden = "select count(*) from queue_envelope where lane = 'notifications' and due_at > ?1 \
+                      and id not in (select value from json_each(?2)) and delay = ?3";
+        for delay in self.shared.delays.iter().map(delay_name) {
+            let ready = self.count(hidden, now, &held, Some(&delay)).await?;
+            depths.push(Depth { queue: format!("payhook.retry.{delay}"), ready });
+        }
+        let dead = "select count(*) from queue_envelope where lane = 'dead' and due_at <= ?1 \
+                    and id not in (select value from json_each(?2)) and ?3 is null";
+        depths.push(Depth { queue: "payhook.dead".to_owned(), ready: self.count(dead, now, &held, None).await? });
+        Ok(depths)
+    }
+
+    fn address(&self) -> String {
+        self.shared.address.clone()
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.shared.hands.wake_all();
+    }
+}
+
+impl Shared {
+    fn closed(&self) -> QueueError {
+        QueueError::unavailable(&self.address, "it was closed")
+    }
+
+    /// What a caller can do about SQLite's answer.
+    fn error(&self, doing: &str, error: impl Into<Arc<sqlx::Error>>) -> QueueError {
+        let address = self.address.clone();
+        let error: Arc<sqlx::Error> = error.into();
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // The low byte is the primary code: https://www.sqlite.org/rescode.html
+        let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
+        match primary {
+            Some(SQLITE_FULL) => QueueError::Full { address },
+            Some(SQLITE_ERROR | SQLITE_PERM | SQLITE_READONLY | SQLITE_CORRUPT | SQLITE_CANTOPEN | SQLITE_NOTADB) => {
+                let what = format!("it cannot {doing}");
+                QueueError::Misconfigured { address, what, source: Some(Box::new(error)) }
+            }
+            _ => {
+                let what = format!("it cannot {doing} now");
+                QueueError::Unavailable { address, what, source: Some(Box::new(error)) }
+            }
+        }
+    }
+}
+
+/// `no such table`, above all.
+const SQLITE_ERROR: i32 = 1;
+const SQLITE_PERM: i32 = 3;
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
+const SQLITE_NOTADB: i32 = 26;

@@ -1,0 +1,186 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use payhook_schema::{DeadCause, Envelope};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::Shared;
+use super::writer::{Settle, To, Writer};
+use crate::delays::delay_name;
+use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
+
+/// How long a consumer trusts its reckoning of when the next retry is due: the machine's clock may be set meanwhile.
+const TRUST_IN_CLOCK: Duration = Duration::from_secs(30);
+
+/// Numbers consumers apart, within this process and no further: holds are known in memory only.
+static NEXT_HOLDER: AtomicU64 = AtomicU64::new(1);
+
+pub(super) fn start(shared: Arc<Shared>, writer: Writer, lane: Lane, prefetch: u16) -> Consumer {
+    let holder = Arc::new(Holder { id: NEXT_HOLDER.fetch_add(1, Ordering::Relaxed), lane, shared, writer });
+    let prefetch = usize::from(prefetch.max(1));
+    Consumer {
+        deliveries: Box::new(EmbeddedDeliveries { holder: Arc::clone(&holder), prefetch }),
+        settler: Arc::new(EmbeddedSettler { holder }),
+    }
+}
+
+/// Both halves of a consumer share it; when the last is dropped, what was not settled is given back.
+struct Holder {
+    id: u64,
+    lane: Lane,
+    shared: Arc<Shared>,
+    writer: Writer,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.shared.hands.let_go_of_all(self.id);
+        self.shared.hands.bell(self.lane).notify_waiters();
+    }
+}
+
+struct EmbeddedDeliveries {
+    holder: Arc<Holder>,
+    prefetch: usize,
+}
+
+#[async_trait]
+impl Deliveries for EmbeddedDeliveries {
+    async fn next(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
+        let holder = &*self.holder;
+        loop {
+            // Listening before looking: what becomes ready in between rings the bell we already hear.
+            let rung = holder.shared.hands.bell(holder.lane).notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if holder.writer.is_closed() {
+                return Err(holder.shared.closed());
+            }
+            let room = self.prefetch.saturating_sub(holder.shared.hands.count(holder.id));
+            let mut next_due = None;
+            if room > 0 {
+                let taken = holder.take(room.min(at_most.max(1))).await?;
+                if !taken.is_empty() {
+                    return Ok(taken);
+                }
+                next_due = holder.next_due().await?;
+            }
+            match next_due {
+                Some(due_in) => tokio::select! {
+                    () = rung => {}
+                    () = tokio::time::sleep(due_in.min(TRUST_IN_CLOCK)) => {}
+                },
+                None => rung.await,
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// Takes into hand what is ready. Cancel safe: nothing is awaited once a row is marked as held.
+    async fn take(&self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
+        let _alone = self.shared.choosing.lock().await;
+        let sql = "select id, bytes, attempt, first_failed_at, death_cause, death_detail, died_at from queue_envelope \
+                   where lane = ?1 and due_at <= ?2 and id not in (select value from json_each(?3)) \
+                   order by due_at, id limit ?4";
+        let rows = sqlx::query(sql)
+            .bind(word(self.lane))
+            .bind(self.shared.clock.now().as_microsecond())
+            .bind(self.shared.hands.as_json())
+            .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+            .fetch_all(&self.shared.pool)
+            .await
+            .map_err(|error| self.shared.error("take deliveries", error))?;
+        self.shared.hands.take(self.id, rows.iter().map(|row| row.get::<i64, _>("id")));
+        Ok(rows.iter().map(delivery).collect())
+    }
+
+    /// How long until the next retry comes out of hiding, if one hides.
+    async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
+        let now = self.shared.clock.now().as_microsecond();
+        let due_at: Option<i64> =
+            sqlx::query_scalar("select min(due_at) from queue_envelope where lane = ?1 and due_at > ?2")
+                .bind(word(self.lane))
+                .bind(now)
+                .fetch_one(&self.shared.pool)
+                .await
+                .map_err(|error| self.shared.error("look for the next retry", error))?;
+        Ok(due_at.map(|due_at| Duration::from_micros(due_at.saturating_sub(now).unsigned_abs())))
+    }
+}
+
+struct EmbeddedSettler {
+    holder: Arc<Holder>,
+}
+
+#[async_trait]
+impl Settler for EmbeddedSettler {
+    async fn settle(&self, settled: Vec<(Delivery, Verdict)>) -> Result<usize, QueueError> {
+        let Holder { id: holder, lane, shared, writer } = &*self.holder;
+        let now = shared.clock.now();
+        let mut lost = 0;
+        let mut released = Vec::new();
+        let mut settles = Vec::new();
+        for (delivery, verdict) in settled {
+            let id = i64::try_from(delivery.tag).unwrap_or(-1);
+            if !shared.hands.begin_settling(*holder, id) {
+                lost += 1;
+                continue;
+            }
+            let to = match verdict {
+                Verdict::Ack => To::Gone,
+                Verdict::Retry { after, attempt, first_failed_at } => {
+                    let delay = shared.delays.at_least(after);
+                    let due_at =
+                        now.as_microsecond().saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
+                    let first_failed_at = first_failed_at.as_microsecond();
+                    To::Retry { attempt, first_failed_at, due_at, delay: delay_name(delay) }
+                }
+                Verdict::DeadLetter(death) => To::Dead { death, due_at: now.as_microsecond() },
+                Verdict::Release => {
+                    released.push(id);
+                    continue;
+                }
+            };
+            settles.push(Settle { id, to });
+        }
+        if !released.is_empty() {
+            shared.hands.let_go(released);
+            shared.hands.bell(*lane).notify_waiters();
+        }
+        if !settles.is_empty() {
+            writer.settle(settles, *lane).await?;
+        }
+        Ok(lost)
+    }
+}
+
+fn word(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Notifications => "notifications",
+        Lane::Dead => "dead",
+    }
+}
+
+fn delivery(row: &SqliteRow) -> Delivery {
+    let time = |column| row.get::<Option<i64>, _>(column).and_then(|at| Timestamp::from_microsecond(at).ok());
+    let bytes: Vec<u8> = row.get("bytes");
+    let death = time("died_at").map(|died_at| {
+        let cause = row.get::<Option<&str>, _>("death_cause").and_then(|cause| cause.parse().ok());
+        let detail = row.get::<Option<String>, _>("death_detail").unwrap_or_default();
+        // A newer version's cause, after going back to this one: the detail still tells.
+        Death { cause: cause.unwrap_or(DeadCause::Poison), detail, died_at }
+    });
+    Delivery {
+        tag: row.get::<i64, _>("id").unsigned_abs(),
+        envelope: Envelope::decode(&bytes),
+        bytes,
+        attempt: row.get("attempt"),
+        first_failed_at: time("first_failed_at"),
+        death,
+    }
+}

@@ -1,0 +1,87 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::Lane;
+
+/// Who holds which rows, and the bells that wake consumers.
+#[derive(Default)]
+pub(super) struct Hands {
+    held: Mutex<HashMap<i64, Held>>,
+    notifications: Notify,
+    dead: Notify,
+}
+
+struct Held {
+    holder: u64,
+    /// On its way into a commit: a second settle of the same delivery finds it taken.
+    settling: bool,
+}
+
+impl Hands {
+    /// Rung when something of `lane` may have become ready, or a hand became free.
+    pub(super) fn bell(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Notifications => &self.notifications,
+            Lane::Dead => &self.dead,
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.notifications.notify_waiters();
+        self.dead.notify_waiters();
+    }
+
+    pub(super) fn count(&self, holder: u64) -> usize {
+        self.lock().values().filter(|held| held.holder == holder).count()
+    }
+
+    pub(super) fn take(&self, holder: u64, ids: impl IntoIterator<Item = i64>) {
+        let held = |id| (id, Held { holder, settling: false });
+        self.lock().extend(ids.into_iter().map(held));
+    }
+
+    /// Whether `id` is in this holder's hand and nobody else settles it already.
+    pub(super) fn begin_settling(&self, holder: u64, id: i64) -> bool {
+        match self.lock().get_mut(&id) {
+            Some(held) if held.holder == holder && !held.settling => {
+                held.settling = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The commit failed: still in hand, until the consumer is dropped or tries again.
+    pub(super) fn keep(&self, ids: impl IntoIterator<Item = i64>) {
+        let mut all = self.lock();
+        for id in ids {
+            if let Some(held) = all.get_mut(&id) {
+                held.settling = false;
+            }
+        }
+    }
+
+    /// Out of whoever's hand: settled, or free again.
+    pub(super) fn let_go(&self, ids: impl IntoIterator<Item = i64>) {
+        let mut all = self.lock();
+        for id in ids {
+            all.remove(&id);
+        }
+    }
+
+    pub(super) fn let_go_of_all(&self, holder: u64) {
+        self.lock().retain(|_, held| held.holder != holder);
+    }
+
+    /// Every held id as a JSON array: what the next choice must leave out.
+    pub(super) fn as_json(&self) -> String {
+        let ids: Vec<String> = self.lock().keys().map(i64::to_string).collect();
+        format!("[{}]", ids.join(","))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

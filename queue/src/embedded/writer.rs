@@ -1,0 +1,191 @@
+use std::sync::Arc;
+
+use metrics::histogram;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Shared;
+use crate::{Death, Lane, QueueError};
+
+/// How many publishes and settles may wait for the writer; the next ones wait in their callers.
+const WAITING_MAX: usize = 1024;
+
+/// How many of them share one commit at most: enough that the sync no longer counts, small enough to stay in memory.
+const COMMIT_MAX: usize = 512;
+
+/// Rows per insert statement: past this, preparing the longer statement costs what it saves.
+const INSERT_ROWS: usize = 32;
+
+/// The one task that writes. Whatever waits is committed together, then each is answered.
+#[derive(Clone)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    work: mpsc::Sender<Work>,
+    closing: CancellationToken,
+    task: TaskTracker,
+}
+
+/// A new envelope.
+pub(super) struct Put {
+    pub(super) bytes: Vec<u8>,
+    pub(super) due_at: i64,
+}
+
+/// What becomes of a row that somebody held.
+pub(super) struct Settle {
+    pub(super) id: i64,
+    pub(super) to: To,
+}
+
+pub(super) enum To {
+    Gone,
+    Retry { attempt: u32, first_failed_at: i64, due_at: i64, delay: String },
+    Dead { death: Death, due_at: i64 },
+}
+
+struct Work {
+    puts: Vec<Put>,
+    settles: Vec<Settle>,
+    /// The lane the settles came from: its consumer has a hand free.
+    from: Lane,
+    answer: oneshot::Sender<Result<(), QueueError>>,
+}
+
+impl Writer {
+    pub(super) fn start(shared: Arc<Shared>) -> Self {
+        let (work, waiting) = mpsc::channel(WAITING_MAX);
+        let closing = CancellationToken::new();
+        let task = TaskTracker::new();
+        task.spawn(write(Arc::clone(&shared), waiting, closing.clone()));
+        task.close();
+        Self { shared, work, closing, task }
+    }
+
+    pub(super) async fn put(&self, put: Put) -> Result<(), QueueError> {
+        self.commit(vec![put], Vec::new(), Lane::Notifications).await
+    }
+
+    pub(super) async fn settle(&self, settles: Vec<Settle>, from: Lane) -> Result<(), QueueError> {
+        self.commit(Vec::new(), settles, from).await
+    }
+
+    async fn commit(&self, puts: Vec<Put>, settles: Vec<Settle>, from: Lane) -> Result<(), QueueError> {
+        let (answer, answered) = oneshot::channel();
+        let work = Work { puts, settles, from, answer };
+        self.work.send(work).await.map_err(|_| self.shared.closed())?;
+        answered.await.map_err(|_| self.shared.closed())?
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Commits what waits, refuses what comes after, and returns when the task has ended.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.task.wait().await;
+    }
+}
+
+async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Work>, closing: CancellationToken) {
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = closing.cancelled(), if !waiting.is_closed() => waiting.close(),
+            count = waiting.recv_many(&mut batch, COMMIT_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                commit(&shared, &mut batch).await;
+            }
+        }
+    }
+}
+
+/// One transaction for all of `batch`: each is answered only once all of it is on the disk, or none of it is.
+async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
+    histogram!("payhook_queue_commit_works").record(batch.len() as f64);
+    let outcome = match write_all(shared, batch).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(Arc::new(error)),
+    };
+    let mut woken = [false; 2];
+    for Work { puts, settles, from, .. } in batch.iter() {
+        let ids = settles.iter().map(|settle| settle.id);
+        match &outcome {
+            Ok(()) => shared.hands.let_go(ids),
+            Err(_) => shared.hands.keep(ids),
+        }
+        let to_dead = settles.iter().any(|settle| matches!(settle.to, To::Dead { .. }));
+        let to_retry = settles.iter().any(|settle| matches!(settle.to, To::Retry { .. }));
+        woken[0] |= !puts.is_empty() || to_retry || *from == Lane::Notifications;
+        woken[1] |= to_dead || *from == Lane::Dead;
+    }
+    for (lane, woken) in [Lane::Notifications, Lane::Dead].into_iter().zip(woken) {
+        if woken {
+            shared.hands.bell(lane).notify_waiters();
+        }
+    }
+    for work in batch.drain(..) {
+        let answer = match &outcome {
+            Ok(()) => Ok(()),
+            Err(error) => Err(shared.error("commit", Arc::clone(error))),
+        };
+        // Nobody waits any more: the caller went away, and may not rely on either outcome.
+        let _ = work.answer.send(answer);
+    }
+}
+
+async fn write_all(shared: &Shared, batch: &[Work]) -> Result<(), sqlx::Error> {
+    let mut transaction = shared.pool.begin_with("begin immediate").await?;
+    let puts: Vec<&Put> = batch.iter().flat_map(|work| &work.puts).collect();
+    for rows in puts.chunks(INSERT_ROWS) {
+        insert(&mut transaction, rows).await?;
+    }
+    let settles = || batch.iter().flat_map(|work| &work.settles);
+    let gone: Vec<i64> = settles().filter(|settle| matches!(settle.to, To::Gone)).map(|settle| settle.id).collect();
+    if !gone.is_empty() {
+        let gone = serde_json::to_string(&gone).expect("numbers always serialise");
+        let sql = "delete from queue_envelope where id in (select value from json_each(?1))";
+        sqlx::query(sql).bind(gone).execute(&mut *transaction).await?;
+    }
+    for settle in settles() {
+        move_row(&mut transaction, settle).await?;
+    }
+    transaction.commit().await
+}
+
+async fn insert(connection: &mut SqliteConnection, rows: &[&Put]) -> Result<(), sqlx::Error> {
+    let mut insert = QueryBuilder::<Sqlite>::new("insert into queue_envelope (lane, bytes, attempt, due_at) ");
+    insert.push_values(rows, |mut row, put| {
+        row.push("'notifications'").push_bind(put.bytes.as_slice()).push("1").push_bind(put.due_at);
+    });
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+async fn move_row(connection: &mut SqliteConnection, settle: &Settle) -> Result<(), sqlx::Error> {
+    let query = match &settle.to {
+        To::Gone => return Ok(()),
+        To::Retry { attempt, first_failed_at, due_at, delay } => {
+            let sql = "update queue_envelope set lane = 'notifications', attempt = ?2, first_failed_at = ?3, due_at = ?4, \
+                       delay = ?5, death_cause = null, death_detail = null, died_at = null where id = ?1";
+            sqlx::query(sql).bind(settle.id).bind(attempt).bind(first_failed_at).bind(due_at).bind(delay)
+        }
+        To::Dead { death, due_at } => {
+            let sql = "update queue_envelope set lane = 'dead', due_at = ?2, delay = null, death_cause = ?3, \
+                       death_detail = ?4, died_at = ?5 where id = ?1";
+            sqlx::query(sql)
+                .bind(settle.id)
+                .bind(due_at)
+                .bind(death.cause.as_str())
+                .bind(death.detail_cut())
+                .bind(death.died_at.as_microsecond())
+        }
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
