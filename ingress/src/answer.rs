@@ -1,0 +1,110 @@
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use payhook_provider::antom;
+use payhook_schema::Provider;
+use serde::Serialize;
+
+/// How long a provider is asked to wait before it tries again, in seconds. Antom's own first wait is two minutes; ours is only
+/// a hint.
+const RETRY_AFTER_S: u64 = 5;
+
+/// How a request from a provider ends. The inside text of a refusal goes to the log, never into the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Durable: the provider may forget it.
+    Accepted(Provider),
+    NotGenuine,
+    TooManyUnverified,
+    Malformed,
+    NoSuchPath,
+    NoSuchMethod,
+    TooLarge,
+    NotJson,
+    TooSlow,
+    NotDurable,
+}
+
+/// Problem details, RFC 9457.
+#[derive(Serialize)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
+}
+
+impl Answer {
+    /// The word for logs and metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::NotGenuine => "not_genuine",
+            Self::TooManyUnverified => "too_many_unverified",
+            Self::Malformed => "malformed",
+            Self::NoSuchPath => "no_such_path",
+            Self::NoSuchMethod => "no_such_method",
+            Self::TooLarge => "too_large",
+            Self::NotJson => "not_json",
+            Self::TooSlow => "too_slow",
+            Self::NotDurable => "not_durable",
+        }
+    }
+
+    fn problem(self) -> Option<(StatusCode, &'static str, Option<&'static str>)> {
+        match self {
+            Self::Accepted(_) => None,
+            Self::NotGenuine => Some((StatusCode::UNAUTHORIZED, "Not genuine", None)),
+            Self::TooManyUnverified => {
+                Some((StatusCode::TOO_MANY_REQUESTS, "Too many requests that are not genuine", None))
+            }
+            Self::Malformed => {
+                let detail = "The body is not what this provider documents; sending it again will not help.";
+                Some((StatusCode::BAD_REQUEST, "Malformed request", Some(detail)))
+            }
+            Self::NoSuchPath => {
+                let detail = "Notifications go to /antom/{account}/notifyPayment, notifyRefund or notifyAuthorization, \
+                              and to /omise/{account}.";
+                Some((StatusCode::NOT_FOUND, "No such path or account", Some(detail)))
+            }
+            Self::NoSuchMethod => Some((StatusCode::METHOD_NOT_ALLOWED, "Only POST", None)),
+            Self::TooLarge => Some((StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", None)),
+            Self::NotJson => {
+                let detail = "Send application/json in UTF-8, without content-encoding.";
+                Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, "Not JSON", Some(detail)))
+            }
+            Self::TooSlow => Some((StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time", None)),
+            Self::NotDurable => Some((StatusCode::SERVICE_UNAVAILABLE, "Not stored; send it again", None)),
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let Some((status, title, detail)) = self.problem() else {
+            return match self {
+                Self::Accepted(Provider::Antom) => {
+                    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], antom::SUCCESS).into_response()
+                }
+                _ => StatusCode::OK.into_response(),
+            };
+        };
+        let problem = Problem { kind: "about:blank", title, status: status.as_u16(), detail };
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self {
+            Self::NotDurable | Self::TooManyUnverified => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            }
+            Self::NoSuchMethod => {
+                headers.insert(axum::http::header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

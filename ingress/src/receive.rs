@@ -1,0 +1,176 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, Request};
+use axum::routing::post;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use payhook_provider::{Account, Accounts, Received, Refusal};
+use payhook_queue::Queue;
+use payhook_schema::{AccountName, BODY_BYTES_MAX, Clock, Envelope, Provider, new_id};
+use tracing::{debug, warn};
+
+use crate::answer::Answer;
+use crate::flood::{Flood, Verdict};
+
+#[derive(Debug, Clone)]
+pub struct IngressOptions {
+    /// The path a proxy strips: `/pay` of `public_base = "https://shop.example/pay"`. What the provider signed has it.
+    pub public_path: String,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    pub body_bytes_max: usize,
+    /// Refusals a second beyond which forgeries are answered 429.
+    pub unverified_per_s: u32,
+}
+
+impl Default for IngressOptions {
+    fn default() -> Self {
+        Self {
+            public_path: String::new(),
+            body_timeout: Duration::from_secs(5),
+            body_bytes_max: BODY_BYTES_MAX,
+            unverified_per_s: 50,
+        }
+    }
+}
+
+/// What every request needs.
+pub struct Ingress {
+    accounts: Accounts,
+    queue: Arc<dyn Queue>,
+    clock: Clock,
+    options: IngressOptions,
+    flood: Flood,
+}
+
+impl Ingress {
+    pub fn new(accounts: Accounts, queue: Arc<dyn Queue>, clock: Clock, options: IngressOptions) -> Self {
+        let flood = Flood::new(options.unverified_per_s);
+        Self { accounts, queue, clock, options, flood }
+    }
+}
+
+/// The routes providers post to. Every other path, method or account is told so.
+pub fn routes(ingress: Ingress) -> Router {
+    let antom = post(|state, account, request| receive(Provider::Antom, state, account, request));
+    let omise = post(|state, account, request| receive(Provider::Omise, state, account, request));
+    Router::new()
+        .route("/antom/{account}/notifyPayment", antom.clone())
+        .route("/antom/{account}/notifyRefund", antom.clone())
+        .route("/antom/{account}/notifyAuthorization", antom)
+        .route("/omise/{account}", omise)
+        .fallback(async || Answer::NoSuchPath)
+        .method_not_allowed_fallback(async || Answer::NoSuchMethod)
+        .with_state(Arc::new(ingress))
+}
+
+async fn receive(
+    provider: Provider,
+    State(ingress): State<Arc<Ingress>>,
+    Path(account): Path<String>,
+    request: Request<Body>,
+) -> Answer {
+    let started = Instant::now();
+    let account = AccountName::new(account).ok().and_then(|name| ingress.accounts.get(provider, &name));
+    let Some(account) = account else {
+        debug!(%provider, "refused: no such account");
+        return Answer::NoSuchPath;
+    };
+    let answer = ingress.take(account, request).await;
+    let labels = [("provider", provider.as_str()), ("outcome", answer.word())];
+    metrics::counter!("payhook_ingress_requests_total", &labels).increment(1);
+    metrics::histogram!("payhook_ingress_answer_seconds", &labels).record(started.elapsed().as_secs_f64());
+    answer
+}
+
+impl Ingress {
+    /// One request, in the order that costs least first: form, size, signature, meaning, durability.
+    async fn take(&self, account: &Account, request: Request<Body>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let log = |answer: Answer, why: &str, body_bytes: usize| {
+            let (provider, name) = (account.provider(), account.name());
+            warn!(%provider, account = %name, outcome = answer.word(), body_bytes, "refused a request: {why}");
+            answer
+        };
+        if !is_json(&parts.headers) {
+            return log(Answer::NotJson, "its content type or encoding is not plain JSON", 0);
+        }
+        let body = match self.read(&parts.headers, body).await {
+            Ok(body) => body,
+            Err((answer, why)) => return log(answer, why, 0),
+        };
+
+        let now = self.clock.now();
+        let path = format!("{}{}", self.options.public_path, parts.uri.path());
+        let received = Received {
+            path: &path,
+            query: parts.uri.query(),
+            headers: &parts.headers,
+            body: &body,
+            at: now,
+            id: new_id(now),
+        };
+        let notification = match payhook_provider::verify(account, &received) {
+            Ok(notification) => notification,
+            Err(Refusal::Unreadable(why)) => return log(Answer::Malformed, &why, body.len()),
+            Err(Refusal::NotGenuine(why)) => {
+                return match self.flood.refused(now) {
+                    Verdict::Silence => Answer::TooManyUnverified,
+                    Verdict::Tell { missed: 0 } => log(Answer::NotGenuine, &why, body.len()),
+                    Verdict::Tell { missed } => {
+                        log(Answer::NotGenuine, &format!("{why} (and {missed} more a moment ago)"), body.len())
+                    }
+                };
+            }
+        };
+
+        let envelope = Envelope::notification(notification);
+        match self.queue.publish(&envelope).await {
+            Ok(()) => {
+                debug!(notification.id = %envelope.id, provider = %account.provider(), account = %account.name(), "accepted");
+                Answer::Accepted(account.provider())
+            }
+            Err(error) => log(Answer::NotDurable, &format!("it cannot be made durable: {error}"), body.len()),
+        }
+    }
+
+    /// The whole body, within size and time.
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, (Answer, &'static str)> {
+        const TOO_LARGE: (Answer, &str) = (Answer::TooLarge, "its body is too large");
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > self.options.body_bytes_max) {
+            return Err(TOO_LARGE);
+        }
+        let limited = Limited::new(body, self.options.body_bytes_max).collect();
+        match tokio::time::timeout(self.options.body_timeout, limited).await {
+            Err(_) => Err((Answer::TooSlow, "its body did not arrive in time")),
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
+            Ok(Err(_)) => Err((Answer::Malformed, "its body broke off")),
+        }
+    }
+}
+
+/// `application/json`, in UTF-8 where it says, and not compressed: the bytes must be the ones that were signed.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(Ok(content_type)), None) = (types.next().map(|value| value.to_str()), types.next()) else {
+        return false;
+    };
+    let mut parts = content_type.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    json && utf8 && headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! The answers of the public contract, over a queue that remembers what it was given.
+
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use axum::body::HttpBody;
+use axum::http::StatusCode;
+use hyper::body::Frame;
+use payhook_provider::{AgeLimit, AntomAccount, OmiseAccount, PrivateKey, antom, omise::WebhookSecret};
+use payhook_queue::{Consumer, Depth, Lane, QueueError};
+use payhook_schema::Event;
+use tower::ServiceExt;
+
+use super::*;
+
+/// Takes envelopes, or is down.
+#[derive(Default)]
+struct Recorder {
+    published: Mutex<Vec<Envelope>>,
+    down: bool,
+}
+
+#[async_trait]
+impl Queue for Recorder {
+    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
+        if self.down {
+            return Err(QueueError::Full { address: self.address() });
+        }
+        self.published.lock().unwrap().push(envelope.clone());
+        Ok(())
+    }
+
+    async fn consume(&self, _: Lane, _: u16) -> Result<Consumer, QueueError> {
+        unreachable!("ingress never consumes")
+    }
+
+    fn carries_events(&self) -> bool {
+        false
+    }
+
+    async fn publish_event(&self, _: &Event) -> Result<(), QueueError> {
+        unreachable!("ingress never publishes events")
+    }
+
+    async fn migrate(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    fn address(&self) -> String {
+        "recorder".to_owned()
+    }
+
+    async fn close(&self) {}
+}
+
+const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const EVENT: &str = r#"{"object":"event","id":"evnt_test_1","livemode":false,"key":"charge.complete",
+    "data":{"object":"charge","id":"chrg_test_1"}}"#;
+
+struct House {
+    queue: Arc<Recorder>,
+    router: Router,
+    antom: PrivateKey,
+}
+
+fn house_with(queue: Recorder, options: IngressOptions) -> House {
+    let (queue, antom) = (Arc::new(queue), PrivateKey::generate());
+    let name = AccountName::new("shop").unwrap();
+    let accounts = Accounts::new([
+        Account::Antom(AntomAccount {
+            name: name.clone(),
+            client_id: "SANDBOX_1".to_owned(),
+            api: "http://127.0.0.1:1".to_owned(),
+            sandbox: true,
+            private_key: PrivateKey::generate(),
+            private_key_version: 1,
+            public_keys: [(1, antom.public_key())].into(),
+            signature_age_max: AgeLimit::Off,
+        }),
+        Account::Omise(OmiseAccount {
+            name,
+            livemode: false,
+            api: "http://127.0.0.1:1".to_owned(),
+            secret_key: "skey_test_1".into(),
+            webhook_secrets: vec![WebhookSecret::parse(SECRET).unwrap()],
+            signature_age_max: AgeLimit::Off,
+        }),
+    ]);
+    let clock = Clock::stopped("2026-01-01T00:00:02Z".parse().unwrap());
+    let router = routes(Ingress::new(accounts, queue.clone(), clock, options));
+    House { queue, router, antom }
+}
+
+fn house() -> House {
+    house_with(Recorder::default(), IngressOptions::default())
+}
+
+fn omise_request(body: &str) -> axum::http::request::Builder {
+    let signature = WebhookSecret::parse(SECRET).unwrap().sign("1767225600", body.as_bytes());
+    Request::post("/omise/shop")
+        .header("content-type", "application/json")
+        .header("omise-signature", signature)
+        .header("omise-signature-timestamp", "1767225600")
+}
+
+impl House {
+    async fn answers(&self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn status(&self, request: Request<Body>) -> StatusCode {
+        let (status, headers, body) = self.answers(request).await;
+        if status != StatusCode::OK {
+            assert_eq!(headers["content-type"], "application/problem+json", "{body}");
+            let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(problem["status"], status.as_u16());
+            assert!(self.queue.published.lock().unwrap().is_empty(), "refused, so nothing is published");
+        }
+        status
+    }
+
+    fn antom_request(&self, signed_path: &str, path: &str, body: &str) -> Request<Body> {
+        let message = antom::signed_message(signed_path, "SANDBOX_1", "1767225600000", body.as_bytes());
+        Request::post(path)
+            .header("content-type", "application/json; charset=UTF-8")
+            .header("client-id", "SANDBOX_1")
+            .header("request-time", "1767225600000")
+            .header("signature", antom::sign(&self.antom, 1, &message))
+            .body(body.to_owned().into())
+            .unwrap()
+    }
+}
+
+const PAID: &str = r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-1","result":{"resultStatus":"S"}}"#;
+
+#[tokio::test]
+async fn a_genuine_event_of_omise_is_published_and_answered_200() {
+    let house = house();
+    let (status, _, body) = house.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
+    assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
+    assert_eq!(house.queue.published.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn antoms_notifications_get_the_documented_answer_on_each_of_its_paths() {
+    let house = house();
+    for path in ["/antom/shop/notifyPayment", "/antom/shop/notifyRefund", "/antom/shop/notifyAuthorization"] {
+        let (status, headers, body) = house.answers(house.antom_request(path, path, PAID)).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, antom::SUCCESS));
+        assert_eq!(headers["content-type"], "application/json");
+    }
+    assert_eq!(house.queue.published.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_the_public_path_is_the_signed_one() {
+    let options = IngressOptions { public_path: "/pay".to_owned(), ..IngressOptions::default() };
+    let house = house_with(Recorder::default(), options);
+    let inside = "/antom/shop/notifyPayment";
+    assert_eq!(house.status(house.antom_request(inside, inside, PAID)).await, StatusCode::UNAUTHORIZED);
+    let genuine = house.antom_request("/pay/antom/shop/notifyPayment", inside, PAID);
+    assert_eq!(house.status(genuine).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_durable_is_a_retryable_503() {
+    let house = house_with(Recorder { down: true, ..Recorder::default() }, IngressOptions::default());
+    let (status, headers, _) = house.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(headers.contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn forgeries_learn_nothing_but_that_they_are() {
+    let house = house();
+    let forged = omise_request("{}").body(EVENT.into()).unwrap();
+    let (status, _, body) = house.answers(forged).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(body, r#"{"type":"about:blank","title":"Not genuine","status":401}"#);
+    let unsigned = Request::post("/omise/shop").header("content-type", "application/json").body(EVENT.into()).unwrap();
+    assert_eq!(house.status(unsigned).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_flood_of_forgeries_is_answered_429_and_genuine_ones_still_pass() {
+    let options = IngressOptions { unverified_per_s: 2, ..IngressOptions::default() };
+    let house = house_with(Recorder::default(), options);
+    for expected in [401, 401, 429, 429] {
+        let status = house.status(omise_request("{}").body(EVENT.into()).unwrap()).await;
+        assert_eq!(status.as_u16(), expected);
+    }
+    assert_eq!(house.status(omise_request(EVENT).body(EVENT.into()).unwrap()).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn genuine_but_unreadable_is_400() {
+    let house = house();
+    for body in ["", "{", "[]", r#"{"object":"event"}"#] {
+        let request = omise_request(body).body(body.to_owned().into()).unwrap();
+        assert_eq!(house.status(request).await, StatusCode::BAD_REQUEST, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_accounts_and_methods_are_told_apart() {
+    let house = house();
+    for path in [
+        "/",
+        "/omise",
+        "/omise/other",
+        "/omise/SHOP",
+        "/omise/shop/",
+        "/antom/shop",
+        "/antom/shop/notify",
+        "/v1/orders",
+    ] {
+        let request = Request::post(path).body(Body::empty()).unwrap();
+        assert_eq!(house.status(request).await, StatusCode::NOT_FOUND, "{path}");
+    }
+    let got = Request::get("/omise/shop").body(Body::empty()).unwrap();
+    let (status, headers, _) = house.answers(got).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(headers["allow"], "POST");
+}
+
+#[tokio::test]
+async fn only_plain_json_is_read() {
+    let house = house();
+    let with = |content_type: &str| {
+        let mut request = omise_request(EVENT).body(Body::from(EVENT)).unwrap();
+        request.headers_mut().insert("content-type", content_type.parse().unwrap());
+        request
+    };
+    for refused in ["text/plain", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "json"] {
+        assert_eq!(house.status(with(refused)).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{refused}");
+    }
+    let mut packed = with("application/json");
+    packed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    assert_eq!(house.status(packed).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(house.status(with("Application/JSON; Charset=\"UTF-8\"")).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit_are_413_announced_or_not() {
+    let options = IngressOptions { body_bytes_max: 100, ..IngressOptions::default() };
+    let house = house_with(Recorder::default(), options);
+    let announced = omise_request(EVENT).header("content-length", "101").body(Body::empty()).unwrap();
+    assert_eq!(house.status(announced).await, StatusCode::PAYLOAD_TOO_LARGE);
+    let streamed = omise_request(EVENT).body(Body::new(EndlessZeros)).unwrap();
+    assert_eq!(house.status(streamed).await, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_is_408() {
+    let house = house();
+    let stalled = omise_request(EVENT).body(Body::new(Never)).unwrap();
+    assert_eq!(house.status(stalled).await, StatusCode::REQUEST_TIMEOUT);
+}
+
+/// A body of zeros without an end.
+struct EndlessZeros;
+
+impl HttpBody for EndlessZeros {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'0'; 64])))))
+    }
+}
+
+/// A body of which nothing arrives.
+struct Never;
+
+impl HttpBody for Never {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Pending
+    }
+}
