@@ -5,8 +5,10 @@ mod contract;
 mod delays;
 
 pub mod embedded;
+pub mod rabbitmq;
 
 pub use contract::{
     Consumer, DEATH_DETAIL_BYTES_MAX, Death, Deliveries, Delivery, Depth, Lane, Queue, QueueError, Settler, Verdict,
 };
 pub use embedded::EmbeddedQueue;
+pub use rabbitmq::{RabbitOptions, RabbitQueue};

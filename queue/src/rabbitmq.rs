@@ -1,0 +1,217 @@
+//! The queue on RabbitMQ: quorum queues, publisher confirms, any number of processes.
+//!
+//! Known weakness: a publish that got no answer in time may be stored all the same, even much later, and a broken
+//! connection hands deliveries out again: both are duplicates, which the store makes harmless.
+//!
+//! Publishing and consuming use a connection each, because a broker short of memory or disk stops the publishing one
+//! and not the other. AMQP's words stay in here.
+
+mod address;
+mod consumer;
+mod failure;
+mod message;
+mod publisher;
+mod supervisor;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, ExchangeKind};
+use payhook_schema::{Clock, Envelope, Event};
+use tokio::time::{Instant, timeout_at};
+
+use crate::delays::Delays;
+use crate::{Consumer, Depth, Lane, Queue, QueueError};
+use address::Address;
+use consumer::Source;
+use failure::Failure;
+use message::Trail;
+use publisher::Publisher;
+use supervisor::{Live, Supervisor, Target};
+use topology::{DEAD, EVENTS, NOTIFICATIONS, Topology, UNROUTED, retry_name};
+
+/// How many publishes may be in the air at once, one per channel. RabbitMQ allows 2047 channels on a connection.
+const PUBLISH_CHANNELS: u16 = 128;
+
+/// How long the broker may take over any one answer. A leader that dies is replaced well within it.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How to use a broker.
+#[derive(Clone)]
+pub struct RabbitOptions {
+    /// The process as the broker's list of connections shows it: `worker at host-7`.
+    pub role: String,
+    /// The delays a retry can wait, in whole seconds: each is a queue.
+    pub retry_delays: Vec<Duration>,
+    /// Publishes in the air at once; 128 by default.
+    pub publish_channels: u16,
+    /// How long the broker may take over any one answer; 5 s by default.
+    pub deadline: Duration,
+    /// Certificate authorities to trust for `amqps`, in PEM, instead of the system's.
+    pub tls_ca_pem: Option<String>,
+    /// For the time a message says it was sent; nothing is decided by it.
+    pub clock: Clock,
+}
+
+impl RabbitOptions {
+    pub fn new(role: impl Into<String>, clock: Clock, retry_delays: &[Duration]) -> Self {
+        Self {
+            role: role.into(),
+            retry_delays: retry_delays.to_vec(),
+            publish_channels: PUBLISH_CHANNELS,
+            deadline: DEADLINE,
+            tls_ca_pem: None,
+            clock,
+        }
+    }
+}
+
+/// A durable queue on a RabbitMQ broker or cluster. Dropping the last handle closes its connections.
+pub struct RabbitQueue {
+    publishing: Arc<Supervisor>,
+    publisher: Arc<Publisher>,
+    source: Arc<Source>,
+}
+
+impl RabbitQueue {
+    /// Begins to connect in the background and returns at once: a broker that is down now is no error here.
+    ///
+    /// `url` is `amqp://user:password@host:5672/vhost` or `amqps://…`, several hosts of a cluster separated by commas.
+    /// Call it inside a Tokio runtime; for `amqps` the process has installed a rustls provider.
+    ///
+    /// # Errors
+    /// [`QueueError::Misconfigured`] when the URL cannot be read, or a delay is not of whole seconds.
+    pub fn open(url: &str, options: RabbitOptions) -> Result<Self, QueueError> {
+        let RabbitOptions { role, retry_delays, publish_channels, deadline, tls_ca_pem, clock } = options;
+        let address = Address::parse(url)?;
+        let delays = delays(&retry_delays, &address.shown)?;
+        let shown = address.shown.clone();
+        let supervise = |purpose| {
+            let (address, name, tls_ca_pem) = (address.clone(), role.clone(), tls_ca_pem.clone());
+            Arc::new(Supervisor::start(Target { address, name, purpose, tls_ca_pem, deadline }))
+        };
+        let publishing = supervise("publish");
+        let supervisor = supervise("consume");
+        let publisher = Arc::new(Publisher::new(Arc::clone(&publishing), publish_channels, deadline));
+        let source = Source { supervisor, publisher: Arc::clone(&publisher), delays, clock, address: shown, deadline };
+        Ok(Self { publishing, publisher, source: Arc::new(source) })
+    }
+
+    /// Runs `doing` on a channel made for it, so that a refusal harms nothing else.
+    async fn on_a_channel<T>(
+        &self,
+        doing: &str,
+        run: impl AsyncFnOnce(&Channel, &Live) -> Result<T, Failure>,
+    ) -> Result<T, QueueError> {
+        let deadline = self.source.deadline;
+        let until = Instant::now() + deadline;
+        let ran = async {
+            let live = self.publishing.live(until).await?;
+            if live.is_blocked() {
+                return Err(Failure::blocked());
+            }
+            let channel = live.channel().await?;
+            match timeout_at(until, run(&channel, &live)).await {
+                Ok(ran) => ran.inspect_err(|_| live.check()),
+                Err(_) => {
+                    live.give_up_unless_blocked();
+                    Err(Failure::late(doing, deadline))
+                }
+            }
+        };
+        ran.await.map_err(|failure| failure.at(&self.source.address))
+    }
+}
+
+/// The same topology as [`Queue::migrate`] declares, as a definitions file of RabbitMQ.
+///
+/// # Errors
+/// [`QueueError::Misconfigured`] when a delay is not of whole seconds.
+pub fn definitions(vhost: &str, retry_delays: &[Duration]) -> Result<serde_json::Value, QueueError> {
+    Ok(Topology::new(&delays(retry_delays, "amqp://…")?).definitions(vhost))
+}
+
+fn delays(retry_delays: &[Duration], address: &str) -> Result<Delays, QueueError> {
+    if let Some(delay) = retry_delays.iter().find(|delay| delay.subsec_nanos() != 0) {
+        let what = format!("a retry delay of {delay:?} is not of whole seconds");
+        return Err(QueueError::misconfigured(address, what));
+    }
+    Delays::new(retry_delays, address)
+}
+
+#[async_trait]
+impl Queue for RabbitQueue {
+    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
+        let bytes = envelope.encode();
+        let (properties, key) = message::hint(Some(envelope), &Trail::NEW, self.source.clock.now());
+        let published = self.publisher.publish(NOTIFICATIONS, &key, properties, &bytes).await;
+        published.map_err(|failure| failure.at(&self.source.address))
+    }
+
+    async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
+        consumer::start(Arc::clone(&self.source), lane, prefetch).await
+    }
+
+    fn carries_events(&self) -> bool {
+        true
+    }
+
+    async fn publish_event(&self, event: &Event) -> Result<(), QueueError> {
+        let bytes = serde_json::to_vec(event).expect("plain data always serialises");
+        let properties = message::event(event, self.source.clock.now());
+        // Mandatory here too: an event nobody has bound lies in `payhook.unrouted` by the alternate exchange, and is
+        // returned only when that is missing.
+        let published = self.publisher.publish(EVENTS, event.event_type.routing_key(), properties, &bytes).await;
+        published.map_err(|failure| failure.at(&self.source.address))
+    }
+
+    async fn migrate(&self) -> Result<(), QueueError> {
+        let topology = Topology::new(&self.source.delays);
+        let declare = async |channel: &Channel, _: &Live| {
+            topology.declare(channel).await.map_err(|error| Failure::of("take the topology", error))
+        };
+        self.on_a_channel("declare the topology", declare).await
+    }
+
+    async fn probe(&self) -> Result<(), QueueError> {
+        let probe = async |channel: &Channel, live: &Live| {
+            let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let asked =
+                channel.exchange_declare(NOTIFICATIONS.into(), ExchangeKind::Fanout, passive, FieldTable::default());
+            asked.await.map_err(|error| Failure::of("know its exchange; `payhook migrate` declares it", error))?;
+            if live.is_blocked() { Err(Failure::blocked()) } else { Ok(()) }
+        };
+        self.on_a_channel("answer a question about its exchange", probe).await
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
+        let retries = self.source.delays.iter().map(retry_name);
+        let fixed = [NOTIFICATIONS, DEAD, UNROUTED].map(str::to_owned);
+        let names: Vec<String> = fixed.into_iter().chain(retries).collect();
+        let count = async |channel: &Channel, _: &Live| {
+            let mut depths = Vec::with_capacity(names.len());
+            for queue in names {
+                let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+                let asked = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await;
+                let counted = asked.map_err(|error| Failure::of(&format!("count `{queue}`"), error))?;
+                depths.push(Depth { queue, ready: counted.message_count().into() });
+            }
+            Ok(depths)
+        };
+        self.on_a_channel("count what waits", count).await
+    }
+
+    fn address(&self) -> String {
+        self.source.address.clone()
+    }
+
+    async fn close(&self) {
+        self.publisher.close().await;
+        self.publishing.close().await;
+        self.source.supervisor.close().await;
+    }
+}

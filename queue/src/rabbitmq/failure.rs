@@ -1,0 +1,97 @@
+use std::fmt;
+use std::time::Duration;
+
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::{Error, ErrorKind};
+
+use crate::QueueError;
+
+/// Something did not work, in a form that many can be told: the cause lapin gives is cheap to clone, [`QueueError`] is not.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    kind: Kind,
+    what: String,
+    cause: Option<Error>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unavailable,
+    Full,
+    Misconfigured,
+}
+
+impl Failure {
+    pub(super) fn unavailable(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Unavailable, what: what.into(), cause: None }
+    }
+
+    pub(super) fn misconfigured(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Misconfigured, what: what.into(), cause: None }
+    }
+
+    pub(super) fn full() -> Self {
+        Self { kind: Kind::Full, what: "it is full".to_owned(), cause: None }
+    }
+
+    pub(super) fn late(doing: &str, deadline: Duration) -> Self {
+        Self::unavailable(format!("no answer within {deadline:?} to: {doing}"))
+    }
+
+    pub(super) fn blocked() -> Self {
+        Self::unavailable("it is short of memory or disk and takes no publishes")
+    }
+
+    /// What a caller can do about lapin's error while `doing` something.
+    pub(super) fn of(doing: &str, cause: Error) -> Self {
+        let kind = if needs_a_person(&cause) { Kind::Misconfigured } else { Kind::Unavailable };
+        Self { kind, what: format!("it did not {doing}"), cause: Some(cause) }
+    }
+
+    /// The same while connecting, where a refusal means user, password or vhost.
+    pub(super) fn of_connecting(cause: Error) -> Self {
+        let mut failure = Self::of("take the connection", cause);
+        if failure.cause.as_ref().is_some_and(Error::is_amqp_error) && failure.kind == Kind::Misconfigured {
+            failure.what.push_str("; user, password or vhost are wrong");
+        }
+        failure
+    }
+
+    pub(super) fn at(self, address: &str) -> QueueError {
+        let Self { kind, what, cause } = self;
+        let address = address.to_owned();
+        let source = cause.map(|cause| Box::new(cause) as Box<dyn std::error::Error + Send + Sync>);
+        match kind {
+            Kind::Unavailable => QueueError::Unavailable { address, what, source },
+            Kind::Full => QueueError::Full { address },
+            Kind::Misconfigured => QueueError::Misconfigured { address, what, source },
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// For the log, which has no chain of sources.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.cause.as_ref().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+/// Whether the broker said no for a reason that waiting does not change.
+fn needs_a_person(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(said) => match said.kind() {
+            AMQPErrorKind::Soft(soft) => matches!(
+                soft,
+                AMQPSoftError::NOTFOUND
+                    | AMQPSoftError::ACCESSREFUSED
+                    | AMQPSoftError::PRECONDITIONFAILED
+                    | AMQPSoftError::RESOURCELOCKED
+                    | AMQPSoftError::CONTENTTOOLARGE
+            ),
+            AMQPErrorKind::Hard(hard) => matches!(hard, AMQPHardError::NOTALLOWED | AMQPHardError::INVALIDPATH),
+        },
+        ErrorKind::AuthProviderError(_) | ErrorKind::InvalidProtocolVersion(_) | ErrorKind::NoDefaultRuntime => true,
+        _ => false,
+    }
+}

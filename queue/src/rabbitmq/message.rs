@@ -1,0 +1,213 @@
+//! What travels: properties and headers, flat scalars only, so that any reader of any AMQP version can read them.
+//! `x-death` is the broker's: read where it tells why, never copied, because a copy arms the broker's cycle detection.
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+use payhook_schema::{DeadCause, Envelope, Event, Hint};
+
+use crate::{Death, Delivery, Lane};
+
+const ATTEMPT: &str = "x-attempt";
+const FIRST_FAILED_AT: &str = "x-first-failed-at";
+const CAUSE: &str = "x-cause";
+const DETAIL: &str = "x-detail";
+const DIED_AT: &str = "x-died-at";
+
+const PERSISTENT: u8 = 2;
+
+/// The longest text AMQP takes as a routing key, message id or type, in bytes.
+const SHORT_TEXT_MAX: usize = 255;
+
+/// How often it was tried, and why it died: what a hint carries beside its bytes.
+pub(super) struct Trail<'a> {
+    pub(super) attempt: u32,
+    pub(super) first_failed_at: Option<Timestamp>,
+    pub(super) death: Option<&'a Death>,
+}
+
+impl Trail<'_> {
+    pub(super) const NEW: Self = Trail { attempt: 1, first_failed_at: None, death: None };
+
+    fn headers(&self) -> FieldTable {
+        let mut headers = FieldTable::default();
+        headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(self.attempt.into()));
+        if let Some(at) = self.first_failed_at {
+            headers.insert(FIRST_FAILED_AT.into(), text(&at.to_string()));
+        }
+        if let Some(death) = self.death {
+            headers.insert(CAUSE.into(), text(death.cause.as_str()));
+            headers.insert(DETAIL.into(), text(death.detail_cut()));
+            headers.insert(DIED_AT.into(), text(&death.died_at.to_string()));
+        }
+        headers
+    }
+}
+
+/// A hint's properties and routing key: its payment's, so that a partitioned exchange could keep a payment together.
+pub(super) fn hint(envelope: Option<&Envelope>, trail: &Trail<'_>, now: Timestamp) -> (BasicProperties, String) {
+    let properties = properties("application/json", now).with_headers(trail.headers());
+    let Some(envelope) = envelope else {
+        return (properties.with_type("unreadable".into()), "unreadable".to_owned());
+    };
+    let kind = match &envelope.hint {
+        Hint::Notification(_) => "payhook.notification",
+        Hint::Ask { .. } => "payhook.ask",
+    };
+    let key = envelope.payment().map_or_else(|| envelope.id.to_string(), |payment| payment.to_string());
+    (properties.with_type(kind.into()).with_message_id(envelope.id.to_string().into()), short(key))
+}
+
+/// A CloudEvent's properties: its attributes again, as headers a consumer can filter by without reading the body.
+pub(super) fn event(event: &Event, now: Timestamp) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert("cloudEvents_id".into(), text(&event.id.to_string()));
+    headers.insert("cloudEvents_type".into(), text(event.event_type.as_str()));
+    headers.insert("cloudEvents_source".into(), text(&event.source));
+    headers.insert("cloudEvents_subject".into(), text(event.subject.as_str()));
+    headers.insert("cloudEvents_time".into(), text(&event.time.to_string()));
+    properties("application/cloudevents+json", now)
+        .with_message_id(event.id.to_string().into())
+        .with_type(event.event_type.as_str().into())
+        .with_headers(headers)
+}
+
+fn properties(content_type: &str, now: Timestamp) -> BasicProperties {
+    BasicProperties::default()
+        .with_content_type(content_type.into())
+        .with_delivery_mode(PERSISTENT)
+        .with_timestamp(now.as_second().unsigned_abs())
+}
+
+/// Reads what the broker handed over. Headers of others are no reason to fail: what cannot be read is as if absent.
+pub(super) fn delivery(lane: Lane, message: lapin::message::Delivery) -> Delivery {
+    let none = FieldTable::default();
+    let headers = message.properties.headers().as_ref().unwrap_or(&none);
+    let attempt = read_number(headers, ATTEMPT).and_then(|attempt| u32::try_from(attempt).ok());
+    let death = match lane {
+        Lane::Notifications => None,
+        Lane::Dead => Some(death(headers, message.properties.timestamp().unwrap_or(0))),
+    };
+    Delivery {
+        tag: message.delivery_tag,
+        envelope: Envelope::decode(&message.data),
+        attempt: attempt.unwrap_or(1).max(1),
+        first_failed_at: read_time(headers, FIRST_FAILED_AT),
+        death,
+        bytes: message.data,
+    }
+}
+
+/// Why a dead letter died. The broker's word comes first: our own publishes carry no `x-death`, so where it is, it is newer.
+fn death(headers: &FieldTable, sent_at_s: u64) -> Death {
+    if let Some(death) = by_the_broker(headers) {
+        return death;
+    }
+    let detail = read_text(headers, DETAIL);
+    match read_text(headers, CAUSE).and_then(|cause| cause.parse().ok()) {
+        Some(cause) => Death {
+            cause,
+            detail: detail.unwrap_or_default(),
+            died_at: read_time(headers, DIED_AT).unwrap_or_else(|| from_seconds(sent_at_s)),
+        },
+        None => Death {
+            cause: DeadCause::Poison,
+            detail: detail.unwrap_or_else(|| "it came into the dead letters without a cause".to_owned()),
+            died_at: read_time(headers, DIED_AT).unwrap_or_else(|| from_seconds(sent_at_s)),
+        },
+    }
+}
+
+fn by_the_broker(headers: &FieldTable) -> Option<Death> {
+    let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else { return None };
+    // Others of them tell of the retry queues it came through; this one is terminal, so there is one at most.
+    deaths.as_slice().iter().find_map(|death| {
+        let AMQPValue::FieldTable(death) = death else { return None };
+        let detail = match read_text(death, "reason")?.as_str() {
+            "delivery_limit" => "handed to workers again and again and never settled: it may be what ends them",
+            "rejected" => "rejected by a consumer",
+            "maxlen" => "the queue was full",
+            _ => return None,
+        };
+        let at_s = match death.inner().get("time") {
+            Some(AMQPValue::Timestamp(at_s)) => *at_s,
+            _ => 0,
+        };
+        Some(Death { cause: DeadCause::Poison, detail: detail.to_owned(), died_at: from_seconds(at_s) })
+    })
+}
+
+fn from_seconds(at_s: u64) -> Timestamp {
+    i64::try_from(at_s).ok().and_then(|at_s| Timestamp::from_second(at_s).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}
+
+fn read_text(headers: &FieldTable, name: &str) -> Option<String> {
+    match headers.inner().get(name)? {
+        AMQPValue::LongString(text) => String::from_utf8(text.as_bytes().to_vec()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+fn read_number(headers: &FieldTable, name: &str) -> Option<i64> {
+    match *headers.inner().get(name)? {
+        AMQPValue::ShortShortInt(number) => Some(number.into()),
+        AMQPValue::ShortShortUInt(number) => Some(number.into()),
+        AMQPValue::ShortInt(number) => Some(number.into()),
+        AMQPValue::ShortUInt(number) => Some(number.into()),
+        AMQPValue::LongInt(number) => Some(number.into()),
+        AMQPValue::LongUInt(number) => Some(number.into()),
+        AMQPValue::LongLongInt(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn read_time(headers: &FieldTable, name: &str) -> Option<Timestamp> {
+    read_text(headers, name)?.parse().ok()
+}
+
+fn short(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(SHORT_TEXT_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in entries {
+            table.insert((*name).into(), value.clone());
+        }
+        table
+    }
+
+    #[test]
+    fn the_brokers_delivery_limit_is_poison_whatever_else_the_headers_say() {
+        let expired = AMQPValue::FieldTable(table(&[("reason", text("expired"))]));
+        let limit = table(&[("reason", text("delivery_limit")), ("time", AMQPValue::Timestamp(1_767_225_600))]);
+        let deaths = |list: Vec<AMQPValue>| ("x-death", AMQPValue::FieldArray(list.into()));
+        let ours = ("x-cause", text("unknown_payment"));
+        let dead = death(&table(&[deaths(vec![AMQPValue::FieldTable(limit), expired.clone()]), ours.clone()]), 0);
+        assert_eq!((dead.cause, dead.died_at.as_second()), (DeadCause::Poison, 1_767_225_600));
+        assert_eq!(death(&table(&[deaths(vec![expired]), ours]), 0).cause, DeadCause::UnknownPayment);
+    }
+
+    #[test]
+    fn a_dead_letter_nobody_explained_is_still_one() {
+        let dead = death(&table(&[("x-cause", text("a word of tomorrow")), ("x-detail", text("why"))]), 7);
+        assert_eq!((dead.cause, dead.detail.as_str(), dead.died_at.as_second()), (DeadCause::Poison, "why", 7));
+    }
+
+    #[test]
+    fn a_long_detail_is_cut_between_characters() {
+        let death = Death { cause: DeadCause::Poison, detail: "é".repeat(4000), died_at: Timestamp::UNIX_EPOCH };
+        let headers = Trail { death: Some(&death), ..Trail::NEW }.headers();
+        assert_eq!(read_text(&headers, DETAIL).unwrap(), "é".repeat(512));
+    }
+}

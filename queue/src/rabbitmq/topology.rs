@@ -1,0 +1,183 @@
+//! Every exchange, queue and binding, in one table: what `migrate` declares and what `definitions` exports.
+//!
+//! Why it is this and nothing shorter: each queue is written to through the exchange of its name, so that one right
+//! suffices; retries wait in one queue per delay, because a queue of mixed delays blocks at its head; the work queue
+//! dead-letters to the terminal `payhook.dead` and never to a retry queue, because the broker stops a dead-letter cycle
+//! that no rejection broke, silently; and at-least-once dead lettering counts only with `reject-publish`.
+
+use std::collections::BTreeMap;
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, ExchangeKind};
+use serde_json::{Value, json};
+
+use crate::delays::{Delays, delay_name};
+
+pub(super) const NOTIFICATIONS: &str = "payhook.notifications";
+pub(super) const DEAD: &str = "payhook.dead";
+pub(super) const EVENTS: &str = "payhook.events";
+/// Anything in it is a wiring fault.
+pub(super) const UNROUTED: &str = "payhook.unrouted";
+
+/// How often a hint may be handed out without being settled before it counts as poison. Generous: a crashing worker
+/// counts it for everything in its hand.
+const WORK_DELIVERIES_MAX: i32 = 20;
+/// The broker's own default would drop a dead letter; past this one it lies in `payhook.unrouted`.
+const DEAD_DELIVERIES_MAX: i32 = 100;
+
+pub(super) struct Exchange {
+    name: String,
+    kind: ExchangeKind,
+    arguments: Arguments,
+}
+
+pub(super) struct Queue {
+    name: String,
+    arguments: Arguments,
+}
+
+type Arguments = BTreeMap<&'static str, Argument>;
+
+enum Argument {
+    Text(String),
+    Number(i32),
+    /// Longer than an `i32` of milliseconds reaches.
+    Long(i64),
+}
+
+/// Every queue is bound to the exchange of its own name, with an empty key.
+pub(super) struct Topology {
+    exchanges: Vec<Exchange>,
+    queues: Vec<Queue>,
+}
+
+pub(super) fn retry_name(delay: std::time::Duration) -> String {
+    format!("payhook.retry.{}", delay_name(delay))
+}
+
+impl Topology {
+    pub(super) fn new(delays: &Delays) -> Self {
+        let mut exchanges = vec![
+            exchange(UNROUTED, ExchangeKind::Fanout, None),
+            exchange(NOTIFICATIONS, ExchangeKind::Fanout, Some(UNROUTED)),
+            exchange(DEAD, ExchangeKind::Fanout, Some(UNROUTED)),
+            exchange(EVENTS, ExchangeKind::Topic, Some(UNROUTED)),
+        ];
+        let mut queues = vec![
+            queue(UNROUTED, []),
+            queue(NOTIFICATIONS, dead_lettering(DEAD, ("x-delivery-limit", Argument::Number(WORK_DELIVERIES_MAX)))),
+            queue(DEAD, dead_lettering(UNROUTED, ("x-delivery-limit", Argument::Number(DEAD_DELIVERIES_MAX)))),
+        ];
+        for delay in delays.iter() {
+            let name = retry_name(delay);
+            let ttl_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+            let ttl = i32::try_from(ttl_ms).map_or(Argument::Long(ttl_ms), Argument::Number);
+            exchanges.push(exchange(&name, ExchangeKind::Fanout, None));
+            queues.push(queue(&name, dead_lettering(NOTIFICATIONS, ("x-message-ttl", ttl))));
+        }
+        Self { exchanges, queues }
+    }
+
+    /// Declares all of it. What exists as it should be stays untouched; what exists otherwise is an error.
+    pub(super) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        for Exchange { name, kind, arguments } in &self.exchanges {
+            let name = name.as_str().into();
+            channel.exchange_declare(name, kind.clone(), durable, field_table(arguments)).await?;
+        }
+        for Queue { name, arguments } in &self.queues {
+            let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(name.as_str().into(), options, field_table(arguments)).await?;
+            let (name, no_key) = (name.as_str(), "".into());
+            channel
+                .queue_bind(name.into(), name.into(), no_key, QueueBindOptions::default(), FieldTable::default())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The same as RabbitMQ's definitions file, for `rabbitmqctl import_definitions`.
+    pub(super) fn definitions(&self, vhost: &str) -> Value {
+        let exchange = |exchange: &Exchange| {
+            json!({
+                "vhost": vhost, "name": exchange.name, "type": kind_word(&exchange.kind), "durable": true,
+                "auto_delete": false, "internal": false, "arguments": json_object(&exchange.arguments),
+            })
+        };
+        let queue = |queue: &Queue| {
+            json!({
+                "vhost": vhost, "name": queue.name, "durable": true, "auto_delete": false,
+                "arguments": json_object(&queue.arguments),
+            })
+        };
+        let binding = |queue: &Queue| {
+            json!({
+                "vhost": vhost, "source": queue.name, "destination": queue.name, "destination_type": "queue",
+                "routing_key": "", "arguments": {},
+            })
+        };
+        json!({
+            "exchanges": self.exchanges.iter().map(exchange).collect::<Vec<_>>(),
+            "queues": self.queues.iter().map(queue).collect::<Vec<_>>(),
+            "bindings": self.queues.iter().map(binding).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn kind_word(kind: &ExchangeKind) -> &str {
+    match kind {
+        ExchangeKind::Custom(kind) => kind,
+        ExchangeKind::Direct => "direct",
+        ExchangeKind::Fanout => "fanout",
+        ExchangeKind::Headers => "headers",
+        ExchangeKind::Topic => "topic",
+    }
+}
+
+fn exchange(name: &str, kind: ExchangeKind, alternate: Option<&str>) -> Exchange {
+    let arguments = alternate.map(|alternate| ("alternate-exchange", Argument::Text(alternate.to_owned())));
+    Exchange { name: name.to_owned(), kind, arguments: arguments.into_iter().collect() }
+}
+
+fn queue<const N: usize>(name: &str, arguments: [(&'static str, Argument); N]) -> Queue {
+    let mut arguments = Arguments::from(arguments);
+    arguments.insert("x-queue-type", Argument::Text("quorum".to_owned()));
+    Queue { name: name.to_owned(), arguments }
+}
+
+/// A queue that loses nothing: what leaves it otherwise than by an ack goes to `target`, and stays until it is there.
+fn dead_lettering(target: &str, limit: (&'static str, Argument)) -> [(&'static str, Argument); 4] {
+    [
+        ("x-dead-letter-exchange", Argument::Text(target.to_owned())),
+        ("x-dead-letter-strategy", Argument::Text("at-least-once".to_owned())),
+        ("x-overflow", Argument::Text("reject-publish".to_owned())),
+        limit,
+    ]
+}
+
+fn field_table(arguments: &Arguments) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, argument) in arguments {
+        let value = match argument {
+            Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+            Argument::Number(number) => AMQPValue::LongInt(*number),
+            Argument::Long(number) => AMQPValue::LongLongInt(*number),
+        };
+        table.insert((*name).into(), value);
+    }
+    table
+}
+
+fn json_object(arguments: &Arguments) -> Value {
+    let value = |argument: &Argument| match argument {
+        Argument::Text(text) => json!(text),
+        Argument::Number(number) => json!(number),
+        Argument::Long(number) => json!(number),
+    };
+    arguments
+        .iter()
+        .map(|(name, argument)| ((*name).to_owned(), value(argument)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
