@@ -5,7 +5,11 @@
     reason = "a chore is started by a person or by CI, through arguments and environment"
 )]
 
+mod bench;
+mod ci;
+mod run;
 mod servers;
+mod test;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,9 @@ async fn main() -> ExitCode {
     let command = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.skip_while(|argument| argument == "--").collect();
     let done: Result<ExitCode> = match command.as_str() {
+        "test" => test::run(&rest).await,
+        "ci" if rest.is_empty() => ci::ci().await,
+        "bench" => bench::bench(&rest).await,
         "servers" if rest.is_empty() => servers::run().await,
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

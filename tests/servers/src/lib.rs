@@ -20,12 +20,14 @@ mod postgres;
 mod private_postgres;
 mod private_rabbit;
 mod process;
+mod proxy;
 mod rabbit;
 
 pub use postgres::{Database, Postgres, postgres};
 pub use private_postgres::{PrivatePostgres, postgres_is_installed};
 pub use private_rabbit::{PrivateRabbit, rabbit_is_installed};
-pub use process::we_are_root;
+pub use process::{signal_group, we_are_root};
+pub use proxy::Proxy;
 pub use rabbit::{Rabbit, Vhost, VhostUser, rabbit};
 
 /// The address of the AMQP listener: `amqp://user:password@host:port/vhost`. The user must be an administrator.

@@ -21,6 +21,7 @@ const USER: &str = "payhook-tests";
 /// It took 4 to 15 s on two busy cores.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 const STOP_TIMEOUT: Duration = Duration::from_mins(1);
+const DROP_TIMEOUT: Duration = Duration::from_secs(3);
 const ONE_GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether this machine has what [`PrivateRabbit::start`] needs.
@@ -51,7 +52,8 @@ struct Ports {
 /// (`-detached` would leave that to whatever process 1 is, which in a container often reaps nobody.)
 struct Node {
     script: Child,
-    pid: u32,
+    /// None while it starts.
+    pid: Option<u32>,
 }
 
 impl PrivateRabbit {
@@ -86,13 +88,16 @@ impl PrivateRabbit {
 
     /// The process id of the Erlang machine; none while it is down.
     pub fn pid(&self) -> Option<u32> {
-        self.node.as_ref().map(|node| node.pid)
+        self.node.as_ref().and_then(|node| node.pid)
     }
 
     /// Ends the node as a power cut would, as far as a process can tell.
     pub async fn kill9(&mut self) -> Result<()> {
         let Some(mut node) = self.node.take() else { return Ok(()) };
-        process::signal("KILL", &process::tree(node.pid));
+        // The script is left to end by itself: it takes the machine's exit status.
+        let all = process::tree(node.script.id());
+        process::signal("KILL", &all[1..]);
+        self.tell_guard("");
         ended(&mut node.script, STOP_TIMEOUT).await
     }
 
@@ -112,8 +117,9 @@ impl PrivateRabbit {
         let Some(mut node) = self.node.take() else { return Ok(()) };
         process::signal("TERM", &[node.script.id()]);
         let stopped = ended(&mut node.script, STOP_TIMEOUT).await;
-        if stopped.is_err() {
-            self.node = Some(node);
+        match &stopped {
+            Ok(()) => self.tell_guard(""),
+            Err(_) => self.node = Some(node),
         }
         stopped.with_context(|| format!("RabbitMQ did not stop{}", self.log_tails()))
     }
@@ -127,24 +133,35 @@ impl PrivateRabbit {
     async fn run(&mut self) -> Result<()> {
         let began = Instant::now();
         self.run_epmd().await?;
-        let _ = fs::remove_file(self.dir.join("pid"));
-        let mut script = self.node_command()?.spawn().with_context(|| format!("cannot start {SERVER}"))?;
-        let ready = self.until_ready(&mut script).await;
-        // From here on `Drop` knows the process, whether it is ready or not.
-        let pid = fs::read_to_string(self.dir.join("pid")).ok().and_then(|pid| pid.trim().parse().ok());
-        let node = self.node.insert(Node { pid: pid.unwrap_or(script.id()), script });
-        let epmd = self.epmd.as_ref().map(|epmd| epmd.id().to_string()).unwrap_or_default();
-        self.guard.on_our_end(&format!("kill -9 {} {epmd}", node.pid));
-        ready.with_context(|| {
+        let pid_file = self.dir.join("pid");
+        let _ = fs::remove_file(&pid_file);
+        let script = self.node_command()?.spawn().with_context(|| format!("cannot start {SERVER}"))?;
+        // Kept before it is ready, so that `Drop` finds it even when nobody waits for this future to its end.
+        self.node = Some(Node { script, pid: None });
+        self.tell_guard(&format!("$(cat '{}')", pid_file.display()));
+        self.until_ready().await.with_context(|| {
             format!("RabbitMQ did not start in {:.1} s{}", began.elapsed().as_secs_f32(), self.log_tails())
-        })
+        })?;
+        let pid = fs::read_to_string(&pid_file).context("RabbitMQ wrote no process id")?;
+        let pid = pid.trim().parse().context("RabbitMQ wrote a strange process id")?;
+        if let Some(node) = &mut self.node {
+            node.pid = Some(pid);
+        }
+        Ok(())
     }
 
-    async fn until_ready(&self, script: &mut Child) -> Result<()> {
+    /// `node` is what the shell makes the node's process id from.
+    fn tell_guard(&mut self, node: &str) {
+        let epmd = self.epmd.as_ref().map(|epmd| epmd.id().to_string()).unwrap_or_default();
+        self.guard.on_our_end(&format!("kill -9 {node} {epmd}"));
+    }
+
+    async fn until_ready(&mut self) -> Result<()> {
         let management = Management::new(&Address::parse(&self.admin_url(), "the management API's address")?)?;
         let end = Instant::now() + START_TIMEOUT;
         loop {
-            if let Some(status) = script.try_wait()? {
+            let ended = self.node.as_mut().map(|node| node.script.try_wait()).transpose()?.flatten();
+            if let Some(status) = ended {
                 bail!("it ended by itself: {status}");
             }
             let not_ready = match self.greets().await {
@@ -254,8 +271,12 @@ impl PrivateRabbit {
 impl Drop for PrivateRabbit {
     fn drop(&mut self) {
         if let Some(mut node) = self.node.take() {
-            process::signal("KILL", &process::tree(node.script.id()));
-            let _ = node.script.wait();
+            // The script last: it takes the machine's exit status, and then ends by itself.
+            process::signal("KILL", &process::tree(node.script.id())[1..]);
+            if !process::wait_briefly(&mut node.script, DROP_TIMEOUT) {
+                process::signal("KILL", &process::tree(node.script.id()));
+                let _ = node.script.wait();
+            }
         }
         if let Some(mut epmd) = self.epmd.take() {
             let _ = epmd.kill();

@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: the benchmark program against servers of its own.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::run::{cargo, exit_code, run, run_well, target_dir};
+use crate::servers::Servers;
+
+pub(crate) async fn bench(arguments: &[String]) -> Result<ExitCode> {
+    // First, so that the compiler is not at work beside what is measured.
+    run_well(&mut cargo(&["build", "--release", "--package", "payhook", "--package", "payhook-bench", "--bins"]))
+        .await?;
+    let release = target_dir()?.join("release");
+    let servers = Servers::start().await?;
+    let mut bench = Command::new(release.join("payhook-bench"));
+    bench.args(arguments).envs(servers.environment.iter().cloned()).env("PAYHOOK_BIN", release.join("payhook"));
+    let status = run(std::os::unix::process::CommandExt::process_group(&mut bench, 0)).await?;
+    Ok(ExitCode::from(exit_code(status)))
+}

@@ -1,0 +1,112 @@
+//! `cargo xtask test`: every test there is, against real servers, and one line that sums it up.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use payhook_test_servers::REQUIRED;
+
+use crate::run::{Seen, cargo, exit_code, run_watched, run_well};
+use crate::servers::Servers;
+
+pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
+    let servers = Servers::start().await?;
+    run_well(&mut cargo(&["build", "--package", "payhook", "--bin", "payhook"])).await?;
+    let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    test.args(arguments).envs(servers.environment.iter().cloned()).env(REQUIRED, "1");
+    let (status, mut count) = run_watched(&mut test, Count::default()).await?;
+    drop(servers);
+
+    if !status.success() && count.failed == 0 {
+        eprintln!(
+            "error: cargo test failed without counting a failure: a test did not compile, or its program crashed"
+        );
+        count.failed = 1;
+    }
+    if count.not_run {
+        eprintln!("error: a test printed `not run:`; see above");
+    }
+    if count.passed == 0 {
+        eprintln!("error: no test ran");
+    }
+    println!("{}", count.summary());
+    Ok(match exit_code(status) {
+        0 if count.is_good() => ExitCode::SUCCESS,
+        0 => ExitCode::FAILURE,
+        code => ExitCode::from(code),
+    })
+}
+
+/// What all the `test result:` lines say together.
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    not_run: bool,
+}
+
+impl Count {
+    fn summary(&self) -> String {
+        let skipped = if self.ignored > 0 { format!(", {} skipped", self.ignored) } else { String::new() };
+        format!("{} passed, {} failed{skipped}", self.passed, self.failed)
+    }
+
+    /// Green must never mean "did not run".
+    fn is_good(&self) -> bool {
+        self.passed > 0 && self.failed == 0 && self.ignored == 0 && !self.not_run
+    }
+}
+
+impl Seen for Count {
+    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`, perhaps in colour.
+    fn line(&mut self, line: &str) {
+        self.not_run |= line.contains("not run:");
+        let Some((_, counts)) = line.split_once("test result: ") else { return };
+        let words: Vec<&str> = counts.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let Ok(number) = pair[0].parse::<u64>() else { continue };
+            match pair[1] {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(output: &str) -> Count {
+        let mut count = Count::default();
+        output.lines().for_each(|line| count.line(line));
+        count
+    }
+
+    #[test]
+    fn the_results_of_all_test_programs_are_summed() {
+        let count = count(
+            "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+             test result: \u{1b}[32mok\u{1b}(B\u{1b}[m. 40 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 1.20s",
+        );
+        assert_eq!(count.summary(), "42 passed, 0 failed");
+        assert!(count.is_good());
+    }
+
+    #[test]
+    fn a_failed_an_ignored_or_an_absent_test_is_not_good() {
+        let failed =
+            count("test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s");
+        assert_eq!(failed.summary(), "2 passed, 1 failed");
+        let ignored =
+            count("test result: ok. 2 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out; finished in 0.01s");
+        assert_eq!(ignored.summary(), "2 passed, 0 failed, 3 skipped");
+        let not_run =
+            count("not run: a needs B\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        for count in [failed, ignored, not_run, Count::default()] {
+            assert!(!count.is_good(), "{}", count.summary());
+        }
+    }
+}
