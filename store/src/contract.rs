@@ -161,11 +161,15 @@ pub struct Change {
     pub events: Vec<Event>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of one settlement.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     Written,
-    /// The order moved on since it was read; nothing of this settlement was written.
+    /// The order moved on since it was read; nothing of this settlement was written. Read it again and decide again.
     Conflict,
+    /// This settlement contradicts itself or has a value no backend keeps, such as a NUL character in a text; nothing of
+    /// it was written, and trying again will not help. The text says why without quoting what was in it.
+    Refused(String),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

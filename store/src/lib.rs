@@ -3,7 +3,23 @@
 
 mod contract;
 
+pub mod postgres;
+pub mod sqlite;
+
+mod batch;
+mod columns;
+mod dead_letters;
+mod fault;
+mod lent;
+mod migrations;
+mod register;
+mod rows;
+mod settling;
+mod timeline;
+
 pub use contract::{
     Backlog, Change, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, Registered, Settled,
     Settlement, Store, StoreError, TimelineEntry,
 };
+pub use postgres::{PgOptions, PgStore};
+pub use sqlite::SqliteStore;

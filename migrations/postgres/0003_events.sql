@@ -1,0 +1,17 @@
+-- What fulfilment is told. `n` counts as written; `seq` is the place in the feed, given later, one writer at a time.
+
+create table events (
+    n bigint generated always as identity primary key,
+    id uuid not null unique,
+    order_id text collate "C" not null references orders (id),
+    version bigint not null check (version >= 1),
+    type text not null check (type like 'payhook.%'),
+    time timestamptz not null,
+    body jsonb not null,
+    seq bigint unique check (seq >= 1),
+    published_at timestamptz,
+    unique (order_id, version)
+);
+
+create index events_unsequenced on events (n) where seq is null;
+create index events_unpublished on events (seq) where published_at is null;

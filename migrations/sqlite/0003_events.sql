@@ -1,0 +1,17 @@
+-- What fulfilment is told. `n` counts as written; `seq` is the place in the feed, given later, one writer at a time.
+
+create table events (
+    n integer primary key not null,
+    id text not null unique check (length(id) = 36),
+    order_id text not null references orders (id),
+    version integer not null check (version >= 1),
+    type text not null check (type like 'payhook.%'),
+    time integer not null,
+    body text not null check (json_valid(body)),
+    seq integer unique check (seq >= 1),
+    published_at integer,
+    unique (order_id, version)
+) strict;
+
+create index events_unsequenced on events (n) where seq is null;
+create index events_unpublished on events (seq) where published_at is null;

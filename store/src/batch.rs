@@ -1,0 +1,333 @@
+//! Turns settlements into rows, and a batch into waves in which no two touch the same thing.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use payhook_schema::{Event, Notification, OrderId, PaymentKey};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::columns::micros;
+use crate::{Change, PaymentCheck, Settlement, TimelineEntry};
+
+/// Groups the settlements at `wanted` so that, done one wave after the other, the outcome is as if each were done alone
+/// and in order: within a wave no two touch the same order or payment, and nothing overtakes what it shares one with.
+pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usize>> {
+    #[derive(PartialEq, Eq, Hash)]
+    enum Touched<'a> {
+        Order(&'a OrderId),
+        Payment(&'a PaymentKey),
+    }
+    let mut next_free: HashMap<Touched<'_>, usize> = HashMap::new();
+    let mut waves: Vec<Vec<usize>> = Vec::new();
+    for &index in wanted {
+        let Settlement { change, check, .. } = &settlements[index];
+        let order = change.iter().map(|change| Touched::Order(&change.order.id));
+        let paid = change.iter().map(|change| Touched::Payment(&change.payment.key));
+        let checked = check.iter().map(|check| Touched::Payment(&check.key));
+        let touched: Vec<_> = order.chain(paid).chain(checked).collect();
+        let wave = touched.iter().filter_map(|touched| next_free.get(touched)).max().copied().unwrap_or(0);
+        next_free.extend(touched.into_iter().map(|touched| (touched, wave + 1)));
+        if wave == waves.len() {
+            waves.push(Vec::new());
+        }
+        waves[wave].push(index);
+    }
+    // Two batches that meet take their locks in the same order, as far as the planner allows.
+    for wave in &mut waves {
+        wave.sort_by_key(|&index| settlements[index].change.as_ref().map(|change| &change.order.id));
+    }
+    waves
+}
+
+/// Why a settlement can never be written, if so: told alike for both databases, and before either sees it.
+pub(crate) fn unkeepable(settlement: &Settlement) -> Option<String> {
+    let Settlement { notifications, order: _, timeline, check: _, change } = settlement;
+    let nul = notifications.iter().any(|notification| !keepable(notification))
+        || timeline.iter().any(|entry| has_nul(&entry.text) || value_has_nul(&entry.detail))
+        || change.as_ref().is_some_and(change_has_nul);
+    if nul {
+        return Some("a text has a NUL character in it".to_owned());
+    }
+    change.as_ref().and_then(wrong_change)
+}
+
+/// Whether every text of `notification` can be kept. Its body can be anything.
+pub(crate) fn keepable(notification: &Notification) -> bool {
+    let Notification { kind, idempotency_key, verified_by, signed_path, headers, .. } = notification;
+    let texts = [kind, idempotency_key, verified_by, signed_path];
+    !texts.into_iter().chain(headers.iter().flat_map(|(name, value)| [name, value])).any(|text| has_nul(text))
+}
+
+fn has_nul(text: &str) -> bool {
+    text.as_bytes().contains(&0)
+}
+
+fn value_has_nul(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => has_nul(text),
+        Value::Array(values) => values.iter().any(value_has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| has_nul(name) || value_has_nul(value)),
+    }
+}
+
+fn change_has_nul(change: &Change) -> bool {
+    let Change { order, payment, events } = change;
+    let optional = [&payment.reason, &payment.provider_reference].into_iter().flatten();
+    let reasons = events.iter().filter_map(|event| event.data.reason.as_ref());
+    let sources = events.iter().flat_map(|event| [&event.specversion, &event.source, &event.datacontenttype]);
+    let details = order.hold.iter().map(|hold| &hold.detail);
+    optional.chain(reasons).chain(sources).chain(details).any(|text| has_nul(text))
+}
+
+/// What contradicts itself in a change, whatever the store holds.
+fn wrong_change(Change { order, payment, events }: &Change) -> Option<String> {
+    if order.payment(&payment.key).is_none() {
+        return Some(format!("payment {} is not of order {}", payment.key, order.id));
+    }
+    let first = order.version - events.len() as i64 + 1;
+    for (event, version) in events.iter().zip(first..) {
+        if event.data.order_id != order.id || event.data.version != version {
+            let (of, at) = (&event.data.order_id, event.data.version);
+            return Some(format!("event {at} of order {of} is not event {version} of order {}", order.id));
+        }
+    }
+    None
+}
+
+/// A time, as microseconds in JSON.
+#[derive(Clone, Copy)]
+pub(crate) struct Micros(pub(crate) Timestamp);
+
+impl Serialize for Micros {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(micros(self.0))
+    }
+}
+
+/// The rows of some settlements, by table. Where a row has `guard`, it is written only if the order of the change with
+/// that `ord` was.
+#[derive(Default)]
+pub(crate) struct Batch<'a> {
+    pub(crate) changes: Vec<ChangeRow<'a>>,
+    pub(crate) checks: Vec<CheckRow<'a>>,
+    pub(crate) notifications: Vec<NotificationRow<'a>>,
+    pub(crate) timeline: Vec<TimelineRow<'a>>,
+    pub(crate) events: Vec<EventRow<'a>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ChangeRow<'a> {
+    pub(crate) ord: i64,
+    pub(crate) order_id: &'a str,
+    pub(crate) revision: i64,
+    pub(crate) state: &'static str,
+    pub(crate) captured: i64,
+    pub(crate) refunded: i64,
+    pub(crate) version: i64,
+    pub(crate) events: i64,
+    pub(crate) hold_reason: Option<&'static str>,
+    pub(crate) hold_detail: Option<&'a str>,
+    pub(crate) updated_at: Micros,
+    pub(crate) provider: &'static str,
+    pub(crate) account: &'a str,
+    pub(crate) payment_id: &'a str,
+    pub(crate) payment_state: &'static str,
+    pub(crate) payment_captured: i64,
+    pub(crate) payment_refunded: i64,
+    pub(crate) payment_currency: &'a str,
+    pub(crate) provider_reference: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) asked_at: Option<Micros>,
+    pub(crate) next_check_at: Option<Micros>,
+    pub(crate) checks: i32,
+}
+
+#[derive(Serialize)]
+pub(crate) struct CheckRow<'a> {
+    pub(crate) guard: Option<i64>,
+    pub(crate) provider: &'static str,
+    pub(crate) account: &'a str,
+    pub(crate) payment_id: &'a str,
+    pub(crate) next_check_at: Option<Micros>,
+    pub(crate) checks: i32,
+}
+
+#[derive(Serialize)]
+pub(crate) struct NotificationRow<'a> {
+    pub(crate) guard: Option<i64>,
+    pub(crate) id: Uuid,
+    pub(crate) provider: &'static str,
+    pub(crate) account: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) payment_id: Option<&'a str>,
+    pub(crate) idempotency_key: &'a str,
+    pub(crate) received_at: Micros,
+    pub(crate) signed_at: Option<Micros>,
+    pub(crate) verified_by: &'a str,
+    pub(crate) signed_path: &'a str,
+    /// JSON.
+    pub(crate) headers: String,
+    /// Bytes travel beside the JSON, not in it.
+    #[serde(skip)]
+    pub(crate) body: &'a [u8],
+}
+
+#[derive(Serialize)]
+pub(crate) struct TimelineRow<'a> {
+    pub(crate) guard: Option<i64>,
+    pub(crate) order_id: &'a str,
+    pub(crate) at: Micros,
+    pub(crate) kind: &'static str,
+    pub(crate) provider: Option<&'static str>,
+    pub(crate) account: Option<&'a str>,
+    pub(crate) payment_id: Option<&'a str>,
+    pub(crate) text: &'a str,
+    /// JSON.
+    pub(crate) detail: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct EventRow<'a> {
+    pub(crate) guard: i64,
+    pub(crate) id: Uuid,
+    pub(crate) order_id: &'a str,
+    pub(crate) version: i64,
+    #[serde(rename = "type")]
+    pub(crate) event_type: &'static str,
+    pub(crate) time: Micros,
+    /// JSON.
+    pub(crate) body: String,
+}
+
+impl<'a> Batch<'a> {
+    /// The rows of the settlements at `wave`; a change's `ord` is its settlement's index.
+    pub(crate) fn of(settlements: &'a [Settlement], wave: &[usize]) -> Self {
+        let mut batch = Self::default();
+        for &index in wave {
+            let Settlement { notifications, order, timeline, check, change } = &settlements[index];
+            let ord = index as i64;
+            let guard = change.is_some().then_some(ord);
+            batch
+                .notifications
+                .extend(notifications.iter().map(|notification| NotificationRow::of(guard, notification)));
+            if let Some(order) = order {
+                batch.timeline.extend(timeline.iter().map(|entry| TimelineRow::of(guard, order, entry)));
+            }
+            let mut check = check.as_ref();
+            if let Some(change) = change {
+                // Both at once for one payment: the schedule of the check is the payment's. One row can be updated only
+                // once by one statement.
+                let same = check.take_if(|check| check.key == change.payment.key);
+                batch.changes.push(ChangeRow::of(ord, change, same));
+                batch.events.extend(change.events.iter().map(|event| EventRow::of(ord, event)));
+            }
+            batch.checks.extend(check.map(|check| CheckRow::of(guard, check)));
+        }
+        batch
+    }
+}
+
+impl<'a> ChangeRow<'a> {
+    fn of(ord: i64, Change { order, payment, events }: &'a Change, check: Option<&PaymentCheck>) -> Self {
+        let (next_check_at, checks) =
+            check.map_or((payment.next_check_at, payment.checks), |check| (check.next_check_at, check.checks));
+        Self {
+            ord,
+            order_id: order.id.as_str(),
+            revision: order.revision,
+            state: order.state.as_str(),
+            captured: order.captured_minor,
+            refunded: order.refunded_minor,
+            version: order.version,
+            events: events.len() as i64,
+            hold_reason: order.hold.as_ref().map(|hold| hold.reason.as_str()),
+            hold_detail: order.hold.as_ref().map(|hold| hold.detail.as_str()),
+            updated_at: Micros(order.updated_at),
+            provider: payment.key.provider.as_str(),
+            account: payment.key.account.as_str(),
+            payment_id: payment.key.id.as_str(),
+            payment_state: payment.state.as_str(),
+            payment_captured: payment.captured_minor,
+            payment_refunded: payment.refunded_minor,
+            payment_currency: payment.currency.as_str(),
+            provider_reference: payment.provider_reference.as_deref(),
+            reason: payment.reason.as_deref(),
+            asked_at: payment.asked_at.map(Micros),
+            next_check_at: next_check_at.map(Micros),
+            checks,
+        }
+    }
+}
+
+impl<'a> CheckRow<'a> {
+    fn of(guard: Option<i64>, check: &'a PaymentCheck) -> Self {
+        Self {
+            guard,
+            provider: check.key.provider.as_str(),
+            account: check.key.account.as_str(),
+            payment_id: check.key.id.as_str(),
+            next_check_at: check.next_check_at.map(Micros),
+            checks: check.checks,
+        }
+    }
+}
+
+impl<'a> NotificationRow<'a> {
+    pub(crate) fn of(guard: Option<i64>, notification: &'a Notification) -> Self {
+        Self {
+            guard,
+            id: notification.id,
+            provider: notification.provider.as_str(),
+            account: notification.account.as_str(),
+            kind: &notification.kind,
+            payment_id: match &notification.about {
+                payhook_schema::About::Payment(id) => Some(id.as_str()),
+                payhook_schema::About::Other => None,
+            },
+            idempotency_key: &notification.idempotency_key,
+            received_at: Micros(notification.received_at),
+            signed_at: notification.signed_at.map(Micros),
+            verified_by: &notification.verified_by,
+            signed_path: &notification.signed_path,
+            headers: json(&notification.headers),
+            body: &notification.body,
+        }
+    }
+}
+
+impl<'a> TimelineRow<'a> {
+    pub(crate) fn of(guard: Option<i64>, order: &'a OrderId, entry: &'a TimelineEntry) -> Self {
+        Self {
+            guard,
+            order_id: order.as_str(),
+            at: Micros(entry.at),
+            kind: entry.kind.as_str(),
+            provider: entry.payment.as_ref().map(|payment| payment.provider.as_str()),
+            account: entry.payment.as_ref().map(|payment| payment.account.as_str()),
+            payment_id: entry.payment.as_ref().map(|payment| payment.id.as_str()),
+            text: &entry.text,
+            detail: (!entry.detail.is_null()).then(|| json(&entry.detail)),
+        }
+    }
+}
+
+impl<'a> EventRow<'a> {
+    fn of(guard: i64, event: &'a Event) -> Self {
+        Self {
+            guard,
+            id: event.id,
+            order_id: event.data.order_id.as_str(),
+            version: event.data.version,
+            event_type: event.event_type.as_str(),
+            time: Micros(event.time),
+            body: json(event),
+        }
+    }
+}
+
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain data always serialises")
+}

@@ -1,0 +1,349 @@
+//! The store on PostgreSQL 15 or newer, for any number of workers.
+//!
+//! # Known weaknesses
+//! - All reads are of the primary: a replica can show two settlements in different orders, and money is decided on what
+//!   is read.
+//! - A server that freezes is only noticed by our deadlines. A call then gives up its connection, and what it had asked
+//!   for may still happen once the server thaws.
+//! - After an asynchronous failover the last settlements may be gone. Nothing here can know; the hints that come again
+//!   and the sweep find the same truth again, and events keep their ids because those are made of the fact.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use payhook_schema::{NewOrder, Order, OrderId, PaymentKey};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::batch::Batch;
+use crate::fault::Fault;
+use crate::lent::Lent;
+use crate::migrations::{self, Applied};
+use crate::{
+    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, Registered, Settled, Settlement, Store,
+    StoreError, TimelineEntry, settling,
+};
+
+mod dead_letters;
+mod events;
+mod leases;
+mod orders;
+mod settle;
+
+/// How long a migration may take: an index over 10⁷ rows is minutes, and another process may be migrating first.
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// How often a transaction that lost against another is tried before the caller hears of it.
+const TRIES_MAX: u32 = 4;
+
+/// A connection that was idle for longer is asked whether it still works before it is used: a firewall or a restart may
+/// have ended it. Below, the answer would cost a busy store a round trip each time.
+const IDLE_TRUSTED: Duration = Duration::from_secs(2);
+
+/// How [`PgStore`] uses its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PgOptions {
+    /// Connections at most. Default 16: with batches a few are busy at a time, and a server has 100 for everyone.
+    pub max_connections: u32,
+    /// How long to wait for a connection, whether for a free one or for the server. Default 5 s.
+    pub acquire_timeout: Duration,
+    /// How long a statement may run, and the work on a connection altogether. Default 10 s: the slowest a call does
+    /// takes well under 1 s.
+    pub statement_timeout: Duration,
+}
+
+impl Default for PgOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The store on PostgreSQL.
+#[derive(Clone)]
+pub struct PgStore(Arc<Inner>);
+
+struct Inner {
+    pool: PgPool,
+    connect: PgConnectOptions,
+    options: PgOptions,
+    address: String,
+    migrator: Migrator,
+}
+
+/// Runs `$work` on a lent connection, within the deadline; a connection on which something went wrong is not used again.
+macro_rules! on {
+    ($store:expr, |$connection:ident| $work:expr) => {
+        $store
+            .within(async {
+                let mut lent = $store.lend().await?;
+                let $connection = lent.connection();
+                let outcome = $work.await;
+                lent.give_back(&outcome);
+                outcome.map_err(Fault::postgres)
+            })
+            .await
+            .map_err(|fault| fault.at(&$store.0.address))
+    };
+}
+
+/// The same for a transaction, which is tried again where it lost against another.
+macro_rules! transaction {
+    ($store:expr, |$connection:ident| $work:expr) => {
+        $store
+            .within(async {
+                let mut tries = 1;
+                loop {
+                    let mut lent = $store.lend().await?;
+                    let $connection = lent.connection();
+                    let outcome = $work.await;
+                    lent.give_back(&outcome);
+                    match outcome.map_err(Fault::postgres) {
+                        Err(Fault::Contended(_)) if tries < TRIES_MAX => tries += 1,
+                        outcome => return outcome,
+                    }
+                }
+            })
+            .await
+            .map_err(|fault| fault.at(&$store.0.address))
+    };
+}
+
+impl PgStore {
+    /// A store at `url`, such as `postgres://payhook:secret@db.internal/payhook`, without asking whether it is there: a
+    /// process starts whether the server is up or not. To be called within a Tokio runtime.
+    pub fn connect(url: &str, options: PgOptions) -> Result<Self, StoreError> {
+        let millis = |duration: Duration| format!("{}ms", duration.as_millis());
+        let connect = PgConnectOptions::from_str(url).map_err(|error| StoreError::Refused {
+            address: without_credentials(url),
+            what: "this is no address of a PostgreSQL database".to_owned(),
+            source: Some(Box::new(error)),
+        })?;
+        let connect = connect
+            .application_name("payhook")
+            .options([
+                ("statement_timeout", millis(options.statement_timeout)),
+                ("lock_timeout", millis(options.statement_timeout / 2)),
+                ("idle_in_transaction_session_timeout", millis(options.statement_timeout * 2)),
+                ("timezone", "UTC".to_owned()),
+            ])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > IDLE_TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(connect.clone());
+        let address = without_credentials(url);
+        Ok(Self(Arc::new(Inner { pool, connect, options, address, migrator: migrations::postgres() })))
+    }
+
+    async fn lend(&self) -> Result<Lent, Fault> {
+        Ok(Lent::new(self.0.pool.acquire().await.map_err(Fault::postgres)?))
+    }
+
+    /// Ends `work` at the deadline: the server may never answer, and then nothing else would end it.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let PgOptions { acquire_timeout, statement_timeout, .. } = self.0.options;
+        // A second more, so that a server that does answer can say what took too long.
+        let deadline = acquire_timeout + statement_timeout + Duration::from_secs(1);
+        let silent = |_| Fault::Unavailable(format!("no answer within {} s", deadline.as_secs()), None);
+        tokio::time::timeout(deadline, work).await.map_err(silent)?
+    }
+
+    /// A connection beside the pool, whose failure tells its own cause: the pool would only say that time was up.
+    async fn dial(&self, connect: &PgConnectOptions) -> Result<PgConnection, Fault> {
+        let silent = |_| Fault::Unavailable("no answer to connecting".to_owned(), None);
+        let dialled = tokio::time::timeout(self.0.options.acquire_timeout, PgConnection::connect_with(connect));
+        dialled.await.map_err(silent)?.map_err(Fault::postgres)
+    }
+
+    async fn migrate_now(&self) -> Result<(), Fault> {
+        let timeout = format!("{}ms", MIGRATION_TIMEOUT.as_millis());
+        let patient = self.0.connect.clone().options([("statement_timeout", &timeout), ("lock_timeout", &timeout)]);
+        let mut connection = self.dial(&patient).await?;
+        let silent = |_| Fault::Unavailable("migrating took too long".to_owned(), None);
+        let migrated =
+            tokio::time::timeout(MIGRATION_TIMEOUT, self.0.migrator.run_direct(None, &mut connection, false));
+        let outcome = migrated.await.map_err(silent)?;
+        outcome.map_err(|error| Fault::migration(error, Fault::postgres))?;
+        // Everything is committed; how the connection ends does not matter.
+        drop(tokio::time::timeout(self.0.options.acquire_timeout, connection.close()).await);
+        Ok(())
+    }
+
+    async fn check_now(&self) -> Result<(), Fault> {
+        let mut connection = self.dial(&self.0.connect).await?;
+        let applied = sqlx::query_as::<_, Applied>(migrations::APPLIED).fetch_all(&mut connection).await;
+        match migrations::difference(&self.0.migrator, &applied.map_err(Fault::postgres)?) {
+            Some(difference) => Err(Fault::Outdated(difference)),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes one wave, trying again where it lost against another writer.
+    async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault> {
+        let batch = Batch::of(settlements, wave);
+        let mut tries = 1;
+        loop {
+            let written = self.within(async {
+                let mut lent = self.lend().await?;
+                let outcome = settle::write(lent.connection(), &batch).await;
+                lent.give_back(&outcome);
+                outcome.map_err(Fault::postgres)
+            });
+            match written.await {
+                Err(Fault::Contended(_)) if tries < TRIES_MAX => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl settling::Writes for PgStore {
+    async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault> {
+        self.write(settlements, wave).await
+    }
+}
+
+#[async_trait]
+impl Store for PgStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.migrate_now().await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.within(self.check_now()).await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    fn address(&self) -> String {
+        self.0.address.clone()
+    }
+
+    async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError> {
+        transaction!(self, |connection| orders::register(connection, order, now))
+    }
+
+    async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        on!(self, |connection| orders::get(connection, id))
+    }
+
+    async fn order_list(&self, filter: &OrderFilter) -> Result<Vec<Order>, StoreError> {
+        on!(self, |connection| orders::list(connection, filter))
+    }
+
+    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError> {
+        on!(self, |connection| orders::timeline(connection, id))
+    }
+
+    async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError> {
+        on!(self, |connection| orders::find(connection, keys))
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        settling::settle(self, settlements).await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn payments_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError> {
+        transaction!(self, |connection| orders::due(connection, now, hold_for, limit))
+    }
+
+    async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError> {
+        transaction!(self, |connection| orders::refresh(connection, id, now))
+    }
+
+    async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError> {
+        transaction!(self, |connection| events::sequence(connection, limit))
+    }
+
+    async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
+        on!(self, |connection| events::after(connection, after, limit))
+    }
+
+    async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
+        on!(self, |connection| events::unpublished(connection, limit))
+    }
+
+    async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError> {
+        transaction!(self, |connection| events::mark_published(connection, ids, now))
+    }
+
+    async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        transaction!(self, |connection| dead_letters::keep(connection, letters))
+    }
+
+    async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
+        on!(self, |connection| dead_letters::list(connection, filter))
+    }
+
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
+        on!(self, |connection| leases::backlog(connection, now))
+    }
+
+    async fn lease_take(
+        &self,
+        name: &str,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<bool, StoreError> {
+        transaction!(self, |connection| leases::take(connection, name, holder, now, hold_for))
+    }
+
+    async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
+        transaction!(self, |connection| leases::release(connection, name, holder))
+    }
+
+    async fn close(&self) {
+        // What is in flight has its own deadline; a frozen server must not keep us from stopping.
+        let PgOptions { acquire_timeout, .. } = self.0.options;
+        drop(tokio::time::timeout(acquire_timeout, self.0.pool.close()).await);
+    }
+}
+
+/// Host, port and database of `url`: what may stand in logs. User and password are before the last `@`, other secrets may
+/// be in the parameters.
+fn without_credentials(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_shows_no_credentials_however_odd() {
+        for url in [
+            "postgres://payhook:s3cret@db:5432/payhook",
+            "postgres://payhook:s3@cret@db:5432/payhook?password=s3cret&sslkey=s3cret",
+            "postgres://payhook@db:5432/payhook#s3cret",
+        ] {
+            assert_eq!(without_credentials(url), "postgres://db:5432/payhook");
+        }
+        assert_eq!(without_credentials("payhook:s3cret@db"), "postgres://db");
+    }
+}

@@ -1,0 +1,66 @@
+use jiff::Timestamp;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::FeedEvent;
+use crate::columns::pg_time;
+use crate::rows;
+
+/// The advisory lock of the feed: "payhook feed", read as digits of nothing else in this database.
+const FEED_LOCK: i64 = 0x7061_7968_6f6f_6b01;
+
+/// Gives places in the feed under a lock held to the commit, so that they become visible in their order: whoever has
+/// read up to a place has read everything before it.
+///
+/// `n` was drawn while the order's row was locked by the settlement, so of one order's events those with the lower version
+/// have the lower `n`, and are committed before any later one begins.
+pub(super) async fn sequence(on: &mut PgConnection, limit: u32) -> sqlx::Result<usize> {
+    // Mostly there is nothing to do, and nobody needs to wait to learn that.
+    let waiting = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(&mut *on).await?;
+    if waiting.is_none() {
+        return Ok(0);
+    }
+    let mut transaction = on.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *transaction).await?;
+    // A statement of its own: what it sees must be as of after the lock was had.
+    let placed = sqlx::query(
+        "update events e set seq = place.seq from \
+            (select n, row_number() over (order by n) + (select coalesce(max(seq), 0) from events) as seq \
+             from (select n from events where seq is null order by n limit $1) next) place \
+         where e.n = place.n",
+    )
+    .bind(i64::from(limit))
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    transaction.commit().await?;
+    Ok(placed as usize)
+}
+
+pub(super) async fn after(on: &mut PgConnection, after: i64, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {
+    let rows = sqlx::query("select seq, body from events where seq > $1 order by seq limit $2")
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await?;
+    rows.iter().map(rows::feed_event).collect()
+}
+
+pub(super) async fn unpublished(on: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {
+    let rows = sqlx::query(
+        "select seq, body from events where published_at is null and seq is not null order by seq limit $1",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(rows::feed_event).collect()
+}
+
+pub(super) async fn mark_published(on: &mut PgConnection, ids: &[Uuid], now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query("update events set published_at = $2 where id = any($1) and published_at is null and seq is not null")
+        .bind(ids)
+        .bind(pg_time(now))
+        .execute(on)
+        .await?;
+    Ok(())
+}

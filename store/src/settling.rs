@@ -1,0 +1,54 @@
+//! The way from a batch of settlements to its answers, alike for both databases.
+
+use async_trait::async_trait;
+
+use crate::fault::Fault;
+use crate::{Settled, Settlement, batch};
+
+/// Writes a wave: settlements of which no two touch the same thing.
+#[async_trait]
+pub(crate) trait Writes: Sync {
+    /// Writes those at `wave`, all or none but for conflicts, and returns the indexes of the changes that were written.
+    async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault>;
+}
+
+/// Settles wave after wave. Where one wave fails for a value in it, or keeps losing against other writers, its settlements
+/// are written one by one, so that nobody pays for a neighbour.
+pub(crate) async fn settle(to: &dyn Writes, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+    let mut settled: Vec<Settled> = Vec::with_capacity(settlements.len());
+    let mut wanted = Vec::with_capacity(settlements.len());
+    for (index, settlement) in settlements.iter().enumerate() {
+        match batch::unkeepable(settlement) {
+            Some(why) => settled.push(Settled::Refused(why)),
+            None => {
+                settled.push(Settled::Conflict);
+                wanted.push(index);
+            }
+        }
+    }
+    for wave in batch::waves(settlements, &wanted) {
+        match to.write(settlements, &wave).await {
+            Ok(written) => note(&mut settled, settlements, &wave, &written),
+            Err(Fault::Value(_) | Fault::Contended(_)) => {
+                for &index in &wave {
+                    match to.write(settlements, &[index]).await {
+                        Ok(written) => note(&mut settled, settlements, &[index], &written),
+                        Err(Fault::Value(why)) => settled[index] = Settled::Refused(why.to_string()),
+                        Err(fault) => return Err(fault),
+                    }
+                }
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(settled)
+}
+
+/// Notes what became of a wave: without a change there was nothing to conflict with.
+fn note(settled: &mut [Settled], settlements: &[Settlement], wave: &[usize], written: &[i64]) {
+    for &index in wave {
+        if settlements[index].change.is_none() || written.contains(&(index as i64)) {
+            settled[index] = Settled::Written;
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The store in one SQLite file, for one process.
+//!
+//! # Known weaknesses
+//! - One process owns the file. A second one is told so at once; more than one machine needs PostgreSQL.
+//! - One writer at a time. Batches share a commit, and so a sync of the disk; a settlement alone pays for its own.
+//! - It is as durable as the disk's sync is honest: every commit is synced (`synchronous = FULL`) before it is answered.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use payhook_schema::{NewOrder, Order, OrderId, PaymentKey};
+use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
+use uuid::Uuid;
+
+use crate::batch::Batch;
+use crate::fault::Fault;
+use crate::migrations::{self, Applied};
+use crate::{
+    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, Registered, Settled, Settlement, Store,
+    StoreError, TimelineEntry, settling,
+};
+
+mod dead_letters;
+mod events;
+mod leases;
+mod orders;
+mod settle;
+
+/// Readers see the last commit and wait for nobody; more than a few only share the same two cores.
+const READERS_MAX: u32 = 4;
+
+/// How long to wait for a turn. The longest anyone holds the writer is a batch and its sync to disk: far below 1 s.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a call may take altogether, on a disk that hardly answers.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a migration may take.
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// How long SQLite itself waits for a lock: someone may look at the file with another program.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The store in an SQLite file.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Inner>);
+
+struct Inner {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    lock: Arc<File>,
+    address: String,
+    migrator: Migrator,
+}
+
+/// Runs `$work` on a connection that reads, within the deadline.
+macro_rules! read {
+    ($store:expr, |$connection:ident| $work:expr) => {
+        $store
+            .within(CALL_TIMEOUT, async {
+                let mut reader = $store.reader().await?;
+                let $connection = &mut *reader;
+                $work.await.map_err(Fault::sqlite)
+            })
+            .await
+            .map_err(|fault| fault.at(&$store.0.address))
+    };
+}
+
+/// Runs `$work` in a transaction of the writer, within the deadline.
+macro_rules! write {
+    ($store:expr, |$connection:ident| $work:expr) => {
+        $store
+            .within(CALL_TIMEOUT, async {
+                let mut transaction = $store.begin().await?;
+                let $connection = &mut *transaction;
+                let outcome = $work.await.map_err(Fault::sqlite)?;
+                transaction.commit().await.map_err(Fault::sqlite)?;
+                Ok(outcome)
+            })
+            .await
+            .map_err(|fault| fault.at(&$store.0.address))
+    };
+}
+
+impl SqliteStore {
+    /// Opens or creates the file named by a path, or by a URL such as `sqlite://payhook.db`, and keeps every other process
+    /// out of it until [`Store::close`], or until this and every copy of [`SqliteStore::writer`] is dropped.
+    pub async fn open(url_or_path: &str) -> Result<Self, StoreError> {
+        let refused = |what: &str, source: Option<Box<dyn std::error::Error + Send + Sync>>| StoreError::Refused {
+            address: url_or_path.to_owned(),
+            what: what.to_owned(),
+            source,
+        };
+        let options = if url_or_path.starts_with("sqlite:") {
+            SqliteConnectOptions::from_str(url_or_path)
+                .map_err(|error| refused("this is no address of an SQLite file", Some(Box::new(error))))?
+        } else {
+            SqliteConnectOptions::new().filename(url_or_path)
+        };
+        let file = options.get_filename().to_owned();
+        if url_or_path.contains(":memory:") || file.as_os_str().is_empty() || url_or_path.contains("mode=memory") {
+            return Err(refused("it remembers nothing beyond the process: name a file", None));
+        }
+        let address = format!("sqlite:{}", file.display());
+        let lock = Arc::new(lock(&file, &address)?);
+
+        let options = options
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        let readers = options.clone().pragma("query_only", "on");
+        let pool = |connections| {
+            // The queue in the same file keeps a copy of the writer: as long as anyone can write, the lock is held.
+            let lock = Arc::clone(&lock);
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(TURN_TIMEOUT)
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .after_connect(move |_, _| {
+                    let _held = &lock;
+                    Box::pin(async { Ok(()) })
+                })
+        };
+        let writer = pool(1)
+            .connect_with(options.journal_mode(SqliteJournalMode::Wal))
+            .await
+            .map_err(|error| Fault::sqlite(error).at(&address))?;
+        let readers = pool(READERS_MAX).connect_lazy_with(readers);
+        Ok(Self(Arc::new(Inner { writer, readers, lock, address, migrator: migrations::sqlite() })))
+    }
+
+    /// The one connection that writes, as a pool of exactly one: shared with the queue in the same file.
+    ///
+    /// Whoever holds it keeps everyone from writing: begin, write, commit, and never wait for anything else meanwhile.
+    pub fn writer(&self) -> SqlitePool {
+        self.0.writer.clone()
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, Fault> {
+        self.0.readers.acquire().await.map_err(Fault::sqlite)
+    }
+
+    /// Begins a transaction that may write from the start: one that began by reading could only fail when it comes to it.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Fault> {
+        self.0.writer.begin_with("begin immediate").await.map_err(Fault::sqlite)
+    }
+
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let silent = |_| Fault::Unavailable(format!("it took longer than {} s", limit.as_secs()), None);
+        tokio::time::timeout(limit, work).await.map_err(silent)?
+    }
+
+    async fn migrate_now(&self) -> Result<(), Fault> {
+        let mut connection = self.0.writer.acquire().await.map_err(Fault::sqlite)?;
+        let migrated = self.0.migrator.run_direct(None, &mut *connection, false).await;
+        migrated.map_err(|error| Fault::migration(error, Fault::sqlite))
+    }
+
+    async fn check_now(&self) -> Result<(), Fault> {
+        let mut reader = self.reader().await?;
+        let applied = sqlx::query_as::<_, Applied>(migrations::APPLIED).fetch_all(&mut *reader).await;
+        match migrations::difference(&self.0.migrator, &applied.map_err(Fault::sqlite)?) {
+            Some(difference) => Err(Fault::Outdated(difference)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes the lock that says whose file it is. The operating system lets go of it when the process ends, however it ends.
+fn lock(file: &Path, address: &str) -> Result<File, StoreError> {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let unavailable = |what: String, source| StoreError::Unavailable { address: address.to_owned(), what, source };
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| unavailable(format!("`{}` cannot be opened", path.display()), Some(Box::new(error))))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(unavailable("another process has it open, and only one at a time may".to_owned(), None))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(unavailable(format!("`{}` cannot be locked", path.display()), Some(Box::new(error))))
+        }
+    }
+}
+
+#[async_trait]
+impl settling::Writes for SqliteStore {
+    async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault> {
+        let batch = Batch::of(settlements, wave);
+        self.within(CALL_TIMEOUT, async {
+            let mut transaction = self.begin().await?;
+            let written = settle::write(&mut transaction, batch).await.map_err(Fault::sqlite)?;
+            transaction.commit().await.map_err(Fault::sqlite)?;
+            Ok(written)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        let migrated = self.within(MIGRATION_TIMEOUT, self.migrate_now());
+        migrated.await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.within(CALL_TIMEOUT, self.check_now()).await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    fn address(&self) -> String {
+        self.0.address.clone()
+    }
+
+    async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError> {
+        let registered = self.within(CALL_TIMEOUT, async {
+            let mut transaction = self.begin().await?;
+            let registered = orders::register(&mut transaction, order, now).await.map_err(Fault::sqlite)?;
+            match registered {
+                Registered::Order { .. } => transaction.commit().await.map_err(Fault::sqlite)?,
+                Registered::AmountDiffers { .. } | Registered::PaymentTaken { .. } => {
+                    transaction.rollback().await.map_err(Fault::sqlite)?;
+                }
+            }
+            Ok(registered)
+        });
+        registered.await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
+        read!(self, |connection| orders::get(connection, id))
+    }
+
+    async fn order_list(&self, filter: &OrderFilter) -> Result<Vec<Order>, StoreError> {
+        read!(self, |connection| orders::list(connection, filter))
+    }
+
+    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError> {
+        read!(self, |connection| orders::timeline(connection, id))
+    }
+
+    async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError> {
+        read!(self, |connection| orders::find(connection, keys))
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        settling::settle(self, settlements).await.map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn payments_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError> {
+        write!(self, |connection| orders::due(connection, now, hold_for, limit))
+    }
+
+    async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError> {
+        write!(self, |connection| orders::refresh(connection, id, now))
+    }
+
+    async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError> {
+        // Mostly there is nothing to do, and nobody needs to wait for the writer to learn that.
+        if !read!(self, |connection| events::waiting(connection))? {
+            return Ok(0);
+        }
+        write!(self, |connection| events::sequence(connection, limit))
+    }
+
+    async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
+        read!(self, |connection| events::after(connection, after, limit))
+    }
+
+    async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
+        read!(self, |connection| events::unpublished(connection, limit))
+    }
+
+    async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError> {
+        write!(self, |connection| events::mark_published(connection, ids, now))
+    }
+
+    async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        write!(self, |connection| dead_letters::keep(connection, letters))
+    }
+
+    async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
+        read!(self, |connection| dead_letters::list(connection, filter))
+    }
+
+    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
+        read!(self, |connection| leases::backlog(connection, now))
+    }
+
+    async fn lease_take(
+        &self,
+        name: &str,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<bool, StoreError> {
+        write!(self, |connection| leases::take(connection, name, holder, now, hold_for))
+    }
+
+    async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {
+        write!(self, |connection| leases::release(connection, name, holder))
+    }
+
+    async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.writer.close().await;
+        if let Err(error) = self.0.lock.unlock() {
+            tracing::warn!(%error, "the lock of {} is kept until the process ends", self.0.address);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use crate::batch::json;
+use crate::columns::micros;
+use crate::{FeedEvent, rows};
+
+/// Whether there are events without a place in the feed.
+pub(super) async fn waiting(on: &mut SqliteConnection) -> sqlx::Result<bool> {
+    let row = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(on).await?;
+    Ok(row.is_some())
+}
+
+/// Gives places in the feed. There is one writer, so places become visible in their order by themselves.
+pub(super) async fn sequence(on: &mut SqliteConnection, limit: u32) -> sqlx::Result<usize> {
+    let placed = sqlx::query(
+        "update events as e set seq = place.seq from \
+            (select n, row_number() over (order by n) + (select coalesce(max(seq), 0) from events) as seq \
+             from (select n from events where seq is null order by n limit ?1)) place \
+         where e.n = place.n",
+    )
+    .bind(i64::from(limit))
+    .execute(on)
+    .await?
+    .rows_affected();
+    Ok(placed as usize)
+}
+
+pub(super) async fn after(on: &mut SqliteConnection, after: i64, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {
+    let rows = sqlx::query("select seq, body from events where seq > ?1 order by seq limit ?2")
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await?;
+    rows.iter().map(rows::feed_event).collect()
+}
+
+pub(super) async fn unpublished(on: &mut SqliteConnection, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {
+    let rows = sqlx::query(
+        "select seq, body from events where published_at is null and seq is not null order by seq limit ?1",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(rows::feed_event).collect()
+}
+
+pub(super) async fn mark_published(on: &mut SqliteConnection, ids: &[Uuid], now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "update events set published_at = ?2 \
+         where id in (select value from json_each(?1)) and published_at is null and seq is not null",
+    )
+    .bind(json(&ids))
+    .bind(micros(now))
+    .execute(on)
+    .await?;
+    Ok(())
+}

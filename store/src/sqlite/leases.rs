@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use crate::Backlog;
+use crate::columns::{Columns, micros, some};
+
+pub(super) async fn take(
+    on: &mut SqliteConnection,
+    name: &str,
+    holder: Uuid,
+    now: Timestamp,
+    hold_for: Duration,
+) -> sqlx::Result<bool> {
+    let taken = sqlx::query(
+        "insert into leases (name, holder, expires_at) values (?1, ?2, ?4) \
+         on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
+         where leases.holder = excluded.holder or leases.expires_at <= ?3",
+    )
+    .bind(name)
+    .bind(holder.to_string())
+    .bind(micros(now))
+    .bind(micros(now + hold_for))
+    .execute(on)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+pub(super) async fn release(on: &mut SqliteConnection, name: &str, holder: Uuid) -> sqlx::Result<()> {
+    sqlx::query("delete from leases where name = ?1 and holder = ?2")
+        .bind(name)
+        .bind(holder.to_string())
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn backlog(on: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<Backlog> {
+    let row = sqlx::query(
+        "select (select count(*) from payments where state in ('awaiting', 'authorized')) as payments_unfinished, \
+            (select min(next_check_at) from payments where next_check_at <= ?1) as oldest_due_at, \
+            (select count(*) from events where published_at is null) as events_unpublished, \
+            (select count(*) from dead_letters) as dead_letters",
+    )
+    .bind(micros(now))
+    .fetch_one(on)
+    .await?;
+    Ok(Backlog {
+        payments_unfinished: some("payments_unfinished", row.int("payments_unfinished"))? as u64,
+        oldest_due_at: row.time("oldest_due_at")?,
+        events_unpublished: some("events_unpublished", row.int("events_unpublished"))? as u64,
+        dead_letters: some("dead_letters", row.int("dead_letters"))? as u64,
+    })
+}
