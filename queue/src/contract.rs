@@ -8,19 +8,23 @@ use thiserror::Error;
 
 /// A durable, at-least-once queue of [`Envelope`]s.
 ///
-/// Every backend keeps these promises; each is the name of a test in `conformance`:
+/// Every backend keeps these promises; each is the name of a function in `conformance`, run on both:
 ///
 /// - `a_confirmed_envelope_outlives_its_publisher`
 /// - `a_delivery_is_held_by_one_consumer_at_a_time`
 /// - `an_unsettled_delivery_comes_back_once_its_consumer_is_gone`
 /// - `an_acked_delivery_never_comes_back`
+/// - `a_delivery_is_settled_once`
+/// - `a_released_delivery_comes_back_unchanged`
 /// - `a_retry_stays_hidden_until_its_delay_has_passed`
 /// - `a_retry_carries_its_attempt_and_when_it_first_failed`
 /// - `a_dead_letter_keeps_its_bytes_and_its_reason`
 /// - `bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered`
 /// - `a_consumer_holds_no_more_than_its_prefetch`
 /// - `deliveries_in_hand_can_be_settled_after_the_flow_was_stopped`
+/// - `depths_tell_what_waits_and_where`
 /// - `migrating_twice_does_no_harm`
+/// - `a_closed_queue_refuses_instead_of_hanging`
 ///
 /// Not promised: order, and exactly once. The effect is what is deduplicated, in the store.
 #[async_trait]

@@ -4,6 +4,8 @@
 mod contract;
 mod delays;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod embedded;
 pub mod rabbitmq;
 
