@@ -19,7 +19,7 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// One hiccup of the network is not worth a round through the queue; an outage is.
 const HICCUP: RetryPolicy = RetryPolicy { first_delay: Duration::from_millis(200), within: Duration::from_secs(1) };
 /// No `Retry-After` is obeyed beyond this: the schedule has its own longest wait.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(6 * 3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(6);
 
 /// A path segment keeps what RFC 3986 calls unreserved; `/`, `?` and `.` in an id stay inside their segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');

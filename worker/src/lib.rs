@@ -1,1 +1,20 @@
+//! The only place where a payment changes: take a hint, ask the provider, decide, write it once, tell fulfilment.
+//!
+//! **Invariant:** a payment moves on the provider's answer, asked for after the hint was taken, and on nothing else.
+//! **Invariant:** a delivery is acked after what it caused is committed, never before.
 
+mod dead;
+mod decide;
+mod flights;
+mod guard;
+mod intake;
+mod outcome;
+mod patience;
+mod relay;
+mod schedule;
+mod sweep;
+mod worker;
+mod writer;
+
+pub use schedule::Schedule;
+pub use worker::{Worker, WorkerOptions};

@@ -11,6 +11,7 @@ use super::{SignatureHeader, api_path, read_inquiry, sign, signed_message};
 use crate::client::AskError;
 use crate::{Account, AgeLimit, AntomAccount, PrivateKey, PublicKey, Received, Refusal, verify};
 
+#[expect(clippy::struct_field_names, reason = "as the file has it")]
 #[derive(Deserialize)]
 struct Vectors {
     merchant_private_key: String,

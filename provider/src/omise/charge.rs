@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::client::AskError;
 use crate::strict_json;
 
+#[expect(clippy::struct_excessive_bools, reason = "the flags are Omise's")]
 #[derive(Deserialize)]
 struct Charge {
     object: String,

@@ -1,0 +1,91 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use payhook_queue::{Death, Delivery, Lane, Verdict};
+use payhook_schema::{DeadCause, Hint};
+use payhook_store::DeadLetter;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+use uuid::Uuid;
+
+use crate::patience::{GaveUp, chain, jittered, patiently};
+use crate::worker::Context;
+
+const PREFETCH: u16 = 32;
+const WAIT: Duration = Duration::from_secs(2);
+
+/// Moves dead letters from the queue, which only carries them, into the store, which keeps them.
+pub(crate) async fn undertaker(context: Arc<Context>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = bury(&context, &stop).await {
+            warn!(error = %chain(&error), "cannot take dead letters, trying again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(jittered(WAIT)) => {}
+        }
+    }
+}
+
+/// One consumption of the dead lane: insert, commit, ack.
+async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook_queue::QueueError> {
+    let mut consumer = context.queue.consume(Lane::Dead, PREFETCH).await?;
+    loop {
+        let deliveries = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            taken = consumer.deliveries.next(usize::from(PREFETCH)) => taken?,
+        };
+        let letters: Vec<DeadLetter> =
+            deliveries.iter().map(|delivery| letter(delivery, context.clock.now())).collect();
+        match patiently("keeping dead letters", stop, || context.store.dead_letter_keep(&letters)).await {
+            Ok(()) => {
+                for letter in &letters {
+                    let cause = letter.cause;
+                    metrics::counter!("payhook_dead_letters_total", "cause" => cause.as_str()).increment(1);
+                    warn!(dead_letter.id = %letter.id, %cause, attempts = letter.attempts, "dead letter kept: {cause}");
+                }
+                let acked = deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+                consumer.settler.settle(acked).await?;
+            }
+            Err(GaveUp::Stopped) => return Ok(()),
+            // They stay on the queue, where they are safe, until somebody has looked.
+            Err(GaveUp::Refused(refusal)) => error!(error = %chain(&refusal), "the store refuses dead letters"),
+        }
+    }
+}
+
+fn letter(delivery: &Delivery, now: Timestamp) -> DeadLetter {
+    let unexplained = || Death { cause: DeadCause::Poison, detail: "died without a reason".to_owned(), died_at: now };
+    let death = delivery.death.clone().unwrap_or_else(unexplained);
+    let envelope = delivery.envelope.as_ref().ok();
+    let payment = envelope.and_then(payhook_schema::Envelope::payment);
+    let notification = envelope.and_then(|envelope| match &envelope.hint {
+        Hint::Notification(notification) => Some((***notification).clone()),
+        Hint::Ask { .. } => None,
+    });
+    let provider = notification.as_ref().map(|it| it.provider).or(payment.as_ref().map(|it| it.provider));
+    let account = notification.as_ref().map(|it| it.account.clone()).or(payment.as_ref().map(|it| it.account.clone()));
+    DeadLetter {
+        id: envelope.map_or_else(|| fingerprint(&delivery.bytes), |envelope| envelope.id),
+        cause: death.cause,
+        detail: death.detail,
+        provider,
+        account,
+        payment,
+        order: None,
+        attempts: delivery.attempt,
+        first_failed_at: delivery.first_failed_at.unwrap_or(death.died_at),
+        last_failed_at: death.died_at,
+        bytes: delivery.bytes.clone(),
+        notification,
+    }
+}
+
+/// An id for bytes that carry none: the same bytes, the same letter.
+fn fingerprint(bytes: &[u8]) -> Uuid {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let (first, _) = digest.split_first_chunk::<16>().expect("a digest has 32 bytes");
+    Uuid::new_v8(*first)
+}

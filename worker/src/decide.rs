@@ -1,0 +1,326 @@
+use jiff::Timestamp;
+use payhook_schema::{
+    Event, EventData, EventType, Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState,
+    Step, TimelineKind,
+};
+use payhook_store::{Change, TimelineEntry};
+
+use crate::guard::objection;
+
+/// What one answer of the provider does to an order: a pure function of what was registered, what is stored, and what was said.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Decision {
+    pub(crate) change: Change,
+    pub(crate) timeline: Vec<TimelineEntry>,
+    pub(crate) outcome: Decided,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decided {
+    Applied,
+    /// Nothing was new: a repeat, or a payment that still waits.
+    Unchanged,
+    /// The answer is behind what we know, or contradicts it.
+    Refused,
+    /// Money arrived for a payment that had ended without: taken, and worth a person's look.
+    Revived,
+    /// The order now waits for a person.
+    Held,
+}
+
+impl Decided {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+            Self::Revived => "revived",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// When to look again, unless the payment is final by then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NextCheck {
+    pub(crate) at: Timestamp,
+    pub(crate) checks: i32,
+}
+
+/// Compares the provider's answer with the registered order and says what is to be written.
+///
+/// `order` has the payment `key`; the caller looked it up by it.
+pub(crate) fn decide(
+    order: &Order,
+    key: &PaymentKey,
+    facts: &PaymentFacts,
+    next: NextCheck,
+    now: Timestamp,
+) -> Decision {
+    let stored = order.payment(key).expect("the order was found by this payment");
+    let entry = |kind, text: String| TimelineEntry {
+        at: now,
+        kind,
+        payment: Some(key.clone()),
+        text,
+        detail: serde_json::Value::Null,
+    };
+    let mut timeline = vec![entry(TimelineKind::Inquiry, format!("asked {}: {}", key.provider, facts.answer))];
+    let mut payment = Payment { checks: next.checks, next_check_at: Some(next.at), ..stored.clone() };
+    let verdict = compare(stored, facts);
+    if verdict != Verdict::Stale {
+        payment.asked_at = Some(facts.asked_at);
+    }
+
+    let mut order = order.clone();
+    let outcome = match verdict {
+        Verdict::Nothing => Decided::Unchanged,
+        Verdict::Stale => {
+            timeline.push(entry(
+                TimelineKind::Refusal,
+                "a newer answer was applied meanwhile; this one changes nothing".to_owned(),
+            ));
+            Decided::Refused
+        }
+        Verdict::Behind => {
+            let text =
+                format!("the answer `{}` is behind what is known, `{}`; nothing changes", facts.state, stored.state);
+            timeline.push(entry(TimelineKind::Refusal, text));
+            Decided::Refused
+        }
+        Verdict::Contradiction => {
+            let was = (stored.state, stored.captured_minor, stored.refunded_minor);
+            let says = (facts.state, facts.captured_minor, facts.refunded_minor);
+            let told = |(state, captured, refunded): (PaymentState, i64, i64)| {
+                format!("{state} (captured {captured}, refunded {refunded})")
+            };
+            let detail = format!("{key} was {} and the provider now says {}", told(was), told(says));
+            timeline.push(entry(TimelineKind::Refusal, format!("{detail}; nothing changes, a person must look")));
+            hold(&mut order, Hold { reason: HoldReason::ImpossibleTransition, detail }, &mut timeline, &entry)
+        }
+        Verdict::Forward { revived } => {
+            apply(&mut payment, facts);
+            let text = match stored.state == payment.state {
+                true => format!("payment {}: {}", payment.state, amounts(&payment)),
+                false => {
+                    format!("payment {} -> {}{}", stored.state, payment.state, if revived { ", revived" } else { "" })
+                }
+            };
+            timeline.push(entry(TimelineKind::Transition, text));
+            match objection(&order, stored, facts) {
+                Some(objection) => hold(&mut order, objection, &mut timeline, &entry),
+                None if revived => Decided::Revived,
+                None => Decided::Applied,
+            }
+        }
+    };
+    if payment.state.is_final() {
+        payment.next_check_at = None;
+    }
+
+    let before = order_before(&order, stored);
+    replace(&mut order, &payment);
+    let events = follow(&mut order, &before, stored, &payment, facts, now);
+    if order.state != before.state && order.state != OrderState::Held {
+        timeline.push(entry(TimelineKind::Transition, format!("order {} -> {}", before.state, order.state)));
+    }
+    Decision { change: Change { order, payment, events }, timeline, outcome }
+}
+
+/// An order whose money was taken under another of our accounts than registered waits for a person. `None` when the answer says
+/// nothing about money, or the order is held already.
+pub(crate) fn decide_other_account(
+    order: &Order,
+    key: &PaymentKey,
+    facts: &PaymentFacts,
+    now: Timestamp,
+) -> Option<Decision> {
+    let registered =
+        order.payments.iter().find(|payment| (payment.key.provider, &payment.key.id) == (key.provider, &key.id))?;
+    if !facts.state.took_money() || order.hold.is_some() {
+        return None;
+    }
+    let entry = |kind, text: String| TimelineEntry {
+        at: now,
+        kind,
+        payment: Some(key.clone()),
+        text,
+        detail: serde_json::Value::Null,
+    };
+    let mut timeline =
+        vec![entry(TimelineKind::Inquiry, format!("asked {} as {}: {}", key.provider, key.account, facts.answer))];
+    let mut order = order.clone();
+    let before = order_before(&order, registered);
+    let detail = format!("registered under {}, paid under {}", registered.key, key);
+    hold(&mut order, Hold { reason: HoldReason::AccountMismatch, detail }, &mut timeline, &entry);
+    let payment = registered.clone();
+    let events = follow(&mut order, &before, registered, &payment, facts, now);
+    Some(Decision { change: Change { order, payment, events }, timeline, outcome: Decided::Held })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Nothing,
+    Stale,
+    Behind,
+    Contradiction,
+    Forward { revived: bool },
+}
+
+/// Amounts only grow, states only go along the arrows, and an answer asked for before the one we applied is not news.
+fn compare(stored: &Payment, facts: &PaymentFacts) -> Verdict {
+    if stored.asked_at.is_some_and(|asked_at| facts.asked_at < asked_at) {
+        return Verdict::Stale;
+    }
+    let grew = facts.captured_minor > stored.captured_minor || facts.refunded_minor > stored.refunded_minor;
+    let shrank = facts.captured_minor < stored.captured_minor || facts.refunded_minor < stored.refunded_minor;
+    match stored.state.step(facts.state) {
+        Step::Impossible => Verdict::Contradiction,
+        Step::Older => Verdict::Behind,
+        Step::Move | Step::Revive if shrank => Verdict::Contradiction,
+        Step::Stay if shrank => Verdict::Behind,
+        Step::Stay if !grew => Verdict::Nothing,
+        Step::Stay | Step::Move => Verdict::Forward { revived: false },
+        Step::Revive => Verdict::Forward { revived: true },
+    }
+}
+
+fn apply(payment: &mut Payment, facts: &PaymentFacts) {
+    payment.state = facts.state;
+    payment.captured_minor = facts.captured_minor;
+    payment.refunded_minor = facts.refunded_minor;
+    payment.reason.clone_from(&facts.reason);
+    if let Some(amount) = facts.amount {
+        payment.currency = amount.currency;
+    }
+    if facts.provider_reference.is_some() {
+        payment.provider_reference.clone_from(&facts.provider_reference);
+    }
+}
+
+fn amounts(payment: &Payment) -> String {
+    let money = |minor| payhook_schema::Money::new(minor, payment.currency);
+    format!("captured {}, refunded {}", money(payment.captured_minor), money(payment.refunded_minor))
+}
+
+/// Holds the order, unless it is held already: the first reason stands until a person lifts it.
+fn hold(
+    order: &mut Order,
+    hold: Hold,
+    timeline: &mut Vec<TimelineEntry>,
+    entry: &dyn Fn(TimelineKind, String) -> TimelineEntry,
+) -> Decided {
+    let also = if order.hold.is_some() { "also: " } else { "order held: " };
+    timeline.push(entry(TimelineKind::Transition, format!("{also}{}: {}", hold.reason, hold.detail)));
+    order.hold.get_or_insert(hold);
+    Decided::Held
+}
+
+/// What the order was before this answer, as far as events need it.
+struct Before {
+    state: OrderState,
+    took_money: bool,
+    refunded_minor: i64,
+}
+
+fn order_before(order: &Order, stored: &Payment) -> Before {
+    Before { state: order.state, took_money: stored.state.took_money(), refunded_minor: order.refunded_minor }
+}
+
+fn replace(order: &mut Order, payment: &Payment) {
+    for slot in &mut order.payments {
+        if slot.key == payment.key {
+            slot.clone_from(payment);
+        }
+    }
+    let counted = order.payments.iter().filter(|payment| payment.currency == order.amount.currency);
+    let sums = counted.fold((0, 0), |(captured, refunded): (i64, i64), payment| {
+        (captured.saturating_add(payment.captured_minor), refunded.saturating_add(payment.refunded_minor))
+    });
+    (order.captured_minor, order.refunded_minor) = sums;
+}
+
+/// Lets the order follow its payments, and says what that means to fulfilment.
+fn follow(
+    order: &mut Order,
+    before: &Before,
+    stored: &Payment,
+    payment: &Payment,
+    facts: &PaymentFacts,
+    now: Timestamp,
+) -> Vec<Event> {
+    order.state = if order.hold.is_some() { OrderState::Held } else { state_of(&order.payments) };
+
+    let mut types = Vec::new();
+    if payment.state != stored.state {
+        match payment.state {
+            PaymentState::Failed => types.push(EventType::PaymentFailed),
+            PaymentState::Expired => types.push(EventType::PaymentExpired),
+            PaymentState::Cancelled => types.push(EventType::PaymentCancelled),
+            _ => {}
+        }
+    }
+    let held = order.state == OrderState::Held;
+    if held && before.state != OrderState::Held {
+        types.push(EventType::OrderHeld);
+    }
+    if !held {
+        if order.state == OrderState::Authorized && before.state != OrderState::Authorized {
+            types.push(EventType::OrderAuthorized);
+        }
+        if payment.state.took_money() && !before.took_money {
+            types.push(EventType::OrderPaid);
+        }
+        if order.refunded_minor > before.refunded_minor {
+            types.push(EventType::OrderRefunded);
+        }
+    }
+
+    types
+        .into_iter()
+        .map(|event_type| {
+            order.version += 1;
+            let reason = match event_type {
+                EventType::OrderHeld => order.hold.as_ref().map(|hold| hold.reason.to_string()),
+                EventType::PaymentFailed => payment.reason.clone(),
+                _ => None,
+            };
+            // A payment first seen when some of it had gone back was paid all the same, before that.
+            let refunded =
+                if event_type == EventType::OrderPaid { before.refunded_minor } else { order.refunded_minor };
+            let data = EventData {
+                order_id: order.id.clone(),
+                version: order.version,
+                amount_minor: order.amount.amount_minor,
+                currency: order.amount.currency,
+                captured_minor: order.captured_minor,
+                refunded_minor: refunded,
+                provider: payment.key.provider,
+                account: payment.key.account.clone(),
+                payment_id: payment.key.id.clone(),
+                occurred_at: facts.occurred_at.unwrap_or(facts.asked_at),
+                reason,
+            };
+            Event::new(event_type, data, now)
+        })
+        .collect()
+}
+
+/// An order is what its payments make it: one of them may fail and the next one pay.
+fn state_of(payments: &[Payment]) -> OrderState {
+    let any = |state| payments.iter().any(|payment| payment.state == state);
+    if any(PaymentState::PartlyRefunded) {
+        OrderState::PartlyRefunded
+    } else if any(PaymentState::Paid) {
+        OrderState::Paid
+    } else if any(PaymentState::Refunded) {
+        OrderState::Refunded
+    } else if any(PaymentState::Authorized) {
+        OrderState::Authorized
+    } else {
+        OrderState::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use payhook_schema::{AccountName, Currency, Money, OrderId, PaymentId, Provider};
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn key(id: &str) -> PaymentKey {
+    PaymentKey {
+        provider: Provider::Antom,
+        account: AccountName::new("shop").unwrap(),
+        id: PaymentId::new(id).unwrap(),
+    }
+}
+
+fn thb(amount_minor: i64) -> Money {
+    Money::new(amount_minor, Currency::new("THB").unwrap())
+}
+
+fn order(ids: &[&str]) -> Order {
+    let payment = |id: &&str| Payment {
+        key: key(id),
+        state: PaymentState::Awaiting,
+        captured_minor: 0,
+        refunded_minor: 0,
+        currency: thb(0).currency,
+        provider_reference: None,
+        reason: None,
+        asked_at: None,
+        next_check_at: Some(at(60)),
+        checks: 0,
+        created_at: at(0),
+    };
+    Order {
+        id: OrderId::new("A-1").unwrap(),
+        amount: thb(12_000),
+        state: OrderState::Pending,
+        captured_minor: 0,
+        refunded_minor: 0,
+        version: 0,
+        hold: None,
+        revision: 1,
+        created_at: at(0),
+        updated_at: at(0),
+        payments: ids.iter().map(payment).collect(),
+    }
+}
+
+fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i64) -> PaymentFacts {
+    PaymentFacts {
+        state,
+        amount: Some(thb(12_000)),
+        captured_minor,
+        refunded_minor,
+        provider_reference: Some("2024".to_owned()),
+        reason: (state == PaymentState::Failed).then(|| "USER_BALANCE_NOT_ENOUGH".to_owned()),
+        occurred_at: Some(at(5)),
+        expires_at: None,
+        asked_at: at(10),
+        answer: state.to_string(),
+    }
+}
+
+fn paid() -> PaymentFacts {
+    facts(PaymentState::Paid, 12_000, 0)
+}
+
+/// Decides and makes the order what the store would make it.
+fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
+    let next = NextCheck { at: at(100), checks: 1 };
+    let decision = decide(order, &key(id), facts, next, at(11));
+    *order = Order { revision: order.revision + 1, ..decision.change.order };
+    let versions: Vec<i64> = decision.change.events.iter().map(|event| event.data.version).collect();
+    assert_eq!(
+        versions.last().copied().unwrap_or(order.version),
+        order.version,
+        "the last event has the order's version"
+    );
+    (decision.outcome, decision.change.events.iter().map(|event| event.event_type).collect())
+}
+
+#[test]
+fn money_pays_the_order_once_however_often_it_is_told() {
+    let mut order = order(&["P1"]);
+    assert_eq!(told(&mut order, "P1", &paid()), (Decided::Applied, vec![EventType::OrderPaid]));
+    assert_eq!((order.state, order.captured_minor, order.version), (OrderState::Paid, 12_000, 1));
+    assert_eq!(order.payments[0].next_check_at, None, "final: nobody needs to ask again");
+    for _ in 0..5 {
+        assert_eq!(told(&mut order, "P1", &paid()), (Decided::Unchanged, vec![]));
+    }
+    assert_eq!(order.version, 1);
+}
+
+#[test]
+fn one_attempt_may_fail_and_the_next_one_pay() {
+    let mut order = order(&["P1", "P2"]);
+    let failed = facts(PaymentState::Failed, 0, 0);
+    assert_eq!(told(&mut order, "P1", &failed), (Decided::Applied, vec![EventType::PaymentFailed]));
+    assert_eq!(order.state, OrderState::Pending);
+    assert_eq!(told(&mut order, "P2", &paid()).1, [EventType::OrderPaid]);
+    assert_eq!(order.state, OrderState::Paid);
+}
+
+#[test]
+fn a_late_failure_of_one_attempt_never_touches_an_order_paid_by_another() {
+    let mut order = order(&["P1", "P2"]);
+    told(&mut order, "P2", &paid());
+    assert_eq!(told(&mut order, "P1", &facts(PaymentState::Failed, 0, 0)).1, [EventType::PaymentFailed]);
+    assert_eq!((order.state, order.captured_minor), (OrderState::Paid, 12_000));
+}
+
+#[test]
+fn another_amount_or_currency_holds_the_order_with_both_sides_shown() {
+    for (amount, captured, reason) in [
+        (thb(11_999), 11_999, HoldReason::AmountMismatch),
+        (thb(12_001), 12_001, HoldReason::AmountMismatch),
+        (thb(12_000), 3_000, HoldReason::AmountMismatch),
+        (Money::new(12_000, Currency::new("USD").unwrap()), 12_000, HoldReason::CurrencyMismatch),
+    ] {
+        let mut order = order(&["P1"]);
+        let answer = PaymentFacts { amount: Some(amount), captured_minor: captured, ..paid() };
+        assert_eq!(told(&mut order, "P1", &answer), (Decided::Held, vec![EventType::OrderHeld]));
+        let hold = order.hold.clone().unwrap();
+        assert_eq!((order.state, hold.reason), (OrderState::Held, reason));
+        assert!(hold.detail.contains("120.00 THB"), "{}", hold.detail);
+        assert_eq!(order.payments[0].state, PaymentState::Paid, "the payment is what the provider says");
+        assert_eq!(told(&mut order, "P1", &answer).1, [], "and is held once");
+    }
+}
+
+#[test]
+fn two_paid_payments_hold_the_order() {
+    let mut order = order(&["P1", "P2"]);
+    told(&mut order, "P1", &paid());
+    assert_eq!(told(&mut order, "P2", &paid()), (Decided::Held, vec![EventType::OrderHeld]));
+    assert_eq!(order.hold.as_ref().unwrap().reason, HoldReason::DoublePayment);
+    assert_eq!(order.captured_minor, 24_000);
+}
+
+#[test]
+fn a_payment_that_went_back_makes_room_for_another() {
+    let mut order = order(&["P1", "P2"]);
+    told(&mut order, "P1", &paid());
+    assert_eq!(told(&mut order, "P1", &facts(PaymentState::Refunded, 12_000, 12_000)).1, [EventType::OrderRefunded]);
+    assert_eq!(told(&mut order, "P2", &paid()).1, [EventType::OrderPaid]);
+    assert_eq!((order.state, order.hold), (OrderState::Paid, None));
+}
+
+#[test]
+fn each_growth_of_the_refunded_amount_is_told_and_it_never_shrinks() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    for refunded in [3_000, 5_000] {
+        let partly = facts(PaymentState::PartlyRefunded, 12_000, refunded);
+        assert_eq!(told(&mut order, "P1", &partly).1, [EventType::OrderRefunded]);
+        assert_eq!((order.state, order.refunded_minor), (OrderState::PartlyRefunded, refunded));
+    }
+    let behind = facts(PaymentState::PartlyRefunded, 12_000, 3_000);
+    assert_eq!(told(&mut order, "P1", &behind), (Decided::Refused, vec![]));
+    assert_eq!(order.refunded_minor, 5_000);
+}
+
+#[test]
+fn a_refund_seen_before_the_payment_tells_both_in_order() {
+    let mut order = order(&["P1"]);
+    let decision = decide(
+        &order,
+        &key("P1"),
+        &facts(PaymentState::Refunded, 12_000, 12_000),
+        NextCheck { at: at(1), checks: 0 },
+        at(11),
+    );
+    let told: Vec<_> =
+        decision.change.events.iter().map(|event| (event.event_type, event.data.refunded_minor)).collect();
+    assert_eq!(told, [(EventType::OrderPaid, 0), (EventType::OrderRefunded, 12_000)]);
+    order = decision.change.order;
+    assert_eq!((order.state, order.version), (OrderState::Refunded, 2));
+}
+
+#[test]
+fn an_answer_behind_what_is_known_changes_nothing() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    for behind in [PaymentState::Awaiting, PaymentState::Authorized] {
+        assert_eq!(told(&mut order, "P1", &facts(behind, 0, 0)), (Decided::Refused, vec![]));
+    }
+    let earlier = PaymentFacts { asked_at: at(9), ..facts(PaymentState::Failed, 0, 0) };
+    assert_eq!(
+        told(&mut order, "P1", &earlier),
+        (Decided::Refused, vec![]),
+        "asked for before the answer that was applied"
+    );
+    assert_eq!((order.state, order.hold), (OrderState::Paid, None));
+}
+
+#[test]
+fn a_provider_that_takes_back_its_word_holds_the_order_and_loses_no_money() {
+    for told_now in [PaymentState::Failed, PaymentState::Expired, PaymentState::Cancelled] {
+        let mut order = order(&["P1"]);
+        told(&mut order, "P1", &paid());
+        assert_eq!(told(&mut order, "P1", &facts(told_now, 0, 0)), (Decided::Held, vec![EventType::OrderHeld]));
+        assert_eq!(order.hold.as_ref().unwrap().reason, HoldReason::ImpossibleTransition);
+        assert_eq!((order.payments[0].state, order.captured_minor), (PaymentState::Paid, 12_000));
+    }
+}
+
+#[test]
+fn money_after_a_final_no_is_taken_and_alarmed() {
+    for no in [PaymentState::Failed, PaymentState::Expired, PaymentState::Cancelled] {
+        let mut order = order(&["P1"]);
+        told(&mut order, "P1", &facts(no, 0, 0));
+        assert_eq!(told(&mut order, "P1", &paid()), (Decided::Revived, vec![EventType::OrderPaid]));
+        assert_eq!(order.state, OrderState::Paid);
+    }
+}
+
+#[test]
+fn an_authorization_is_told_and_its_release_returns_the_order_to_pending() {
+    let mut order = order(&["P1"]);
+    assert_eq!(told(&mut order, "P1", &facts(PaymentState::Authorized, 0, 0)).1, [EventType::OrderAuthorized]);
+    assert!(order.payments[0].next_check_at.is_some(), "a hold lapses: it is watched");
+    assert_eq!(told(&mut order, "P1", &facts(PaymentState::Cancelled, 0, 0)).1, [EventType::PaymentCancelled]);
+    assert_eq!(order.state, OrderState::Pending);
+}
+
+#[test]
+fn a_payment_still_waiting_is_looked_at_again_and_never_called_failed() {
+    let mut order = order(&["P1"]);
+    assert_eq!(told(&mut order, "P1", &facts(PaymentState::Awaiting, 0, 0)), (Decided::Unchanged, vec![]));
+    let payment = &order.payments[0];
+    assert_eq!((payment.state, payment.next_check_at, payment.checks), (PaymentState::Awaiting, Some(at(100)), 1));
+}
+
+#[test]
+fn money_under_another_account_holds_the_order() {
+    let order = order(&["P1"]);
+    let elsewhere = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
+    assert_eq!(decide_other_account(&order, &elsewhere, &facts(PaymentState::Failed, 0, 0), at(11)), None);
+    let decision = decide_other_account(&order, &elsewhere, &paid(), at(11)).unwrap();
+    assert_eq!(decision.change.order.hold.unwrap().reason, HoldReason::AccountMismatch);
+    assert_eq!(decision.change.order.captured_minor, 0, "nothing is booked");
+    assert_eq!(decision.change.events.len(), 1);
+}
+
+#[test]
+fn a_held_order_stays_held_for_its_first_reason() {
+    let mut order = order(&["P1", "P2"]);
+    told(&mut order, "P1", &PaymentFacts { amount: Some(thb(1)), captured_minor: 1, ..paid() });
+    told(&mut order, "P2", &paid());
+    assert_eq!(order.hold.unwrap().reason, HoldReason::AmountMismatch);
+    assert_eq!(order.version, 1, "held once");
+}

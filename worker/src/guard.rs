@@ -1,0 +1,32 @@
+use payhook_schema::{Hold, HoldReason, Order, Payment, PaymentFacts, PaymentState};
+
+/// What keeps money that was taken or authorized from paying an order: it must be the order's amount, in the order's currency,
+/// and the first.
+///
+/// `payment` is the stored one, `facts` what the provider now says about it. Both sides are named in the hold.
+pub(crate) fn objection(order: &Order, payment: &Payment, facts: &PaymentFacts) -> Option<Hold> {
+    let counts = facts.state.took_money() || facts.state == PaymentState::Authorized;
+    let amount = facts.amount.filter(|_| counts)?;
+    let hold = |reason, detail| Some(Hold { reason, detail });
+    let who = &payment.key;
+    if amount.currency != order.amount.currency {
+        let detail = format!("registered {}, {who} is in {}", order.amount, amount);
+        return hold(HoldReason::CurrencyMismatch, detail);
+    }
+    if amount != order.amount {
+        return hold(HoldReason::AmountMismatch, format!("registered {}, {who} is for {amount}", order.amount));
+    }
+    if facts.state.took_money() && facts.captured_minor != order.amount.amount_minor {
+        let captured = payhook_schema::Money::new(facts.captured_minor, amount.currency);
+        return hold(HoldReason::AmountMismatch, format!("registered {}, {who} captured {captured}", order.amount));
+    }
+    // A payment that went back entirely makes room for another one.
+    let kept = |other: &&Payment| matches!(other.state, PaymentState::Paid | PaymentState::PartlyRefunded);
+    let other = order.payments.iter().filter(|other| other.key != payment.key).find(kept);
+    match other {
+        Some(other) if facts.state.took_money() => {
+            hold(HoldReason::DoublePayment, format!("paid by {} and by {who}", other.key))
+        }
+        _ => None,
+    }
+}

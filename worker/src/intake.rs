@@ -1,0 +1,148 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use payhook_queue::{Delivery, Lane};
+use payhook_schema::PaymentKey;
+use payhook_store::Found;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::flights::{Generation, InHand};
+use crate::outcome::{Making, Outcome};
+use crate::patience::{GaveUp, chain, jittered, patiently};
+use crate::worker::Context;
+
+/// Deliveries taken, and payments looked up, in one go.
+const AT_MOST: usize = 64;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Takes hints for ever: a consumption that ends is started again.
+pub(crate) async fn intake(context: Arc<Context>, stop: CancellationToken) {
+    let prefetch = u16::try_from(context.options.concurrency * 2).unwrap_or(u16::MAX);
+    let mut wait = FIRST_WAIT;
+    while !stop.is_cancelled() {
+        match context.queue.consume(Lane::Notifications, prefetch).await {
+            Ok(consumer) => {
+                info!(queue = %context.queue.address(), prefetch, "taking notifications");
+                wait = FIRST_WAIT;
+                let generation = Arc::new(Generation { settler: consumer.settler, broken: CancellationToken::new() });
+                take(&context, consumer.deliveries, &generation, &stop).await;
+            }
+            Err(error) => warn!(error = %chain(&error), "cannot take notifications, trying again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(LONGEST_WAIT),
+        }
+    }
+}
+
+/// One consumption, until it breaks or the worker stops.
+async fn take(
+    context: &Arc<Context>,
+    mut deliveries: Box<dyn payhook_queue::Deliveries>,
+    generation: &Arc<Generation>,
+    stop: &CancellationToken,
+) {
+    loop {
+        let taken = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = generation.broken.cancelled() => return,
+            taken = deliveries.next(AT_MOST) => taken,
+        };
+        match taken {
+            Ok(taken) => {
+                for delivery in taken {
+                    sort(context, delivery, generation).await;
+                }
+            }
+            Err(error) => {
+                warn!(error = %chain(&error), "the flow of notifications broke off");
+                return;
+            }
+        }
+    }
+}
+
+/// Sends a delivery where it can be dealt with.
+async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Generation>) {
+    let payment = match &delivery.envelope {
+        Ok(envelope) => Ok(envelope.payment()),
+        Err(error) => Err(chain(error)),
+    };
+    let in_hand = InHand { delivery, from: generation.clone(), _token: context.in_hand.token() };
+    match payment {
+        Ok(Some(key)) => context.flights.board(key, in_hand),
+        Ok(None) => context.write(context.making().kept(in_hand)).await,
+        Err(why) => {
+            warn!("dead-lettering what is no envelope: {why}");
+            context.write(context.making().poison(in_hand, why)).await;
+        }
+    }
+}
+
+/// Looks up the payments that are due to be asked about, many at once, and sends each on its way.
+pub(crate) async fn dispatch(
+    context: Arc<Context>,
+    mut departures: mpsc::UnboundedReceiver<PaymentKey>,
+    stop: CancellationToken,
+) {
+    let mut keys = Vec::with_capacity(AT_MOST);
+    while departures.recv_many(&mut keys, AT_MOST).await > 0 {
+        let found = patiently("looking up payments", &stop, || context.store.payments_find(&keys)).await;
+        match found {
+            Ok(found) => {
+                for (key, found) in keys.drain(..).zip(found) {
+                    tokio::spawn(fly(context.clone(), key, found));
+                }
+            }
+            // What is in hand comes back to whoever runs next.
+            Err(GaveUp::Stopped) => return,
+            Err(GaveUp::Refused(error)) => {
+                let why = chain(&error);
+                warn!(error = %why, "the store refuses to look payments up");
+                for key in keys.drain(..) {
+                    for passenger in context.flights.depart(&key) {
+                        context.write(context.making().poison(passenger, why.clone())).await;
+                    }
+                    context.flights.land(&key);
+                }
+            }
+        }
+    }
+}
+
+/// One payment: ask the provider, unless its order is not registered, and hand the outcome to the writer.
+async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
+    let outcome = match &found {
+        Found::Unknown => {
+            let passengers = context.flights.depart(&key);
+            context.making().parked(key, passengers)
+        }
+        Found::Order(order) | Found::OtherAccount(order) => {
+            let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
+            let passengers = context.flights.depart(&key);
+            let answer = context.ask(&key).await;
+            let making: Making<'_> = context.making();
+            match (answer, &found) {
+                (Ok(facts), Found::Order(_)) => making.answered(order, key, passengers, &facts),
+                (Ok(facts), _) => making.answered_elsewhere(order, key, passengers, &facts),
+                (Err(error), _) => {
+                    warn!(payment = %key, error = %error, "no answer about {key}: {error}");
+                    making.unanswered(order, key, passengers, &error)
+                }
+            }
+        }
+    };
+    context.write(outcome).await;
+}
+
+impl Context {
+    pub(crate) async fn write(&self, outcome: Outcome) {
+        // The writers end only after everything in hand was settled or given up.
+        let _ = self.outcomes.send(outcome).await;
+    }
+}

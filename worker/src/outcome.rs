@@ -1,0 +1,237 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use payhook_provider::AskError;
+use payhook_queue::{Death, Delivery, Verdict};
+use payhook_schema::{Because, DeadCause, Hint, Notification, Order, PaymentFacts, PaymentKey, TimelineKind};
+use payhook_store::{PaymentCheck, Settlement, TimelineEntry};
+
+use crate::Schedule;
+use crate::decide::{Decided, NextCheck, decide, decide_other_account};
+use crate::flights::InHand;
+
+/// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
+pub(crate) struct Outcome {
+    pub(crate) key: Option<PaymentKey>,
+    pub(crate) settlement: Settlement,
+    pub(crate) verdicts: Vec<(InHand, Verdict)>,
+    pub(crate) word: &'static str,
+}
+
+/// What every outcome is made with.
+#[derive(Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub(crate) schedule: &'a Schedule,
+    pub(crate) now: Timestamp,
+}
+
+impl Making<'_> {
+    /// Bytes that are no envelope: kept as they are, for a person.
+    pub(crate) fn poison(self, in_hand: InHand, why: String) -> Outcome {
+        let death = Death { cause: DeadCause::Poison, detail: why, died_at: self.now };
+        let verdicts = vec![(in_hand, Verdict::DeadLetter(death))];
+        Outcome { key: None, settlement: Settlement::default(), verdicts, word: "poison" }
+    }
+
+    /// Genuine, and nothing to settle: kept.
+    pub(crate) fn kept(self, in_hand: InHand) -> Outcome {
+        let notifications = notification(&in_hand.delivery).cloned().into_iter().collect();
+        let settlement = Settlement { notifications, ..Settlement::default() };
+        Outcome { key: None, settlement, verdicts: vec![(in_hand, Verdict::Ack)], word: "kept" }
+    }
+
+    /// Its order is not registered yet: kept, and tried again until the schedule ends. Registration links it at once.
+    pub(crate) fn parked(self, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
+        let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
+        let failure = Failure {
+            cause: DeadCause::UnknownPayment,
+            detail: format!("no order was registered with payment {key}"),
+            at_least: Duration::ZERO,
+        };
+        let verdicts = self.retried(passengers, &failure);
+        Outcome { key: Some(key), settlement, verdicts, word: "parked" }
+    }
+
+    /// The provider answered.
+    pub(crate) fn answered(
+        self,
+        order: &Order,
+        key: PaymentKey,
+        passengers: Vec<InHand>,
+        facts: &PaymentFacts,
+    ) -> Outcome {
+        let stored = order.payment(&key).expect("the order was found by this payment");
+        // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
+        let checks = if notified(&passengers) { 0 } else { stored.checks };
+        let next = self.schedule.next_check(key.provider, checks, facts.expires_at, self.now);
+        let decision = decide(order, &key, facts, NextCheck { at: next, checks: checks.saturating_add(1) }, self.now);
+        tell(&decision.change.order, &key, decision.outcome);
+        let settlement = Settlement {
+            notifications: notifications(&passengers),
+            order: Some(order.id.clone()),
+            timeline: decision.timeline,
+            check: None,
+            change: Some(decision.change),
+        };
+        Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: decision.outcome.as_str() }
+    }
+
+    /// The provider answered about a payment that is registered under another of our accounts.
+    pub(crate) fn answered_elsewhere(
+        self,
+        order: &Order,
+        key: PaymentKey,
+        passengers: Vec<InHand>,
+        facts: &PaymentFacts,
+    ) -> Outcome {
+        let notifications = notifications(&passengers);
+        let Some(decision) = decide_other_account(order, &key, facts, self.now) else {
+            let settlement = Settlement {
+                notifications,
+                order: Some(order.id.clone()),
+                timeline: vec![TimelineEntry {
+                    at: self.now,
+                    kind: TimelineKind::Refusal,
+                    text: format!(
+                        "{key} is registered under another account, and says {}; nothing changes",
+                        facts.state
+                    ),
+                    payment: Some(key.clone()),
+                    detail: serde_json::Value::Null,
+                }],
+                ..Settlement::default()
+            };
+            return Outcome {
+                key: Some(key),
+                settlement,
+                verdicts: acked(passengers),
+                word: Decided::Refused.as_str(),
+            };
+        };
+        tell(&decision.change.order, &key, decision.outcome);
+        let settlement = Settlement {
+            notifications,
+            order: Some(order.id.clone()),
+            timeline: decision.timeline,
+            check: None,
+            change: Some(decision.change),
+        };
+        Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: decision.outcome.as_str() }
+    }
+
+    /// The provider told us nothing. The payment stays what it was; notifications are tried again, looks of our own are put off.
+    pub(crate) fn unanswered(
+        self,
+        order: &Order,
+        key: PaymentKey,
+        passengers: Vec<InHand>,
+        error: &AskError,
+    ) -> Outcome {
+        let failure = Failure::of(error);
+        let check = order.payment(&key).filter(|payment| !payment.state.is_final()).map(|payment| PaymentCheck {
+            key: key.clone(),
+            next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now)),
+            checks: payment.checks.saturating_add(1),
+        });
+        let settlement = Settlement {
+            notifications: notifications(&passengers),
+            order: Some(order.id.clone()),
+            timeline: vec![TimelineEntry {
+                at: self.now,
+                kind: TimelineKind::Inquiry,
+                payment: Some(key.clone()),
+                text: format!("asked {}: no answer to go by: {error}", key.provider),
+                detail: serde_json::Value::Null,
+            }],
+            check,
+            change: None,
+        };
+        let verdicts = self.retried(passengers, &failure);
+        Outcome { key: Some(key), settlement, verdicts, word: "unanswered" }
+    }
+
+    /// Notifications go round through the queue until the schedule is used up; our own looks are on the payment's schedule.
+    fn retried(self, passengers: Vec<InHand>, failure: &Failure) -> Vec<(InHand, Verdict)> {
+        let verdict = |delivery: &Delivery| {
+            if notification(delivery).is_none() && !is_replay(delivery) {
+                return Verdict::Ack;
+            }
+            match self.schedule.retry_after(delivery.attempt) {
+                Some(delay) => Verdict::Retry {
+                    after: delay.max(failure.at_least),
+                    attempt: delivery.attempt.saturating_add(1),
+                    first_failed_at: delivery.first_failed_at.unwrap_or(self.now),
+                },
+                None => Verdict::DeadLetter(Death {
+                    cause: failure.cause,
+                    detail: failure.detail.clone(),
+                    died_at: self.now,
+                }),
+            }
+        };
+        passengers.into_iter().map(|passenger| (verdict(&passenger.delivery), passenger)).map(|(v, p)| (p, v)).collect()
+    }
+}
+
+/// What a failed try means for the deliveries that wanted it.
+struct Failure {
+    cause: DeadCause,
+    detail: String,
+    at_least: Duration,
+}
+
+impl Failure {
+    /// One place where every class of error decides what becomes of a delivery.
+    fn of(error: &AskError) -> Self {
+        let (cause, at_least) = match error {
+            AskError::Unavailable { .. } => (DeadCause::ProviderUnreachable, Duration::ZERO),
+            AskError::Throttled { after } => (DeadCause::ProviderUnreachable, after.unwrap_or_default()),
+            AskError::NotThere { .. } | AskError::OutsideTables { .. } => (DeadCause::ProviderRefused, Duration::ZERO),
+            AskError::Misconfigured { .. } => (DeadCause::Misconfigured, Duration::ZERO),
+        };
+        Self { cause, detail: error.to_string(), at_least }
+    }
+}
+
+fn acked(passengers: Vec<InHand>) -> Vec<(InHand, Verdict)> {
+    passengers.into_iter().map(|passenger| (passenger, Verdict::Ack)).collect()
+}
+
+fn notification(delivery: &Delivery) -> Option<&Notification> {
+    match &delivery.envelope.as_ref().ok()?.hint {
+        Hint::Notification(notification) => Some(notification),
+        Hint::Ask { .. } => None,
+    }
+}
+
+fn notifications(passengers: &[InHand]) -> Vec<Notification> {
+    passengers.iter().filter_map(|passenger| notification(&passenger.delivery)).cloned().collect()
+}
+
+fn notified(passengers: &[InHand]) -> bool {
+    passengers.iter().any(|passenger| notification(&passenger.delivery).is_some())
+}
+
+/// An operator waits for the result of a replay, so it may not end silently.
+fn is_replay(delivery: &Delivery) -> bool {
+    let hint = delivery.envelope.as_ref().map(|envelope| &envelope.hint);
+    matches!(hint, Ok(Hint::Ask { because: Because::Replay, .. }))
+}
+
+/// The log's one line about a decision; the timeline has the whole story.
+fn tell(order: &Order, key: &PaymentKey, outcome: Decided) {
+    let (id, state, version) = (&order.id, order.state, order.version);
+    match outcome {
+        Decided::Applied => tracing::info!(order.id = %id, payment = %key, version, "order {id} is {state}"),
+        Decided::Unchanged | Decided::Refused => {
+            tracing::debug!(order.id = %id, payment = %key, "order {id} stays {state}: {}", outcome.as_str());
+        }
+        Decided::Revived => {
+            tracing::warn!(order.id = %id, payment = %key, version, "order {id} is {state}: money came after a final no");
+        }
+        Decided::Held => {
+            let reason = order.hold.as_ref().map_or("-", |hold| hold.reason.as_str());
+            tracing::warn!(order.id = %id, payment = %key, version, reason, "order {id} is held: {reason}");
+        }
+    }
+}

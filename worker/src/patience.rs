@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use payhook_store::StoreError;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Why an operation on the store was given up.
+#[derive(Debug)]
+pub(crate) enum GaveUp {
+    /// The worker stops; deliveries in hand come back to another one.
+    Stopped,
+    /// The store answers, and says no: waiting would not help.
+    Refused(StoreError),
+}
+
+/// Repeats an operation on the store until it answers.
+///
+/// While the store is away nothing can be settled, so holding on to a prefetch's worth of deliveries is the back pressure: the
+/// rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it.
+pub(crate) async fn patiently<T>(
+    what: &'static str,
+    stop: &CancellationToken,
+    mut operation: impl AsyncFnMut() -> Result<T, StoreError>,
+) -> Result<T, GaveUp> {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let error = match operation().await {
+            Ok(done) if wait > FIRST_WAIT => {
+                info!("the store is back: {what}");
+                return Ok(done);
+            }
+            Ok(done) => return Ok(done),
+            Err(error) if !error.retryable() => return Err(GaveUp::Refused(error)),
+            Err(error) => error,
+        };
+        if wait == FIRST_WAIT {
+            warn!(error = %chain(&error), "the store is away, waiting for it: {what}");
+        }
+        metrics::counter!("payhook_store_unavailable_total").increment(1);
+        tokio::select! {
+            () = stop.cancelled() => return Err(GaveUp::Stopped),
+            () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(LONGEST_WAIT),
+        }
+    }
+}
+
+/// Between half and the whole of `wait`, so that many workers do not come back at once.
+pub(crate) fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

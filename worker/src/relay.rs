@@ -1,0 +1,101 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use payhook_schema::OrderId;
+use payhook_store::{FeedEvent, StoreError};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::patience::{chain, jittered};
+use crate::worker::Context;
+
+const LEASE: &str = "relay";
+/// A relay that died is replaced after this long.
+const LEASE_FOR: Duration = Duration::from_secs(15);
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// Without a wake-up: events of another process, or of one that died between commit and wake-up.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Events of one round, and how many orders' events are published at once.
+const ROUND: u32 = 500;
+const ORDERS_AT_ONCE: usize = 32;
+
+/// Tells fulfilment: gives new events their place in the feed and publishes them, in version order per order. One relay works
+/// at a time, by a lease in the store; where the queue carries no events, the feed is all there is.
+pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
+    let mut renew_at = tokio::time::Instant::now();
+    let mut mine = false;
+    while !stop.is_cancelled() {
+        if tokio::time::Instant::now() >= renew_at {
+            let taken = context.store.lease_take(LEASE, holder, context.clock.now(), LEASE_FOR).await;
+            mine = taken.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "cannot take the relay's lease, trying again");
+                false
+            });
+            renew_at = tokio::time::Instant::now() + jittered(RENEW_EVERY);
+        }
+        let more = match mine {
+            true => round(&context).await.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "cannot relay events, trying again");
+                false
+            }),
+            false => false,
+        };
+        if !more {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = context.events_written.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+    if mine {
+        let _ = context.store.lease_release(LEASE, holder).await;
+    }
+}
+
+/// One round; whether there may be more to do at once.
+async fn round(context: &Context) -> Result<bool, StoreError> {
+    let sequenced = context.store.events_sequence(ROUND).await?;
+    if !context.queue.carries_events() {
+        return Ok(sequenced == ROUND as usize);
+    }
+    let events = context.store.events_unpublished(ROUND).await?;
+    if events.is_empty() {
+        return Ok(false);
+    }
+    let mut by_order: BTreeMap<OrderId, Vec<FeedEvent>> = BTreeMap::new();
+    for event in events {
+        by_order.entry(event.event.subject.clone()).or_default().push(event);
+    }
+    let published = stream::iter(by_order.into_values())
+        .map(|events| publish_in_order(context, events))
+        .buffer_unordered(ORDERS_AT_ONCE)
+        .fold((Vec::new(), true), async |(mut all, clean), (some, complete)| {
+            all.extend(some);
+            (all, clean && complete)
+        })
+        .await;
+    let (ids, clean) = published;
+    if !ids.is_empty() {
+        context.store.events_mark_published(&ids, context.clock.now()).await?;
+        metrics::counter!("payhook_events_published_total").increment(ids.len() as u64);
+    }
+    Ok(clean)
+}
+
+/// Publishes one order's events one after the other; the first that is not confirmed ends it, so that none overtakes it.
+async fn publish_in_order(context: &Context, events: Vec<FeedEvent>) -> (Vec<Uuid>, bool) {
+    let mut published = Vec::with_capacity(events.len());
+    for FeedEvent { event, .. } in events {
+        if let Err(error) = context.queue.publish_event(&event).await {
+            warn!(event.id = %event.id, error = %chain(&error), "cannot publish an event, trying again");
+            return (published, false);
+        }
+        published.push(event.id);
+    }
+    (published, true)
+}

@@ -1,0 +1,43 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use payhook_schema::{Because, Envelope};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::patience::{chain, jittered};
+use crate::worker::Context;
+
+/// How often the store is asked which payments are due.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a due payment is left to the hint that was made for it before another is.
+const HOLD_FOR: Duration = Duration::from_secs(120);
+/// Hints of one round: what is left is due again in a second, and live traffic stays in front.
+const ROUND: u32 = 100;
+
+/// Finds what nobody told us: a payment that is not final and due becomes a hint like any other.
+pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(jittered(EVERY)) => {}
+        }
+        let now = context.clock.now();
+        let due = match context.store.payments_due(now, HOLD_FOR, ROUND).await {
+            Ok(due) => due,
+            Err(error) => {
+                warn!(error = %chain(&error), "cannot sweep, trying again");
+                continue;
+            }
+        };
+        for payment in due {
+            let envelope = Envelope::ask(payment, Because::Sweep, now);
+            // Not published, it stays due: held for a while, then found again.
+            if let Err(error) = context.queue.publish(&envelope).await {
+                warn!(error = %chain(&error), "cannot hint at what is due, trying again later");
+                break;
+            }
+            metrics::counter!("payhook_sweep_hints_total").increment(1);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use payhook_provider::{Accounts, AskError, Client};
+use payhook_queue::Queue;
+use payhook_schema::{Clock, PaymentFacts, PaymentKey, new_id};
+use payhook_store::Store;
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::flights::Flights;
+use crate::outcome::{Making, Outcome};
+use crate::{Schedule, dead, intake, relay, sweep, writer};
+
+/// Outcomes waiting for a writer: a few batches' worth.
+const OUTCOMES_MAX: usize = 256;
+/// What is in hand when the worker is told to stop has this long to be settled; the rest comes back by itself.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Inquiries in the air at once; twice as many deliveries are in hand.
+    pub concurrency: usize,
+    /// Transactions written at once: one for a store with one writer, two or more for a server.
+    pub writers: usize,
+}
+
+/// Everything the worker's tasks share.
+pub(crate) struct Context {
+    pub(crate) accounts: Accounts,
+    pub(crate) client: Client,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) schedule: Schedule,
+    pub(crate) options: WorkerOptions,
+    pub(crate) flights: Flights,
+    pub(crate) asking: Semaphore,
+    pub(crate) outcomes: mpsc::Sender<Outcome>,
+    pub(crate) events_written: Notify,
+    pub(crate) in_hand: TaskTracker,
+}
+
+/// Takes hints, asks providers, moves payments, tells fulfilment.
+pub struct Worker {
+    context: Arc<Context>,
+    departures: mpsc::UnboundedReceiver<PaymentKey>,
+    ready: mpsc::Receiver<Outcome>,
+}
+
+impl Worker {
+    pub fn new(
+        accounts: Accounts,
+        client: Client,
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        schedule: Schedule,
+        options: WorkerOptions,
+    ) -> Self {
+        let (flights, departures) = Flights::new();
+        let (outcomes, ready) = mpsc::channel(OUTCOMES_MAX);
+        let asking = Semaphore::new(options.concurrency);
+        let context = Context {
+            accounts,
+            client,
+            queue,
+            store,
+            clock,
+            schedule,
+            options,
+            flights,
+            asking,
+            outcomes,
+            events_written: Notify::new(),
+            in_hand: TaskTracker::new(),
+        };
+        Self { context: Arc::new(context), departures, ready }
+    }
+
+    /// Works until `stop`, then settles what is in hand.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { context, departures, ready } = self;
+        // The inner tasks outlive the intake: what was taken is still asked about, written and settled.
+        let (flow, abandon) = (stop.child_token(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        let holder = new_id(context.clock.now());
+        tasks.spawn(intake::intake(context.clone(), flow.clone()));
+        tasks.spawn(sweep::sweep(context.clone(), flow.clone()));
+        tasks.spawn(dead::undertaker(context.clone(), flow.clone()));
+        tasks.spawn(relay::relay(context.clone(), holder, flow));
+        let inner = [tokio::spawn(intake::dispatch(context.clone(), departures, abandon.clone()))];
+        let ready = Arc::new(Mutex::new(ready));
+        let writers: Vec<_> = (0..context.options.writers.max(1))
+            .map(|_| tokio::spawn(writer::writer(context.clone(), ready.clone(), abandon.clone())))
+            .collect();
+
+        stop.cancelled().await;
+        tasks.close();
+        context.in_hand.close();
+        let settled = async {
+            tasks.wait().await;
+            context.in_hand.wait().await;
+        };
+        if tokio::time::timeout(STOP_WITHIN, settled).await.is_err() {
+            warn!(deliveries = context.in_hand.len(), "stopped with deliveries in hand; they come again");
+        }
+        abandon.cancel();
+        for task in inner.into_iter().chain(writers) {
+            task.abort();
+        }
+    }
+}
+
+impl Context {
+    pub(crate) fn making(&self) -> Making<'_> {
+        Making { schedule: &self.schedule, now: self.clock.now() }
+    }
+
+    /// Asks the provider about one payment, under the account it is registered with.
+    pub(crate) async fn ask(&self, key: &PaymentKey) -> Result<PaymentFacts, AskError> {
+        let Some(account) = self.accounts.of(key) else {
+            return Err(AskError::Misconfigured {
+                what: format!("{} account `{}` is not configured", key.provider, key.account),
+            });
+        };
+        let started = Instant::now();
+        let answer = self.client.ask(account, &key.id).await;
+        let outcome = match &answer {
+            Ok(_) => "answered",
+            Err(AskError::Unavailable { .. }) => "unavailable",
+            Err(AskError::Throttled { .. }) => "throttled",
+            Err(AskError::NotThere { .. }) => "not_there",
+            Err(AskError::Misconfigured { .. }) => "misconfigured",
+            Err(AskError::OutsideTables { .. }) => "outside_tables",
+        };
+        let labels = [("provider", key.provider.as_str()), ("outcome", outcome)];
+        metrics::histogram!("payhook_inquiry_seconds", &labels).record(started.elapsed().as_secs_f64());
+        answer
+    }
+}
