@@ -20,11 +20,14 @@ pub(crate) enum GaveUp {
 ///
 /// While the store is away nothing can be settled, so holding on to a prefetch's worth of deliveries is the back pressure: the
 /// rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it.
-pub(crate) async fn patiently<T>(
+pub(crate) async fn patiently<T, F>(
     what: &'static str,
     stop: &CancellationToken,
-    mut operation: impl AsyncFnMut() -> Result<T, StoreError>,
-) -> Result<T, GaveUp> {
+    operation: impl Fn() -> F,
+) -> Result<T, GaveUp>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let mut wait = FIRST_WAIT;
     loop {
         let error = match operation().await {
