@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: the benchmark program against servers of its own.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::run::{cargo, exit_code, run, run_well, target_dir};
+use crate::run::{cargo, exit_code, program, run, run_well, target_dir};
 use crate::servers::Servers;
 
 pub(crate) async fn bench(arguments: &[String]) -> Result<ExitCode> {
@@ -13,8 +13,8 @@ pub(crate) async fn bench(arguments: &[String]) -> Result<ExitCode> {
         .await?;
     let release = target_dir()?.join("release");
     let servers = Servers::start().await?;
-    let mut bench = Command::new(release.join("payhook-bench"));
+    let mut bench = program(release.join("payhook-bench"));
     bench.args(arguments).envs(servers.environment.iter().cloned()).env("PAYHOOK_BIN", release.join("payhook"));
-    let status = run(std::os::unix::process::CommandExt::process_group(&mut bench, 0)).await?;
+    let status = run(&mut bench).await?;
     Ok(ExitCode::from(exit_code(status)))
 }

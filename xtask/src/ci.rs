@@ -1,12 +1,12 @@
 //! `cargo xtask ci`: what CI checks besides tests. Every check runs, whatever the ones before it found.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::run::{cargo, run, run_well, target_dir};
+use crate::run::{cargo, program, run, run_well, target_dir};
 
 /// Its own lock file pins everything below it.
 const CARGO_DENY: &str = "0.20.2";
@@ -26,6 +26,7 @@ pub(crate) async fn ci() -> Result<ExitCode> {
             }
         }
     };
+
     let began = Instant::now();
     note("format", began, run_well(&mut cargo(&["fmt", "--all", "--check"])).await);
     let began = Instant::now();
@@ -63,13 +64,13 @@ fn no_ring() -> Result<()> {
 
 async fn dependencies() -> Result<()> {
     let deny = cargo_deny().await?;
-    run_well(command(&deny).args(["check", "bans", "licenses", "sources"])).await?;
-    match tokio::time::timeout(FETCH_TIMEOUT, run(command(&deny).args(["fetch", "db"]))).await {
-        Ok(Ok(status)) if status.success() => run_well(command(&deny).args(["check", "advisories"])).await,
+    run_well(program(&deny).args(["check", "bans", "licenses", "sources"])).await?;
+    match tokio::time::timeout(FETCH_TIMEOUT, run(program(&deny).args(["fetch", "db"]))).await {
+        Ok(Ok(status)) if status.success() => run_well(program(&deny).args(["check", "advisories"])).await,
         Ok(Err(error)) => Err(error),
         Ok(Ok(_)) | Err(_) if has_advisories() => {
             println!("ci: advisories: their host cannot be reached, so the stored database is used, however old it is");
-            run_well(command(&deny).args(["--offline", "check", "advisories"])).await
+            run_well(program(&deny).args(["--offline", "check", "advisories"])).await
         }
         Ok(Ok(_)) | Err(_) => {
             println!("ci: advisories: NOT CHECKED: their host cannot be reached and there is no stored database");
@@ -88,20 +89,14 @@ fn has_advisories() -> bool {
 /// The installed program, below `target/` so that a kept target directory keeps it.
 async fn cargo_deny() -> Result<PathBuf> {
     let root = target_dir()?.join("tools");
-    let program = root.join("bin/cargo-deny");
-    let installed = Command::new(&program).arg("--version").stdin(Stdio::null()).output();
+    let installed_at = root.join("bin/cargo-deny");
+    let installed = program(&installed_at).arg("--version").output();
     if installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(CARGO_DENY)) {
-        return Ok(program);
+        return Ok(installed_at);
     }
     println!("ci: installing cargo-deny {CARGO_DENY}, which takes some minutes");
     let root = root.to_str().context("the target directory's path is not UTF-8")?;
     let package = format!("cargo-deny@{CARGO_DENY}");
     run_well(&mut cargo(&["install", "--locked", "--force", "--root", root, &package])).await?;
-    Ok(program)
-}
-
-fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    std::os::unix::process::CommandExt::process_group(command.stdin(Stdio::null()), 0);
-    command
+    Ok(installed_at)
 }

@@ -1,9 +1,11 @@
 //! Running other programs: each in a process group of its own, so that one signal ends it and all it has started.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,10 +18,17 @@ const POLL: Duration = Duration::from_millis(20);
 /// What an interrupted program has to put its things away.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// A program without input, in a process group of its own.
+pub(crate) fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).process_group(0);
+    command
+}
+
 /// The cargo that runs us, so that its toolchain stays the same.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
+    let mut command = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -53,19 +62,19 @@ pub(crate) async fn run_watched<S: Seen>(command: &mut Command, see: S) -> Resul
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let (out, err) = (child.stdout.take().context("a pipe")?, child.stderr.take().context("a pipe")?);
-    let see = std::sync::Arc::new(std::sync::Mutex::new(see));
+    let see = Arc::new(Mutex::new(see));
     let out = std::thread::spawn({
-        let see = std::sync::Arc::clone(&see);
+        let see = Arc::clone(&see);
         move || pass_on(out, std::io::stdout(), &see)
     });
     let err = std::thread::spawn({
-        let see = std::sync::Arc::clone(&see);
+        let see = Arc::clone(&see);
         move || pass_on(err, std::io::stderr(), &see)
     });
     let status = until_end(child).await?;
     ensure!(out.join().is_ok() && err.join().is_ok(), "lost the output of {}", in_words(command));
-    let see = std::sync::Arc::into_inner(see).context("both readers have ended")?;
-    Ok((status, see.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+    let see = Arc::into_inner(see).context("both readers have ended")?;
+    Ok((status, see.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Learns from output as it passes.
@@ -73,12 +82,12 @@ pub(crate) trait Seen: Send + 'static {
     fn line(&mut self, line: &str);
 }
 
-fn pass_on(from: impl Read, mut to: impl Write, see: &std::sync::Mutex<impl Seen>) {
+fn pass_on(from: impl Read, mut to: impl Write, see: &Mutex<impl Seen>) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         let _ = to.write_all(&line).and_then(|()| to.flush());
-        see.lock().unwrap_or_else(std::sync::PoisonError::into_inner).line(&String::from_utf8_lossy(&line));
+        see.lock().unwrap_or_else(PoisonError::into_inner).line(&String::from_utf8_lossy(&line));
         line.clear();
     }
 }

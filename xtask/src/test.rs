@@ -8,10 +8,28 @@ use payhook_test_servers::REQUIRED;
 use crate::run::{Seen, cargo, exit_code, run_watched, run_well};
 use crate::servers::Servers;
 
+/// Whatever happens, the last line of output is `N passed, N failed`.
 pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
+    match all_tests(arguments).await {
+        Ok((count, code)) => {
+            println!("{}", count.summary());
+            Ok(code)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            println!("{}", Count { failed: 1, ..Count::default() }.summary());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn all_tests(arguments: &[String]) -> Result<(Count, ExitCode)> {
     let servers = Servers::start().await?;
     run_well(&mut cargo(&["build", "--package", "payhook", "--bin", "payhook"])).await?;
-    let mut test = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut test = cargo(&["test", "--no-fail-fast"]);
+    if !arguments.iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package")) {
+        test.arg("--workspace");
+    }
     test.args(arguments).envs(servers.environment.iter().cloned()).env(REQUIRED, "1");
     let (status, mut count) = run_watched(&mut test, Count::default()).await?;
     drop(servers);
@@ -28,12 +46,12 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
     if count.passed == 0 {
         eprintln!("error: no test ran");
     }
-    println!("{}", count.summary());
-    Ok(match exit_code(status) {
+    let code = match exit_code(status) {
         0 if count.is_good() => ExitCode::SUCCESS,
         0 => ExitCode::FAILURE,
         code => ExitCode::from(code),
-    })
+    };
+    Ok((count, code))
 }
 
 /// What all the `test result:` lines say together.

@@ -1,0 +1,333 @@
+//! The house rules, as tests over the tree itself.
+//!
+//! Each rule is a function from a tree of files to what breaks it, and each test shows both: that our tree keeps the rule, and
+//! that the rule catches a tree that does not. What a rule looks for is spelled in two halves here, or it would find itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::LazyLock;
+
+/// No file of one subject needs more.
+const SOURCE_LINES_MAX: usize = 600;
+
+const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md", "payhook.example.toml"];
+
+/// Not ours to read: made by tools, or kept by them.
+const NOT_OURS: [&str; 3] = ["target", ".git", "node_modules"];
+
+/// Every text file by its path from the top.
+struct Tree(BTreeMap<String, String>);
+
+static OURS: LazyLock<Tree> = LazyLock::new(|| {
+    let mut files = BTreeMap::new();
+    read(Path::new(env!("CARGO_MANIFEST_DIR")), "", &mut files);
+    Tree(files)
+});
+
+fn read(dir: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(dir).expect("a readable directory").flatten() {
+        let name = entry.file_name().into_string().expect("a name in UTF-8");
+        let path = format!("{prefix}{name}");
+        if entry.path().is_dir() && !NOT_OURS.contains(&name.as_str()) {
+            read(&entry.path(), &format!("{path}/"), files);
+        } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
+            files.insert(path, text);
+        }
+    }
+}
+
+/// Our tree keeps the rule, and the rule catches every tree in `broken`.
+#[track_caller]
+fn holds(rule: impl Fn(&Tree) -> Vec<String>, broken: &[&[(&str, &str)]]) {
+    for files in broken {
+        let tree = Tree(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect());
+        assert!(!rule(&tree).is_empty(), "the rule does not catch {files:?}");
+    }
+    let found = rule(&OURS);
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+// ---- who depends on whom ----
+
+#[derive(Default)]
+struct Package {
+    /// What is built into it.
+    built_in: BTreeSet<String>,
+    /// That, and what only its tests and build script use.
+    all: BTreeSet<String>,
+}
+
+impl Tree {
+    fn packages(&self) -> BTreeMap<String, Package> {
+        let manifests = self.0.iter().filter(|(path, _)| path.ends_with("Cargo.toml"));
+        let manifests = manifests.map(|(path, text)| (path, text.parse::<toml::Table>().expect("a manifest is TOML")));
+        manifests
+            .filter_map(|(_, manifest)| {
+                let name = manifest.get("package")?.get("name")?.as_str()?.to_owned();
+                let mut package = Package::default();
+                let targets = manifest.get("target").and_then(toml::Value::as_table).into_iter().flatten();
+                for table in targets.filter_map(|(_, target)| target.as_table()).chain([&manifest]) {
+                    package.built_in.extend(dependencies(table, "dependencies"));
+                    package.all.extend(dependencies(table, "dev-dependencies"));
+                    package.all.extend(dependencies(table, "build-dependencies"));
+                }
+                package.all.extend(package.built_in.iter().cloned());
+                Some((name, package))
+            })
+            .collect()
+    }
+
+    fn sources(&self) -> impl Iterator<Item = (&str, &str)> {
+        let sources = self.0.iter().filter(|(path, _)| Path::new(path).extension().is_some_and(|it| it == "rs"));
+        sources.map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+}
+
+fn dependencies(table: &toml::Table, kind: &str) -> Vec<String> {
+    let dependencies = table.get(kind).and_then(toml::Value::as_table).into_iter().flatten();
+    let real_name = |(name, value): (&String, &toml::Value)| {
+        value.get("package").and_then(toml::Value::as_str).unwrap_or(name).to_owned()
+    };
+    dependencies.map(real_name).collect()
+}
+
+/// Everything `name` depends on, directly or through what is built into others; its own tests count too.
+fn reached_from(name: &str, packages: &BTreeMap<String, Package>) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&String> = packages.get(name).into_iter().flat_map(|package| &package.all).collect();
+    while let Some(name) = next.pop() {
+        if reached.insert(name.clone()) {
+            next.extend(packages.get(name).into_iter().flat_map(|package| &package.built_in));
+        }
+    }
+    reached
+}
+
+/// `from` never reaches a package that `is_forbidden`.
+fn no_arrow(from: &'static str, is_forbidden: impl Fn(&str) -> bool) -> impl Fn(&Tree) -> Vec<String> {
+    move |tree| {
+        let reached = reached_from(from, &tree.packages());
+        reached.iter().filter(|to| is_forbidden(to)).map(|to| format!("{from} depends on {to}")).collect()
+    }
+}
+
+/// Only `allowed` name `krate` in their manifests.
+fn only(allowed: &'static [&str], krate: &'static str) -> impl Fn(&Tree) -> Vec<String> {
+    move |tree| {
+        let packages = tree.packages();
+        let users = packages.iter().filter(|(_, package)| package.all.contains(krate)).map(|(name, _)| name);
+        users
+            .filter(|name| !allowed.contains(&name.as_str()))
+            .map(|name| format!("{name} depends on {krate}, which only {} may", allowed.join(" and ")))
+            .collect()
+    }
+}
+
+const INGRESS_ON_WORKER: (&str, &str) =
+    ("ingress/Cargo.toml", "[package]\nname = \"payhook-ingress\"\n[dependencies]\npayhook-worker.workspace = true");
+
+#[test]
+fn ingress_and_worker_never_depend_on_each_other() {
+    holds(no_arrow("payhook-ingress", |to| to == "payhook-worker"), &[&[INGRESS_ON_WORKER]]);
+    let worker_on_ingress =
+        "[package]\nname = \"payhook-worker\"\n[dev-dependencies]\nx = { package = \"payhook-ingress\" }";
+    holds(no_arrow("payhook-worker", |to| to == "payhook-ingress"), &[&[("worker/Cargo.toml", worker_on_ingress)]]);
+}
+
+#[test]
+fn ingress_does_not_depend_on_the_store_even_through_another() {
+    let worker =
+        "[package]\nname = \"payhook-worker\"\n[target.'cfg(unix)'.dependencies]\npayhook-store.workspace = true";
+    holds(
+        no_arrow("payhook-ingress", |to| to == "payhook-store"),
+        &[&[INGRESS_ON_WORKER, ("worker/Cargo.toml", worker)]],
+    );
+}
+
+#[test]
+fn the_schema_depends_on_no_other_crate_of_ours() {
+    let schema = "[package]\nname = \"payhook-schema\"\n[build-dependencies]\npayhook-store = { path = \"../store\" }";
+    holds(no_arrow("payhook-schema", |to| to.starts_with("payhook")), &[&[("schema/Cargo.toml", schema)]]);
+}
+
+#[test]
+fn queue_and_store_know_neither_each_other_nor_the_providers() {
+    let manifest =
+        |name: &str, on: &str| format!("[package]\nname = \"{name}\"\n[dependencies]\n{on}.workspace = true");
+    for (from, other) in [("payhook-queue", "payhook-store"), ("payhook-store", "payhook-queue")] {
+        for forbidden in [other, "payhook-provider"] {
+            let broken = manifest(from, forbidden);
+            holds(no_arrow(from, |to| to == forbidden), &[&[("x/Cargo.toml", &broken)]]);
+        }
+    }
+}
+
+#[test]
+fn each_protocol_and_each_cipher_has_one_home() {
+    let rules: [(&'static [&str], &'static str); 6] = [
+        (&["payhook-queue", "payhook-bench"], "lapin"),
+        (&["payhook-queue", "payhook-store", "payhook-bench"], "sqlx"),
+        (&["payhook-provider"], "rsa"),
+        (&["payhook-provider"], "hmac"),
+        (&["payhook-provider"], "aws-lc-rs"),
+        (&["payhook-provider"], "backoff"),
+    ];
+    for (allowed, krate) in rules {
+        let broken = format!("[package]\nname = \"payhook-console\"\n[dev-dependencies]\n{krate} = \"1\"");
+        holds(only(allowed, krate), &[&[("console/Cargo.toml", &broken)]]);
+    }
+}
+
+#[test]
+fn the_crates_these_rules_name_exist() {
+    let rule = |tree: &Tree| {
+        let packages = tree.packages();
+        let named = [
+            "payhook-ingress",
+            "payhook-worker",
+            "payhook-schema",
+            "payhook-queue",
+            "payhook-store",
+            "payhook-provider",
+        ];
+        named.iter().filter(|name| !packages.contains_key(**name)).map(|name| format!("there is no {name}")).collect()
+    };
+    holds(rule, &[&[INGRESS_ON_WORKER]]);
+}
+
+// ---- what sources say ----
+
+#[test]
+fn one_file_knows_the_retry_crate() {
+    let name = concat!("back", "off::");
+    let rule = |tree: &Tree| {
+        let files: Vec<&str> = tree.sources().filter(|(_, text)| text.contains(name)).map(|(path, _)| path).collect();
+        if files.len() > 1 { vec![format!("{name} is used in {}", files.join(" and "))] } else { Vec::new() }
+    };
+    holds(
+        rule,
+        &[&[("a.rs", concat!("use back", "off::Error;")), ("b.rs", concat!("fn f() { back", "off::retry() }"))]],
+    );
+}
+
+#[test]
+fn only_provider_and_schema_vouch_for_what_was_verified() {
+    let vouch = concat!("Verified::", "vouch(");
+    let rule = |tree: &Tree| {
+        let elsewhere =
+            tree.sources().filter(|(path, _)| !path.starts_with("provider/src/") && !path.starts_with("schema/src/"));
+        elsewhere.filter(|(_, text)| text.contains(vouch)).map(|(path, _)| format!("{path} calls {vouch}…)")).collect()
+    };
+    holds(rule, &[&[("ingress/src/lib.rs", concat!("let n = Verified::", "vouch(body);"))]]);
+}
+
+/// The code of a file without its tests, which stand last.
+fn without_tests(text: &str) -> &str {
+    text.split(concat!("#[cfg", "(test)]")).next().unwrap_or_default()
+}
+
+#[test]
+fn the_queue_recovers_by_itself_and_never_through_its_client_library() {
+    // The library's own recovery replays what was never confirmed, and keeps consumers it should have given up.
+    let name = concat!("enable_auto_", "recover");
+    let rule = |tree: &Tree| {
+        let queue = tree.sources().filter(|(path, _)| path.starts_with("queue/"));
+        queue.filter(|(_, text)| text.contains(name)).map(|(path, _)| format!("{path} names {name}")).collect()
+    };
+    holds(rule, &[&[("queue/src/rabbitmq.rs", concat!("properties.enable_auto_", "recover()"))]]);
+}
+
+#[test]
+fn the_brokers_own_account_of_deaths_is_read_and_never_published() {
+    // A copy of it in a publish arms the broker's cycle detection, which drops messages without a word.
+    let rule = |tree: &Tree| {
+        let queue = tree.sources().filter(|(path, _)| path.starts_with("queue/src/"));
+        let lines = queue.flat_map(|(path, text)| without_tests(text).lines().map(move |line| (path, line)));
+        let named = lines.filter(|(_, line)| !line.trim_start().starts_with("//") && line.contains("\"x-death\""));
+        named
+            .filter(|(_, line)| !line.contains(".get(\"x-death\")"))
+            .map(|(path, line)| format!("{path} does more than read the header: {}", line.trim()))
+            .collect()
+    };
+    holds(rule, &[&[("queue/src/rabbitmq/publish.rs", "headers.insert(\"x-death\".into(), deaths);\n")]]);
+}
+
+#[test]
+fn no_source_file_is_too_long() {
+    let rule = |tree: &Tree| {
+        let lengths = tree.sources().map(|(path, text)| (path, text.lines().count()));
+        lengths
+            .filter(|(_, lines)| *lines > SOURCE_LINES_MAX)
+            .map(|(path, lines)| format!("{path}: {lines} lines"))
+            .collect()
+    };
+    holds(rule, &[&[("long.rs", &"//\n".repeat(SOURCE_LINES_MAX + 1))]]);
+}
+
+#[test]
+fn an_exception_from_a_lint_is_expected_and_says_why() {
+    let [allow, expect] = [concat!("[", "allow("), concat!("[", "expect(")];
+    let rule = |tree: &Tree| {
+        let mut found = Vec::new();
+        for (path, text) in tree.sources() {
+            if text.contains(&format!("#{allow}")) || text.contains(&format!("#!{allow}")) {
+                found.push(format!("{path} allows a lint: expect it, with a reason"));
+            }
+            let expectations = text.split(expect).skip(1).filter_map(|rest| rest.split(")]").next());
+            let without = expectations.filter(|it| !it.contains("reason = "));
+            found.extend(without.map(|it| format!("{path} gives no reason for {it}")));
+        }
+        found
+    };
+    let reasonless = concat!("#[", "expect(dead_code)]\nstruct S;");
+    holds(
+        rule,
+        &[
+            &[("a.rs", concat!("#[", "allow(dead_code, reason = \"later\")]"))],
+            &[("a.rs", concat!("#![", "allow(missing_docs)]"))],
+            &[("a.rs", reasonless)],
+        ],
+    );
+}
+
+// ---- what the tree holds ----
+
+#[test]
+fn both_stores_have_the_same_migrations() {
+    let rule = |tree: &Tree| {
+        let names = |folder: &str| -> BTreeSet<&str> {
+            let files = tree.0.keys().filter_map(|path| path.strip_prefix(folder));
+            files.filter(|name| Path::new(name).extension().is_some_and(|it| it == "sql")).collect()
+        };
+        let (postgres, sqlite) = (names("migrations/postgres/"), names("migrations/sqlite/"));
+        let mut found: Vec<String> =
+            postgres.symmetric_difference(&sqlite).map(|name| format!("only one store has {name}")).collect();
+        if postgres.is_empty() && sqlite.is_empty() {
+            found.push("there are no migrations".to_owned());
+        }
+        found
+    };
+    let one_sided = [("migrations/postgres/0001_first.sql", ""), ("migrations/sqlite/0001_start.sql", "")];
+    holds(rule, &[&one_sided, &[]]);
+}
+
+#[test]
+fn the_documents_a_reader_looks_for_are_there() {
+    let rule = |tree: &Tree| {
+        let missing = DOCUMENTS.iter().filter(|name| tree.0.get(**name).is_none_or(|text| text.trim().is_empty()));
+        missing.map(|name| format!("{name} is missing or empty")).collect()
+    };
+    holds(rule, &[&[("README.md", "# payhook")]]);
+}
+
+#[test]
+fn no_file_names_a_path_of_somebodys_machine() {
+    let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
+    let rule = |tree: &Tree| {
+        let lines =
+            tree.0.iter().flat_map(|(path, text)| text.lines().enumerate().map(move |(at, line)| (path, at + 1, line)));
+        let named = lines.filter(|(.., line)| paths.iter().any(|machine| line.contains(machine)));
+        named.map(|(path, at, line)| format!("{path}:{at}: {}", line.trim())).collect()
+    };
+    holds(rule, &[&[("README.md", concat!("cd /wo", "rk/payhook"))], &[("deploy/x", concat!("/ro", "ot/.cargo"))]]);
+}
