@@ -1,0 +1,225 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{OriginalUri, Path, RawQuery, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::routing::get;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use payhook_provider::omise::API_VERSION;
+use payhook_schema::Provider;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use super::event::EventBody;
+use super::render::{self, time};
+use crate::Fault;
+use crate::antom::other_id;
+use crate::faults::{Answer, bend, instead};
+use crate::journal::OpenCall;
+use crate::json;
+use crate::shared::Shared;
+
+/// What the list calls give on one page, unless told and at most.
+const LIMIT_DEFAULT: usize = 20;
+const LIMIT_MAX: usize = 100;
+
+pub(crate) fn routes() -> Router<Arc<Shared>> {
+    Router::new().route("/charges/{id}", get(charge)).route("/events", get(events)).route("/events/{id}", get(event))
+}
+
+/// An answer's status and body, and its words for the journal.
+type Said = (StatusCode, Vec<u8>, String);
+
+async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+    let named = Some(id.clone());
+    called(&shared, "GET /charges/{id}", named, &headers, |fault| {
+        let mut charges = shared.charges();
+        let Some(found) = charges.find(&id) else {
+            return error(StatusCode::NOT_FOUND, "not_found", &format!("charge {id} was not found"));
+        };
+        let told = match fault {
+            Some(Fault::Flapping) => found.flapping(),
+            Some(Fault::OtherPayment) => {
+                let mut other = found.clone();
+                other.id = other_id(&found.id);
+                other
+            }
+            _ => found.clone(),
+        };
+        let words = format!("status {:?}, refunded {}", told.status, told.refunded_minor());
+        (StatusCode::OK, json::pretty(&render::charge(&told)), words)
+    })
+    .await
+}
+
+async fn event(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+    called(&shared, "GET /events/{id}", None, &headers, |_| {
+        match shared.charges().events().find(|event| event.id == id) {
+            Some(event) => (StatusCode::OK, json::pretty(&event.render()), event.key.clone()),
+            None => error(StatusCode::NOT_FOUND, "not_found", &format!("event {id} was not found")),
+        }
+    })
+    .await
+}
+
+#[derive(Serialize)]
+struct List {
+    object: &'static str,
+    data: Vec<EventBody>,
+    limit: usize,
+    offset: usize,
+    total: usize,
+    location: String,
+    order: &'static str,
+    from: String,
+    to: String,
+}
+
+async fn events(
+    State(shared): State<Arc<Shared>>,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response<Body> {
+    called(&shared, "GET /events", None, &headers, |_| {
+        let page = match Page::read(query.as_deref().unwrap_or_default(), shared.clock.now()) {
+            Ok(page) => page,
+            Err(what) => return error(StatusCode::BAD_REQUEST, "bad_request", &what),
+        };
+        let charges = shared.charges();
+        // Both ends are included, and times have whole seconds, as they are shown.
+        let (from, to) = (page.from.as_second(), page.to.as_second());
+        let within = charges.events().filter(|event| (from..=to).contains(&event.created_at.as_second()));
+        let total = within.clone().count();
+        let take = |events: &mut dyn Iterator<Item = &super::Event>| -> Vec<EventBody> {
+            events.skip(page.offset).take(page.limit).map(super::Event::render).collect()
+        };
+        let (mut forth, mut back) = (within.clone(), within.rev());
+        let list = List {
+            object: "list",
+            data: if page.reverse { take(&mut back) } else { take(&mut forth) },
+            limit: page.limit,
+            offset: page.offset,
+            total,
+            location: uri.path().to_owned(),
+            order: if page.reverse { "reverse_chronological" } else { "chronological" },
+            from: time(page.from),
+            to: time(page.to),
+        };
+        (StatusCode::OK, json::pretty(&list), format!("{} of {total} events", list.data.len()))
+    })
+    .await
+}
+
+/// What a list call asks for.
+///
+/// # Source
+/// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `reference/omise.md` section 5.3.
+struct Page {
+    from: Timestamp,
+    to: Timestamp,
+    offset: usize,
+    limit: usize,
+    reverse: bool,
+}
+
+impl Page {
+    fn read(query: &str, now: Timestamp) -> Result<Self, String> {
+        let mut page = Self { from: Timestamp::UNIX_EPOCH, to: now, offset: 0, limit: LIMIT_DEFAULT, reverse: false };
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            let wrong = || format!("{name} is invalid");
+            match name {
+                "from" => page.from = value.parse().map_err(|_| wrong())?,
+                "to" => page.to = value.parse().map_err(|_| wrong())?,
+                "offset" => page.offset = value.parse().map_err(|_| wrong())?,
+                "limit" => page.limit = value.parse().map_err(|_| wrong())?,
+                "order" => {
+                    page.reverse = match &*value {
+                        "chronological" => false,
+                        "reverse_chronological" => true,
+                        _ => return Err(wrong()),
+                    }
+                }
+                _ => {}
+            }
+        }
+        if page.limit == 0 || page.limit > LIMIT_MAX {
+            return Err("limit is invalid".to_owned());
+        }
+        Ok(page)
+    }
+}
+
+/// One call, from the fault it meets over its keys to its answer.
+async fn called(
+    shared: &Arc<Shared>,
+    what: &str,
+    named: Option<String>,
+    headers: &HeaderMap,
+    answer: impl FnOnce(Option<&Fault>) -> Said,
+) -> Response<Body> {
+    let fault = shared.faults().take(Provider::Omise);
+    let open = OpenCall::begin(shared, Provider::Omise, what, named, fault.as_ref());
+    if let Some(response) = instead(fault.as_ref()).await {
+        return open.answered("", response);
+    }
+    // The answer is made before a slow provider's wait: it tells what was true when it was asked.
+    let (status, body, words) = match (&fault, refused(shared, headers)) {
+        (Some(Fault::Throttle { .. }), _) => {
+            error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many requests")
+        }
+        (_, Some(refusal)) => refusal,
+        _ => answer(fault.as_ref()),
+    };
+    let mut headers = vec![
+        (CONTENT_TYPE.as_str(), "application/json; charset=utf-8".to_owned()),
+        ("x-request-id", shared.ids.omise("rqst", shared.clock.now())),
+    ];
+    if status == StatusCode::OK {
+        headers.push(("omise-version", API_VERSION.to_owned()));
+    }
+    let mut answer = Answer { status, headers, body };
+    if let Some(Fault::Throttle { retry_after }) = &fault {
+        answer = answer.retry_after(*retry_after);
+    }
+    let response = bend(fault.as_ref(), answer).await;
+    open.answered(&words, response)
+}
+
+/// Why a call is refused before it is looked at: who asks, and in which version.
+fn refused(shared: &Shared, headers: &HeaderMap) -> Option<Said> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let credentials = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Basic "));
+    let wanted = BASE64_STANDARD.encode(format!("{}:", shared.keys.secret_key()));
+    if credentials != Some(&wanted) {
+        return Some(error(StatusCode::UNAUTHORIZED, "authentication_failure", "authentication failed"));
+    }
+    // Without the header Omise speaks the account's own version; this account's is the one this simulator speaks.
+    match header("omise-version") {
+        None | Some(API_VERSION) => None,
+        Some(other) => {
+            let what = format!("this simulator speaks API version {API_VERSION} only, not {other}");
+            Some(error(StatusCode::BAD_REQUEST, "bad_request", &what))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    object: &'static str,
+    location: String,
+    code: &'a str,
+    message: &'a str,
+}
+
+/// # Source
+/// "Errors", docs.omise.co/api-errors, read 2026-11-21; `reference/omise.md` section 5.6.
+fn error(status: StatusCode, code: &str, message: &str) -> Said {
+    let location = format!("https://www.omise.co/api-errors#{}", code.replace('_', "-"));
+    let body = json::pretty(&ErrorBody { object: "error", location, code, message });
+    (status, body, code.to_owned())
+}

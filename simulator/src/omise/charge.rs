@@ -1,0 +1,250 @@
+use std::collections::{HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use payhook_schema::{Money, PaymentId, Provider};
+
+use super::event::Event;
+use crate::SimulatorError;
+use crate::ids::Ids;
+
+/// How long a charge waits for its customer, as Omise's test mode has it.
+const LAPSES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// "Fewer than 15 partial refunds", `reference/omise.md` section 4.4.
+const REFUNDS_MAX: usize = 15;
+/// The oldest events go first.
+const EVENTS_KEPT: usize = 100_000;
+
+/// Where a charge stands: Omise's `status`, with what its flags add to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OmiseStatus {
+    Pending,
+    /// `pending`, and the money is held.
+    Authorized,
+    /// `successful` and paid, for what of it may have been refunded since.
+    Successful,
+    /// With Omise's code for why.
+    Failed(String),
+    Expired,
+    Reversed,
+}
+
+/// One charge, as this Omise has it.
+#[derive(Clone)]
+pub(crate) struct Charge {
+    pub(crate) id: PaymentId,
+    pub(crate) amount: Money,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) status: OmiseStatus,
+    /// When it became what it is.
+    pub(crate) decided_at: Timestamp,
+    /// Captured at once, or by hand.
+    pub(crate) capture: bool,
+    pub(crate) authorized_at: Option<Timestamp>,
+    pub(crate) paid_at: Option<Timestamp>,
+    pub(crate) captured_minor: i64,
+    pub(crate) transaction: Option<String>,
+    pub(crate) refunds: Vec<Refund>,
+    /// What a replica that lags still believes.
+    before: Option<Box<Charge>>,
+    flaps: u64,
+}
+
+#[derive(Clone)]
+pub(crate) struct Refund {
+    pub(crate) id: String,
+    pub(crate) transaction: String,
+    pub(crate) minor: i64,
+    pub(crate) voided: bool,
+    pub(crate) at: Timestamp,
+}
+
+impl Charge {
+    pub(crate) fn new(id: &PaymentId, amount: Money, now: Timestamp) -> Self {
+        Self {
+            id: id.clone(),
+            amount,
+            created_at: now,
+            expires_at: now.saturating_add(LAPSES_AFTER).expect("hours are a fixed length"),
+            status: OmiseStatus::Pending,
+            decided_at: now,
+            capture: true,
+            authorized_at: None,
+            paid_at: None,
+            captured_minor: 0,
+            transaction: None,
+            refunds: Vec::new(),
+            before: None,
+            flaps: 0,
+        }
+    }
+
+    /// A charge in the state that `key` makes one think of.
+    pub(crate) fn sample(
+        key: &str,
+        id: &PaymentId,
+        amount: Money,
+        ids: &Ids,
+        now: Timestamp,
+    ) -> Result<Self, SimulatorError> {
+        let mut charge = Self::new(id, amount, now);
+        match key {
+            "charge.complete" | "charge.update" => charge.become_status(OmiseStatus::Successful, ids, now),
+            "charge.capture" => {
+                charge.become_status(OmiseStatus::Authorized, ids, now);
+                charge.capture(amount.amount_minor, ids, now)?;
+            }
+            "charge.reverse" => charge.become_status(OmiseStatus::Reversed, ids, now),
+            "charge.expire" => charge.become_status(OmiseStatus::Expired, ids, now),
+            key if key.starts_with("dispute.") => charge.become_status(OmiseStatus::Successful, ids, now),
+            key if key.starts_with("refund.") => {
+                charge.become_status(OmiseStatus::Successful, ids, now);
+                charge.refund(amount.amount_minor, ids, now)?;
+            }
+            _ => {}
+        }
+        Ok(charge)
+    }
+
+    pub(crate) fn refunded_minor(&self) -> i64 {
+        self.refunds.iter().map(|refund| refund.minor).sum()
+    }
+
+    pub(super) fn become_status(&mut self, status: OmiseStatus, ids: &Ids, now: Timestamp) {
+        match status {
+            OmiseStatus::Successful => {
+                self.authorized_at.get_or_insert(now);
+                self.paid_at.get_or_insert(now);
+                if self.captured_minor == 0 {
+                    self.captured_minor = self.amount.amount_minor;
+                }
+                self.transaction.get_or_insert_with(|| ids.omise("trxn", now));
+            }
+            // `authorized` stays true after a reversal.
+            OmiseStatus::Authorized | OmiseStatus::Reversed => {
+                self.capture = false;
+                self.not_paid();
+                self.authorized_at.get_or_insert(now);
+            }
+            OmiseStatus::Pending | OmiseStatus::Failed(_) | OmiseStatus::Expired => {
+                self.not_paid();
+                self.authorized_at = None;
+            }
+        }
+        self.status = status;
+        self.decided_at = now;
+    }
+
+    fn not_paid(&mut self) {
+        (self.paid_at, self.captured_minor, self.transaction) = (None, 0, None);
+        self.refunds.clear();
+    }
+
+    pub(super) fn capture(&mut self, minor: i64, ids: &Ids, now: Timestamp) -> Result<(), SimulatorError> {
+        self.only_from("be captured", &OmiseStatus::Authorized)?;
+        if minor <= 0 || minor > self.amount.amount_minor {
+            let no = format!("{minor} cannot be captured of the {} authorized", self.amount.amount_minor);
+            return Err(SimulatorError::NotPossible(no));
+        }
+        self.captured_minor = minor;
+        self.become_status(OmiseStatus::Successful, ids, now);
+        Ok(())
+    }
+
+    pub(super) fn refund(&mut self, minor: i64, ids: &Ids, now: Timestamp) -> Result<(), SimulatorError> {
+        self.only_from("be refunded", &OmiseStatus::Successful)?;
+        let left = self.captured_minor - self.refunded_minor();
+        if minor <= 0 || minor > left || self.refunds.len() == REFUNDS_MAX {
+            let no = format!("{minor} cannot be refunded: {left} are left, after {} refunds", self.refunds.len());
+            return Err(SimulatorError::NotPossible(no));
+        }
+        let voided = self.refunds.is_empty() && minor == left;
+        let (id, transaction) = (ids.omise("rfnd", now), ids.omise("trxn", now));
+        self.refunds.push(Refund { id, transaction, minor, voided, at: now });
+        Ok(())
+    }
+
+    pub(super) fn only_from(&self, verb: &str, from: &OmiseStatus) -> Result<(), SimulatorError> {
+        match self.status == *from {
+            true => Ok(()),
+            false => Err(self.cannot(verb)),
+        }
+    }
+
+    pub(super) fn unless_paid(&self, verb: &str) -> Result<(), SimulatorError> {
+        match self.status {
+            OmiseStatus::Successful => Err(self.cannot(verb)),
+            _ => Ok(()),
+        }
+    }
+
+    fn cannot(&self, verb: &str) -> SimulatorError {
+        SimulatorError::NotPossible(format!("charge `{}` is {:?} and cannot {verb}", self.id, self.status))
+    }
+
+    pub(super) fn changed_from(&mut self, mut before: Self) {
+        before.before = None;
+        self.before = Some(Box::new(before));
+    }
+
+    /// The charge as every second answer of a lagging replica has it: the truth first.
+    pub(super) fn flapping(&mut self) -> Self {
+        self.flaps += 1;
+        match &self.before {
+            Some(before) if self.flaps.is_multiple_of(2) => (**before).clone(),
+            _ => self.clone(),
+        }
+    }
+
+    /// Itself, if an event of this key can be told about it.
+    pub(super) fn told(self, key: &str) -> Result<Self, SimulatorError> {
+        match key.starts_with("refund.") && self.refunds.is_empty() {
+            true => Err(SimulatorError::NotPossible(format!("charge `{}` has no refund to tell of", self.id))),
+            false => Ok(self),
+        }
+    }
+}
+
+/// Every charge, and the events made of them.
+#[derive(Default)]
+pub(crate) struct Charges {
+    by_id: HashMap<String, Charge>,
+    events: VecDeque<Event>,
+}
+
+impl Charges {
+    pub(super) fn insert(&mut self, charge: Charge) {
+        self.by_id.insert(charge.id.to_string(), charge);
+    }
+
+    pub(super) fn remove(&mut self, id: &PaymentId) {
+        self.by_id.remove(id.as_str());
+    }
+
+    pub(super) fn find(&mut self, id: &str) -> Option<&mut Charge> {
+        self.by_id.get_mut(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &PaymentId) -> Result<&mut Charge, SimulatorError> {
+        let unknown = || SimulatorError::NoSuchPayment { provider: Provider::Omise, id: id.clone() };
+        self.by_id.get_mut(id.as_str()).ok_or_else(unknown)
+    }
+
+    pub(super) fn make_event(&mut self, ids: &Ids, key: &str, about: &Charge, now: Timestamp) -> &Event {
+        if self.events.len() == EVENTS_KEPT {
+            self.events.pop_front();
+        }
+        let mut about = about.clone();
+        about.before = None;
+        self.events.push_back(Event { id: ids.omise("evnt", now), key: key.to_owned(), created_at: now, about });
+        self.events.back().expect("just pushed")
+    }
+
+    pub(super) fn last_event(&self, charge: &PaymentId, key: &str) -> Option<&Event> {
+        self.events.iter().rev().find(|event| event.about.id == *charge && event.key == key)
+    }
+
+    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Event> + Clone {
+        self.events.iter()
+    }
+}

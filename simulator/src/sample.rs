@@ -1,0 +1,91 @@
+//! Single notifications without a running simulator: for `payhook send`, and for signing any given body.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::Timestamp;
+use payhook_provider::PrivateKey;
+use payhook_provider::omise::WebhookSecret;
+use payhook_schema::{Money, PaymentId};
+
+use crate::antom::{AntomStatus, Payment, iso, notification};
+use crate::ids::{Ids, antom_id, omise_id};
+use crate::omise::{Charge, Event};
+use crate::request::antom_signature;
+use crate::{AntomKind, SimulatorError};
+
+/// The body of one of Antom's notifications about a payment of this amount, in the state its kind says.
+///
+/// # Errors
+/// [`SimulatorError::NotPossible`] for [`AntomKind::State`]: a sample has no state but what it says.
+pub fn antom(kind: AntomKind, payment: &PaymentId, amount: Money, now: Timestamp) -> Result<Vec<u8>, SimulatorError> {
+    // One payment keeps its `paymentId` all day: two samples about it are about the same one.
+    let day = now.as_second().div_euclid(86_400) * 86_400;
+    let midnight = Timestamp::from_second(day).unwrap_or(now);
+    let number = |what: &str| number(&[payment.as_str(), what]);
+    let mut sample = Payment::new(payment, antom_id(midnight, number("payment")), amount, now);
+    match kind {
+        AntomKind::Paid => sample.decide(AntomStatus::Success, now),
+        AntomKind::Refund | AntomKind::RefundFailed => {
+            sample.decide(AntomStatus::Success, now);
+            sample.refund(antom_id(midnight, number("refund")), amount.amount_minor, now)?;
+        }
+        _ => {}
+    }
+    notification(&sample, kind, now)
+}
+
+/// The body of one of Omise's webhook events, with the charge in the state its key makes one think of: paid at
+/// `charge.complete`, wholly refunded at `refund.create`. Another time makes another event.
+///
+/// # Errors
+/// [`SimulatorError::NotPossible`]: the id is none that Omise gives charges in test mode.
+pub fn omise(key: &str, charge: &PaymentId, amount: Money, now: Timestamp) -> Result<Vec<u8>, SimulatorError> {
+    if !charge.as_str().starts_with("chrg_test_") {
+        return Err(SimulatorError::NotPossible(format!("`{charge}` is no charge of test mode: `chrg_test_…` is")));
+    }
+    let ids = Ids::default();
+    let about = Charge::sample(key, charge, amount, &ids, now)?;
+    let time = now.as_microsecond().to_string();
+    let id = omise_id("evnt", now, number(&[charge.as_str(), key, &time]));
+    Ok(Event { id, key: key.to_owned(), created_at: now, about }.body())
+}
+
+/// The headers under which Antom would post `body` to `path`.
+pub fn sign_antom(
+    key: &PrivateKey,
+    client_id: &str,
+    path: &str,
+    time: Timestamp,
+    body: &[u8],
+) -> Vec<(String, String)> {
+    let time = iso(time, 8);
+    let signature = antom_signature(key, client_id, path, &time, body);
+    owned([
+        ("content-type", "application/json; charset=UTF-8"),
+        ("client-id", client_id),
+        ("request-time", &time),
+        ("signature", &signature),
+    ])
+}
+
+/// The headers under which Omise would post `body`, wherever to.
+pub fn sign_omise(secret: &WebhookSecret, time: Timestamp, body: &[u8]) -> Vec<(String, String)> {
+    let timestamp = time.as_second().to_string();
+    let signature = secret.sign(&timestamp, body);
+    owned([
+        ("content-type", "application/json"),
+        ("omise-signature", &signature),
+        ("omise-signature-timestamp", &timestamp),
+    ])
+}
+
+fn owned<const N: usize>(headers: [(&str, &str); N]) -> Vec<(String, String)> {
+    headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+/// A number that is the same for the same words.
+fn number(words: &[&str]) -> u64 {
+    let mut hash = DefaultHasher::new();
+    words.hash(&mut hash);
+    hash.finish()
+}

@@ -1,0 +1,217 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
+use payhook_schema::{AccountName, Clock};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt;
+
+use crate::antom::KEY_VERSION;
+use crate::faults::HangUp;
+use crate::shared::Shared;
+use crate::{Antom, Faults, Journal, Keys, Omise, SimulatorError, antom, control, omise};
+
+/// Open calls may finish for so long once the simulator stops.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+/// How long this neighbour waits for payhook to take a notification; neither provider publishes its own limit.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How a simulator is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The loopback, and nothing else. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    pub clock: Clock,
+    pub keys: Keys,
+}
+
+impl Default for Options {
+    /// A port the system chooses, the machine's clock, fresh keys.
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 0).into(), clock: Clock::system(), keys: Keys::generate() }
+    }
+}
+
+/// Both providers, running. Dropping it stops them.
+pub struct Simulator {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+    stopping: DropGuard,
+}
+
+impl Simulator {
+    pub async fn start(options: Options) -> Result<Self, SimulatorError> {
+        let Options { listen, clock, keys } = options;
+        if !listen.ip().is_loopback() {
+            return Err(SimulatorError::NotLoopback(listen));
+        }
+        let failed = |source| SimulatorError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let http = reqwest::Client::builder()
+            .timeout(NOTIFY_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .build()
+            .map_err(SimulatorError::Undelivered)?;
+        let shared = Arc::new(Shared::new(clock, keys, http));
+        let router = Router::new()
+            .merge(antom::routes())
+            .merge(omise::routes())
+            .merge(control::routes())
+            .fallback(control::no_such_route)
+            .with_state(Arc::clone(&shared));
+        let stopping = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, router, stopping.clone()));
+        Ok(Self { shared, address, server, stopping: stopping.drop_guard() })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT`: the `api` of both providers, and where the control API is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn antom(&self) -> Antom {
+        Antom(Arc::clone(&self.shared))
+    }
+
+    pub fn omise(&self) -> Omise {
+        Omise(Arc::clone(&self.shared))
+    }
+
+    pub fn faults(&self) -> Faults {
+        Faults(Arc::clone(&self.shared))
+    }
+
+    pub fn journal(&self) -> Journal {
+        Journal(Arc::clone(&self.shared))
+    }
+
+    pub fn keys(&self) -> &Keys {
+        &self.shared.keys
+    }
+
+    /// The tables `[antom.<account>]` and `[omise.<account>]` of `payhook.toml`, keys and all, with this simulator as the API.
+    pub fn config_toml(&self, account: &AccountName) -> String {
+        let (keys, api) = (self.keys(), self.url());
+        format!(
+            r#"[antom.{account}]
+client_id = "{client_id}"
+api = "{api}"
+sandbox = true
+private_key = "{private_key}"
+public_keys = {{ {KEY_VERSION} = "{public_key}" }}
+
+[omise.{account}]
+livemode = false
+secret_key = "{secret_key}"
+webhook_secrets = ["{webhook_secret}"]
+api = "{api}"
+"#,
+            client_id = keys.client_id(),
+            private_key = keys.merchant().to_base64(),
+            public_key = keys.antom().public_key_base64(),
+            secret_key = keys.secret_key(),
+            webhook_secret = keys.webhook_secret(),
+        )
+    }
+
+    /// The same two accounts, for a program that has no configuration file.
+    pub fn accounts(&self, account: &AccountName) -> Accounts {
+        let (keys, api) = (self.keys(), self.url());
+        let again = |key: &PrivateKey| PrivateKey::parse(&key.to_base64()).expect("a key reads what it wrote");
+        let public: PublicKey = keys.antom().public_key();
+        Accounts::new([
+            Account::Antom(AntomAccount {
+                name: account.clone(),
+                client_id: keys.client_id().to_owned(),
+                api: api.clone(),
+                sandbox: true,
+                private_key: again(keys.merchant()),
+                private_key_version: KEY_VERSION,
+                public_keys: [(KEY_VERSION, public)].into(),
+                signature_age_max: AgeLimit::Off,
+            }),
+            Account::Omise(OmiseAccount {
+                name: account.clone(),
+                livemode: false,
+                api,
+                secret_key: keys.secret_key().into(),
+                webhook_secrets: vec![keys.webhook().clone()],
+                signature_age_max: AgeLimit::Off,
+            }),
+        ])
+    }
+
+    /// Stops listening, lets open calls finish for a moment, and returns once the port is free.
+    pub async fn stop(self) {
+        drop(self.stopping);
+        // It ends on its own; were it to panic, there would be nothing left to stop.
+        let _ = self.server.await;
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stopping.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let connection = connection(socket, router.clone(), &graceful);
+                connections.spawn(connection);
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: some will be closed.
+                tracing::warn!(%error, "the simulator cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(STOP_GRACE, graceful.shutdown()).await;
+}
+
+/// One connection. Served by hyper itself because a fault may close it without an answer, which axum's server cannot.
+fn connection(
+    socket: TcpStream,
+    router: Router,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + 'static {
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        async move {
+            let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+            match response.extensions().get::<HangUp>() {
+                Some(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),
+                None => Ok(response),
+            }
+        }
+    });
+    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+    let served = graceful.watch(served);
+    async move {
+        // The caller went away, or a fault hung up: the journal has it.
+        let _ = served.await;
+    }
+}

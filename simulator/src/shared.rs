@@ -1,0 +1,58 @@
+use std::sync::{Mutex, MutexGuard};
+
+use payhook_schema::Clock;
+
+use crate::Keys;
+use crate::antom::Payments;
+use crate::faults::FaultTable;
+use crate::ids::Ids;
+use crate::journal::Entries;
+use crate::omise::Charges;
+
+/// What every handle of one simulator shares.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) keys: Keys,
+    pub(crate) ids: Ids,
+    pub(crate) http: reqwest::Client,
+    payments: Mutex<Payments>,
+    charges: Mutex<Charges>,
+    faults: Mutex<FaultTable>,
+    journal: Mutex<Entries>,
+}
+
+impl Shared {
+    pub(crate) fn new(clock: Clock, keys: Keys, http: reqwest::Client) -> Self {
+        Self {
+            clock,
+            keys,
+            http,
+            ids: Ids::default(),
+            payments: Mutex::default(),
+            charges: Mutex::default(),
+            faults: Mutex::default(),
+            journal: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn payments(&self) -> MutexGuard<'_, Payments> {
+        lock(&self.payments)
+    }
+
+    pub(crate) fn charges(&self) -> MutexGuard<'_, Charges> {
+        lock(&self.charges)
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultTable> {
+        lock(&self.faults)
+    }
+
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Entries> {
+        lock(&self.journal)
+    }
+}
+
+/// A test that panicked while it held a lock must not hide its own message behind ours.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
