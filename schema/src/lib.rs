@@ -2,6 +2,7 @@
 //! events. Plain data: no I/O, no async, no opinions. Everyone may use it; it uses nobody.
 
 mod clock;
+mod duration;
 mod envelope;
 mod event;
 mod facts;
@@ -14,6 +15,7 @@ mod verified;
 mod words;
 
 pub use clock::{Clock, new_id};
+pub use duration::{DurationError, parse_duration};
 pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, EnvelopeError, Hint};
 pub use event::{Event, EventData, EventType};
 pub use facts::PaymentFacts;

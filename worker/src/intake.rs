@@ -76,7 +76,7 @@ async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Gener
     let in_hand = InHand { delivery, from: generation.clone(), _token: context.in_hand.token() };
     match payment {
         Ok(Some(key)) => context.flights.board(key, in_hand),
-        Ok(None) => context.write(context.making().kept(in_hand)).await,
+        Ok(None) => context.write(Making::kept(in_hand)).await,
         Err(why) => {
             warn!("dead-lettering what is no envelope: {why}");
             context.write(context.making().poison(in_hand, why)).await;

@@ -34,7 +34,7 @@ impl Making<'_> {
     }
 
     /// Genuine, and nothing to settle: kept.
-    pub(crate) fn kept(self, in_hand: InHand) -> Outcome {
+    pub(crate) fn kept(in_hand: InHand) -> Outcome {
         let notifications = notification(&in_hand.delivery).cloned().into_iter().collect();
         let settlement = Settlement { notifications, ..Settlement::default() };
         Outcome { key: None, settlement, verdicts: vec![(in_hand, Verdict::Ack)], word: "kept" }

@@ -11,7 +11,7 @@ use crate::worker::Context;
 /// How often the store is asked which payments are due.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a due payment is left to the hint that was made for it before another is.
-const HOLD_FOR: Duration = Duration::from_secs(120);
+const HOLD_FOR: Duration = Duration::from_mins(2);
 /// Hints of one round: what is left is due again in a second, and live traffic stays in front.
 const ROUND: u32 = 100;
 

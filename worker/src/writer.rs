@@ -24,7 +24,7 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
         if taken == 0 {
             return;
         }
-        let mut outcomes: Vec<Outcome> = batch.drain(..).collect();
+        let mut outcomes = std::mem::take(&mut batch);
         let settlements: Vec<Settlement> =
             outcomes.iter_mut().map(|outcome| std::mem::take(&mut outcome.settlement)).collect();
         metrics::histogram!("payhook_worker_batch_settlements").record(settlements.len() as f64);
@@ -84,7 +84,8 @@ fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verd
 
 /// Settles deliveries where they came from. A consumption that cannot settle is over: what it held comes back.
 pub(crate) async fn settle(verdicts: Vec<(InHand, Verdict)>) {
-    let mut by_generation: HashMap<usize, (Arc<Generation>, Vec<(Delivery, Verdict)>)> = HashMap::new();
+    type Settling = (Arc<Generation>, Vec<(Delivery, Verdict)>);
+    let mut by_generation: HashMap<usize, Settling> = HashMap::new();
     for (InHand { delivery, from, _token }, verdict) in verdicts {
         let group = by_generation.entry(Arc::as_ptr(&from).addr()).or_insert_with(|| (from.clone(), Vec::new()));
         group.1.push((delivery, verdict));

@@ -1,0 +1,35 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde_json::json;
+
+use crate::Console;
+use crate::problem::Problem;
+use crate::query::Parameters;
+
+/// How often a waiting request looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing and repeats nothing.
+pub(crate) async fn feed(
+    State(console): State<Arc<Console>>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let mut parameters = Parameters::new(query)?;
+    let after = parameters.take::<i64>("after")?.unwrap_or(0);
+    let (wait, limit) = (parameters.wait()?, parameters.limit()?);
+    parameters.none_left()?;
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let events = console.store.events_after(after, limit).await?;
+        if !events.is_empty() || tokio::time::Instant::now() >= deadline {
+            let next = events.last().map_or(after, |last| last.seq);
+            let events: Vec<_> = events.into_iter().map(|event| event.event).collect();
+            return Ok(Json(json!({ "events": events, "next": next })));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

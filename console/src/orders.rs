@@ -1,0 +1,189 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use payhook_schema::{
+    AccountName, Because, Currency, Envelope, Money, NewOrder, Order, OrderId, PaymentId, PaymentKey, Provider,
+};
+use payhook_store::{OrderFilter, Registered};
+use serde::Deserialize;
+use serde_json::json;
+use tracing::warn;
+
+use crate::Console;
+use crate::problem::Problem;
+use crate::query::{JsonBody, Parameters};
+use crate::view::{OrderView, TimelineView};
+
+/// The largest amount every JSON reader has exactly: 2^53 - 1.
+const AMOUNT_MINOR_MAX: i64 = 9_007_199_254_740_991;
+/// Attempts to pay one order.
+const PAYMENTS_MAX: usize = 100;
+/// How often a waiting request looks again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Registration {
+    amount_minor: i64,
+    currency: String,
+    #[serde(default)]
+    payments: Vec<PaymentName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PaymentName {
+    provider: String,
+    account: String,
+    id: String,
+}
+
+type OrderPath = Result<Path<String>, PathRejection>;
+type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
+/// `PUT /v1/orders/{order_id}`: repeating it is fine, adding payments is, changing the amount is not.
+pub(crate) async fn register(
+    State(console): State<Arc<Console>>,
+    path: OrderPath,
+    JsonBody(body): JsonBody<Registration>,
+) -> Result<(StatusCode, Json<OrderView>), Problem> {
+    let order = console.read(order_id(path)?, body)?;
+    match console.store.order_register(&order, console.clock.now()).await? {
+        Registered::Order { order, created, parked } => {
+            // Their notifications came first. Should the queue be away, the sweep finds them: their check is due.
+            console.hint(parked, Because::Registered).await;
+            let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+            Ok((status, Json(order.into())))
+        }
+        Registered::AmountDiffers { registered } => Err(Problem::conflict(format!(
+            "Order {} is registered with {registered}; an amount never changes. Register another order.",
+            order.id
+        ))),
+        Registered::PaymentTaken { payment, order: other } => {
+            Err(Problem::conflict(format!("Payment {payment} belongs to order {other}.")))
+        }
+    }
+}
+
+/// `GET /v1/orders/{order_id}`, with `?wait=10s&version=N` as soon as the version is above N.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    path: OrderPath,
+    query: RawQuery,
+) -> Result<Json<OrderView>, Problem> {
+    let id = order_id(path)?;
+    let mut parameters = Parameters::new(query)?;
+    let (wait, seen) = (parameters.wait()?, parameters.take::<i64>("version")?.unwrap_or(0));
+    parameters.none_left()?;
+    let deadline = tokio::time::Instant::now() + wait;
+    loop {
+        let order = console.order(&id).await?;
+        if order.version > seen || tokio::time::Instant::now() >= deadline {
+            return Ok(Json(order.into()));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// `GET /v1/orders`: newest first.
+pub(crate) async fn list(
+    State(console): State<Arc<Console>>,
+    query: RawQuery,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let mut parameters = Parameters::new(query)?;
+    let limit = parameters.limit()?;
+    let filter = OrderFilter {
+        state: parameters.take("state")?,
+        provider: parameters.take("provider")?,
+        account: parameters.take("account")?,
+        before: parameters.take("before")?,
+        limit,
+    };
+    parameters.none_left()?;
+    let orders = console.store.order_list(&filter).await?;
+    let next = (orders.len() == limit as usize).then(|| orders.last().map(|order| order.id.clone())).flatten();
+    let orders: Vec<OrderView> = orders.into_iter().map(OrderView::from).collect();
+    Ok(Json(json!({ "orders": orders, "next": next })))
+}
+
+/// `POST /v1/orders/{order_id}/refresh`: ask the provider now.
+pub(crate) async fn refresh(
+    State(console): State<Arc<Console>>,
+    path: OrderPath,
+) -> Result<(StatusCode, Json<OrderView>), Problem> {
+    let id = order_id(path)?;
+    let order = console.order(&id).await?;
+    console.store.order_refresh(&id, console.clock.now()).await?;
+    let payments = order.payments.iter().map(|payment| payment.key.clone()).collect();
+    console.hint(payments, Because::Refresh).await;
+    Ok((StatusCode::ACCEPTED, Json(order.into())))
+}
+
+/// `GET /v1/orders/{order_id}/timeline`: everything that happened, oldest first.
+pub(crate) async fn timeline(
+    State(console): State<Arc<Console>>,
+    path: OrderPath,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let order = console.order(&order_id(path)?).await?;
+    let entries = console.store.order_timeline(&order.id).await?;
+    let entries: Vec<TimelineView> = entries.into_iter().map(TimelineView::from).collect();
+    Ok(Json(json!({ "order_id": order.id, "timeline": entries })))
+}
+
+fn order_id(path: OrderPath) -> Result<OrderId, Problem> {
+    let Path(id) = path.map_err(|error| Problem::malformed(error.body_text()))?;
+    OrderId::new(id).map_err(|error| Problem::malformed(error.to_string()))
+}
+
+impl Console {
+    async fn order(&self, id: &OrderId) -> Result<Order, Problem> {
+        let order = self.store.order_get(id).await?;
+        order.ok_or_else(|| {
+            Problem::not_found(format!("Order {id} is not registered: PUT /v1/orders/{id} registers it."))
+        })
+    }
+
+    /// Everything a registration can have wrong, told in words.
+    fn read(&self, id: OrderId, body: Registration) -> Result<NewOrder, Problem> {
+        let wrong = |what: &dyn std::fmt::Display| Problem::unprocessable(what.to_string());
+        if !(1..=AMOUNT_MINOR_MAX).contains(&body.amount_minor) {
+            return Err(wrong(&format!(
+                "`amount_minor` must be 1 to {AMOUNT_MINOR_MAX}, in the currency's smallest unit."
+            )));
+        }
+        if body.payments.len() > PAYMENTS_MAX {
+            return Err(wrong(&format!("An order has at most {PAYMENTS_MAX} payments.")));
+        }
+        let currency = Currency::new(&body.currency).map_err(|error| wrong(&error))?;
+        let mut payments = Vec::with_capacity(body.payments.len());
+        for payment in body.payments {
+            let key = PaymentKey {
+                provider: payment.provider.parse::<Provider>().map_err(|error| wrong(&error))?,
+                account: AccountName::new(payment.account).map_err(|error| wrong(&error))?,
+                id: PaymentId::new(payment.id).map_err(|error| wrong(&error))?,
+            };
+            if !self.accounts.contains(&(key.provider, key.account.clone())) {
+                let detail = format!("There is no {} account `{}` in the configuration.", key.provider, key.account);
+                return Err(wrong(&detail));
+            }
+            if !payments.contains(&key) {
+                payments.push(key);
+            }
+        }
+        Ok(NewOrder { id, amount: Money::new(body.amount_minor, currency), payments })
+    }
+
+    /// Hints at payments. A hint that cannot be published is made up for by the sweep.
+    async fn hint(&self, payments: Vec<PaymentKey>, because: Because) {
+        for payment in payments {
+            let envelope = Envelope::ask(payment, because, self.clock.now());
+            if let Err(error) = self.queue.publish(&envelope).await {
+                warn!(error = %error, "cannot hint at a payment now; the sweep will");
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Query, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use payhook_schema::parse_duration;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// Rows of one page, unless asked otherwise, and at most.
+const PAGE: u32 = 50;
+const PAGE_MAX: u32 = 500;
+/// How long a request may wait for news: proxies give up after a minute.
+const WAIT_MAX: Duration = Duration::from_secs(55);
+
+/// The parameters of a request, each taken once by name; what nobody took is a mistake to be told.
+pub(crate) struct Parameters(HashMap<String, String>);
+
+impl Parameters {
+    pub(crate) fn new(
+        query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
+    ) -> Result<Self, Problem> {
+        let Query(pairs) = query.map_err(|error| Problem::malformed(error.body_text()))?;
+        let mut parameters = HashMap::new();
+        for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
+            if parameters.insert(name.clone(), value).is_some() {
+                return Err(Problem::malformed(format!("parameter `{name}` stands twice")));
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    pub(crate) fn take<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
+        self.take_with(name, |text| text.parse::<T>().map_err(|error| error.to_string()))
+    }
+
+    pub(crate) fn take_with<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, Problem> {
+        let value = self.0.remove(name);
+        value
+            .map(|text| read(&text).map_err(|why| Problem::malformed(format!("parameter `{name}`: {why}"))))
+            .transpose()
+    }
+
+    pub(crate) fn limit(&mut self) -> Result<u32, Problem> {
+        Ok(self.take::<u32>("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX))
+    }
+
+    pub(crate) fn wait(&mut self) -> Result<Duration, Problem> {
+        let wait = self.take_with("wait", |text| parse_duration(text).map_err(|error| error.to_string()))?;
+        Ok(wait.unwrap_or_default().min(WAIT_MAX))
+    }
+
+    pub(crate) fn none_left(self) -> Result<(), Problem> {
+        match self.0.keys().min() {
+            Some(name) => Err(Problem::malformed(format!("there is no parameter `{name}` here"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A JSON body, with refusals as problem details.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let content_type =
+            request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(Problem::not_json());
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|error: BytesRejection| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+            _ => Problem::malformed("the body broke off"),
+        })?;
+        serde_json::from_slice(&body).map(Self).map_err(|error| Problem::malformed(format!("the body: {error}")))
+    }
+}
