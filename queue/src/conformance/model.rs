@@ -122,7 +122,7 @@ impl Walk<'_> {
         for delivery in &taken {
             self.model.hand_over(lane, delivery);
         }
-        let hand = &mut asked[index];
+        let hand = &mut *asked[index];
         hand.held.extend(taken);
         assert!(hand.held.len() <= usize::from(PREFETCH), "more in hand than the prefetch");
     }

@@ -124,7 +124,7 @@ impl Live {
     /// Waits until the broker says that it takes no publishes; for ever if it never does.
     pub(super) async fn blocked(&self) {
         if self.blocked.clone().wait_for(|blocked| *blocked).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -235,7 +235,8 @@ async fn watch_over(
                     info!("the queue at `{}` takes publishes again", target.address.shown);
                     block.send_replace(false);
                 }
-                Some(Event::Error(error)) => break error.to_string(),
+                // A channel's error is told here too; only the connection's own ends it.
+                Some(Event::Error(error)) if !live.connection.status().connected() => break error.to_string(),
                 Some(_) => live.check(),
                 None => break "its events ended".to_owned(),
             },

@@ -1,8 +1,8 @@
-//! How to make each backend, and how to take it away.
+//! How to make each backend, and how to take it away. Not every test file needs all of it.
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
 mod embedded;
 mod rabbit;
 
 pub use embedded::EmbeddedHarness;
-#[allow(unused_imports, reason = "not every test file needs all of it")]
 pub use rabbit::{RabbitHarness, admin_channel, options};

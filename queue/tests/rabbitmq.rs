@@ -1,0 +1,534 @@
+//! What only RabbitMQ shows, on a real broker.
+
+mod backends;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use backends::{RabbitHarness, admin_channel, options};
+use jiff::Timestamp;
+use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use payhook_queue::conformance::Harness;
+use payhook_queue::{Lane, Queue, QueueError, RabbitOptions, RabbitQueue, Verdict, rabbitmq};
+use payhook_schema::{
+    AccountName, Because, Clock, Currency, DeadCause, Envelope, Event, EventData, EventType, OrderId, PaymentId,
+    PaymentKey, Provider,
+};
+use payhook_test_servers::{Proxy, Vhost};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const WORK: &str = "payhook.notifications";
+
+fn open(url: &str) -> RabbitQueue {
+    RabbitQueue::open(url, options()).expect("the URL is right")
+}
+
+fn envelope() -> Envelope {
+    let number: u64 = rand::random();
+    let id = PaymentId::new(format!("chrg_{number}")).unwrap();
+    let key = PaymentKey { provider: Provider::Omise, account: AccountName::new("shop").unwrap(), id };
+    Envelope::ask(key, Because::Sweep, Timestamp::from_second(1_767_225_600).unwrap())
+}
+
+/// Asks again until `seen` finds what it looks for; fails with the last state.
+async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match seen().await {
+            Ok(found) => return found,
+            Err(last) => assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}; last: {last}"),
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+async fn unbind(vhost: &Vhost, name: &str) {
+    let (_connection, channel) = admin_channel(vhost).await;
+    channel.queue_unbind(name.into(), name.into(), "".into(), FieldTable::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unroutable_publish_is_an_error_and_never_a_success() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    queue.publish(&envelope()).await.unwrap();
+    unbind(&harness.vhost, WORK).await;
+    // With the alternate exchange the broker keeps it, apart, and confirms.
+    queue.publish(&envelope()).await.unwrap();
+    let depths = queue.depths().await.unwrap();
+    assert_eq!(depths.iter().find(|depth| depth.queue == "payhook.unrouted").unwrap().ready, 1);
+    // Without any way at all it comes back, and that is an error: for each of many at once.
+    unbind(&harness.vhost, "payhook.unrouted").await;
+    let envelopes: Vec<Envelope> = (0..200).map(|_| envelope()).collect();
+    let published = futures_util::future::join_all(envelopes.iter().map(|envelope| queue.publish(envelope))).await;
+    for outcome in published {
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_said_to_be_full_until_there_is_room() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    let policy =
+        json!({ "pattern": r"^payhook\.notifications$", "definition": { "max-length": 2 }, "apply-to": "queues" });
+    let path = format!("/policies/{}/small", harness.vhost.name);
+    harness.vhost.admin("PUT", &path, Some(policy)).await.unwrap();
+    let error = eventually("full", async || match queue.publish(&envelope()).await {
+        Ok(()) => Err("it still takes more".to_owned()),
+        Err(error) => Ok(error),
+    });
+    let error = error.await;
+    assert!(matches!(error, QueueError::Full { .. }) && error.retryable(), "{error}");
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    eventually("room", async || {
+        let taken = consumer.deliveries.next(1).await.unwrap();
+        let acked = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+        assert_eq!(consumer.settler.settle(acked).await.unwrap(), 0);
+        queue.publish(&envelope()).await.map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topology_is_a_misconfiguration_and_the_connection_survives_it() {
+    let Some(rabbit) = payhook_test_servers::rabbit().await else { return };
+    let vhost = rabbit.fresh_vhost().await;
+    let proxy = Proxy::start(&vhost.url).await.unwrap();
+    let queue = open(&proxy.url(&vhost.url));
+    for _ in 0..3 {
+        for outcome in [
+            queue.publish(&envelope()).await,
+            queue.publish_event(&event()).await,
+            queue.probe().await,
+            queue.depths().await.map(drop),
+            queue.consume(Lane::Notifications, 1).await.map(drop),
+        ] {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
+        }
+    }
+    queue.migrate().await.unwrap();
+    queue.probe().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    assert_eq!(proxy.connections(), 2, "one to publish and one to consume, from beginning to end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topology_that_is_there_otherwise_is_a_misconfiguration() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let (_connection, channel) = admin_channel(&harness.vhost).await;
+    channel.queue_delete(WORK.into(), QueueDeleteOptions::default()).await.unwrap();
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(WORK.into(), durable, FieldTable::default()).await.unwrap();
+    let error = harness.process().await.migrate().await.unwrap_err();
+    assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumption_whose_queue_is_deleted_ends_with_an_error() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    let (_connection, channel) = admin_channel(&harness.vhost).await;
+    channel.queue_delete(WORK.into(), QueueDeleteOptions::default()).await.unwrap();
+    let ended = timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("it ends");
+    assert!(ended.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cuts_again_and_again_lose_nothing_that_was_confirmed_and_hang_nobody() {
+    const PUBLISHERS: usize = 8;
+    const CUTS: usize = 30;
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let proxy = Proxy::start(&harness.vhost.url).await.unwrap();
+    let queue = Arc::new(open(&proxy.url(&harness.vhost.url)));
+    let over = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|_| {
+            let (queue, over) = (Arc::clone(&queue), Arc::clone(&over));
+            tokio::spawn(async move {
+                let (mut confirmed, mut unknown) = (Vec::new(), 0);
+                while !over.load(Ordering::Relaxed) {
+                    let envelope = envelope();
+                    let outcome = timeout(PATIENCE, queue.publish(&envelope)).await.expect("a publish never hangs");
+                    match outcome {
+                        Ok(()) => confirmed.push(envelope.id),
+                        Err(error) => {
+                            assert!(error.retryable(), "{error}");
+                            unknown += 1;
+                            tokio::time::sleep(Duration::from_millis(1)).await;
+                        }
+                    }
+                }
+                (confirmed, unknown)
+            })
+        })
+        .collect();
+    for cut in 0..CUTS {
+        // A random moment: within a connect, a channel's opening, or a stream of confirms.
+        tokio::time::sleep(Duration::from_millis(rand::random_range(20..250))).await;
+        match cut % 5 {
+            4 => {
+                proxy.refuse().await;
+                proxy.cut();
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                proxy.accept().await.unwrap();
+            }
+            3 => proxy.drop_after(rand::random_range(0..200)),
+            2 => proxy.close(),
+            _ => proxy.cut(),
+        }
+    }
+    eventually("a publish after the last cut", async || {
+        queue.publish(&envelope()).await.map_err(|error| error.to_string())
+    })
+    .await;
+    over.store(true, Ordering::Relaxed);
+    let (mut confirmed, mut unknown) = (HashSet::new(), 0);
+    for publisher in publishers {
+        let (mine, not_mine) = publisher.await.unwrap();
+        confirmed.extend(mine);
+        unknown += not_mine;
+    }
+    eprintln!("{} confirmed, {unknown} unknown over {CUTS} cuts", confirmed.len());
+    assert!(confirmed.len() > CUTS, "it published between the cuts");
+
+    let all = confirmed.len();
+    let queue = open(&harness.vhost.url);
+    let mut consumer = queue.consume(Lane::Notifications, 500).await.unwrap();
+    while !confirmed.is_empty() {
+        let taken = timeout(PATIENCE, consumer.deliveries.next(500)).await;
+        let taken = taken.unwrap_or_else(|_| panic!("{} of {all} confirmed are lost", confirmed.len())).unwrap();
+        let acked = taken.into_iter().map(|delivery| {
+            confirmed.remove(&delivery.envelope.as_ref().unwrap().id);
+            (delivery, Verdict::Ack)
+        });
+        assert_eq!(consumer.settler.settle(acked.collect()).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_falls_silent_is_noticed_by_the_deadline_and_left() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let proxy = Proxy::start(&harness.vhost.url).await.unwrap();
+    let deadline = Duration::from_secs(1);
+    let options = RabbitOptions { deadline, ..options() };
+    let queue = RabbitQueue::open(&proxy.url(&harness.vhost.url), options).unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    proxy.freeze();
+    let began = Instant::now();
+    let error = queue.publish(&envelope()).await.unwrap_err();
+    assert!(matches!(error, QueueError::Unavailable { .. }), "{error}");
+    assert!(began.elapsed() < 3 * deadline, "{:?}", began.elapsed());
+    proxy.thaw();
+    eventually("a publish after the thaw", async || {
+        queue.publish(&envelope()).await.map_err(|error| error.to_string())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_host_is_asked_when_the_first_is_gone() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let gone = Proxy::start(&harness.vhost.url).await.unwrap();
+    gone.refuse().await;
+    let well = Proxy::start(&harness.vhost.url).await.unwrap();
+    let url = gone.url(&harness.vhost.url);
+    let both = url.replace(&gone.address().to_string(), &format!("{},{}", gone.address(), well.address()));
+    assert_ne!(url, both);
+    open(&both).publish(&envelope()).await.unwrap();
+    assert!(well.connections() >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_or_vhost_is_a_misconfiguration_that_shows_no_password() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let user = harness.vhost.create_user("stranger").await.unwrap();
+    let wrong_vhost =
+        user.url.replace(&harness.vhost.name, "no-such-vhost").replace("no-such-vhost-stranger", &user.name);
+    for url in
+        [user.url.replace(&format!("{}:", user.name), &format!("{}:hush", user.name)), user.url.clone(), wrong_vhost]
+    {
+        let queue = open(&url);
+        let error = queue.probe().await.unwrap_err();
+        assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
+        let password = url.split(':').nth(2).unwrap().split('@').next().unwrap();
+        assert!(!format!("{error} {error:?} {}", queue.address()).contains(password), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_handed_out_too_often_lies_in_the_dead_lane_as_poison() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    let sent = envelope();
+    queue.publish(&sent).await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    // Limit 20 means 21 deliveries; as a worker that dies over it would, and faster.
+    for delivery in 1..=21 {
+        let taken =
+            timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap_or_else(|_| panic!("no {delivery}th")).unwrap();
+        let released = taken.into_iter().map(|delivery| (delivery, Verdict::Release)).collect();
+        consumer.settler.settle(released).await.unwrap();
+    }
+    let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
+    let delivery = timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap().remove(0);
+    assert_eq!(delivery.bytes, sent.encode());
+    let death = delivery.death.unwrap();
+    assert_eq!(death.cause, DeadCause::Poison);
+    assert!(death.died_at > Timestamp::from_second(1_700_000_000).unwrap(), "{death:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_acked_with_one_frame_and_what_lies_past_a_gap_singly() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    for _ in 0..10 {
+        queue.publish(&envelope()).await.unwrap();
+    }
+    let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < 10 {
+        taken.extend(timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap());
+    }
+    let later = taken.split_off(5);
+    let (gap, rest) = (taken.remove(2), taken);
+    let acked = |deliveries: Vec<_>| deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+    // Two batches at once, in no order: neither may ack what the other acked, or the broker closes the channel.
+    let (first, second) = tokio::join!(consumer.settler.settle(acked(later)), consumer.settler.settle(acked(rest)));
+    assert_eq!((first.unwrap(), second.unwrap()), (0, 0));
+    // The channel is still ours: had a tag been acked twice, it would be closed.
+    assert_eq!(consumer.settler.settle(vec![(gap, Verdict::Release)]).await.unwrap(), 0);
+    let gap = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
+    assert_eq!(gap.len(), 1, "only what was not acked comes back");
+    assert_eq!(consumer.settler.settle(acked(gap)).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_of_a_lost_connection_are_counted_as_not_ours_or_refused() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    let sent = envelope();
+    queue.publish(&sent).await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    let taken = consumer.deliveries.next(1).await.unwrap();
+    harness.crash().await;
+    assert!(timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("it ends").is_err());
+    let lost = consumer.settler.settle(taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect()).await;
+    assert!(!matches!(lost, Ok(0)), "it was reported as acked");
+    let mut consumer = harness.process().await.consume(Lane::Notifications, 1).await.unwrap();
+    let again = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    assert_eq!(again[0].bytes, sent.encode());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_and_the_definitions_file_make_exactly_the_topology_of_the_reference() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let expected: BTreeMap<String, Value> = [
+        (
+            WORK,
+            json!({
+                "x-queue-type": "quorum", "x-dead-letter-exchange": "payhook.dead", "x-delivery-limit": 20,
+                "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+            }),
+        ),
+        (
+            "payhook.dead",
+            json!({
+                "x-queue-type": "quorum", "x-dead-letter-exchange": "payhook.unrouted", "x-delivery-limit": 100,
+                "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+            }),
+        ),
+        (
+            "payhook.retry.1s",
+            json!({
+                "x-queue-type": "quorum", "x-dead-letter-exchange": "payhook.notifications", "x-message-ttl": 1000,
+                "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+            }),
+        ),
+        (
+            "payhook.retry.2s",
+            json!({
+                "x-queue-type": "quorum", "x-dead-letter-exchange": "payhook.notifications", "x-message-ttl": 2000,
+                "x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish",
+            }),
+        ),
+        ("payhook.unrouted", json!({ "x-queue-type": "quorum" })),
+    ]
+    .map(|(name, arguments)| (name.to_owned(), arguments))
+    .into();
+    let declared = topology(&harness.vhost).await;
+    assert_eq!(declared.queues, expected);
+    let alternate = json!({ "alternate-exchange": "payhook.unrouted" });
+    let exchanges = [
+        (WORK, "fanout", alternate.clone()),
+        ("payhook.dead", "fanout", alternate.clone()),
+        ("payhook.events", "topic", alternate),
+        ("payhook.retry.1s", "fanout", json!({})),
+        ("payhook.retry.2s", "fanout", json!({})),
+        ("payhook.unrouted", "fanout", json!({})),
+    ];
+    let exchanges = exchanges.map(|(name, kind, arguments)| (name.to_owned(), (kind.to_owned(), arguments)));
+    assert_eq!(declared.exchanges, exchanges.into());
+    let own_names = expected.keys().map(|name| (name.clone(), name.clone(), String::new())).collect();
+    assert_eq!(declared.bindings, own_names);
+
+    let rabbit = payhook_test_servers::rabbit().await.unwrap();
+    let imported = rabbit.fresh_vhost().await;
+    let definitions = rabbitmq::definitions(&imported.name, &options().retry_delays).unwrap();
+    imported.admin("POST", "/definitions", Some(definitions)).await.unwrap();
+    assert_eq!(topology(&imported).await, declared);
+    open(&imported.url).migrate().await.expect("nothing differs");
+}
+
+#[derive(Debug, PartialEq)]
+struct Declared {
+    queues: BTreeMap<String, Value>,
+    exchanges: BTreeMap<String, (String, Value)>,
+    /// Source, destination, key.
+    bindings: HashSet<(String, String, String)>,
+}
+
+/// What the broker says it has, without what every virtual host has.
+async fn topology(vhost: &Vhost) -> Declared {
+    let list = async |what: &str| {
+        let listed = vhost.admin("GET", &format!("/{what}/{}", vhost.name), None).await.unwrap();
+        listed.as_array().unwrap().clone()
+    };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let durable = |thing: &Value| assert_eq!((&thing["durable"], &thing["auto_delete"]), (&json!(true), &json!(false)));
+    let mut declared = Declared { queues: BTreeMap::new(), exchanges: BTreeMap::new(), bindings: HashSet::new() };
+    for queue in list("queues").await {
+        durable(&queue);
+        declared.queues.insert(text(&queue["name"]), queue["arguments"].clone());
+    }
+    for exchange in list("exchanges").await {
+        let name = text(&exchange["name"]);
+        if !name.is_empty() && !name.starts_with("amq.") {
+            durable(&exchange);
+            declared.exchanges.insert(name, (text(&exchange["type"]), exchange["arguments"].clone()));
+        }
+    }
+    for binding in list("bindings").await {
+        if binding["source"] != json!("") {
+            let ends = (text(&binding["source"]), text(&binding["destination"]), text(&binding["routing_key"]));
+            declared.bindings.insert(ends);
+        }
+    }
+    declared
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_an_ingress_suffice_to_publish_and_to_probe_and_for_nothing_else() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let user = harness.vhost.create_user("ingress").await.unwrap();
+    harness.vhost.set_permissions(&user.name, "^$", r"^payhook\.notifications$", "^$").await.unwrap();
+    let queue = open(&user.url);
+    queue.probe().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    for refused in [
+        queue.publish_event(&event()).await,
+        queue.consume(Lane::Notifications, 1).await.map(drop),
+        queue.consume(Lane::Dead, 1).await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
+    }
+    queue.publish(&envelope()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_of_a_worker_suffice_for_all_it_does() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let user = harness.vhost.create_user("worker").await.unwrap();
+    let write = r"^payhook\.(notifications|events|dead|retry\.[0-9]+[smh])$";
+    let read = r"^payhook\.(notifications|dead)$";
+    harness.vhost.set_permissions(&user.name, "^$", write, read).await.unwrap();
+    let queue = open(&user.url);
+    queue.probe().await.unwrap();
+    queue.publish_event(&event()).await.unwrap();
+    queue.depths().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    let first_failed_at = Timestamp::UNIX_EPOCH;
+    let retry = Verdict::Retry { after: Duration::ZERO, attempt: 2, first_failed_at };
+    let death = payhook_queue::Death { cause: DeadCause::Poison, detail: String::new(), died_at: first_failed_at };
+    for verdict in [retry, Verdict::DeadLetter(death)] {
+        let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+        let settled = taken.into_iter().map(|delivery| (delivery, verdict.clone())).collect();
+        assert_eq!(consumer.settler.settle(settled).await.unwrap(), 0);
+    }
+    let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
+    timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_arrives_as_a_cloud_event_under_its_routing_key() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let queue = harness.process().await;
+    let (_connection, channel) = admin_channel(&harness.vhost).await;
+    channel.queue_declare("shop".into(), QueueDeclareOptions::durable(), FieldTable::default()).await.unwrap();
+    let bind = QueueBindOptions::default();
+    channel
+        .queue_bind("shop".into(), "payhook.events".into(), "order.#".into(), bind, FieldTable::default())
+        .await
+        .unwrap();
+    let event = event();
+    queue.publish_event(&event).await.unwrap();
+    let message =
+        channel.basic_get("shop".into(), BasicGetOptions { no_ack: true }).await.unwrap().expect("it is there");
+    assert_eq!(message.routing_key.as_str(), "order.paid.v1");
+    assert_eq!(serde_json::from_slice::<Event>(&message.data).unwrap(), event);
+    let properties = &message.properties;
+    assert_eq!(properties.content_type().as_ref().unwrap().as_str(), "application/cloudevents+json");
+    assert_eq!(properties.message_id().as_ref().unwrap().as_str(), event.id.to_string());
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    let headers = properties.headers().as_ref().unwrap();
+    let told = |name: &str| match &headers.inner()[name] {
+        AMQPValue::LongString(text) => text.to_string(),
+        other => panic!("{name} is {other:?}"),
+    };
+    assert_eq!(told("cloudEvents_id"), event.id.to_string());
+    assert_eq!(told("cloudEvents_type"), "payhook.order.paid.v1");
+    assert_eq!(told("cloudEvents_subject"), "A-1001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_on_the_wire_is_persistent_named_and_keyed_by_its_payment() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let sent = envelope();
+    harness.process().await.publish(&sent).await.unwrap();
+    let (_connection, channel) = admin_channel(&harness.vhost).await;
+    let message = channel.basic_get(WORK.into(), BasicGetOptions::default()).await.unwrap().expect("it is there");
+    assert_eq!(message.routing_key.as_str(), sent.payment().unwrap().to_string());
+    assert_eq!(message.data, sent.encode());
+    assert_eq!(*message.properties.delivery_mode(), Some(2));
+    assert_eq!(message.properties.message_id().as_ref().unwrap().as_str(), sent.id.to_string());
+    assert_eq!(message.properties.kind().as_ref().unwrap().as_str(), "payhook.ask");
+    assert!(message.properties.timestamp().is_some());
+    message.ack(BasicAckOptions::default()).await.unwrap();
+}
+
+fn event() -> Event {
+    let data = EventData {
+        order_id: OrderId::new("A-1001").unwrap(),
+        version: 1,
+        amount_minor: 12_000,
+        currency: Currency::new("THB").unwrap(),
+        captured_minor: 12_000,
+        refunded_minor: 0,
+        provider: Provider::Omise,
+        account: AccountName::new("shop").unwrap(),
+        payment_id: PaymentId::new("chrg_1").unwrap(),
+        occurred_at: Timestamp::UNIX_EPOCH,
+        reason: None,
+    };
+    Event::new(EventType::OrderPaid, data, Clock::system().now())
+}
