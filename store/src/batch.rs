@@ -22,21 +22,18 @@ pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usi
     let mut next_free: HashMap<Touched<'_>, usize> = HashMap::new();
     let mut waves: Vec<Vec<usize>> = Vec::new();
     for &index in wanted {
-        let Settlement { change, check, .. } = &settlements[index];
-        let order = change.iter().map(|change| Touched::Order(&change.order.id));
+        let Settlement { notifications: _, order, timeline: _, check, change } = &settlements[index];
+        let told = order.iter().map(Touched::Order);
+        let moved = change.iter().map(|change| Touched::Order(&change.order.id));
         let paid = change.iter().map(|change| Touched::Payment(&change.payment.key));
         let checked = check.iter().map(|check| Touched::Payment(&check.key));
-        let touched: Vec<_> = order.chain(paid).chain(checked).collect();
+        let touched: Vec<_> = told.chain(moved).chain(paid).chain(checked).collect();
         let wave = touched.iter().filter_map(|touched| next_free.get(touched)).max().copied().unwrap_or(0);
         next_free.extend(touched.into_iter().map(|touched| (touched, wave + 1)));
         if wave == waves.len() {
             waves.push(Vec::new());
         }
         waves[wave].push(index);
-    }
-    // Two batches that meet take their locks in the same order, as far as the planner allows.
-    for wave in &mut waves {
-        wave.sort_by_key(|&index| settlements[index].change.as_ref().map(|change| &change.order.id));
     }
     waves
 }
@@ -226,6 +223,8 @@ impl<'a> Batch<'a> {
             }
             batch.checks.extend(check.map(|check| CheckRow::of(guard, check)));
         }
+        // Two batches that meet take their locks in the same order, as far as the planner allows.
+        batch.changes.sort_by_key(|row| row.order_id);
         batch
     }
 }

@@ -18,20 +18,31 @@ use uuid::Uuid;
 /// - `registering_another_amount_is_a_conflict_and_changes_nothing`
 /// - `attempts_can_be_added_to_a_registered_order`
 /// - `a_payment_belongs_to_one_order`
+/// - `registrations_of_one_order_at_once_all_succeed`
+/// - `a_payment_is_found_by_its_key_and_under_another_account`
 /// - `a_settlement_is_written_whole_or_not_at_all`
 /// - `a_settlement_decided_on_an_older_revision_is_a_conflict`
 /// - `two_settlements_of_one_order_at_once_write_one`
+/// - `many_writers_of_one_order_write_each_revision_once`
+/// - `a_batch_is_as_if_each_were_settled_alone_and_in_order`
+/// - `a_settlement_that_cannot_be_kept_is_refused_alone`
 /// - `a_notification_is_archived_once_with_its_exact_bytes`
 /// - `a_notification_before_its_order_is_linked_when_the_order_is_registered`
 /// - `money_and_times_are_exact`
+/// - `a_schedule_moves_without_a_conflict`
 /// - `due_payments_are_handed_to_one_sweeper_at_a_time`
+/// - `a_refresh_makes_payments_without_money_due`
 /// - `events_are_sequenced_without_gaps_and_in_version_order_per_order`
+/// - `a_reader_of_the_feed_misses_nothing`
 /// - `an_event_is_published_until_it_is_marked`
 /// - `orders_are_listed_newest_first_in_pages_that_do_not_overlap`
 /// - `the_timeline_tells_everything_oldest_first`
 /// - `a_dead_letter_is_kept_once_and_found_by_every_filter`
+/// - `a_dead_letter_is_kept_whatever_is_in_it`
+/// - `the_backlog_counts_what_is_left`
 /// - `a_lease_has_one_holder_until_it_expires`
 /// - `migrating_twice_does_no_harm`
+/// - `any_operations_do_what_a_plain_model_does`
 ///
 /// Times have microsecond precision. All reads are of the primary: what was written is read.
 #[async_trait]

@@ -17,6 +17,9 @@ mod rows;
 mod settling;
 mod timeline;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use contract::{
     Backlog, Change, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, Registered, Settled,
     Settlement, Store, StoreError, TimelineEntry,

@@ -137,8 +137,10 @@ const FIND: &str = concat!(
     order_columns!(),
     " from json_each(?1) k \
       cross join payments f on f.provider = k.value ->> 'provider' and f.id = k.value ->> 'id' \
-        and f.account = (select g.account from payments g where g.provider = f.provider and g.id = f.id \
-            order by (g.account = k.value ->> 'account') desc, g.account limit 1) \
+        and f.account = coalesce( \
+            (select g.account from payments g where g.provider = f.provider and g.id = f.id \
+                and g.account = k.value ->> 'account'), \
+            (select min(g.account) from payments g where g.provider = f.provider and g.id = f.id)) \
       cross join orders o on o.id = f.order_id cross join payments p on p.order_id = o.id order by k.key, p.position"
 );
 

@@ -39,7 +39,9 @@ insert into notifications (id, provider, account, kind, payment_id, idempotency_
     signed_path, headers, body)
 select value ->> 'id', value ->> 'provider', value ->> 'account', value ->> 'kind', value ->> 'payment_id',
     value ->> 'idempotency_key', value ->> 'received_at', value ->> 'signed_at', value ->> 'verified_by',
-    value ->> 'signed_path', value ->> 'headers', substr(?2, value ->> 'body_from', value ->> 'body_bytes')
+    value ->> 'signed_path', value ->> 'headers',
+    -- Of no bytes at all, `substr` makes null.
+    coalesce(substr(?2, value ->> 'body_from', value ->> 'body_bytes'), x'')
 from json_each(?1) where true
 on conflict (id) do nothing";
 

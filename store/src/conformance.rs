@@ -1,0 +1,89 @@
+//! The promises of [`Store`](crate::Store), each as one function any backend is held against.
+//!
+//! They see the contract and a [`Harness`], nothing else. `store_promises!` makes a test of each.
+
+use std::sync::Arc;
+
+use crate::Store;
+
+mod dead_letters;
+mod events;
+mod model;
+mod orders;
+mod sample;
+mod schedule;
+mod settling;
+
+pub use dead_letters::*;
+pub use events::*;
+pub use model::*;
+pub use orders::*;
+pub use schedule::*;
+pub use settling::*;
+
+/// One empty store, not migrated yet, as two processes see it.
+pub struct Harness {
+    pub store: Arc<dyn Store>,
+    /// The same store, used by another worker: its own connections where the backend has more than one process.
+    pub other: Arc<dyn Store>,
+    /// What the random operations are made of. Whoever makes the harness prints it.
+    pub seed: u64,
+}
+
+/// Makes a module `$backend` with one test for each promise. `$start` is an async function that returns
+/// `Option<(Harness, impl Drop)>`: nothing where the backend cannot run here, and says so itself.
+#[macro_export]
+macro_rules! store_promises {
+    ($backend:ident, $start:path) => {
+        mod $backend {
+            $crate::store_promises! { @each $start:
+                registering_the_same_order_twice_changes_nothing
+                registering_another_amount_is_a_conflict_and_changes_nothing
+                attempts_can_be_added_to_a_registered_order
+                a_payment_belongs_to_one_order
+                registrations_of_one_order_at_once_all_succeed
+                a_payment_is_found_by_its_key_and_under_another_account
+                a_settlement_is_written_whole_or_not_at_all
+                a_settlement_decided_on_an_older_revision_is_a_conflict
+                two_settlements_of_one_order_at_once_write_one
+                many_writers_of_one_order_write_each_revision_once
+                a_batch_is_as_if_each_were_settled_alone_and_in_order
+                a_settlement_that_cannot_be_kept_is_refused_alone
+                a_notification_is_archived_once_with_its_exact_bytes
+                a_notification_before_its_order_is_linked_when_the_order_is_registered
+                money_and_times_are_exact
+                a_schedule_moves_without_a_conflict
+                due_payments_are_handed_to_one_sweeper_at_a_time
+                a_refresh_makes_payments_without_money_due
+                events_are_sequenced_without_gaps_and_in_version_order_per_order
+                a_reader_of_the_feed_misses_nothing
+                an_event_is_published_until_it_is_marked
+                orders_are_listed_newest_first_in_pages_that_do_not_overlap
+                the_timeline_tells_everything_oldest_first
+                a_dead_letter_is_kept_once_and_found_by_every_filter
+                a_dead_letter_is_kept_whatever_is_in_it
+                the_backlog_counts_what_is_left
+                a_lease_has_one_holder_until_it_expires
+                migrating_twice_does_no_harm
+                any_operations_do_what_a_plain_model_does
+            }
+        }
+    };
+    (@each $start:path: $($promise:ident)+) => {
+        /// The names, for comparing them with the contract's.
+        pub(super) const PROMISES: &[&str] = &[$(stringify!($promise),)+];
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $promise() {
+                if let Some((harness, _keep)) = $start(stringify!($promise)).await {
+                    if stringify!($promise) != "migrating_twice_does_no_harm" {
+                        harness.store.migrate().await.unwrap();
+                    }
+                    $crate::conformance::$promise(&harness).await;
+                    harness.store.close().await;
+                    harness.other.close().await;
+                }
+            }
+        )+
+    };
+}

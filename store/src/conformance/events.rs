@@ -1,0 +1,101 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use payhook_schema::EventType;
+use uuid::Uuid;
+
+use super::Harness;
+use super::sample::{at, capture, event, new_order, read, registered};
+use crate::{Settled, Store};
+
+/// Registers orders `A-0` onwards, each with `versions` settlements of one event each.
+async fn settled(store: &dyn Store, orders: usize, versions: i64) {
+    for n in 0..orders {
+        let (id, payment) = (format!("A-{n}"), format!("p{n}"));
+        let mut order = registered(store, &new_order(&id, &[&payment]), at(0)).await;
+        for version in 1..=versions {
+            let captured = capture(&order, &order.payments[0].key, version, at(version));
+            assert_eq!(store.settle(&[captured]).await.unwrap(), [Settled::Written]);
+            order = read(store, &order.id).await;
+        }
+    }
+}
+
+pub async fn events_are_sequenced_without_gaps_and_in_version_order_per_order(Harness { store, other, .. }: &Harness) {
+    assert_eq!(store.events_sequence(10).await.unwrap(), 0);
+    settled(&**store, 3, 4).await;
+    // One settlement may bring several events.
+    let mut order = registered(&**store, &new_order("B-1", &["q1"]), at(0)).await;
+    let mut two = capture(&order, &order.payments[0].key, 1, at(9));
+    let change = two.change.as_mut().unwrap();
+    change.order.version += 1;
+    change.events.push(event(&change.order, &order.payments[0].key, EventType::OrderHeld, at(9)));
+    assert_eq!(store.settle(&[two]).await.unwrap(), [Settled::Written]);
+    order = read(&**store, &order.id).await;
+    assert_eq!(order.version, 2);
+
+    assert_eq!(store.events_after(0, 100).await.unwrap(), [], "events without a place are not in the feed");
+    assert_eq!(store.events_sequence(5).await.unwrap(), 5, "no more than asked for");
+    let sequencing = (0..6).map(|n| if n % 2 == 0 { store } else { other }.events_sequence(2));
+    let placed: usize = join_all(sequencing).await.into_iter().map(Result::unwrap).sum();
+    assert!(placed <= 9, "{placed}");
+    store.events_sequence(100).await.unwrap();
+    let feed = store.events_after(0, 100).await.unwrap();
+    assert_eq!(feed.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=14).collect::<Vec<_>>());
+    for (id, versions) in [("A-0", 4), ("A-1", 4), ("A-2", 4), ("B-1", 2)] {
+        let of_order = feed.iter().filter(|event| event.event.subject.as_str() == id);
+        let in_feed: Vec<_> = of_order.map(|event| event.event.data.version).collect();
+        assert_eq!(in_feed, (1..=versions).collect::<Vec<_>>(), "{id}");
+    }
+    let page = store.events_after(3, 4).await.unwrap();
+    assert_eq!(page.iter().map(|event| event.seq).collect::<Vec<_>>(), [4, 5, 6, 7]);
+}
+
+pub async fn a_reader_of_the_feed_misses_nothing(Harness { store, other, .. }: &Harness) {
+    const ORDERS: usize = 6;
+    const VERSIONS: i64 = 8;
+    let done = AtomicBool::new(false);
+    let writing = async {
+        settled(&**store, ORDERS, VERSIONS).await;
+        done.store(true, Ordering::SeqCst);
+    };
+    let sequencing = async |store: &dyn Store| {
+        loop {
+            let last = done.load(Ordering::SeqCst);
+            store.events_sequence(3).await.unwrap();
+            if last && store.events_sequence(3).await.unwrap() == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let reading = async {
+        let mut seen: Vec<i64> = Vec::new();
+        while seen.len() < ORDERS * VERSIONS as usize {
+            let after = seen.last().copied().unwrap_or(0);
+            seen.extend(other.events_after(after, 5).await.unwrap().iter().map(|event| event.seq));
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let ((), (), (), seen) = tokio::join!(writing, sequencing(&**store), sequencing(&**other), reading);
+    assert_eq!(seen, (1..=ORDERS as i64 * VERSIONS).collect::<Vec<_>>());
+}
+
+pub async fn an_event_is_published_until_it_is_marked(Harness { store, .. }: &Harness) {
+    settled(&**store, 1, 4).await;
+    assert_eq!(store.events_unpublished(10).await.unwrap(), [], "only what has a place is published");
+    store.events_sequence(10).await.unwrap();
+    let feed = store.events_after(0, 10).await.unwrap();
+    assert_eq!(store.events_unpublished(10).await.unwrap(), feed);
+    assert_eq!(store.events_unpublished(2).await.unwrap(), feed[..2]);
+    let ids: Vec<Uuid> = [0, 2].map(|n: usize| feed[n].event.id).into();
+    store.events_mark_published(&ids, at(50)).await.unwrap();
+    store.events_mark_published(&ids, at(60)).await.unwrap();
+    assert_eq!(store.events_unpublished(10).await.unwrap(), [feed[1].clone(), feed[3].clone()]);
+    assert_eq!(store.events_after(0, 10).await.unwrap(), feed, "the feed keeps everything");
+    let timeline = store.order_timeline(&feed[0].event.subject).await.unwrap();
+    let published: Vec<_> = timeline.iter().filter(|entry| entry.kind.as_str() == "publish").collect();
+    assert!(published.len() == 2 && published.iter().all(|entry| entry.at == at(50)), "the first time counts");
+    store.events_mark_published(&[], at(70)).await.unwrap();
+}

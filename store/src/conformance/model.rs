@@ -1,0 +1,408 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use payhook_schema::{
+    Event, NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, PaymentState, Provider,
+    TimelineKind,
+};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use uuid::Uuid;
+
+use super::Harness;
+use super::dead_letters::letter;
+use super::sample::{at, capture, entry, key_of, notification, order_id, thb, uuid};
+use crate::{
+    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, Registered, Settled,
+    Settlement, Store, TimelineEntry,
+};
+
+/// How many random operations are made of one seed.
+const OPERATIONS: usize = 300;
+
+/// More than the operations leave behind of anything.
+const ALL: u32 = 10_000;
+
+pub async fn any_operations_do_what_a_plain_model_does(Harness { store, seed, .. }: &Harness) {
+    let mut random = StdRng::seed_from_u64(*seed);
+    let mut model = Model::default();
+    for step in 0..OPERATIONS {
+        let now = at(step as i64 * 7);
+        model.operate(&**store, &mut random, now).await;
+        if step % 50 == 49 {
+            model.compare(&**store, now).await;
+        }
+    }
+}
+
+/// A store that is nothing but its contract: maps, and no second thought about speed, sharing or crashes.
+#[derive(Default)]
+struct Model {
+    orders: BTreeMap<OrderId, Order>,
+    written: Vec<(OrderId, TimelineEntry)>,
+    notifications: BTreeMap<Uuid, Notification>,
+    /// As written; the place in the feed, and when it was published.
+    events: Vec<(Event, Option<i64>, Option<Timestamp>)>,
+    letters: BTreeMap<Uuid, DeadLetter>,
+    leases: BTreeMap<&'static str, (Uuid, Timestamp)>,
+    /// Orders as they were some time ago, to decide on what is no longer so.
+    old: Vec<Order>,
+}
+
+impl Model {
+    /// Does one random operation on both and compares the answers.
+    async fn operate(&mut self, store: &dyn Store, random: &mut StdRng, now: Timestamp) {
+        match random.random_range(0..100) {
+            0..20 => {
+                let new = new_order(random);
+                assert_eq!(store.order_register(&new, now).await.unwrap(), self.register(&new, now), "{new:?}");
+            }
+            20..70 => {
+                let batch: Vec<_> = (0..random.random_range(1..8)).map(|_| self.settlement(random, now)).collect();
+                let expected: Vec<_> = batch.iter().map(|settlement| self.settle(settlement)).collect();
+                assert_eq!(store.settle(&batch).await.unwrap(), expected, "{batch:#?}");
+            }
+            70..75 => {
+                let (limit, hold_for) = (random.random_range(0..6), Duration::from_secs(random.random_range(0..900)));
+                let due = store.payments_due(now, hold_for, limit).await.unwrap();
+                self.take_due(&due, now, hold_for, limit);
+            }
+            75..80 => {
+                let id = some_order(random);
+                assert_eq!(store.order_refresh(&id, now).await.unwrap(), self.refresh(&id, now));
+            }
+            80..85 => {
+                store.events_sequence(random.random_range(0..9)).await.unwrap();
+                self.follow(&store.events_after(0, ALL).await.unwrap());
+            }
+            85..90 => {
+                let ids: Vec<_> = self.events.iter().map(|(event, ..)| event.id).collect();
+                let ids: Vec<_> = ids.sample(random, 3).copied().collect();
+                store.events_mark_published(&ids, now).await.unwrap();
+                for (_, _, published) in self
+                    .events
+                    .iter_mut()
+                    .filter(|(event, seq, published)| ids.contains(&event.id) && seq.is_some() && published.is_none())
+                {
+                    *published = Some(now);
+                }
+            }
+            90..95 => {
+                let letters: Vec<_> = (0..random.random_range(1..4)).map(|_| dead_letter(random, now)).collect();
+                store.dead_letter_keep(&letters).await.unwrap();
+                for letter in letters {
+                    if let Some(notification) = &letter.notification {
+                        self.notifications.entry(notification.id).or_insert_with(|| notification.clone());
+                    }
+                    self.letters.entry(letter.id).or_insert(letter);
+                }
+            }
+            _ => {
+                let name = *["sweep", "relay"].choose(random).unwrap();
+                let (holder, hold_for) = (uuid(random.random_range(0..3)), random.random_range(0..60));
+                let free = self.leases.get(name).is_none_or(|&(by, until)| by == holder || until <= now);
+                let taken = store.lease_take(name, holder, now, Duration::from_secs(hold_for)).await.unwrap();
+                assert_eq!(taken, free);
+                if taken {
+                    self.leases.insert(name, (holder, now + SignedDuration::from_secs(hold_for as i64)));
+                }
+            }
+        }
+    }
+
+    fn owner(&self, key: &PaymentKey) -> Option<&Order> {
+        self.orders.values().find(|order| order.payment(key).is_some())
+    }
+
+    fn payment(&mut self, key: &PaymentKey) -> Option<&mut Payment> {
+        self.orders.values_mut().flat_map(|order| &mut order.payments).find(|payment| payment.key == *key)
+    }
+
+    fn register(&mut self, new: &NewOrder, now: Timestamp) -> Registered {
+        if let Some(order) = self.orders.get(&new.id).filter(|order| order.amount != new.amount) {
+            return Registered::AmountDiffers { registered: order.amount };
+        }
+        for key in &new.payments {
+            if let Some(owner) = self.owner(key).filter(|owner| owner.id != new.id) {
+                return Registered::PaymentTaken { payment: key.clone(), order: owner.id.clone() };
+            }
+        }
+        let created = !self.orders.contains_key(&new.id);
+        let order = self.orders.entry(new.id.clone()).or_insert_with(|| Order {
+            id: new.id.clone(),
+            amount: new.amount,
+            state: OrderState::Pending,
+            captured_minor: 0,
+            refunded_minor: 0,
+            version: 0,
+            hold: None,
+            revision: 1,
+            created_at: now,
+            updated_at: now,
+            payments: Vec::new(),
+        });
+        let (mut added, mut parked) = (0, Vec::new());
+        for key in &new.payments {
+            if order.payment(key).is_some() {
+                continue;
+            }
+            let early = self.notifications.values().any(|notification| notification.payment().as_ref() == Some(key));
+            let first_check = if early { now } else { now + SignedDuration::from_mins(1) };
+            parked.extend(early.then(|| key.clone()));
+            added += 1;
+            order.payments.push(Payment {
+                key: key.clone(),
+                state: PaymentState::Awaiting,
+                captured_minor: 0,
+                refunded_minor: 0,
+                currency: new.amount.currency,
+                provider_reference: None,
+                reason: None,
+                asked_at: None,
+                next_check_at: Some(first_check),
+                checks: 0,
+                created_at: now,
+            });
+        }
+        if !created && added > 0 {
+            order.revision += 1;
+            order.updated_at = now;
+        }
+        if created || added > 0 {
+            let registered = TimelineEntry { kind: TimelineKind::Registered, ..entry("", None, now) };
+            self.written.push((new.id.clone(), registered));
+        }
+        Registered::Order { order: order.clone(), created, parked }
+    }
+
+    /// Any settlement at all: decided on what is so or was so, with or without a change, now and then one nobody can keep.
+    fn settlement(&mut self, random: &mut StdRng, now: Timestamp) -> Settlement {
+        let current = self.orders.values().cloned().collect::<Vec<_>>();
+        let decided_on = if random.random_ratio(1, 5) { self.old.choose(random) } else { current.choose(random) };
+        let mut settlement = Settlement { order: Some(some_order(random)), ..Settlement::default() };
+        if settlement.order.as_ref().is_some_and(|id| !self.orders.contains_key(id)) {
+            settlement.order = None;
+        }
+        if let Some(order) = decided_on
+            && let Some(payment) = order.payments.choose(random)
+            && random.random_ratio(3, 4)
+        {
+            settlement = capture(order, &payment.key, order.captured_minor + random.random_range(0..9), now);
+            if random.random_ratio(1, 10) {
+                settlement.timeline[0].text.push('\0');
+            }
+        }
+        self.old.extend(current.choose(random).cloned());
+        for _ in 0..random.random_range(0..3) {
+            let about = random.random_bool(0.8).then(|| some_payment(random));
+            let mut notification = notification(random.random_range(100..200), about.as_ref(), now);
+            notification.idempotency_key = format!("evnt_{}", random.random_range(0..5));
+            settlement.notifications.push(notification);
+        }
+        if random.random_bool(0.3) {
+            settlement.timeline.push(TimelineEntry {
+                detail: serde_json::json!({ "n": random.random::<i64>(), "text": "ไทย \u{1}" }),
+                ..entry("looked", Some(some_payment(random)), now)
+            });
+        }
+        if random.random_bool(0.3) {
+            let next_check_at =
+                random.random_bool(0.8).then(|| now + SignedDuration::from_secs(random.random_range(0..900)));
+            let key = some_payment(random);
+            settlement.check = Some(PaymentCheck { key, next_check_at, checks: random.random_range(0..9) });
+        }
+        settlement
+    }
+
+    fn settle(&mut self, settlement: &Settlement) -> Settled {
+        if settlement.timeline.iter().any(|entry| entry.text.contains('\0')) {
+            return Settled::Refused("a text has a NUL character in it".to_owned());
+        }
+        if let Some(change) = &settlement.change {
+            let order = self.orders.get_mut(&change.order.id).expect("orders are never deleted");
+            if order.revision != change.order.revision {
+                return Settled::Conflict;
+            }
+            let (payments, created_at) = (std::mem::take(&mut order.payments), order.created_at);
+            *order = Order { revision: order.revision + 1, created_at, payments, ..change.order.clone() };
+            let payment = order.payments.iter_mut().find(|payment| payment.key == change.payment.key).unwrap();
+            *payment = Payment { created_at: payment.created_at, ..change.payment.clone() };
+            self.events.extend(change.events.iter().map(|event| (event.clone(), None, None)));
+        }
+        if let Some(check) = &settlement.check
+            && let Some(payment) = self.payment(&check.key)
+        {
+            (payment.next_check_at, payment.checks) = (check.next_check_at, check.checks);
+        }
+        for notification in &settlement.notifications {
+            self.notifications.entry(notification.id).or_insert_with(|| notification.clone());
+        }
+        if let Some(id) = &settlement.order {
+            self.written.extend(settlement.timeline.iter().map(|entry| (id.clone(), entry.clone())));
+        }
+        Settled::Written
+    }
+
+    /// Checks that `due` is what may be taken, and takes it; which of two that wait equally long comes first is open.
+    fn take_due(&mut self, due: &[PaymentKey], now: Timestamp, hold_for: Duration, limit: u32) {
+        let payments = self.orders.values().flat_map(|order| &order.payments);
+        let mut waiting: Vec<_> =
+            payments.filter_map(|payment| payment.next_check_at).filter(|at| *at <= now).collect();
+        waiting.sort();
+        waiting.truncate(limit as usize);
+        let taken: Vec<_> = due.iter().map(|key| self.payment(key).unwrap().next_check_at.unwrap()).collect();
+        assert_eq!(taken, waiting);
+        for key in due {
+            self.payment(key).unwrap().next_check_at = Some(now + SignedDuration::try_from(hold_for).unwrap());
+        }
+    }
+
+    fn refresh(&mut self, id: &OrderId, now: Timestamp) -> bool {
+        let Some(order) = self.orders.get_mut(id) else { return false };
+        for payment in order.payments.iter_mut().filter(|payment| !payment.state.took_money()) {
+            payment.next_check_at = Some(now);
+        }
+        true
+    }
+
+    /// Checks the feed and follows it; in which order the events of different orders come is open.
+    fn follow(&mut self, feed: &[FeedEvent]) {
+        for (place, FeedEvent { seq, event }) in (1..).zip(feed) {
+            assert_eq!(*seq, place, "no gap");
+            let lower = |(other, seq, _): &&(Event, Option<i64>, _)| {
+                other.subject == event.subject && other.data.version < event.data.version && seq.is_none()
+            };
+            assert!(self.events.iter().find(lower).is_none(), "in version order");
+            let known = self.events.iter_mut().find(|(known, ..)| known == event).expect("only what was written");
+            assert!(known.1.is_none_or(|before| before == *seq), "a place is for ever");
+            known.1 = Some(*seq);
+        }
+        assert_eq!(feed.len(), self.events.iter().filter(|(_, seq, _)| seq.is_some()).count());
+    }
+
+    /// Compares all that can be read.
+    async fn compare(&self, store: &dyn Store, now: Timestamp) {
+        let mut orders: Vec<_> = self.orders.values().cloned().collect();
+        orders.sort_by_key(|order| (order.created_at, order.id.clone()));
+        orders.reverse();
+        for state in [None, Some(OrderState::Paid), Some(OrderState::Held)] {
+            let listed = store.order_list(&OrderFilter { state, limit: ALL, ..OrderFilter::default() }).await.unwrap();
+            let expected: Vec<_> =
+                orders.iter().filter(|order| state.is_none_or(|state| order.state == state)).collect();
+            assert_eq!(listed.iter().collect::<Vec<_>>(), expected);
+        }
+        let keys: Vec<_> = ["p", "q"].iter().flat_map(|p| (0..12).map(move |n| some_key(n, p))).collect();
+        let expected: Vec<_> = keys.iter().map(|key| self.find(key)).collect();
+        assert_eq!(store.payments_find(&keys).await.unwrap(), expected);
+        for order in &orders {
+            let told = store.order_timeline(&order.id).await.unwrap();
+            assert_eq!(told.iter().map(brief).collect::<Vec<_>>(), self.timeline(order), "{}", order.id);
+        }
+        let unpublished = store.events_unpublished(ALL).await.unwrap();
+        let mut expected: Vec<_> = self.events.iter().filter(|(_, seq, at)| seq.is_some() && at.is_none()).collect();
+        expected.sort_by_key(|(_, seq, _)| *seq);
+        assert!(unpublished.iter().map(|event| &event.event).eq(expected.iter().map(|(event, ..)| event)));
+        self.compare_letters(store).await;
+        let payments = || orders.iter().flat_map(|order| &order.payments);
+        assert_eq!(
+            store.backlog(now).await.unwrap(),
+            Backlog {
+                payments_unfinished: payments().filter(|payment| !payment.state.is_final()).count() as u64,
+                oldest_due_at: payments().filter_map(|payment| payment.next_check_at).filter(|at| *at <= now).min(),
+                events_unpublished: self.events.iter().filter(|(.., published)| published.is_none()).count() as u64,
+                dead_letters: self.letters.len() as u64,
+            }
+        );
+    }
+
+    fn find(&self, key: &PaymentKey) -> Found {
+        let other = |order: &&Order| {
+            order.payments.iter().any(|payment| payment.key.id == key.id && payment.key.provider == key.provider)
+        };
+        match (self.owner(key), self.orders.values().find(other)) {
+            (Some(order), _) => Found::Order(Box::new(order.clone())),
+            (None, Some(order)) => Found::OtherAccount(Box::new(order.clone())),
+            (None, None) => Found::Unknown,
+        }
+    }
+
+    /// When and what kind, and for what was written the text: what the words are is promised elsewhere.
+    fn timeline(&self, order: &Order) -> Vec<(Timestamp, &'static str, String)> {
+        let ours =
+            |notification: &&Notification| notification.payment().is_some_and(|key| order.payment(&key).is_some());
+        let mut notifications: Vec<_> = self.notifications.values().filter(ours).collect();
+        notifications.sort_by_key(|notification| (notification.received_at, notification.id));
+        let mut seen = BTreeSet::new();
+        let notifications = notifications.into_iter().map(|it| {
+            let first = seen.insert((it.provider, it.account.clone(), it.idempotency_key.clone()));
+            (it.received_at, "notification", (!first).to_string())
+        });
+        let written = self.written.iter().filter(|(id, _)| *id == order.id).map(|(_, entry)| brief(entry));
+        let events = self.events.iter().filter(|(event, ..)| event.subject == order.id);
+        let published = events.filter_map(|(event, _, at)| Some(((*at)?, "publish", event.id.to_string())));
+        let mut all: Vec<_> = notifications.chain(written).chain(published).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        all
+    }
+
+    async fn compare_letters(&self, store: &dyn Store) {
+        let filter = DeadLetterFilter { limit: ALL, ..DeadLetterFilter::default() };
+        let listed = store.dead_letter_list(&filter).await.unwrap();
+        let mut expected: Vec<_> = self.letters.values().cloned().collect();
+        expected.sort_by_key(|letter| (letter.last_failed_at, letter.id));
+        expected.reverse();
+        for letter in &mut expected {
+            letter.notification = None;
+            letter.order = letter.payment.as_ref().and_then(|key| self.owner(key)).map(|order| order.id.clone());
+        }
+        assert_eq!(listed, expected);
+    }
+}
+
+fn brief(entry: &TimelineEntry) -> (Timestamp, &'static str, String) {
+    let text = match entry.kind.as_str() {
+        "notification" => entry.detail["repeat"].to_string(),
+        "publish" => entry.detail["id"].as_str().unwrap_or_default().to_owned(),
+        // What is written at a registration is promised elsewhere, too.
+        "registered" => String::new(),
+        _ => format!("{}{}", entry.text, entry.detail),
+    };
+    (entry.at, entry.kind.as_str(), text)
+}
+
+fn some_order(random: &mut StdRng) -> OrderId {
+    order_id(&format!("A-{}", random.random_range(0..12)))
+}
+
+/// The `n`th of the few payments all the operations are about. No two accounts share an id with two orders at once.
+fn some_key(n: u64, prefix: &str) -> PaymentKey {
+    let provider = if n.is_multiple_of(2) { Provider::Antom } else { Provider::Omise };
+    key_of(provider, "shop", &format!("{prefix}{n}"))
+}
+
+fn some_payment(random: &mut StdRng) -> PaymentKey {
+    some_key(random.random_range(0..12), ["p", "q"].choose(random).unwrap())
+}
+
+fn new_order(random: &mut StdRng) -> NewOrder {
+    let n = random.random_range(0..12);
+    // Mostly its own payments, so that most registrations succeed.
+    let mut payments = vec![some_key(n, "p")];
+    payments.extend(random.random_ratio(1, 3).then(|| some_key(n, "q")));
+    payments.extend(random.random_ratio(1, 8).then(|| some_payment(random)));
+    NewOrder { id: order_id(&format!("A-{n}")), amount: thb(12_000 + i64::from(random.random_ratio(1, 9))), payments }
+}
+
+fn dead_letter(random: &mut StdRng, now: Timestamp) -> DeadLetter {
+    let payment = random.random_bool(0.7).then(|| some_payment(random));
+    let number = random.random_range(200..240);
+    DeadLetter {
+        provider: payment.as_ref().map(|key| key.provider),
+        account: payment.as_ref().map(|key| key.account.clone()),
+        notification: payment.as_ref().map(|key| notification(number, Some(key), now)),
+        payment,
+        ..letter(number, now)
+    }
+}

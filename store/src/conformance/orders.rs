@@ -1,0 +1,224 @@
+use futures_util::future::join_all;
+use payhook_schema::{OrderId, OrderState, PaymentState, Provider};
+
+use super::Harness;
+use super::sample::{at, capture, entry, key, key_of, new_order, notification, order_id, read, registered, thb};
+use crate::{Found, OrderFilter, Registered, Settled, Settlement, StoreError};
+
+pub async fn registering_the_same_order_twice_changes_nothing(Harness { store, .. }: &Harness) {
+    let mut new = new_order("A-1", &["p1", "p2"]);
+    let first = store.order_register(&new, at(0)).await.unwrap();
+    let Registered::Order { order, created: true, parked } = first else { panic!("{first:?}") };
+    assert!(parked.is_empty());
+    assert_eq!((order.state, order.revision, order.version, order.amount), (OrderState::Pending, 1, 0, thb(12_000)));
+    assert_eq!(order.payments.iter().map(|payment| &payment.key).collect::<Vec<_>>(), [&key("p1"), &key("p2")]);
+    assert!(order.payments.iter().all(|payment| payment.state == PaymentState::Awaiting && payment.checks == 0));
+    assert!(order.payments.iter().all(|payment| payment.next_check_at == Some(at(60))));
+
+    new.payments.push(key("p1"));
+    let again = store.order_register(&new, at(9)).await.unwrap();
+    assert_eq!(again, Registered::Order { order: order.clone(), created: false, parked: Vec::new() });
+    assert_eq!(read(&**store, &order.id).await, order);
+    assert_eq!(store.order_timeline(&order.id).await.unwrap().len(), 1);
+    assert_eq!(store.order_get(&order_id("A-2")).await.unwrap(), None);
+}
+
+pub async fn registering_another_amount_is_a_conflict_and_changes_nothing(Harness { store, .. }: &Harness) {
+    let mut new = new_order("A-1", &["p1"]);
+    let order = registered(&**store, &new, at(0)).await;
+    for other in [thb(12_001), "120.00 MYR".parse().unwrap()] {
+        new.amount = other;
+        new.payments = vec![key("p2")];
+        let differs = store.order_register(&new, at(1)).await.unwrap();
+        assert_eq!(differs, Registered::AmountDiffers { registered: thb(12_000) });
+    }
+    assert_eq!(read(&**store, &order.id).await, order);
+    assert_eq!(store.payments_find(&[key("p2")]).await.unwrap(), [Found::Unknown]);
+}
+
+pub async fn attempts_can_be_added_to_a_registered_order(Harness { store, .. }: &Harness) {
+    let before = registered(&**store, &new_order("A-1", &["p9"]), at(0)).await;
+    let more = store.order_register(&new_order("A-1", &["p5", "p9", "p1"]), at(5)).await.unwrap();
+    let Registered::Order { order, created: false, .. } = more else { panic!("{more:?}") };
+    assert_eq!(order.payments.iter().map(|payment| payment.key.id.as_str()).collect::<Vec<_>>(), ["p9", "p5", "p1"]);
+    assert_eq!((order.revision, order.updated_at, order.created_at), (before.revision + 1, at(5), at(0)));
+    assert_eq!(order.payments[1].next_check_at, Some(at(65)));
+    assert_eq!(order.payments[0], before.payments[0]);
+    // What was decided before the attempt was added has to be decided again.
+    let stale = capture(&before, &key("p9"), 12_000, at(6));
+    assert_eq!(store.settle(&[stale]).await.unwrap(), [Settled::Conflict]);
+    let timeline = store.order_timeline(&order.id).await.unwrap();
+    assert_eq!(
+        timeline.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(),
+        ["registered: 120.00 THB, 1 payment", "2 payments added"]
+    );
+}
+
+pub async fn a_payment_belongs_to_one_order(Harness { store, .. }: &Harness) {
+    let first = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let taken = store.order_register(&new_order("A-2", &["p2", "p1"]), at(1)).await.unwrap();
+    assert_eq!(taken, Registered::PaymentTaken { payment: key("p1"), order: first.id.clone() });
+    assert_eq!(store.order_get(&order_id("A-2")).await.unwrap(), None, "nothing of it was kept");
+    assert_eq!(store.payments_find(&[key("p2")]).await.unwrap(), [Found::Unknown]);
+    assert_eq!(read(&**store, &first.id).await, first);
+}
+
+pub async fn registrations_of_one_order_at_once_all_succeed(Harness { store, other, .. }: &Harness) {
+    // The same payments in other orders, too, so that they also meet there.
+    let orders: Vec<_> =
+        (0..24).map(|n| new_order("A-1", if n % 2 == 0 { &["p1", "p2"] } else { &["p2", "p1"] })).collect();
+    let registrations = orders.iter().enumerate().map(|(n, new)| {
+        let store = if n % 3 == 0 { other } else { store };
+        store.order_register(new, at(0))
+    });
+    let mut created = 0;
+    for registered in join_all(registrations).await {
+        match registered.unwrap() {
+            Registered::Order { created: first, .. } => created += usize::from(first),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(created, 1);
+    assert_eq!(read(&**store, &order_id("A-1")).await.payments.len(), 2);
+}
+
+pub async fn a_payment_is_found_by_its_key_and_under_another_account(Harness { store, .. }: &Harness) {
+    let first = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    let mut new = new_order("A-2", &["p3"]);
+    new.payments.push(key_of(Provider::Omise, "other", "p1"));
+    let second = registered(&**store, &new, at(1)).await;
+    let (first, second) = (Box::new(first), Box::new(second));
+    let keys = [
+        key("p2"),
+        key_of(Provider::Omise, "other", "p1"),
+        key("p1"),
+        key_of(Provider::Antom, "shop", "p1"),
+        key_of(Provider::Omise, "third", "p3"),
+        key("p2"),
+    ];
+    assert_eq!(
+        store.payments_find(&keys).await.unwrap(),
+        [
+            Found::Order(first.clone()),
+            Found::Order(second.clone()),
+            Found::Order(first.clone()),
+            Found::Unknown,
+            Found::OtherAccount(second.clone()),
+            Found::Order(first),
+        ]
+    );
+    assert_eq!(store.payments_find(&[]).await.unwrap(), []);
+}
+
+pub async fn a_notification_before_its_order_is_linked_when_the_order_is_registered(Harness { store, .. }: &Harness) {
+    let early = notification(1, Some(&key("p2")), at(0));
+    let elsewhere = notification(2, Some(&key_of(Provider::Omise, "other", "p1")), at(0));
+    let kept = Settlement { notifications: vec![early, elsewhere], ..Settlement::default() };
+    assert_eq!(store.settle(&[kept]).await.unwrap(), [Settled::Written]);
+    let registered = store.order_register(&new_order("A-1", &["p1", "p2"]), at(5)).await.unwrap();
+    let Registered::Order { order, parked, .. } = registered else { panic!("{registered:?}") };
+    assert_eq!(parked, [key("p2")]);
+    assert_eq!(order.payment(&key("p2")).unwrap().next_check_at, Some(at(5)));
+    assert_eq!(order.payment(&key("p1")).unwrap().next_check_at, Some(at(65)));
+    let timeline = store.order_timeline(&order.id).await.unwrap();
+    assert_eq!(timeline[0].text, "charge.complete received, genuine (secret 1)");
+    assert_eq!(timeline.len(), 2);
+}
+
+pub async fn orders_are_listed_newest_first_in_pages_that_do_not_overlap(Harness { store, .. }: &Harness) {
+    for n in 0..9 {
+        let mut new = new_order(&format!("A-{n}"), &[]);
+        let account = if n % 2 == 0 { "shop" } else { "other" };
+        new.payments = (0..2).map(|p| key_of(Provider::Omise, account, &format!("p{n}-{p}"))).collect();
+        // Three of the same microsecond at a time.
+        registered(&**store, &new, at(n / 3)).await;
+    }
+    let order = read(&**store, &order_id("A-4")).await;
+    let paid = capture(&order, &order.payments[0].key, 12_000, at(50));
+    assert_eq!(store.settle(&[paid]).await.unwrap(), [Settled::Written]);
+
+    let pages = async |filter: OrderFilter| {
+        let (mut ids, mut filter) = (Vec::new(), filter);
+        loop {
+            let page = store.order_list(&filter).await.unwrap();
+            assert!(page.len() <= filter.limit as usize);
+            let Some(last) = page.last() else { return ids };
+            filter.before = Some(last.id.clone());
+            for order in page {
+                assert_eq!(order, read(&**store, &order.id).await);
+                ids.push(order.id.to_string());
+            }
+        }
+    };
+    let newest_first = ["A-8", "A-7", "A-6", "A-5", "A-4", "A-3", "A-2", "A-1", "A-0"];
+    let all = OrderFilter { limit: 4, ..OrderFilter::default() };
+    assert_eq!(pages(all.clone()).await, newest_first);
+    let other = Some(payhook_schema::AccountName::new("other").unwrap());
+    let other = OrderFilter { account: other, provider: Some(Provider::Omise), limit: 3, ..all.clone() };
+    assert_eq!(pages(other).await, ["A-7", "A-5", "A-3", "A-1"]);
+    assert_eq!(pages(OrderFilter { provider: Some(Provider::Antom), ..all.clone() }).await, [""; 0]);
+    assert_eq!(pages(OrderFilter { state: Some(OrderState::Paid), ..all.clone() }).await, ["A-4"]);
+    let pending = pages(OrderFilter { state: Some(OrderState::Pending), ..all.clone() }).await;
+    assert_eq!(pending, newest_first.into_iter().filter(|id| *id != "A-4").collect::<Vec<_>>());
+    let unknown = OrderFilter { before: Some(order_id("A-99")), ..all };
+    assert_eq!(store.order_list(&unknown).await.unwrap(), []);
+}
+
+pub async fn the_timeline_tells_everything_oldest_first(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let asked = Settlement {
+        notifications: vec![notification(1, Some(&key("p1")), at(3))],
+        order: Some(order.id.clone()),
+        timeline: vec![entry("asked", Some(key("p1")), at(3)), entry("nothing new", None, at(3))],
+        ..Settlement::default()
+    };
+    let mut repeat = notification(2, Some(&key("p1")), at(4));
+    repeat.idempotency_key = "evnt_1".to_owned();
+    let mut paid = capture(&order, &key("p1"), 12_000, at(5));
+    paid.notifications.push(repeat);
+    paid.timeline[0].detail = serde_json::json!({ "answer": "successful", "captured_minor": i64::MAX });
+    assert_eq!(store.settle(&[asked, paid.clone()]).await.unwrap(), [Settled::Written, Settled::Written]);
+    assert_eq!(store.events_sequence(10).await.unwrap(), 1);
+    let event = &paid.change.as_ref().unwrap().events[0];
+    store.events_mark_published(&[event.id], at(6)).await.unwrap();
+
+    let timeline = store.order_timeline(&order.id).await.unwrap();
+    let told: Vec<_> = timeline.iter().map(|entry| (entry.at, entry.kind.as_str(), entry.text.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (at(0), "registered", "registered: 120.00 THB, 1 payment"),
+            (at(3), "notification", "charge.complete received, genuine (secret 1)"),
+            (at(3), "inquiry", "asked"),
+            (at(3), "inquiry", "nothing new"),
+            (at(4), "notification", "charge.complete received, genuine (secret 1); a repeat"),
+            (at(5), "inquiry", "awaiting -> paid"),
+            (at(6), "publish", "order.paid.v1 published, version 1"),
+        ]
+    );
+    assert_eq!(timeline[5], paid.timeline[0]);
+    assert_eq!(timeline[4].payment, Some(key("p1")));
+    assert_eq!(timeline[4].detail["repeat"], true);
+    assert_eq!(timeline[1].detail["repeat"], false);
+    assert_eq!(timeline[1].detail["body_bytes"], 9);
+    assert_eq!(timeline[1].detail["idempotency_key"], "evnt_1");
+    let printed = format!("{timeline:?}");
+    assert!(!printed.contains("omise-signature"), "{printed}");
+    assert_eq!(store.order_timeline(&order_id("A-2")).await.unwrap(), []);
+}
+
+pub async fn migrating_twice_does_no_harm(Harness { store, other, .. }: &Harness) {
+    let outdated = store.check().await.unwrap_err();
+    assert!(matches!(outdated, StoreError::Outdated { .. }), "{outdated:?}");
+    let unmigrated = store.order_get(&order_id("A-1")).await.unwrap_err();
+    assert!(matches!(unmigrated, StoreError::Outdated { .. }), "{unmigrated:?}");
+    for migrated in join_all([store, other, store, other].map(|store| store.migrate())).await {
+        migrated.unwrap();
+    }
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    store.migrate().await.unwrap();
+    store.check().await.unwrap();
+    other.check().await.unwrap();
+    let id: &OrderId = &order.id;
+    assert_eq!(read(&**other, id).await, order);
+}

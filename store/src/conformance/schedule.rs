@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use payhook_schema::PaymentState;
+
+use super::Harness;
+use super::sample::{at, capture, key, new_order, order_id, read, registered, uuid};
+use crate::{Backlog, PaymentCheck, Settled, Settlement};
+
+pub async fn a_schedule_moves_without_a_conflict(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let check = |key, next_check_at, checks| Settlement {
+        check: Some(PaymentCheck { key, next_check_at, checks }),
+        ..Settlement::default()
+    };
+    let unknown = check(key("nobody's"), None, 1);
+    let settled = store.settle(&[check(key("p1"), Some(at(300)), 4), unknown]).await.unwrap();
+    assert_eq!(settled, [Settled::Written, Settled::Written]);
+    let payment = read(&**store, &order.id).await.payments.remove(0);
+    assert_eq!((payment.next_check_at, payment.checks), (Some(at(300)), 4));
+    // The schedule is no part of what a settlement is decided on.
+    let mut paid = capture(&order, &key("p1"), 12_000, at(5));
+    paid.check = check(key("p1"), Some(at(400)), 0).check;
+    assert_eq!(store.settle(&[paid]).await.unwrap(), [Settled::Written]);
+    let payment = read(&**store, &order.id).await.payments.remove(0);
+    assert_eq!((payment.state, payment.next_check_at, payment.checks), (PaymentState::Paid, Some(at(400)), 0));
+}
+
+pub async fn due_payments_are_handed_to_one_sweeper_at_a_time(Harness { store, other, .. }: &Harness) {
+    for n in 0..40 {
+        registered(&**store, &new_order(&format!("A-{n}"), &[&format!("p{n:02}")]), at(40 - n)).await;
+    }
+    let hold_for = Duration::from_mins(5);
+    assert_eq!(store.payments_due(at(59), hold_for, 100).await.unwrap(), [], "nothing is due yet");
+    let oldest = store.payments_due(at(63), hold_for, 2).await.unwrap();
+    assert_eq!(oldest, [key("p39"), key("p38")], "oldest first, and no more than asked for");
+    let sweepers = (0..8).map(|n| if n % 2 == 0 { store } else { other });
+    let taken = join_all(sweepers.map(|store| store.payments_due(at(100), hold_for, 10))).await;
+    let mut taken: Vec<_> = taken.into_iter().flat_map(Result::unwrap).collect();
+    let rest = store.payments_due(at(100), hold_for, 100).await.unwrap();
+    taken.extend(rest);
+    taken.sort();
+    assert_eq!(taken, (0..38).map(|n| key(&format!("p{n:02}"))).collect::<Vec<_>>());
+    assert_eq!(store.payments_due(at(400), hold_for, 100).await.unwrap().len(), 40, "held no longer than said");
+}
+
+pub async fn a_refresh_makes_payments_without_money_due(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["paid", "failed", "awaiting"]), at(0)).await;
+    assert_eq!(store.settle(&[capture(&order, &key("paid"), 12_000, at(1))]).await.unwrap(), [Settled::Written]);
+    let order = read(&**store, &order.id).await;
+    let mut failed = capture(&order, &key("failed"), 0, at(2));
+    failed.change.as_mut().unwrap().payment.state = PaymentState::Failed;
+    assert_eq!(store.settle(&[failed]).await.unwrap(), [Settled::Written]);
+    assert!(store.order_refresh(&order.id, at(9)).await.unwrap());
+    let mut due = store.payments_due(at(9), Duration::from_mins(1), 10).await.unwrap();
+    due.sort();
+    assert_eq!(due, [key("awaiting"), key("failed")]);
+    assert!(!store.order_refresh(&order_id("A-2"), at(9)).await.unwrap());
+}
+
+pub async fn the_backlog_counts_what_is_left(Harness { store, .. }: &Harness) {
+    let nothing = Backlog { payments_unfinished: 0, oldest_due_at: None, events_unpublished: 0, dead_letters: 0 };
+    assert_eq!(store.backlog(at(0)).await.unwrap(), nothing);
+    let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    registered(&**store, &new_order("A-2", &["p3"]), at(5)).await;
+    assert_eq!(store.settle(&[capture(&order, &key("p1"), 12_000, at(6))]).await.unwrap(), [Settled::Written]);
+    store.dead_letter_keep(&[super::dead_letters::letter(1, at(7))]).await.unwrap();
+    let backlog = store.backlog(at(61)).await.unwrap();
+    let left = Backlog { payments_unfinished: 2, oldest_due_at: Some(at(60)), events_unpublished: 1, dead_letters: 1 };
+    assert_eq!(backlog, left);
+    assert_eq!(store.backlog(at(59)).await.unwrap().oldest_due_at, None);
+}
+
+pub async fn a_lease_has_one_holder_until_it_expires(Harness { store, other, .. }: &Harness) {
+    let hold_for = Duration::from_secs(10);
+    let (mine, theirs) = (uuid(1), uuid(2));
+    let takers = [(store, mine), (other, theirs), (store, mine), (other, theirs)];
+    let taken = join_all(takers.map(|(store, holder)| store.lease_take("race", holder, at(0), hold_for))).await;
+    let taken: Vec<_> = taken.into_iter().map(Result::unwrap).collect();
+    assert_ne!(taken[0], taken[1], "one of the two");
+    assert_eq!(taken[..2], taken[2..]);
+
+    assert!(store.lease_take("sweep", mine, at(0), hold_for).await.unwrap());
+    assert!(!other.lease_take("sweep", theirs, at(9), hold_for).await.unwrap());
+    assert!(other.lease_take("relay", theirs, at(9), hold_for).await.unwrap(), "another name is another lease");
+    assert!(store.lease_take("sweep", mine, at(9), hold_for).await.unwrap(), "its holder renews it");
+    assert!(!other.lease_take("sweep", theirs, at(18), hold_for).await.unwrap());
+    assert!(other.lease_take("sweep", theirs, at(19), hold_for).await.unwrap(), "it is over when it is over");
+    store.lease_release("sweep", mine).await.unwrap();
+    assert!(!store.lease_take("sweep", mine, at(20), hold_for).await.unwrap(), "only its holder gives it up");
+    other.lease_release("sweep", theirs).await.unwrap();
+    assert!(store.lease_take("sweep", mine, at(20), hold_for).await.unwrap());
+}

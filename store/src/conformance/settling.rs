@@ -1,0 +1,234 @@
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use payhook_schema::{EventType, HoldReason, NewOrder, Order, OrderState, PaymentKey, PaymentState};
+
+use super::Harness;
+use super::sample::{at, capture, entry, event, key, new_order, notification, order_id, read, registered, thb, uuid};
+use crate::{DeadLetter, DeadLetterFilter, PaymentCheck, Settled, Settlement, Store};
+
+/// Everything an order's settlements leave behind, to see whether it changed.
+async fn traces(store: &dyn Store, order: &Order) -> (Order, usize, usize) {
+    store.events_sequence(1_000).await.unwrap();
+    let timeline = store.order_timeline(&order.id).await.unwrap().len();
+    (read(store, &order.id).await, timeline, store.events_after(0, 1_000).await.unwrap().len())
+}
+
+pub async fn a_settlement_is_written_whole_or_not_at_all(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    let mut whole = capture(&order, &key("p1"), 12_000, at(5));
+    whole.notifications.push(notification(1, Some(&key("p1")), at(4)));
+    whole.check = Some(PaymentCheck { key: key("p2"), next_check_at: Some(at(90)), checks: 2 });
+    let change = whole.change.as_mut().unwrap();
+    change.payment.provider_reference = Some("trxn_1".to_owned());
+    change.payment.reason = Some("none".to_owned());
+
+    // Two events of the same fact: the second cannot be kept, and so nothing is.
+    let mut half = whole.clone();
+    let twice = half.change.as_mut().unwrap();
+    let mut second = event(&twice.order, &key("p1"), EventType::OrderPaid, at(5));
+    second.data.version += 1;
+    twice.order.version += 1;
+    twice.events.push(second);
+    let before = traces(&**store, &order).await;
+    assert!(matches!(store.settle(&[half]).await.unwrap()[..], [Settled::Refused(_)]));
+    assert_eq!(traces(&**store, &order).await, before);
+
+    assert_eq!(store.settle(&[whole.clone()]).await.unwrap(), [Settled::Written]);
+    let (now, timeline, events) = traces(&**store, &order).await;
+    let change = whole.change.unwrap();
+    let mut expected = change.order.clone();
+    expected.revision += 1;
+    expected.payments[0] = change.payment;
+    (expected.payments[1].next_check_at, expected.payments[1].checks) = (Some(at(90)), 2);
+    assert_eq!(now, expected);
+    assert_eq!((timeline, events), (before.1 + 2, before.2 + 1));
+    assert_eq!(store.events_after(0, 10).await.unwrap()[0].event, change.events[0]);
+}
+
+pub async fn a_settlement_decided_on_an_older_revision_is_a_conflict(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    assert_eq!(store.settle(&[capture(&order, &key("p1"), 12_000, at(1))]).await.unwrap(), [Settled::Written]);
+    let before = traces(&**store, &order).await;
+    let mut stale = capture(&order, &key("p2"), 12_000, at(2));
+    stale.notifications.push(notification(7, Some(&key("p2")), at(2)));
+    stale.check = Some(PaymentCheck { key: key("p2"), next_check_at: None, checks: 9 });
+    assert_eq!(store.settle(&[stale]).await.unwrap(), [Settled::Conflict]);
+    let mut unknown = capture(&order, &key("p1"), 1, at(2));
+    unknown.order = None;
+    let change = unknown.change.as_mut().unwrap();
+    change.order.id = order_id("A-2");
+    change.events[0].data.order_id = order_id("A-2");
+    assert_eq!(store.settle(&[unknown]).await.unwrap(), [Settled::Conflict]);
+    assert_eq!(traces(&**store, &order).await, before);
+}
+
+pub async fn two_settlements_of_one_order_at_once_write_one(Harness { store, other, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    let both = [capture(&order, &key("p1"), 12_000, at(1)), capture(&order, &key("p2"), 12_000, at(1))];
+    assert_eq!(store.settle(&both).await.unwrap(), [Settled::Written, Settled::Conflict], "in one batch");
+
+    let order = read(&**store, &order.id).await;
+    let again = [capture(&order, &key("p1"), 12_000, at(2)), capture(&order, &key("p2"), 12_000, at(2))];
+    let (one, two) = tokio::join!(store.settle(&again[..1]), other.settle(&again[1..]));
+    let mut settled = [one.unwrap(), two.unwrap()].concat();
+    settled.sort_by_key(|settled| *settled != Settled::Written);
+    assert_eq!(settled, [Settled::Written, Settled::Conflict], "by two workers");
+}
+
+pub async fn many_writers_of_one_order_write_each_revision_once(Harness { store, other, .. }: &Harness) {
+    const WRITERS: usize = 8;
+    const EACH: usize = 6;
+    let orders = [new_order("A-1", &["p1"]), new_order("A-2", &["p2"])];
+    for new in &orders {
+        registered(&**store, new, at(0)).await;
+    }
+    let writers = (0..WRITERS).map(|writer| {
+        let (store, orders) = (if writer % 2 == 0 { store } else { other }, &orders);
+        async move {
+            let mut written = 0;
+            while written < EACH {
+                // Both orders in one batch, in either order: batches that meet must not stand in each other's way for ever.
+                let mut batch = Vec::new();
+                for new in orders {
+                    let order = read(&**store, &new.id).await;
+                    batch.push(capture(&order, &new.payments[0], order.captured_minor + 1, at(order.revision)));
+                }
+                if writer % 4 < 2 {
+                    batch.reverse();
+                }
+                let settled = store.settle(&batch).await.unwrap();
+                written += settled.iter().filter(|settled| **settled == Settled::Written).count();
+            }
+            written
+        }
+    });
+    let written: usize = join_all(writers).await.into_iter().sum();
+    let mut changes = 0;
+    store.events_sequence(10_000).await.unwrap();
+    let feed = store.events_after(0, 10_000).await.unwrap();
+    for new in &orders {
+        let order = read(&**store, &new.id).await;
+        assert_eq!((order.revision - 1, order.captured_minor), (order.version, order.version));
+        let versions: Vec<_> = feed.iter().filter(|event| event.event.subject == new.id).collect();
+        let versions: Vec<_> = versions.iter().map(|event| event.event.data.version).collect();
+        assert_eq!(versions, (1..=order.version).collect::<Vec<_>>());
+        changes += order.version as usize;
+    }
+    assert_eq!(written, changes, "what was answered as written was written, and nothing else");
+}
+
+pub async fn a_batch_is_as_if_each_were_settled_alone_and_in_order(Harness { store, .. }: &Harness) {
+    let one = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let two = registered(&**store, &new_order("A-2", &["p2"]), at(0)).await;
+    let mut after_one = one.clone();
+    after_one.revision += 1;
+    after_one.version = 1;
+    after_one.payments[0].captured_minor = 5_000;
+    let batch = [
+        capture(&two, &key("p2"), 12_000, at(1)),
+        capture(&one, &key("p1"), 5_000, at(1)),
+        // Decided on what the one before it makes of the order.
+        capture(&after_one, &key("p1"), 12_000, at(2)),
+        capture(&one, &key("p1"), 7_000, at(3)),
+        Settlement {
+            check: Some(PaymentCheck { key: key("p1"), next_check_at: Some(at(70)), checks: 3 }),
+            ..Settlement::default()
+        },
+    ];
+    use Settled::{Conflict, Written};
+    assert_eq!(store.settle(&batch).await.unwrap(), [Written, Written, Written, Conflict, Written]);
+    let payment = read(&**store, &one.id).await.payments.remove(0);
+    assert_eq!((payment.captured_minor, payment.next_check_at, payment.checks), (12_000, Some(at(70)), 3));
+    assert_eq!(store.settle(&[]).await.unwrap(), []);
+}
+
+pub async fn a_settlement_that_cannot_be_kept_is_refused_alone(Harness { store, .. }: &Harness) {
+    let mut orders = Vec::new();
+    for n in 0..7 {
+        let id = format!("A-{n}");
+        orders.push(registered(&**store, &new_order(&id, &[&format!("p{n}")]), at(0)).await);
+    }
+    let mut batch: Vec<_> = orders.iter().map(|order| capture(order, &order.payments[0].key, 12_000, at(1))).collect();
+    batch[1].timeline[0].text = "a\0b".to_owned();
+    batch[2].timeline[0].detail = serde_json::json!([{ "a\0b": 1 }]);
+    batch[3].change.as_mut().unwrap().order.captured_minor = -1;
+    batch[4].order = Some(order_id("nobody's"));
+    batch[5].change.as_mut().unwrap().payment.key = key("p6");
+    batch[6].change.as_mut().unwrap().events[0].data.version = 3;
+    let settled = store.settle(&batch).await.unwrap();
+    assert_eq!(settled[0], Settled::Written);
+    for (n, settled) in settled.iter().enumerate().skip(1) {
+        assert!(matches!(settled, Settled::Refused(_)), "{n}: {settled:?}");
+        assert_eq!(read(&**store, &orders[n].id).await, orders[n]);
+    }
+}
+
+pub async fn a_notification_is_archived_once_with_its_exact_bytes(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let every_byte: Vec<u8> = (0..=u8::MAX).collect();
+    let mut first = notification(1, Some(&key("p1")), at(1));
+    first.body = every_byte.repeat(8);
+    let mut same_id = first.clone();
+    same_id.body.clear();
+    let nothing_ours = notification(2, None, at(1));
+    let kept = |notification| Settlement { notifications: vec![notification], ..Settlement::default() };
+    let empty = {
+        let mut empty = notification(3, Some(&key("p1")), at(2));
+        empty.body.clear();
+        empty.signed_at = None;
+        empty
+    };
+    let batch = [kept(first), kept(same_id.clone()), kept(nothing_ours), kept(empty)];
+    assert_eq!(store.settle(&batch).await.unwrap(), [const { Settled::Written }; 4]);
+    assert_eq!(store.settle(&[kept(same_id)]).await.unwrap(), [Settled::Written]);
+    let timeline = store.order_timeline(&order.id).await.unwrap();
+    let bytes: Vec<_> = timeline[1..].iter().map(|entry| entry.detail["body_bytes"].as_u64().unwrap()).collect();
+    assert_eq!(bytes, [2_048, 0], "each once, the first one's bytes, and none that is not the order's");
+
+    // Bytes are read back where the contract reads them back: from a dead letter.
+    let letter = DeadLetter { bytes: every_byte.clone(), ..super::dead_letters::letter(1, at(3)) };
+    store.dead_letter_keep(&[letter]).await.unwrap();
+    let filter = DeadLetterFilter { ids: vec![uuid(1)], limit: 1, ..DeadLetterFilter::default() };
+    assert_eq!(store.dead_letter_list(&filter).await.unwrap()[0].bytes, every_byte);
+}
+
+pub async fn money_and_times_are_exact(Harness { store, .. }: &Harness) {
+    let far = Timestamp::from_microsecond(253_402_207_199_999_999).unwrap();
+    let early = Timestamp::from_microsecond(-62_135_596_800_000_000 + 1).unwrap();
+    let times = [Timestamp::UNIX_EPOCH, at(0), far, early, Timestamp::from_microsecond(-1).unwrap()];
+    for (n, &time) in times.iter().enumerate() {
+        let key: PaymentKey = key(&format!("p{n}"));
+        let new =
+            NewOrder { id: order_id(&format!("A-{n}")), amount: thb(i64::MAX - n as i64), payments: vec![key.clone()] };
+        let order = registered(&**store, &new, at(n as i64)).await;
+        let mut settlement = capture(&order, &key, i64::MAX, time);
+        let change = settlement.change.as_mut().unwrap();
+        change.payment.refunded_minor = i64::MAX - 1;
+        change.payment.next_check_at = Some(time);
+        change.payment.checks = i32::MAX;
+        change.payment.state = PaymentState::PartlyRefunded;
+        change.payment.currency = payhook_schema::Currency::new("KWD").unwrap();
+        change.order.refunded_minor = i64::MAX - 1;
+        change.order.state = OrderState::Held;
+        let detail = "12,000 THB ≠ 12,000 KWD: \u{10ffff}'\"\\".to_owned();
+        change.order.hold = Some(payhook_schema::Hold { reason: HoldReason::CurrencyMismatch, detail });
+        change.events = vec![event(&change.order, &key, EventType::OrderHeld, time)];
+        settlement.timeline.push(entry("at", None, time));
+        assert_eq!(store.settle(std::slice::from_ref(&settlement)).await.unwrap(), [Settled::Written]);
+
+        let change = settlement.change.unwrap();
+        let mut expected = change.order;
+        expected.revision += 1;
+        expected.payments[0] = change.payment;
+        assert_eq!(read(&**store, &order.id).await, expected);
+        store.events_sequence(1).await.unwrap();
+        assert_eq!(store.events_after(n as i64, 1).await.unwrap()[0].event, change.events[0]);
+        let timeline = store.order_timeline(&order.id).await.unwrap();
+        assert_eq!(timeline.iter().filter(|entry| entry.at == time && entry.text == "at").count(), 1);
+    }
+    // A finer time than the store keeps becomes the microsecond it is in, on every backend.
+    let order = registered(&**store, &new_order("A-9", &["p9"]), at(0)).await;
+    let finer = at(1) + jiff::SignedDuration::from_nanos(999);
+    assert_eq!(store.settle(&[capture(&order, &key("p9"), 1, finer)]).await.unwrap(), [Settled::Written]);
+    assert_eq!(read(&**store, &order.id).await.updated_at, at(1));
+}
