@@ -39,17 +39,44 @@ pub const DATABASE_URL: &str = "PAYHOOK_TEST_DATABASE_URL";
 /// Set to `1`, a test without its server fails: green must never mean "did not run".
 pub const REQUIRED: &str = "PAYHOOK_TEST_REQUIRED";
 
-/// The server's address from the environment; without it, says so where no test harness can swallow it.
-fn address_of(server: &str, variable: &str) -> Option<String> {
+/// Says that the running test lacks something and does not run, where no test harness can swallow it.
+///
+/// # Panics
+/// When [`REQUIRED`] is `1`.
+pub fn not_run(why: &str) {
     use std::io::Write as _;
-    if let Some(url) = std::env::var(variable).ok().filter(|url| !url.is_empty()) {
-        return Some(url);
+    let required = std::env::var(REQUIRED).is_ok_and(|required| required == "1");
+    match not_run_line(why, required) {
+        // Not `eprintln!`: the harness keeps that to itself when the test passes.
+        Ok(line) => drop(writeln!(std::io::stderr(), "{line}")),
+        Err(line) => panic!("{line}"),
     }
+}
+
+/// What to say; an error where saying it is not enough.
+fn not_run_line(why: &str, required: bool) -> Result<String, String> {
     let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let line = format!("not run: {test} needs {server}, and {variable} is not set; use cargo xtask test");
-    assert!(std::env::var(REQUIRED).ok().as_deref() != Some("1"), "{line}");
-    // Not `eprintln!`: the harness keeps that to itself when the test passes.
-    let _ = writeln!(std::io::stderr(), "{line}");
-    None
+    let line = format!("not run: {}: {why}; use cargo xtask test", thread.name().unwrap_or("a test"));
+    if required { Err(line) } else { Ok(line) }
+}
+
+/// The server's address from the environment; without it, [`not_run`].
+fn address_of(server: &str, variable: &str) -> Option<String> {
+    let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
+    if url.is_none() {
+        not_run(&format!("it needs {server}, and {variable} is not set"));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::not_run_line;
+
+    #[test]
+    fn a_test_that_cannot_run_says_so_and_fails_where_it_must_run() {
+        let line = not_run_line("it needs a server", false).expect("no failure");
+        assert!(line.starts_with("not run: ") && line.ends_with("it needs a server; use cargo xtask test"), "{line}");
+        assert_eq!(not_run_line("it needs a server", true), Err(line));
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) fn signal(name: &str, pids: &[u32]) {
     let _ = Command::new("sh").args(["-c", script, "sh", name]).args(pids).stdin(Stdio::null()).status();
 }
 
-/// [`signal`] to a process group, named by the process that leads or has led it.
+/// Sends a signal, `TERM` for example, to a process group, named by the process that leads or has led it.
 pub fn signal_group(name: &str, leader: u32) {
     let kill = r#"kill -s "$1" -- "-$2" 2>/dev/null"#;
     let _ = Command::new("sh").args(["-c", kill, "sh", name, &leader.to_string()]).stdin(Stdio::null()).status();

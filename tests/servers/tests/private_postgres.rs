@@ -1,9 +1,9 @@
 //! A PostgreSQL of our own, through every way it can end.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use payhook_test_servers::{Database, Postgres, PrivatePostgres, REQUIRED, postgres_is_installed};
+use payhook_test_servers::{Database, Postgres, PrivatePostgres, not_run, postgres_is_installed};
 
 fn query(url: &str, sql: &str) -> Result<String, String> {
     let output = Command::new("psql")
@@ -21,8 +21,8 @@ async fn fresh(postgres: &PrivatePostgres) -> Database {
 
 #[tokio::test]
 async fn a_private_postgres_keeps_what_was_committed_through_every_end() {
-    if !installed(postgres_is_installed(), "PostgreSQL") {
-        return;
+    if !postgres_is_installed() {
+        return not_run("PostgreSQL is not installed");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let began = Instant::now();
@@ -54,8 +54,11 @@ async fn a_private_postgres_keeps_what_was_committed_through_every_end() {
     let (name, theirs) = (database.name.clone(), database.url.clone());
     assert_eq!(query(&theirs, "SELECT current_database()"), Ok(name.clone()));
     // Somebody is still connected when the test ends.
-    let mut connected =
-        Command::new("psql").args(["-Xq", "-d", &theirs, "-c", "SELECT pg_sleep(60)"]).spawn().expect("psql runs");
+    let mut connected = Command::new("psql")
+        .args(["-Xq", "-d", &theirs, "-c", "SELECT pg_sleep(60)"])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("psql runs");
     let others = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'");
     let end = Instant::now() + Duration::from_secs(10);
     while query(&url, &others) != Ok("1".to_owned()) && Instant::now() < end {
@@ -73,8 +76,8 @@ async fn a_private_postgres_keeps_what_was_committed_through_every_end() {
 
 #[tokio::test]
 async fn a_start_that_fails_says_why() {
-    if !installed(postgres_is_installed(), "PostgreSQL") {
-        return;
+    if !postgres_is_installed() {
+        return not_run("PostgreSQL is not installed");
     }
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::create_dir_all(dir.path().join("postgresql/data")).expect("made");
@@ -84,11 +87,13 @@ async fn a_start_that_fails_says_why() {
     assert!(error.contains("--- the end of") && error.contains("not empty"), "{error}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "says whether a missing server is a failure")]
-fn installed(installed: bool, server: &str) -> bool {
-    if !installed {
-        assert!(std::env::var(REQUIRED).as_deref() != Ok("1"), "{server} is not installed");
-        eprintln!("not run: {server} is not installed; use cargo xtask test");
-    }
-    installed
+#[tokio::test]
+async fn a_database_is_its_tests_own_and_gone_afterwards() {
+    let Some(postgres) = payhook_test_servers::postgres().await else { return };
+    let (database, other) = (postgres.fresh_database().await, postgres.fresh_database().await);
+    query(&database.url, "CREATE TABLE mine ()").expect("made");
+    query(&other.url, "SELECT * FROM mine").expect_err("another database");
+    let url = database.url.clone();
+    drop(database);
+    query(&url, "SELECT 1").expect_err("gone");
 }

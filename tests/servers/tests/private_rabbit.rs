@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use payhook_test_servers::{PrivateRabbit, REQUIRED, Rabbit, rabbit_is_installed};
+use payhook_test_servers::{PrivateRabbit, Rabbit, not_run, rabbit_is_installed};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -31,7 +31,7 @@ fn is_running(pid: u32) -> bool {
 #[tokio::test]
 async fn a_private_rabbit_keeps_what_it_was_given_through_every_end() {
     if !rabbit_is_installed() {
-        return not_run();
+        return not_run("RabbitMQ is not installed");
     }
     let dir = tempfile::tempdir().expect("a directory");
     let mut rabbit = timed("started", PrivateRabbit::start(dir.path())).await.expect("it starts");
@@ -106,10 +106,4 @@ fn processes_naming(dir: &Path) -> Vec<String> {
         .filter(|process| names(&process.join("cmdline")) || names(&process.join("environ")))
         .map(|process| process.display().to_string())
         .collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "says whether a missing server is a failure")]
-fn not_run() {
-    assert!(std::env::var(REQUIRED).as_deref() != Ok("1"), "RabbitMQ is not installed");
-    eprintln!("not run: RabbitMQ is not installed; use cargo xtask test");
 }
