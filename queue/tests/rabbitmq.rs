@@ -17,8 +17,11 @@ use payhook_schema::{
     AccountName, Because, Clock, Currency, DeadCause, Envelope, Event, EventData, EventType, OrderId, PaymentId,
     PaymentKey, Provider,
 };
-use payhook_test_servers::{Proxy, Vhost};
+use payhook_test_servers::{PrivateRabbit, Proxy, Vhost, rabbit_is_installed};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -531,4 +534,112 @@ fn event() -> Event {
         reason: None,
     };
     Event::new(EventType::OrderPaid, data, Clock::system().now())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_connection_refuses_at_once_and_serves_again_once_it_is_lifted() {
+    let Some(harness) = RabbitHarness::start().await else { return };
+    let upstream = harness.vhost.url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = harness.vhost.url.replace(&upstream, &listener.local_addr().unwrap().to_string());
+    let (say, _) = broadcast::channel::<Vec<u8>>(4);
+    tokio::spawn(speak_for_the_broker(listener, upstream, say.clone()));
+
+    let queue = open(&url);
+    queue.publish(&envelope()).await.unwrap();
+    say.send(connection_frame(60, b"\x0dlow on memory")).unwrap();
+    let began = Instant::now();
+    eventually("blocked", async || match queue.publish(&envelope()).await {
+        Ok(()) => Err("it still publishes".to_owned()),
+        Err(error) if matches!(error, QueueError::Unavailable { .. }) => Ok(()),
+        Err(error) => panic!("{error}"),
+    })
+    .await;
+    assert!(queue.probe().await.is_err(), "not ready while blocked");
+    assert!(began.elapsed() < options().deadline, "it waited for the deadline: {:?}", began.elapsed());
+    say.send(connection_frame(61, b"")).unwrap();
+    eventually("lifted", async || queue.publish(&envelope()).await.map_err(|error| error.to_string())).await;
+    queue.probe().await.unwrap();
+}
+
+/// A method frame of class `connection` on channel 0: 60 is `blocked`, 61 is `unblocked`.
+fn connection_frame(method: u16, arguments: &[u8]) -> Vec<u8> {
+    let mut frame = vec![1, 0, 0];
+    frame.extend((4 + arguments.len() as u32).to_be_bytes());
+    frame.extend(10_u16.to_be_bytes());
+    frame.extend(method.to_be_bytes());
+    frame.extend(arguments);
+    frame.push(0xce);
+    frame
+}
+
+/// Forwards every connection, and puts what is said between the broker's own words. Only while these are silent: it does
+/// not know where a frame ends.
+async fn speak_for_the_broker(listener: TcpListener, upstream: String, say: broadcast::Sender<Vec<u8>>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_broker, mut to_broker) = TcpStream::connect(&upstream).await.unwrap().into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_broker).await });
+        let mut said = say.subscribe();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                let words = tokio::select! {
+                    read = from_broker.read(&mut buffer) => buffer[..read.unwrap_or(0)].to_vec(),
+                    Ok(words) = said.recv() => words,
+                };
+                if words.is_empty() || to_client.write_all(&words).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_outlives_the_brokers_own_death() {
+    // A node of our own, because the others' tests would die with the shared one.
+    if payhook_test_servers::rabbit().await.is_none() || !rabbit_is_installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = PrivateRabbit::start(folder.path()).await.unwrap();
+    let queue = Arc::new(open(&broker.url()));
+    queue.migrate().await.unwrap();
+    let publishing = Arc::clone(&queue);
+    let publisher = tokio::spawn(async move {
+        let mut confirmed = HashSet::new();
+        loop {
+            let batch: Vec<Envelope> = (0..16).map(|_| envelope()).collect();
+            let outcomes =
+                futures_util::future::join_all(batch.iter().map(|envelope| publishing.publish(envelope))).await;
+            let kept = batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+            confirmed.extend(kept.map(|(envelope, _)| envelope.id));
+            if outcomes.iter().any(Result::is_err) {
+                return confirmed;
+            }
+        }
+    });
+    eventually("some hundred", async || {
+        let waiting = queue.depths().await.unwrap()[0].ready;
+        if waiting > 300 { Ok(()) } else { Err(waiting.to_string()) }
+    })
+    .await;
+    broker.kill9().await.unwrap();
+    let mut confirmed = timeout(PATIENCE, publisher).await.expect("no publish hangs").unwrap();
+    broker.restart().await.unwrap();
+
+    let mut consumer = eventually("a consumer on the broker that came back", async || {
+        queue.consume(Lane::Notifications, 500).await.map_err(|error| error.to_string())
+    })
+    .await;
+    while !confirmed.is_empty() {
+        let taken = timeout(PATIENCE, consumer.deliveries.next(500)).await;
+        let taken = taken.unwrap_or_else(|_| panic!("{} confirmed are lost", confirmed.len())).unwrap();
+        let acked = taken.into_iter().map(|delivery| {
+            confirmed.remove(&delivery.envelope.as_ref().unwrap().id);
+            (delivery, Verdict::Ack)
+        });
+        consumer.settler.settle(acked.collect()).await.unwrap();
+    }
 }
