@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use payhook_schema::{AccountName, DeadCause, Provider};
+use payhook_schema::{AccountName, DeadCause, Notification, Provider};
 use uuid::Uuid;
 
 use super::Harness;
@@ -43,8 +43,7 @@ pub async fn a_dead_letter_is_kept_once_and_found_by_every_filter(Harness { stor
     let poison = letter(4, at(6));
     let letters = [unknown.clone(), with_notification.clone(), elsewhere.clone(), poison.clone()];
     store.dead_letter_keep(&letters).await.unwrap();
-    let mut changed = unknown.clone();
-    changed.detail = "another".to_owned();
+    let changed = DeadLetter { detail: "another".to_owned(), ..unknown.clone() };
     store.dead_letter_keep(&[changed.clone(), changed]).await.unwrap();
     store.dead_letter_keep(&[]).await.unwrap();
 
@@ -83,8 +82,7 @@ pub async fn a_dead_letter_is_kept_once_and_found_by_every_filter(Harness { stor
 }
 
 pub async fn a_dead_letter_is_kept_whatever_is_in_it(Harness { store, .. }: &Harness) {
-    let mut unreadable = notification(9, Some(&key("p1")), at(0));
-    unreadable.kind = "a\0b".to_owned();
+    let unreadable = Notification { kind: "a\0b".to_owned(), ..notification(9, Some(&key("p1")), at(0)) };
     let odd = DeadLetter {
         detail: "it said \"\0\"".to_owned(),
         notification: Some(unreadable),

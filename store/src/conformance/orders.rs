@@ -1,5 +1,5 @@
 use futures_util::future::join_all;
-use payhook_schema::{OrderId, OrderState, PaymentState, Provider};
+use payhook_schema::{Notification, OrderId, OrderState, PaymentState, Provider};
 
 use super::Harness;
 use super::sample::{at, capture, entry, key, key_of, new_order, notification, order_id, read, registered, thb};
@@ -172,8 +172,7 @@ pub async fn the_timeline_tells_everything_oldest_first(Harness { store, .. }: &
         timeline: vec![entry("asked", Some(key("p1")), at(3)), entry("nothing new", None, at(3))],
         ..Settlement::default()
     };
-    let mut repeat = notification(2, Some(&key("p1")), at(4));
-    repeat.idempotency_key = "evnt_1".to_owned();
+    let repeat = Notification { idempotency_key: "evnt_1".to_owned(), ..notification(2, Some(&key("p1")), at(4)) };
     let mut paid = capture(&order, &key("p1"), 12_000, at(5));
     paid.notifications.push(repeat);
     paid.timeline[0].detail = serde_json::json!({ "answer": "successful", "captured_minor": i64::MAX });

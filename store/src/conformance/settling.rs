@@ -135,8 +135,10 @@ pub async fn a_batch_is_as_if_each_were_settled_alone_and_in_order(Harness { sto
             ..Settlement::default()
         },
     ];
-    use Settled::{Conflict, Written};
-    assert_eq!(store.settle(&batch).await.unwrap(), [Written, Written, Written, Conflict, Written]);
+    assert_eq!(
+        store.settle(&batch).await.unwrap(),
+        [Settled::Written, Settled::Written, Settled::Written, Settled::Conflict, Settled::Written]
+    );
     let payment = read(&**store, &one.id).await.payments.remove(0);
     assert_eq!((payment.captured_minor, payment.next_check_at, payment.checks), (12_000, Some(at(70)), 3));
     assert_eq!(store.settle(&[]).await.unwrap(), []);
@@ -149,7 +151,7 @@ pub async fn a_settlement_that_cannot_be_kept_is_refused_alone(Harness { store, 
         orders.push(registered(&**store, &new_order(&id, &[&format!("p{n}")]), at(0)).await);
     }
     let mut batch: Vec<_> = orders.iter().map(|order| capture(order, &order.payments[0].key, 12_000, at(1))).collect();
-    batch[1].timeline[0].text = "a\0b".to_owned();
+    batch[1].timeline[0].text.push('\0');
     batch[2].timeline[0].detail = serde_json::json!([{ "a\0b": 1 }]);
     batch[3].change.as_mut().unwrap().order.captured_minor = -1;
     batch[4].order = Some(order_id("nobody's"));

@@ -1,0 +1,50 @@
+//! Both migration folders make the same tables. (That they have the same numbers and names is tested beside the list.)
+
+use std::collections::BTreeSet;
+
+use payhook_store::{PgOptions, PgStore, SqliteStore, Store};
+use sqlx::{Connection, PgConnection};
+
+/// Table, column, whether it can be null.
+type Columns = BTreeSet<(String, String, bool)>;
+
+#[tokio::test]
+async fn both_databases_have_the_same_tables_and_columns() {
+    let Some(postgres) = payhook_test_servers::postgres().await else { return };
+    let database = postgres.fresh_database().await;
+    PgStore::connect(&database.url, PgOptions::default()).unwrap().migrate().await.unwrap();
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let columns = "select table_name::text, column_name::text, is_nullable = 'YES' from information_schema.columns \
+        where table_schema = 'public' and table_name <> 'store_migrations'";
+    let in_postgres: Vec<_> = sqlx::query_as(columns).fetch_all(&mut connection).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("payhook.db").to_str().unwrap()).await.unwrap();
+    store.migrate().await.unwrap();
+    let columns = "select t.name, c.name, not c.\"notnull\" from sqlite_schema t join pragma_table_info(t.name) c \
+        where t.type = 'table' and t.name not like 'sqlite_%' and t.name <> 'store_migrations'";
+    let in_sqlite: Vec<_> = sqlx::query_as(columns).fetch_all(&store.writer()).await.unwrap();
+
+    let (in_postgres, in_sqlite): (Columns, Columns) =
+        (in_postgres.into_iter().collect(), in_sqlite.into_iter().collect());
+    assert_eq!(in_postgres, in_sqlite);
+    assert!(in_sqlite.len() > 60, "{in_sqlite:?}");
+}
+
+#[tokio::test]
+async fn both_databases_have_the_same_indexes() {
+    let Some(postgres) = payhook_test_servers::postgres().await else { return };
+    let database = postgres.fresh_database().await;
+    PgStore::connect(&database.url, PgOptions::default()).unwrap().migrate().await.unwrap();
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let named = "select indexname::text from pg_indexes where schemaname = 'public' \
+        and indexname !~ '(_key|_pkey)$' order by 1";
+    let in_postgres: Vec<(String,)> = sqlx::query_as(named).fetch_all(&mut connection).await.unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("payhook.db").to_str().unwrap()).await.unwrap();
+    store.migrate().await.unwrap();
+    let named = "select name from sqlite_schema where type = 'index' and sql is not null order by name";
+    let in_sqlite: Vec<(String,)> = sqlx::query_as(named).fetch_all(&store.writer()).await.unwrap();
+    assert_eq!(in_postgres, in_sqlite);
+}

@@ -1,0 +1,99 @@
+//! What only SQLite shows: a file, and who has it.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use payhook_schema::{NewOrder, OrderId};
+use payhook_store::{Registered, SqliteStore, Store, StoreError};
+
+fn order(id: &str) -> NewOrder {
+    NewOrder { id: OrderId::new(id).unwrap(), amount: "120.00 THB".parse().unwrap(), payments: Vec::new() }
+}
+
+async fn open(file: &Path) -> Result<SqliteStore, StoreError> {
+    SqliteStore::open(file.to_str().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_file_has_one_owner_at_a_time_and_keeps_what_it_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("payhook.db");
+    let store = open(&file).await.unwrap();
+    store.migrate().await.unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    let Registered::Order { order, .. } = store.order_register(&order("A-1"), now).await.unwrap() else { panic!() };
+
+    let second = open(&file).await.err().unwrap();
+    assert!(matches!(second, StoreError::Unavailable { .. }), "{second:?}");
+    assert!(second.to_string().ends_with("another process has it open, and only one at a time may"), "{second}");
+
+    store.close().await;
+    let closed = store.order_get(&order.id).await.unwrap_err();
+    assert!(matches!(closed, StoreError::Unavailable { .. }), "{closed:?}");
+    let again = SqliteStore::open(&format!("sqlite://{}", file.display())).await.unwrap();
+    again.check().await.unwrap();
+    assert_eq!(again.order_get(&order.id).await.unwrap(), Some(order));
+}
+
+#[tokio::test]
+async fn whoever_can_write_keeps_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("payhook.db");
+    let store = open(&file).await.unwrap();
+    let writer = store.writer();
+    drop(store);
+    assert!(open(&file).await.is_err(), "the queue still has the writer");
+    writer.close().await;
+    drop(writer);
+    open(&file).await.unwrap();
+}
+
+#[tokio::test]
+async fn there_is_one_writer_and_every_commit_of_it_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("payhook.db")).await.unwrap();
+    let writer = store.writer();
+    let mut only = writer.acquire().await.unwrap();
+    assert!(writer.try_acquire().is_none());
+    let pragma = "select (select journal_mode from pragma_journal_mode), (select synchronous from pragma_synchronous), \
+        (select foreign_keys from pragma_foreign_keys)";
+    let pragma: (String, i64, i64) = sqlx::query_as(pragma).fetch_one(&mut *only).await.unwrap();
+    assert_eq!(pragma, ("wal".to_owned(), 2, 1));
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_refused_with_its_reason() {
+    for nowhere in ["sqlite::memory:", ":memory:", "sqlite://x.db?mode=memory", ""] {
+        let error = SqliteStore::open(nowhere).await.err().unwrap();
+        assert!(matches!(error, StoreError::Refused { .. }), "{nowhere}: {error:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let missing = open(&folder.path().join("no/such/folder/payhook.db")).await.err().unwrap();
+    assert!(missing.to_string().contains(".lock` cannot be opened"), "{missing}");
+    std::fs::write(folder.path().join("text.db"), "not a database, whatever its name says; and long enough").unwrap();
+    let text = open(&folder.path().join("text.db")).await.err().unwrap();
+    assert!(matches!(text, StoreError::Refused { .. }), "{text:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_nothing_half_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("payhook.db")).await.unwrap();
+    store.migrate().await.unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    for n in 0..200_u64 {
+        let (id, store) = (format!("A-{n}"), store.clone());
+        let new = order(&id);
+        let given_up = tokio::time::timeout(std::time::Duration::from_micros(n * 10), async move {
+            store.order_register(&new, now).await
+        });
+        drop(given_up.await);
+    }
+    // The writer is free again, and whatever is there is whole.
+    assert!(matches!(store.order_register(&order("B-1"), now).await.unwrap(), Registered::Order { .. }));
+    for n in 0..200 {
+        let id = OrderId::new(format!("A-{n}")).unwrap();
+        let there = store.order_get(&id).await.unwrap().is_some();
+        assert_eq!(store.order_timeline(&id).await.unwrap().len(), usize::from(there));
+    }
+}
