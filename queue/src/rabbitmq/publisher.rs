@@ -13,6 +13,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::failure::Failure;
 use super::supervisor::{Live, Supervisor};
 
+/// Most channels a publisher may have: RabbitMQ's own limit is 2047 a connection, and questions take some.
+const CHANNELS_MAX: u16 = 2000;
+
 pub(super) struct Publisher {
     supervisor: Arc<Supervisor>,
     /// One permit per channel we may have; holding one is the right to take a free channel or to open another.
@@ -25,7 +28,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(supervisor: Arc<Supervisor>, channels: u16, deadline: Duration) -> Self {
-        let channels = channels.max(1);
+        let channels = channels.clamp(1, CHANNELS_MAX);
         let permits = Semaphore::new(channels.into());
         Self { supervisor, permits, channels_max: channels.into(), free: Mutex::default(), deadline }
     }
@@ -62,9 +65,9 @@ impl Publisher {
             live.give_up_unless_blocked();
             return Err(Failure::late(&format!("confirm a publish to `{exchange}`"), self.deadline));
         };
-        histogram!("payhook_queue_publish_seconds").record(began.elapsed());
         // Only a plain confirm leaves a channel we know everything about; with any other outcome it is dropped.
         let channel = outcome?;
+        histogram!("payhook_queue_publish_seconds").record(began.elapsed());
         self.lock_free().push((live, channel));
         drop(permit);
         Ok(())

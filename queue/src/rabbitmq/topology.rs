@@ -97,6 +97,11 @@ impl Topology {
         Ok(())
     }
 
+    /// How many questions `declare` asks the broker.
+    pub(super) fn steps(&self) -> usize {
+        self.exchanges.len() + 2 * self.queues.len()
+    }
+
     /// The same as RabbitMQ's definitions file, for `rabbitmqctl import_definitions`.
     pub(super) fn definitions(&self, vhost: &str) -> Value {
         let exchange = |exchange: &Exchange| {

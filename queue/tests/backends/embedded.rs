@@ -20,7 +20,7 @@ pub struct EmbeddedHarness {
 const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
 
 /// The file's write lock, as the program opens it.
-pub async fn open(file: &Path) -> SqlitePool {
+pub async fn open_file(file: &Path) -> SqlitePool {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
@@ -46,7 +46,7 @@ impl Harness for EmbeddedHarness {
     async fn process(&self) -> Arc<dyn Queue> {
         let mut process = self.process.lock().await;
         if process.is_none() {
-            let queue = EmbeddedQueue::open(open(&self.file()).await, Clock::system(), &DELAYS).expect("it opens");
+            let queue = EmbeddedQueue::open(open_file(&self.file()).await, Clock::system(), &DELAYS).expect("it opens");
             *process = Some(Arc::new(queue));
         }
         process.clone().expect("opened above")
@@ -59,7 +59,7 @@ impl Harness for EmbeddedHarness {
 
     async fn put_bytes(&self, bytes: &[u8]) {
         let sql = "insert into queue_envelope (lane, bytes, attempt, due_at) values ('notifications', ?1, 1, 0)";
-        sqlx::query(sql).bind(bytes).execute(&open(&self.file()).await).await.expect("the row is written");
+        sqlx::query(sql).bind(bytes).execute(&open_file(&self.file()).await).await.expect("the row is written");
     }
 
     fn delays(&self) -> Vec<Duration> {

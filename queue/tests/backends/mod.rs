@@ -4,5 +4,5 @@
 mod embedded;
 mod rabbit;
 
-pub use embedded::EmbeddedHarness;
+pub use embedded::{EmbeddedHarness, open_file};
 pub use rabbit::{RabbitHarness, admin_channel, options};

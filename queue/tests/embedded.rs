@@ -1,0 +1,137 @@
+//! What only the embedded queue shows.
+
+mod backends;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backends::{EmbeddedHarness, open_file};
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use payhook_queue::conformance::Harness;
+use payhook_queue::{EmbeddedQueue, Lane, Queue, QueueError, Verdict};
+use payhook_schema::{
+    AccountName, Because, Clock, Currency, Envelope, Event, EventData, EventType, OrderId, PaymentId, PaymentKey,
+    Provider,
+};
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const DELAYS: [Duration; 1] = [Duration::from_secs(1)];
+
+fn envelope() -> Envelope {
+    let number: u64 = rand::random();
+    let id = PaymentId::new(format!("chrg_{number}")).unwrap();
+    let key = PaymentKey { provider: Provider::Omise, account: AccountName::new("shop").unwrap(), id };
+    Envelope::ask(key, Because::Sweep, Timestamp::UNIX_EPOCH)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_the_table_is_a_misconfiguration() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = open_file(&folder.path().join("fresh.db")).await;
+    let queue = EmbeddedQueue::open(pool, Clock::system(), &DELAYS).unwrap();
+    for refused in [
+        queue.probe().await,
+        queue.publish(&envelope()).await,
+        queue.consume(Lane::Notifications, 1).await.map(drop),
+        queue.depths().await.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
+    }
+    queue.migrate().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_events_are_refused_because_the_feed_has_them() {
+    let queue = EmbeddedHarness::start().await.process().await;
+    let data = EventData {
+        order_id: OrderId::new("A-1001").unwrap(),
+        version: 1,
+        amount_minor: 12_000,
+        currency: Currency::new("THB").unwrap(),
+        captured_minor: 12_000,
+        refunded_minor: 0,
+        provider: Provider::Omise,
+        account: AccountName::new("shop").unwrap(),
+        payment_id: PaymentId::new("chrg_1").unwrap(),
+        occurred_at: Timestamp::UNIX_EPOCH,
+        reason: None,
+    };
+    let event = Event::new(EventType::OrderPaid, data, Timestamp::UNIX_EPOCH);
+    assert!(!queue.carries_events());
+    assert!(matches!(queue.publish_event(&event).await, Err(QueueError::Misconfigured { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_wait_while_the_store_writes_and_are_all_there_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = open_file(&folder.path().join("queue.db")).await;
+    let queue = EmbeddedQueue::open(pool.clone(), Clock::system(), &DELAYS).unwrap();
+    queue.migrate().await.unwrap();
+    let store = pool.begin().await.unwrap();
+    let envelopes: Vec<Envelope> = (0..200).map(|_| envelope()).collect();
+    let mut publishes = futures_util::future::join_all(envelopes.iter().map(|envelope| queue.publish(envelope)));
+    assert!((&mut publishes).now_or_never().is_none(), "the store has the file");
+    drop(store);
+    for published in timeout(PATIENCE, publishes).await.unwrap() {
+        published.unwrap();
+    }
+    assert_eq!(queue.depths().await.unwrap()[0].ready, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_consumer_is_woken_at_once_and_writes_nothing_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue.db");
+    let queue = Arc::new(EmbeddedQueue::open(open_file(&file).await, Clock::system(), &[PATIENCE]).unwrap());
+    queue.migrate().await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
+    let settler = Arc::clone(&consumer.settler);
+    // A retry far away is no reason to look at the file until then.
+    queue.publish(&envelope()).await.unwrap();
+    let taken = consumer.deliveries.next(1).await.unwrap();
+    let retry = Verdict::Retry { after: Duration::ZERO, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
+    settler.settle(taken.into_iter().map(|delivery| (delivery, retry.clone())).collect()).await.unwrap();
+
+    let mut reader = open_file(&file).await.acquire().await.unwrap();
+    let version = async |reader: &mut sqlx::SqliteConnection| {
+        sqlx::query_scalar::<_, i64>("pragma data_version").fetch_one(reader).await.unwrap()
+    };
+    let before = version(&mut reader).await;
+    let waiting = tokio::spawn(async move { (consumer.deliveries.next(1).await, consumer) });
+    while queue.depths().await.unwrap()[1].ready != 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(version(&mut reader).await, before, "somebody wrote while nothing happened");
+    let began = Instant::now();
+    queue.publish(&envelope()).await.unwrap();
+    let (woken, _consumer) = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert_eq!(woken.unwrap().len(), 1);
+    assert!(began.elapsed() < PATIENCE / 4, "it waited for the retry: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_commit_leaves_deliveries_in_hand_to_be_settled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = open_file(&folder.path().join("queue.db")).await;
+    let queue = EmbeddedQueue::open(pool.clone(), Clock::system(), &DELAYS).unwrap();
+    queue.migrate().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    let delivery = consumer.deliveries.next(1).await.unwrap().remove(0);
+    let again = payhook_queue::Delivery {
+        bytes: delivery.bytes.clone(),
+        envelope: Envelope::decode(&delivery.bytes),
+        death: None,
+        ..delivery
+    };
+    sqlx::query("pragma query_only = on").execute(&pool).await.unwrap();
+    assert!(consumer.settler.settle(vec![(delivery, Verdict::Ack)]).await.is_err());
+    assert!(queue.publish(&envelope()).await.is_err());
+    sqlx::query("pragma query_only = off").execute(&pool).await.unwrap();
+    assert_eq!(consumer.settler.settle(vec![(again, Verdict::Ack)]).await.unwrap(), 0);
+    assert_eq!(queue.depths().await.unwrap()[0].ready, 0, "neither the acked nor the refused is there");
+}
