@@ -41,8 +41,10 @@ impl Antom {
         Ok(self.0.payments().get_mut(id)?.status.clone())
     }
 
-    pub fn amount(&self, id: &PaymentId) -> Result<Money, SimulatorError> {
-        Ok(self.0.payments().get_mut(id)?.amount)
+    /// The payment, as `inquiryPayment` answers it.
+    pub fn payment(&self, id: &PaymentId) -> Result<serde_json::Value, SimulatorError> {
+        let body = body::inquiry(self.0.payments().get_mut(id)?);
+        Ok(serde_json::from_slice(&body).expect("just written"))
     }
 
     /// Gives money back: the payment stays `SUCCESS`, as Antom's does, and lists the refund among its transactions. Answers

@@ -34,8 +34,8 @@ impl Omise {
         let now = self.0.clock.now();
         let charge = Charge::new(id, amount, now);
         let mut charges = self.0.charges();
+        charges.insert(charge.clone());
         charges.make_event(&self.0.ids, "charge.create", &charge, now);
-        charges.insert(charge);
     }
 
     /// The customer paid: `charge.complete`. Also what Omise's operations do to revive a charge that failed or expired.
@@ -97,6 +97,10 @@ impl Omise {
 
     pub fn status(&self, id: &PaymentId) -> Result<OmiseStatus, SimulatorError> {
         Ok(self.0.charges().get_mut(id)?.status.clone())
+    }
+
+    pub fn amount(&self, id: &PaymentId) -> Result<Money, SimulatorError> {
+        Ok(self.0.charges().get_mut(id)?.amount)
     }
 
     /// The whole charge, as `GET /charges/{id}` answers it.

@@ -9,7 +9,8 @@ use crate::journal::Sent;
 use crate::shared::Shared;
 use crate::{Keys, SimulatorError, sample};
 
-/// When Antom sends again what was not acknowledged, each after the one before.
+/// When Antom sends again what was not acknowledged, each after the one before. Whether the first of the eight is the first
+/// send is not documented; here it is a resend at once, so that at most nine arrive.
 ///
 /// # Source
 /// Antom's notifyAuthorization page and integration guide, read 2026-11-21; `reference/antom.md` section 4.3.

@@ -6,7 +6,7 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
 use payhook_schema::{AccountName, Clock};
@@ -208,7 +208,8 @@ fn connection(
             }
         }
     });
-    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+    // Idle connections are kept: closing one just as it is used again would look like a fault nobody asked for.
+    let served = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(socket), service);
     let served = graceful.watch(served);
     async move {
         // The caller went away, or a fault hung up: the journal has it.

@@ -93,6 +93,10 @@ impl Payment {
     }
 
     pub(crate) fn decide(&mut self, status: AntomStatus, now: Timestamp) {
+        // Decided again, it stays decided when it was.
+        if self.status == status {
+            return;
+        }
         let was = std::mem::replace(&mut self.status, status);
         self.before = Some((was, self.decided_at));
         self.decided_at = now;

@@ -28,6 +28,21 @@ pub enum OmiseStatus {
     Reversed,
 }
 
+impl OmiseStatus {
+    /// Reads Omise's word, or `authorized`; `code` is why it failed.
+    pub fn read(word: &str, code: Option<&str>) -> Option<Self> {
+        Some(match word {
+            "pending" => Self::Pending,
+            "authorized" => Self::Authorized,
+            "successful" | "paid" => Self::Successful,
+            "failed" => Self::Failed(code.unwrap_or("failed_processing").to_owned()),
+            "expired" => Self::Expired,
+            "reversed" => Self::Reversed,
+            _ => return None,
+        })
+    }
+}
+
 /// One charge, as this Omise has it.
 #[derive(Clone)]
 pub(crate) struct Charge {
@@ -210,10 +225,16 @@ impl Charge {
 pub(crate) struct Charges {
     by_id: HashMap<String, Charge>,
     events: VecDeque<Event>,
+    /// How many events were dropped in front: the number of the first one kept.
+    dropped: u64,
+    /// The numbers of each charge's events, oldest first.
+    events_of: HashMap<String, Vec<u64>>,
 }
 
 impl Charges {
+    /// Puts a charge there. What was told of one of the same id before is still listed, and not told again.
     pub(super) fn insert(&mut self, charge: Charge) {
+        self.events_of.remove(charge.id.as_str());
         self.by_id.insert(charge.id.to_string(), charge);
     }
 
@@ -232,8 +253,10 @@ impl Charges {
 
     pub(super) fn make_event(&mut self, ids: &Ids, key: &str, about: &Charge, now: Timestamp) -> &Event {
         if self.events.len() == EVENTS_KEPT {
-            self.events.pop_front();
+            self.drop_oldest();
         }
+        let number = self.dropped + self.events.len() as u64;
+        self.events_of.entry(about.id.to_string()).or_default().push(number);
         let mut about = about.clone();
         about.before = None;
         self.events.push_back(Event { id: ids.omise("evnt", now), key: key.to_owned(), created_at: now, about });
@@ -241,7 +264,21 @@ impl Charges {
     }
 
     pub(super) fn last_event(&self, charge: &PaymentId, key: &str) -> Option<&Event> {
-        self.events.iter().rev().find(|event| event.about.id == *charge && event.key == key)
+        let numbers = self.events_of.get(charge.as_str())?.iter().rev();
+        let mut events = numbers.filter_map(|number| self.events.get((number - self.dropped) as usize));
+        events.find(|event| event.key == key)
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.events.pop_front() else { return };
+        self.dropped += 1;
+        let charge = oldest.about.id.as_str();
+        if let Some(numbers) = self.events_of.get_mut(charge) {
+            numbers.retain(|number| *number >= self.dropped);
+            if numbers.is_empty() {
+                self.events_of.remove(charge);
+            }
+        }
     }
 
     pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Event> + Clone {

@@ -252,7 +252,7 @@ pub(super) fn charge(charge: &Charge) -> ChargeBody {
             OmiseStatus::Expired => "expired",
             OmiseStatus::Reversed => "reversed",
         },
-        authorize_uri: format!("https://pay.omise.co/payments/pay2_test_{suffix}/authorize"),
+        authorize_uri: format!("https://pay.example/payments/pay2_test_{suffix}/authorize"),
         return_uri: "https://shop.example/complete".to_owned(),
         created_at: time(charge.created_at),
         paid_at: charge.paid_at.map(time),
