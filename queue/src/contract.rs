@@ -72,7 +72,9 @@ pub enum Lane {
 /// A running consumption. Dropping `deliveries` stops the flow; what was handed out can still be settled. Dropping both
 /// gives back whatever was not settled.
 pub struct Consumer {
+    /// For the one task that takes.
     pub deliveries: Box<dyn Deliveries>,
+    /// For every task that settles, at once and in any order.
     pub settler: Arc<dyn Settler>,
 }
 

@@ -64,6 +64,7 @@ pub async fn random_operations_agree_with_a_model(harness: &dyn Harness, seed: u
         consumers: Vec::new(),
         deaths: 0,
     };
+    walk.consume().await;
     for _ in 0..OPERATIONS {
         walk.step().await;
     }

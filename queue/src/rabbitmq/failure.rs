@@ -44,7 +44,7 @@ impl Failure {
 
     /// What a caller can do about lapin's error while `doing` something.
     pub(super) fn of(doing: &str, cause: Error) -> Self {
-        let kind = if needs_a_person(&cause) { Kind::Misconfigured } else { Kind::Unavailable };
+        let kind = if is_for_a_person(&cause) { Kind::Misconfigured } else { Kind::Unavailable };
         Self { kind, what: format!("it did not {doing}"), cause: Some(cause) }
     }
 
@@ -55,6 +55,10 @@ impl Failure {
             failure.what.push_str("; user, password or vhost are wrong");
         }
         failure
+    }
+
+    pub(super) fn needs_a_person(&self) -> bool {
+        self.kind == Kind::Misconfigured
     }
 
     pub(super) fn at(self, address: &str) -> QueueError {
@@ -78,7 +82,7 @@ impl fmt::Display for Failure {
 }
 
 /// Whether the broker said no for a reason that waiting does not change.
-fn needs_a_person(error: &Error) -> bool {
+fn is_for_a_person(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::ProtocolError(said) => match said.kind() {
             AMQPErrorKind::Soft(soft) => matches!(

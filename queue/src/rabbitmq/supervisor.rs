@@ -21,6 +21,10 @@ use super::failure::Failure;
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// How often every node is asked before publishes are refused without waiting: once more than it takes to meet a node
+/// that is just being restarted, or a cut in the middle of connecting.
+const ROUNDS: usize = 2;
+
 /// How long a connection may take over saying goodbye before it is dropped.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -148,19 +152,18 @@ impl Live {
 }
 
 async fn supervise(target: Target, state: watch::Sender<State>, stop: CancellationToken) {
+    let nodes = &target.address.nodes;
     let mut wait = WAIT_MIN;
     let mut node = 0;
     let mut refused = 0;
     loop {
-        let nodes = &target.address.nodes;
-        let began = Instant::now();
         let connected = tokio::select! {
             () = stop.cancelled() => break,
             connected = connect(&target, &nodes[node % nodes.len()]) => connected,
         };
         match connected {
             Ok(connection) => {
-                refused = 0;
+                let began = Instant::now();
                 let ended = watch_over(&target, connection, &state, &stop).await;
                 if stop.is_cancelled() {
                     break;
@@ -168,23 +171,26 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
                 warn!(queue.purpose = target.purpose, "lost the queue at `{}`: {ended}", target.address.shown);
                 counter!("payhook_queue_reconnects_total", "connection" => target.purpose).increment(1);
                 state.send_replace(State::Connecting);
+                refused = 0;
+                // A broker that takes us and drops us at once is not asked more often for it.
+                wait = if began.elapsed() > WAIT_MIN { WAIT_MIN } else { longer(wait) };
             }
             Err(failure) => {
                 refused += 1;
                 node += 1;
-                if refused == nodes.len() {
+                wait = longer(wait);
+                let down = refused >= ROUNDS * nodes.len() || failure.needs_a_person();
+                if down && !matches!(*state.borrow(), State::Down(_)) {
                     warn!(
                         queue.purpose = target.purpose,
-                        "cannot reach the queue at `{}`: {failure}", target.address.shown
+                        "cannot use the queue at `{}`: {failure}", target.address.shown
                     );
                 }
-                if refused >= nodes.len() {
+                if down {
                     state.send_replace(State::Down(failure));
                 }
             }
         }
-        // A connection that lived longer than the wait before it counts as a success: the next wait is short again.
-        wait = if began.elapsed() > wait && refused == 0 { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
         let jittered = rand::random_range(wait / 2..=wait);
         tokio::select! {
             () = stop.cancelled() => break,
@@ -192,6 +198,10 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
         }
     }
     state.send_replace(State::Closed);
+}
+
+fn longer(wait: Duration) -> Duration {
+    (wait * 2).min(WAIT_MAX)
 }
 
 async fn connect(target: &Target, node: &AMQPUri) -> Result<Connection, Failure> {
