@@ -1,1 +1,64 @@
-fn main() {}
+//! The one program: reads the configuration and the environment, picks the backends, runs roles and commands.
+
+mod api;
+mod backends;
+mod check;
+mod cli;
+mod config;
+mod dead;
+mod demo;
+mod failure;
+mod house;
+mod listen;
+mod migrate;
+mod order;
+mod output;
+mod process;
+mod send;
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::cli::{Cli, Command};
+use self::failure::Ended;
+use self::house::Roles;
+
+fn main() -> ExitCode {
+    // The first thing of all: one TLS provider for every library in the process.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    process::start_log(&cli);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a machine that cannot start threads runs nothing");
+    let ended = runtime.block_on(run(cli));
+    // A command that is done does not wait for connections nobody needs any more.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::NothingFound) => ExitCode::from(3),
+        Err(error) => {
+            failure::print(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<Ended> {
+    let Cli { config, command, .. } = cli;
+    let load = || process::load(config.as_deref());
+    match command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Serve => house::run(load()?, Roles::ALL, "serve").await,
+        Command::Ingress => house::run(load()?, Roles::INGRESS, "ingress").await,
+        Command::Worker => house::run(load()?, Roles::WORKER, "worker").await,
+        Command::Console => house::run(load()?, Roles::CONSOLE, "console").await,
+        Command::Migrate => migrate::run(&load()?).await,
+        Command::Check(arguments) => check::run(process::load(config.as_deref()), &arguments).await,
+        Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
+        Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,
+        Command::Send(arguments) => send::run(config.as_deref(), arguments).await,
+        Command::Simulate(arguments) => simulate::run(arguments).await,
+    }
+}

@@ -4,6 +4,7 @@ mod inquiry;
 mod notification;
 mod signature;
 
+pub(crate) use inquiry::is_result;
 pub use inquiry::{INQUIRY_PAYMENT, api_path, inquiry_body, read_inquiry};
 pub(crate) use signature::SignatureHeader;
 pub use signature::{sign, signed_message};

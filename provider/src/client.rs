@@ -111,6 +111,9 @@ impl Client {
             StatusCode::TOO_MANY_REQUESTS => return Err(throttled(&headers, asked_at)),
             status => return Err(AskError::unavailable(format!("Antom answered {status}"))),
         }
+        if !headers.contains_key("signature") && !antom::is_result(&body) {
+            return Err(AskError::garbled("it is neither signed nor Antom's: a proxy may have answered"));
+        }
         if !headers.contains_key("signature") {
             // The gateway signs nothing when it cannot tell who we are; its code is worth a log line and nothing more.
             return Err(AskError::Misconfigured {

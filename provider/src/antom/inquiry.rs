@@ -90,6 +90,11 @@ pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Resu
     }
 }
 
+/// Whether a body is at least shaped like an answer of Antom's, signed or not.
+pub(crate) fn is_result(body: &[u8]) -> bool {
+    strict_json::read::<Answer>(body).is_ok()
+}
+
 fn read_payment(answer: &Answer, asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
     if answer.payment_request_id.as_deref().is_some_and(|id| id != asked.as_str()) {
         return Err(AskError::garbled("the answer is about another payment"));

@@ -1,0 +1,55 @@
+//! The one place that picks the backends.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use payhook_queue::{
+    Queue,
+    embedded::EmbeddedQueue,
+    rabbitmq::{RabbitOptions, RabbitQueue},
+};
+use payhook_schema::Clock;
+use payhook_store::{
+    Store,
+    postgres::{PgOptions, PgStore},
+    sqlite::SqliteStore,
+};
+use secrecy::ExposeSecret;
+
+use crate::config::{Config, QueueConfig, StoreConfig};
+
+pub(crate) struct Backends {
+    pub(crate) queue: Arc<dyn Queue>,
+    /// Absent where the role needs none: ingress never opens a store.
+    pub(crate) store: Option<Arc<dyn Store>>,
+}
+
+/// Opens what the configuration names. Servers need not be up; a file must be ours alone.
+pub(crate) async fn open(config: &Config, role: &str, with_store: bool, clock: &Clock) -> anyhow::Result<Backends> {
+    let delays = &config.worker.retry_delays;
+    let rabbit = |url: &secrecy::SecretString| -> anyhow::Result<Arc<dyn Queue>> {
+        let options = RabbitOptions::new(role, clock.clone(), delays);
+        Ok(Arc::new(RabbitQueue::open(url.expose_secret(), options)?))
+    };
+    match (&config.queue, &config.store) {
+        (queue, StoreConfig::Sqlite(path)) => {
+            let file = SqliteStore::open(&path.to_string_lossy()).await.context("cannot open the store's file")?;
+            let queue = match queue {
+                QueueConfig::Embedded => Arc::new(EmbeddedQueue::open(file.writer(), clock.clone(), delays)?),
+                QueueConfig::Rabbit(url) => rabbit(url)?,
+            };
+            Ok(Backends { queue, store: Some(Arc::new(file)) })
+        }
+        (QueueConfig::Rabbit(queue), StoreConfig::Postgres(url)) => {
+            let queue = rabbit(queue)?;
+            let store: Option<Arc<dyn Store>> = match with_store {
+                true => Some(Arc::new(PgStore::connect(url.expose_secret(), PgOptions::default())?)),
+                false => None,
+            };
+            Ok(Backends { queue, store })
+        }
+        (QueueConfig::Embedded, StoreConfig::Postgres(_)) => {
+            unreachable!("the configuration refuses an embedded queue without a SQLite store")
+        }
+    }
+}

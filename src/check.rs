@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use payhook_provider::Account;
+use payhook_schema::Clock;
+use serde_json::json;
+
+use crate::cli::JsonOutput;
+use crate::config::Config;
+use crate::failure::{Ended, failed};
+use crate::{backends, output};
+
+/// How long anything may take to answer.
+const WITHIN: Duration = Duration::from_secs(6);
+/// Clocks further apart than this are worth a line: signatures and schedules suffer.
+const SKEW_MAX_S: i64 = 30;
+
+/// One line of the report.
+struct Finding {
+    what: String,
+    state: State,
+    detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    /// Works, and deserves a look.
+    Note,
+    /// A role could not start, or could not work.
+    Bad,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Bad => "BAD",
+        }
+    }
+}
+
+fn finding(what: impl Into<String>, state: State, detail: impl Into<String>) -> Finding {
+    Finding { what: what.into(), state, detail: detail.into() }
+}
+
+/// `payhook check`: what the configuration means and what is reachable, secrets hidden. Fails if a role could not start.
+pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) -> anyhow::Result<Ended> {
+    let config = config?;
+    let mut findings = vec![
+        finding("configuration", State::Ok, config.source.clone()),
+        finding(
+            "ingress.listen",
+            State::Ok,
+            format!("{} (signed path prefix `{}`)", config.ingress.listen, config.ingress.public_path),
+        ),
+        finding(
+            "console.listen",
+            State::Ok,
+            format!(
+                "{}, {}",
+                config.console.listen,
+                match config.console.token {
+                    Some(_) => "with a token",
+                    None => "without a token, loopback only",
+                }
+            ),
+        ),
+    ];
+    findings.extend(check_backends(&config).await);
+    findings.extend(check_accounts(&config).await);
+
+    let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
+    if arguments.json {
+        let list: Vec<_> = findings
+            .iter()
+            .map(|finding| json!({ "what": finding.what, "state": finding.state.word(), "detail": finding.detail }))
+            .collect();
+        output::json(&json!({ "ok": bad == 0, "findings": list }));
+    } else {
+        let rows = findings.into_iter().map(|finding| [finding.state.word().to_owned(), finding.what, finding.detail]);
+        output::table(["", "WHAT", "DETAIL"], rows);
+    }
+    match bad {
+        0 => Ok(Ended::Done),
+        _ => Err(failed(
+            format!("{bad} of them would keep a role from working"),
+            "mend the lines marked BAD, then check again",
+        )),
+    }
+}
+
+async fn check_backends(config: &Config) -> Vec<Finding> {
+    let backends = match backends::open(config, "check", true, &Clock::system()).await {
+        Ok(backends) => backends,
+        Err(error) => return vec![finding("queue and store", State::Bad, format!("{error:#}"))],
+    };
+    let store = backends.store.expect("opened with the store");
+    let within = |what: &'static str,
+                  result: Result<Result<(), String>, tokio::time::error::Elapsed>,
+                  address: String| match result {
+        Ok(Ok(())) => finding(what, State::Ok, address),
+        Ok(Err(why)) => finding(what, State::Bad, why),
+        Err(_) => finding(what, State::Bad, format!("{address}: no answer within {} s", WITHIN.as_secs())),
+    };
+    let store_checked = tokio::time::timeout(WITHIN, async { store.check().await.map_err(|error| error.to_string()) });
+    let queue_probed =
+        tokio::time::timeout(WITHIN, async { backends.queue.probe().await.map_err(|error| error.to_string()) });
+    let (store_checked, queue_probed) = tokio::join!(store_checked, queue_probed);
+    let mut findings =
+        vec![within("store", store_checked, store.address()), within("queue", queue_probed, backends.queue.address())];
+    // A file that serve has not made yet is no mistake: serve makes it.
+    if config.one_process_only().is_some() {
+        for finding in findings.iter_mut().filter(|finding| finding.state == State::Bad) {
+            finding.state = State::Note;
+            finding.detail += " (`payhook serve` brings its own file up to date)";
+        }
+    }
+    backends.queue.close().await;
+    store.close().await;
+    findings
+}
+
+async fn check_accounts(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.accounts.iter().next().is_none() {
+        findings.push(finding("accounts", State::Bad, "none: add [antom.<name>] or [omise.<name>]"));
+    }
+    let http =
+        reqwest::Client::builder().timeout(WITHIN).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
+    for account in config.accounts.iter() {
+        let name = format!("{}.{}", account.provider(), account.name());
+        let keys = match &**account {
+            Account::Antom(account) => format!(
+                "client {}, {}, Antom's keys {:?}",
+                account.client_id,
+                if account.sandbox { "sandbox" } else { "live" },
+                account.public_keys.keys().collect::<Vec<_>>()
+            ),
+            Account::Omise(account) => format!(
+                "{} mode, {} webhook secret(s)",
+                if account.livemode { "live" } else { "test" },
+                account.webhook_secrets.len()
+            ),
+        };
+        findings.push(finding(name.clone(), State::Ok, keys));
+        if let Ok(http) = &http {
+            findings.push(check_api(http, account, &name).await);
+        }
+    }
+    findings
+}
+
+/// Whether anybody answers there, and whether we agree on the time. Sends no key.
+async fn check_api(http: &reqwest::Client, account: &Account, name: &str) -> Finding {
+    let what = format!("{name}.api");
+    let response = match http.head(account.api()).send().await {
+        Ok(response) => response,
+        Err(error) => {
+            let why = if error.is_timeout() { "no answer in time" } else { "cannot be reached" };
+            return finding(what, State::Bad, format!("{}: {why}", account.api()));
+        }
+    };
+    let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+    let theirs = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    match theirs.map(|theirs| Clock::system().now().duration_since(theirs.timestamp()).as_secs()) {
+        Some(skew) if skew.abs() > SKEW_MAX_S => {
+            finding(what, State::Note, format!("{}: our clock is {skew} s off theirs", account.api()))
+        }
+        _ => finding(what, State::Ok, format!("{} answers", account.api())),
+    }
+}

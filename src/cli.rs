@@ -1,0 +1,216 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use payhook_schema::{AccountName, Money, OrderId, OrderState, PaymentKey, Provider};
+
+/// Receives payment notifications from Antom and Omise, asks the provider what is true, and moves each order exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "payhook", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The configuration file; payhook.toml if it is there.
+    #[arg(long, global = true, env = "PAYHOOK_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How the log on standard error is written.
+    #[arg(long, global = true, env = "PAYHOOK_LOG_FORMAT", value_enum, default_value = "text", hide_env = true)]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See it work: simulated providers, everything in this process, nothing installed, a story told step by step
+    Demo(DemoArguments),
+    /// Run all roles in one process: the way to run on one machine
+    Serve,
+    /// Take notifications: verify, make durable, acknowledge
+    Ingress,
+    /// Settle payments: ask the provider, move the order once, tell fulfilment
+    Worker,
+    /// Serve the merchant's API
+    Console,
+    /// Bring the store and the broker's topology to this version; twice does no harm
+    Migrate,
+    /// Explain the configuration and what is reachable, secrets hidden
+    Check(JsonOutput),
+    /// Register orders, show their timelines, ask the provider again
+    Order(OrderArguments),
+    /// Show what was given up on
+    Dead(DeadArguments),
+    /// Sign a sample notification as the provider would, and post it
+    Send(SendArguments),
+    /// Run the simulated Antom and Omise as a server of their own
+    Simulate(SimulateArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Tell the story and exit: non-zero if any step went otherwise than told
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonOutput {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the console's API is; the configuration says, unless told here.
+#[derive(Debug, Args)]
+pub(crate) struct ConsoleAddress {
+    /// The console's address, such as http://127.0.0.1:8081
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The console's token
+    #[arg(long, env = "PAYHOOK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: JsonOutput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OrderArguments {
+    #[command(subcommand)]
+    pub(crate) command: OrderCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrderCommand {
+    /// Register an order and its payments; repeating it is fine
+    Register {
+        order: OrderId,
+        /// What is to be paid, such as "120.00 THB"
+        #[arg(long)]
+        amount: Money,
+        /// PROVIDER/ACCOUNT/ID of a payment; may be repeated
+        #[arg(long = "payment", value_name = "PAYMENT", value_parser = payment_key)]
+        payments: Vec<PaymentKey>,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show an order and everything that happened to it
+    Show {
+        order: OrderId,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// List orders, newest first
+    List {
+        #[arg(long)]
+        state: Option<OrderState>,
+        #[arg(long)]
+        provider: Option<Provider>,
+        #[arg(long)]
+        account: Option<AccountName>,
+        /// Only orders registered before this one
+        #[arg(long)]
+        before: Option<OrderId>,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Ask the provider now
+    Refresh {
+        order: OrderId,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadArguments {
+    #[command(subcommand)]
+    pub(crate) command: DeadCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List dead letters, the latest failure first
+    List {
+        #[arg(long)]
+        cause: Option<payhook_schema::DeadCause>,
+        #[arg(long)]
+        provider: Option<Provider>,
+        #[arg(long)]
+        account: Option<AccountName>,
+        /// A time, or how long ago: 2026-11-21T10:00:00Z, 2h
+        #[arg(long)]
+        since: Option<String>,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show one dead letter
+    Show {
+        id: uuid::Uuid,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArguments {
+    /// antom or omise
+    pub(crate) provider: Provider,
+    /// What to report: paid, failed, pending, … for Antom; an event's key such as charge.complete for Omise
+    pub(crate) kind: String,
+    /// The account it is for, as configured
+    #[arg(long)]
+    pub(crate) account: AccountName,
+    /// The payment it is about: a paymentRequestId, a charge id
+    #[arg(long)]
+    pub(crate) payment: payhook_schema::PaymentId,
+    #[arg(long, default_value = "120.00 THB")]
+    pub(crate) amount: Money,
+    /// The body to send instead of a sample, byte for byte
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+    /// The key to sign with: Antom's side's private key (`payhook simulate` keeps one as antom_private_key), or a webhook secret.
+    /// Omise's is taken from the configuration unless given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Where payhook's ingress is; the configuration says, unless told here
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    #[arg(long, default_value_t = 1)]
+    pub(crate) times: usize,
+    /// Sign with a stranger's key
+    #[arg(long)]
+    pub(crate) forge: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArguments {
+    /// A loopback address
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    pub(crate) listen: SocketAddr,
+    /// Where its keys are kept, so that a configuration outlives a restart
+    #[arg(long, value_name = "DIR", default_value = "simulator-keys")]
+    pub(crate) keys: PathBuf,
+    /// The account name its configuration is printed for
+    #[arg(long, default_value = "demo")]
+    pub(crate) account: AccountName,
+}
+
+fn payment_key(text: &str) -> Result<PaymentKey, String> {
+    let mut parts = text.splitn(3, '/');
+    let (Some(provider), Some(account), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err("write it PROVIDER/ACCOUNT/ID, such as antom/shop-sg/PR-1".to_owned());
+    };
+    Ok(PaymentKey {
+        provider: provider.parse().map_err(|error: payhook_schema::UnknownWord| error.to_string())?,
+        account: AccountName::new(account).map_err(|error| error.to_string())?,
+        id: payhook_schema::PaymentId::new(id).map_err(|error| error.to_string())?,
+    })
+}

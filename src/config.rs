@@ -1,0 +1,231 @@
+//! The configuration: `payhook.example.toml`'s defaults, under the file's values, under the environment's. All mistakes are told
+//! at once.
+
+mod accounts;
+mod reader;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use payhook_provider::Accounts;
+use secrecy::{ExposeSecret, SecretString};
+
+use self::reader::Reader;
+
+/// The defaults, and the manual: they cannot disagree.
+const EXAMPLE: &str = include_str!("../payhook.example.toml");
+
+/// The file that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "payhook.toml";
+
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) ingress: IngressConfig,
+    pub(crate) console: ConsoleConfig,
+    pub(crate) queue: QueueConfig,
+    pub(crate) store: StoreConfig,
+    pub(crate) worker: WorkerConfig,
+    pub(crate) accounts: Accounts,
+    /// Where it came from, for `payhook check`.
+    pub(crate) source: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct IngressConfig {
+    pub(crate) listen: SocketAddr,
+    /// The path of `public_base`, without a trailing `/`.
+    pub(crate) public_path: String,
+    pub(crate) body_timeout: Duration,
+    pub(crate) unverified_per_s: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct ConsoleConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) token: Option<SecretString>,
+}
+
+#[derive(Debug)]
+pub(crate) enum QueueConfig {
+    Embedded,
+    Rabbit(SecretString),
+}
+
+#[derive(Debug)]
+pub(crate) enum StoreConfig {
+    Sqlite(PathBuf),
+    Postgres(SecretString),
+}
+
+#[derive(Debug)]
+pub(crate) struct WorkerConfig {
+    pub(crate) concurrency: usize,
+    pub(crate) retry_delays: Vec<Duration>,
+}
+
+/// Every mistake in a configuration, each naming its key.
+#[derive(Debug)]
+pub(crate) struct Mistakes {
+    pub(crate) source: String,
+    pub(crate) mistakes: Vec<String>,
+}
+
+impl std::error::Error for Mistakes {}
+
+impl std::fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = self.mistakes.len();
+        write!(f, "the configuration ({}) has {count} mistake{}", self.source, if count == 1 { "" } else { "s" })?;
+        for mistake in &self.mistakes {
+            write!(f, "\n  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads the named file, or `payhook.toml` if it is there, and the environment.
+    pub(crate) fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, Mistakes> {
+        let wanted = file.map_or_else(|| PathBuf::from(DEFAULT_FILE), Path::to_owned);
+        match std::fs::read_to_string(&wanted) {
+            Ok(text) => {
+                let folder = wanted.parent().unwrap_or(Path::new("")).to_owned();
+                Self::read(&text, &wanted.display().to_string(), &folder, environment)
+            }
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Self::read("", "defaults, no payhook.toml here", Path::new(""), environment)
+            }
+            Err(error) => {
+                let mistakes = vec![format!("cannot read {}: {error}", wanted.display())];
+                Err(Mistakes { source: wanted.display().to_string(), mistakes })
+            }
+        }
+    }
+
+    /// Reads a configuration's text; paths in it are relative to `folder`.
+    pub(crate) fn read(
+        text: &str,
+        source: &str,
+        folder: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, Mistakes> {
+        let failed = |mistakes| Mistakes { source: source.to_owned(), mistakes };
+        let written: toml::Table =
+            toml::from_str(text).map_err(|error| failed(vec![format!("not TOML: {}", error.message())]))?;
+        let mut table: toml::Table = toml::from_str(EXAMPLE).expect("payhook.example.toml is TOML");
+        reader::overlay(&mut table, written);
+        reader::overlay_environment(&mut table, environment);
+        let mut reader = Reader::new(table, folder);
+        let config = Self::take(&mut reader, source);
+        let mistakes = reader.finish();
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(failed(mistakes)),
+        }
+    }
+
+    /// Takes every key; what cannot be taken is noted by the reader, and the result is then not used.
+    fn take(reader: &mut Reader, source: &str) -> Option<Self> {
+        let ingress = IngressConfig {
+            listen: reader.parsed("ingress", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            public_path: reader
+                .text("ingress", "public_base")
+                .map(|base| public_path(reader, &base))
+                .unwrap_or_default(),
+            body_timeout: reader.duration("ingress", "body_timeout").unwrap_or_default(),
+            unverified_per_s: reader.parsed("ingress", "unverified_per_s").unwrap_or_default(),
+        };
+        let console = ConsoleConfig {
+            listen: reader.parsed("console", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            token: reader.secret("console", "token"),
+        };
+        if console.token.is_none() && !console.listen.ip().is_loopback() {
+            reader.mistake("console.token is missing: without one, `console.listen` must be a loopback address");
+        }
+        if console.token.as_ref().is_some_and(|token| token.expose_secret().len() < 16) {
+            reader.mistake(
+                "console.token is too short: use at least 16 characters, such as `openssl rand -hex 24` prints",
+            );
+        }
+        let queue = reader.secret("queue", "url").and_then(|url| match url.expose_secret() {
+            "embedded" => Some(QueueConfig::Embedded),
+            text if text.starts_with("amqp://") || text.starts_with("amqps://") => Some(QueueConfig::Rabbit(url)),
+            _ => {
+                reader.mistake("queue.url must be `embedded`, or begin with amqp:// or amqps://");
+                None
+            }
+        });
+        let store = reader.secret("store", "url").and_then(|url| match url.expose_secret() {
+            text if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+                Some(StoreConfig::Postgres(url))
+            }
+            text => match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+                Some(path) if !path.is_empty() => Some(StoreConfig::Sqlite(reader.path(path))),
+                _ => {
+                    reader.mistake("store.url must begin with sqlite:// and name a file, or begin with postgres://");
+                    None
+                }
+            },
+        });
+        if matches!((&queue, &store), (Some(QueueConfig::Embedded), Some(StoreConfig::Postgres(_)))) {
+            reader.mistake(
+                "queue.url is `embedded`, which is a table in store.url's SQLite file, and store.url is PostgreSQL: \
+                 use RabbitMQ (amqp://…) with it",
+            );
+        }
+        let worker = WorkerConfig {
+            concurrency: reader.parsed("worker", "concurrency").unwrap_or(1),
+            retry_delays: reader.durations("worker", "retry_delays"),
+        };
+        if !(1..=1024).contains(&worker.concurrency) {
+            reader.mistake("worker.concurrency must be 1 to 1024");
+        }
+        check_delays(reader, &worker.retry_delays);
+        accounts::check_tokens(reader);
+        let accounts = accounts::take(reader);
+        Some(Self { ingress, console, queue: queue?, store: store?, worker, accounts, source: source.to_owned() })
+    }
+
+    /// Whether another process may run roles beside this one: not while a file is owned by one.
+    pub(crate) fn one_process_only(&self) -> Option<&'static str> {
+        match (&self.queue, &self.store) {
+            (QueueConfig::Embedded, _) => Some("queue.url is `embedded`"),
+            (_, StoreConfig::Sqlite(_)) => Some("store.url is a SQLite file"),
+            _ => None,
+        }
+    }
+}
+
+/// `https://shop.example/pay/` is signed as `/pay/…`.
+fn public_path(reader: &mut Reader, base: &str) -> String {
+    if base.is_empty() {
+        return String::new();
+    }
+    match reqwest::Url::parse(base) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none() => {
+            url.path().trim_end_matches('/').to_owned()
+        }
+        _ => {
+            reader.mistake("ingress.public_base must be an address like https://shop.example/pay, without a query");
+            String::new()
+        }
+    }
+}
+
+/// A delay is a queue's name on RabbitMQ: whole seconds; and a schedule that goes back and forth is a mistake.
+fn check_delays(reader: &mut Reader, delays: &[Duration]) {
+    if delays.is_empty() {
+        reader.mistake("worker.retry_delays must have at least one delay");
+    }
+    if delays.iter().any(|delay| delay.is_zero() || delay.subsec_nanos() != 0) {
+        reader.mistake("worker.retry_delays must be whole seconds, minutes or hours, and not zero");
+    }
+    if !delays.is_sorted_by(|earlier, later| earlier < later) {
+        reader.mistake("worker.retry_delays must rise");
+    }
+}
+
+#[cfg(test)]
+mod tests;

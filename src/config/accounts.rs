@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use payhook_provider::omise::WebhookSecret;
+use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
+use payhook_schema::{AccountName, parse_duration};
+use secrecy::ExposeSecret;
+use toml::Value;
+
+use super::reader::Reader;
+
+/// Takes every `[antom.…]` and `[omise.…]`.
+pub(super) fn take(reader: &mut Reader) -> Accounts {
+    let mut accounts = Vec::new();
+    for provider in ["antom", "omise"] {
+        for name in reader.names(provider) {
+            let section = format!("{provider}.{name}");
+            let Ok(name) = AccountName::new(name) else {
+                reader.mistake(format!("[{section}]: an account's name is 1 to 64 lower-case letters, digits and `-`"));
+                continue;
+            };
+            accounts.extend(match provider {
+                "antom" => antom(reader, &section, name).map(Account::Antom),
+                _ => omise(reader, &section, name).map(Account::Omise),
+            });
+        }
+    }
+    Accounts::new(accounts)
+}
+
+fn antom(reader: &mut Reader, section: &str, name: AccountName) -> Option<AntomAccount> {
+    let client_id = reader.text(section, "client_id");
+    let client_id = reader.required(section, "client_id", client_id, "the client ID of Antom's dashboard");
+    let api = api(reader, section, "https://open-sea-global.alipay.com");
+    let sandbox = reader.parsed(section, "sandbox");
+    let sandbox = reader.required(section, "sandbox", sandbox, "true or false");
+    let private_key = reader.secret(section, "private_key");
+    let private_key =
+        reader.required(section, "private_key", private_key, "our key as PEM or base64, or private_key_file");
+    let private_key = private_key.and_then(|text| {
+        let key = PrivateKey::parse(text.expose_secret());
+        key.map_err(|error| reader.mistake(format!("{section}.private_key: {error}"))).ok()
+    });
+    let private_key_version = reader.parsed(section, "private_key_version").unwrap_or(1);
+    let public_keys = public_keys(reader, section);
+    let signature_age_max = age_limit(reader, section);
+    if reader.parsed(section, "apply_token") == Some(true) {
+        reader.mistake(format!("{section}.apply_token: exchanging authorization codes is not built yet; leave it out"));
+    }
+    let (client_id, sandbox) = (client_id?, sandbox?);
+    if client_id.starts_with("SANDBOX_") != sandbox {
+        reader.mistake(format!("{section}: client_id and sandbox disagree: SANDBOX_… client ids are the sandbox's"));
+    }
+    Some(AntomAccount {
+        name,
+        client_id,
+        api: api?,
+        sandbox,
+        private_key: private_key?,
+        private_key_version,
+        public_keys: public_keys?,
+        signature_age_max: signature_age_max?,
+    })
+}
+
+/// `{ 1 = "MIIBI…", 2 = "@keys/antom-2.pem" }`: at least one, or nothing could ever be verified.
+fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, PublicKey>> {
+    let hint = "Antom's public keys by keyVersion: { 1 = \"MIIBI…\" }";
+    let table = match reader.value(section, "public_keys") {
+        Some(Value::Table(table)) if !table.is_empty() => Some(table),
+        Some(Value::Table(_)) | None => None,
+        Some(other) => {
+            reader.mistake(format!("{section}.public_keys must be a table, not {}", other.type_str()));
+            return None;
+        }
+    };
+    let mut keys = BTreeMap::new();
+    for (version, value) in reader.required(section, "public_keys", table, hint)? {
+        let key = format!("{section}.public_keys.{version}");
+        let (Ok(number), Some(text)) = (version.parse::<u32>(), value.as_str()) else {
+            reader.mistake(format!("{key}: a keyVersion is a number, and its key a text"));
+            continue;
+        };
+        let text = match text.strip_prefix('@') {
+            Some(path) => reader.file(&key, path)?,
+            None => text.to_owned(),
+        };
+        match PublicKey::parse(&text) {
+            Ok(parsed) => {
+                keys.insert(number, parsed);
+            }
+            Err(error) => reader.mistake(format!("{key}: {error}")),
+        }
+    }
+    (!keys.is_empty()).then_some(keys)
+}
+
+fn omise(reader: &mut Reader, section: &str, name: AccountName) -> Option<OmiseAccount> {
+    let livemode = reader.parsed(section, "livemode");
+    let livemode = reader.required(section, "livemode", livemode, "true or false");
+    let secret_key = reader.secret(section, "secret_key");
+    let secret_key = reader.required(section, "secret_key", secret_key, "skey_…, or secret_key_file");
+    let api = api(reader, section, "https://api.omise.co");
+    let webhook_secrets = webhook_secrets(reader, section);
+    let signature_age_max = age_limit(reader, section);
+    let (livemode, secret_key) = (livemode?, secret_key?);
+    let text = secret_key.expose_secret();
+    if !text.starts_with("skey_") {
+        reader.mistake(format!("{section}.secret_key: a secret key begins with skey_"));
+    } else if text.starts_with("skey_test_") == livemode {
+        reader.mistake(format!("{section}: secret_key and livemode disagree: test keys begin with skey_test_"));
+    }
+    Some(OmiseAccount {
+        name,
+        livemode,
+        api: api?,
+        secret_key,
+        webhook_secrets: webhook_secrets?,
+        signature_age_max: signature_age_max?,
+    })
+}
+
+/// At least one, or nothing could ever be verified.
+fn webhook_secrets(reader: &mut Reader, section: &str) -> Option<Vec<WebhookSecret>> {
+    let mut texts = reader.texts(section, "webhook_secrets");
+    if let Some(file) = reader.text(section, "webhook_secrets_file") {
+        let lines = reader.file(&format!("{section}.webhook_secrets_file"), &file)?;
+        texts.extend(lines.lines().map(str::to_owned));
+    }
+    let texts = (!texts.is_empty()).then_some(texts);
+    let texts = reader.required(section, "webhook_secrets", texts, "the secrets of Omise's webhook settings")?;
+    let mut secrets = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match WebhookSecret::parse(text) {
+            Ok(secret) => secrets.push(secret),
+            Err(error) => reader.mistake(format!("{section}.webhook_secrets[{index}]: {error}")),
+        }
+    }
+    (!secrets.is_empty()).then_some(secrets)
+}
+
+/// Scheme and host. Plain HTTP is for a provider simulated on this machine: keys and tokens never cross a network in the clear.
+fn api(reader: &mut Reader, section: &str, example: &str) -> Option<String> {
+    let text = reader.text(section, "api");
+    let text = reader.required(section, "api", text, &format!("such as {example}"))?;
+    let wrong = |reader: &mut Reader, what: &str| {
+        reader.mistake(format!("{section}.api: {what}, such as {example}"));
+        None
+    };
+    let Ok(url) = reqwest::Url::parse(&text) else { return wrong(reader, "not an address") };
+    if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+        return wrong(reader, "scheme and host alone");
+    }
+    let loopback = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+    match url.scheme() {
+        "https" => Some(text.trim_end_matches('/').to_owned()),
+        "http" if loopback => Some(text.trim_end_matches('/').to_owned()),
+        _ => wrong(reader, "https is wanted (http only for a loopback address)"),
+    }
+}
+
+fn age_limit(reader: &mut Reader, section: &str) -> Option<AgeLimit> {
+    match reader.text(section, "signature_age_max").as_deref() {
+        None | Some("off") => Some(AgeLimit::Off),
+        Some(text) => match parse_duration(text) {
+            Ok(limit) => Some(AgeLimit::Within(limit)),
+            Err(error) => {
+                reader.mistake(format!("{section}.signature_age_max: {error}, or `off`"));
+                None
+            }
+        },
+    }
+}
+
+/// `[tokens]` is part of the contract; its keys are checked already, so that a mistake shows before they matter.
+pub(super) fn check_tokens(reader: &mut Reader) {
+    let Some(Value::Table(keys)) = reader.value("tokens", "keys") else { return };
+    for (id, value) in keys {
+        let key = value.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
+        if id.parse::<u32>().is_err() || key.is_none_or(|key| key.len() != 32) {
+            reader.mistake(format!("tokens.keys.{id}: a number, and the base64 of 32 bytes"));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use payhook_schema::parse_duration;
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+/// What an environment variable of ours begins with.
+const PREFIX: &str = "PAYHOOK__";
+
+/// Takes keys out of a configuration and notes every mistake, so that all are told at once. What is left in the end is a mistake
+/// as well: a misspelled key must not silently mean its default.
+pub(super) struct Reader {
+    table: Table,
+    folder: PathBuf,
+    mistakes: Vec<String>,
+}
+
+/// Puts `over` on top of `under`, table by table.
+pub(super) fn overlay(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
+            (_, value) => {
+                // A secret given as a file replaces one given inline, and the other way round.
+                let twin = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
+                under.remove(&twin);
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `PAYHOOK__ANTOM__SHOP_SG__CLIENT_ID` is `client_id` in `[antom.shop-sg]`.
+pub(super) fn overlay_environment(table: &mut Table, environment: &BTreeMap<String, String>) {
+    for (name, value) in environment {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        let mut parts: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+        if let [provider, account, ..] = parts.as_mut_slice()
+            && matches!(provider.as_str(), "antom" | "omise")
+        {
+            *account = account.replace('_', "-");
+        }
+        let mut over = Value::String(value.clone());
+        for part in parts.into_iter().rev() {
+            over = Value::Table(Table::from_iter([(part, over)]));
+        }
+        if let Value::Table(over) = over {
+            overlay(table, over);
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(table: Table, folder: &Path) -> Self {
+        Self { table, folder: folder.to_owned(), mistakes: Vec::new() }
+    }
+
+    pub(super) fn mistake(&mut self, what: impl Into<String>) {
+        self.mistakes.push(what.into());
+    }
+
+    /// A path as the file means it: relative to the file.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// The names of the tables in a section: its accounts.
+    pub(super) fn names(&mut self, section: &str) -> Vec<String> {
+        let Some(Value::Table(accounts)) = self.table.get(section) else { return Vec::new() };
+        accounts.keys().cloned().collect()
+    }
+
+    /// Takes one key of a section (`antom.shop-sg` is one), if it is there.
+    pub(super) fn value(&mut self, section: &str, key: &str) -> Option<Value> {
+        let mut table = &mut self.table;
+        for part in section.split('.') {
+            match table.get_mut(part) {
+                Some(Value::Table(inner)) => table = inner,
+                _ => return None,
+            }
+        }
+        table.remove(key)
+    }
+
+    pub(super) fn text(&mut self, section: &str, key: &str) -> Option<String> {
+        match self.value(section, key)? {
+            Value::String(text) => Some(text),
+            other => {
+                self.mistake(format!("{section}.{key} must be a text, not {}", other.type_str()));
+                None
+            }
+        }
+    }
+
+    /// A text, number or truth value that reads as `T`; from the environment all of them are texts.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&mut self, section: &str, key: &str) -> Option<T> {
+        let text = match self.value(section, key)? {
+            Value::String(text) => text,
+            Value::Integer(number) => number.to_string(),
+            Value::Boolean(truth) => truth.to_string(),
+            other => {
+                self.mistake(format!("{section}.{key} cannot be {}", other.type_str()));
+                return None;
+            }
+        };
+        text.trim().parse().map_err(|error: T::Err| self.mistake(format!("{section}.{key}: {error}"))).ok()
+    }
+
+    pub(super) fn duration(&mut self, section: &str, key: &str) -> Option<Duration> {
+        let text = self.text(section, key)?;
+        parse_duration(&text).map_err(|error| self.mistake(format!("{section}.{key}: {error}"))).ok()
+    }
+
+    pub(super) fn durations(&mut self, section: &str, key: &str) -> Vec<Duration> {
+        let texts = self.texts(section, key);
+        texts
+            .iter()
+            .filter_map(|text| {
+                parse_duration(text).map_err(|error| self.mistake(format!("{section}.{key}: {error}"))).ok()
+            })
+            .collect()
+    }
+
+    /// A list of texts; from the environment, one text with commas.
+    pub(super) fn texts(&mut self, section: &str, key: &str) -> Vec<String> {
+        match self.value(section, key) {
+            None => Vec::new(),
+            Some(Value::String(text)) => text.split(',').map(|part| part.trim().to_owned()).collect(),
+            Some(Value::Array(items)) => {
+                let texts: Vec<_> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+                if texts.len() != items.len() {
+                    self.mistake(format!("{section}.{key} must be a list of texts"));
+                }
+                texts
+            }
+            Some(other) => {
+                self.mistake(format!("{section}.{key} must be a list of texts, not {}", other.type_str()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A secret, given inline or as `…_file`; absent when neither is.
+    pub(super) fn secret(&mut self, section: &str, key: &str) -> Option<SecretString> {
+        let file_key = format!("{key}_file");
+        let (inline, file) = (self.text(section, key), self.text(section, &file_key));
+        match (inline, file) {
+            (Some(_), Some(_)) => {
+                self.mistake(format!("{section}: give {key} or {file_key}, not both"));
+                None
+            }
+            (Some(inline), None) => Some(inline.into()),
+            (None, Some(file)) => self.file(&format!("{section}.{file_key}"), &file).map(Into::into),
+            (None, None) => None,
+        }
+    }
+
+    /// A file's text, without the line feed editors leave at its end.
+    pub(super) fn file(&mut self, key: &str, path: &str) -> Option<String> {
+        let path = self.path(path);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) => {
+                self.mistake(format!("{key}: cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn required<T>(&mut self, section: &str, key: &str, value: Option<T>, hint: &str) -> Option<T> {
+        if value.is_none() && !self.mistakes.iter().any(|mistake| mistake.contains(&format!("{section}.{key}"))) {
+            self.mistake(format!("{section}.{key} is missing: {hint}"));
+        }
+        value
+    }
+
+    /// Every mistake, with the keys nobody knows.
+    pub(super) fn finish(mut self) -> Vec<String> {
+        let mut unknown = Vec::new();
+        leftovers("", &self.table, &mut unknown);
+        self.mistakes
+            .extend(unknown.into_iter().map(|key| format!("{key}: there is no such key; see payhook.example.toml")));
+        self.mistakes
+    }
+}
+
+fn leftovers(prefix: &str, table: &Table, unknown: &mut Vec<String>) {
+    for (key, value) in table {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => leftovers(&name, inner, unknown),
+            _ => unknown.push(name),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `payhook demo`: everything in this process, nothing installed. Each step goes through the real HTTP, signature, queue, inquiry,
+//! store and event path; the story only watches from outside, as the merchant's program would.
+
+mod merchant;
+mod story;
+
+use std::path::Path;
+
+use payhook_schema::{AccountName, Clock};
+use payhook_simulator::{Options, Simulator};
+use tokio_util::sync::CancellationToken;
+
+use self::merchant::Merchant;
+use self::story::Story;
+use crate::cli::DemoArguments;
+use crate::config::Config;
+use crate::failure::{Ended, failed};
+use crate::house::{House, Roles};
+use crate::{output, process};
+
+/// Short waits, so that the story's dead letter dies while somebody watches.
+const RETRY_DELAYS: &str = r#"["1s", "2s"]"#;
+
+pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
+    let stop = CancellationToken::new();
+    process::stop_on_signal(stop.clone());
+    let folder = tempfile::Builder::new().prefix("payhook-demo-").tempdir()?;
+    let account = AccountName::new("demo").expect("a constant name");
+    let simulator = Simulator::start(Options::default()).await?;
+    let config = config(&simulator, &account, folder.path())?;
+    let house = House::open(&config, Roles::ALL, "demo", Clock::system(), stop.clone()).await?;
+    let ingress = house.ingress.expect("all roles have an ingress");
+    let console = house.console;
+    let running = tokio::spawn(house.until_stopped());
+
+    output::line(format_args!(
+        "payhook {}   demo: providers are simulated, keys were made for this run, loopback only\n\n  \
+         notifications  http://{ingress}/antom/{account}/notifyPayment   http://{ingress}/omise/{account}\n  \
+         orders API     http://{console}/v1/orders\n  \
+         simulator      {}\n  \
+         data           {}   (gone when the demo ends)\n",
+        env!("CARGO_PKG_VERSION"),
+        simulator.url(),
+        folder.path().join("payhook.db").display(),
+    ));
+
+    let merchant = Merchant::new(console, account.clone())?;
+    let mut story = Story::new(&simulator, &merchant, account, format!("http://{ingress}"));
+    tokio::select! {
+        () = story.tell() => {}
+        () = stop.cancelled() => return Ok(Ended::Done),
+    }
+    let otherwise = story.close().await?;
+
+    if !arguments.once && otherwise == 0 {
+        output::line(format_args!(
+            "\nStill running; ctrl-C ends it. Meanwhile, in another shell:\n\n  \
+             payhook order list --url http://{console}\n  \
+             payhook order show D-1001 --url http://{console}\n  \
+             curl http://{console}/v1/events\n  \
+             curl http://{console}/metrics\n\n\
+             Then your own: copy payhook.example.toml to payhook.toml, `payhook check`, `payhook serve`."
+        ));
+        stop.cancelled().await;
+    }
+    stop.cancel();
+    running.await?;
+    simulator.stop().await;
+    match otherwise {
+        0 => Ok(Ended::Done),
+        count => Err(failed(
+            format!("{count} of the story's steps went otherwise than told"),
+            "RUST_LOG=info payhook demo --once shows what every part did",
+        )),
+    }
+}
+
+fn config(simulator: &Simulator, account: &AccountName, folder: &Path) -> anyhow::Result<Config> {
+    let text = format!(
+        "[ingress]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n\
+         [store]\nurl = \"sqlite://payhook.db\"\n[worker]\nretry_delays = {RETRY_DELAYS}\n{}",
+        simulator.config_toml(account)
+    );
+    Ok(Config::read(&text, "demo", folder, &std::collections::BTreeMap::new())?)
+}

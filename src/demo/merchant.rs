@@ -1,0 +1,102 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use payhook_schema::{AccountName, Money, PaymentId, Provider};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::api::{Api, query};
+use crate::cli::{ConsoleAddress, JsonOutput};
+
+/// How long the story waits for what it says happens.
+const WITHIN: Duration = Duration::from_secs(15);
+
+/// The merchant's program: registers orders and reads what became of them.
+pub(crate) struct Merchant {
+    api: Api,
+    account: AccountName,
+}
+
+impl Merchant {
+    pub(super) fn new(console: SocketAddr, account: AccountName) -> anyhow::Result<Self> {
+        let address =
+            ConsoleAddress { url: Some(format!("http://{console}")), token: None, output: JsonOutput { json: false } };
+        Ok(Self { api: Api::open(None, &address)?, account })
+    }
+
+    pub(super) async fn registers(
+        &self,
+        order: &str,
+        amount: Money,
+        provider: Provider,
+        payment: &PaymentId,
+    ) -> anyhow::Result<()> {
+        let body = json!({
+            "amount_minor": amount.amount_minor,
+            "currency": amount.currency,
+            "payments": [{ "provider": provider, "account": self.account, "id": payment }],
+        });
+        self.api.call(Method::PUT, &format!("/v1/orders/{order}"), Some(body)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn order(&self, order: &str) -> anyhow::Result<Value> {
+        let found = self.api.call(Method::GET, &format!("/v1/orders/{order}"), None).await?;
+        found.with_context(|| format!("order {order} is not there"))
+    }
+
+    pub(super) async fn asks_again(&self, order: &str) -> anyhow::Result<()> {
+        self.api.call(Method::POST, &format!("/v1/orders/{order}/refresh"), None).await?;
+        Ok(())
+    }
+
+    pub(super) async fn timeline(&self, order: &str) -> anyhow::Result<Vec<Value>> {
+        let found = self.api.call(Method::GET, &format!("/v1/orders/{order}/timeline"), None).await?;
+        Ok(found.and_then(|mut found| found["timeline"].as_array_mut().map(std::mem::take)).unwrap_or_default())
+    }
+
+    pub(super) async fn orders(&self) -> anyhow::Result<Vec<Value>> {
+        let found = self.api.call(Method::GET, "/v1/orders", None).await?;
+        Ok(found.and_then(|mut found| found["orders"].as_array_mut().map(std::mem::take)).unwrap_or_default())
+    }
+
+    /// The events of one order, in feed order, by the last words of their types.
+    pub(super) async fn events(&self, order: &str) -> anyhow::Result<Vec<String>> {
+        let path = format!("/v1/events{}", query(&[("limit", Some("500".to_owned()))]));
+        let found = self.api.call(Method::GET, &path, None).await?.unwrap_or_default();
+        let events = found["events"].as_array().cloned().unwrap_or_default();
+        let of_order = events.iter().filter(|event| event["subject"] == order);
+        let types = of_order.filter_map(|event| event["type"].as_str());
+        Ok(types.map(|it| it.trim_start_matches("payhook.").trim_end_matches(".v1").to_owned()).collect())
+    }
+
+    pub(super) async fn dead_letters(&self) -> anyhow::Result<Vec<Value>> {
+        let found = self.api.call(Method::GET, "/v1/dead-letters", None).await?;
+        Ok(found.and_then(|mut found| found["dead_letters"].as_array_mut().map(std::mem::take)).unwrap_or_default())
+    }
+
+    /// Waits until the order is in `state` and fulfilment was told exactly `events`; fails with what it saw instead.
+    pub(super) async fn sees(&self, order: &str, state: &str, events: &[&str]) -> anyhow::Result<Value> {
+        self.watches(async || {
+            let (found, told) = (self.order(order).await?, self.events(order).await?);
+            if found["state"] == state && told == events {
+                return Ok(found);
+            }
+            bail!("{order} is {} with events {told:?}, not {state} with {events:?}", found["state"])
+        })
+        .await
+    }
+
+    /// Tries until it holds; fails with the last reason why not.
+    pub(super) async fn watches<T>(&self, look: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        loop {
+            match look().await {
+                Ok(seen) => return Ok(seen),
+                Err(not_yet) if tokio::time::Instant::now() >= deadline => return Err(not_yet),
+                Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+use std::fmt;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    /// Exit code 3: asked for something that is not there.
+    NothingFound,
+}
+
+/// An error with what to try next.
+#[derive(Debug)]
+struct Hinted {
+    what: String,
+    hint: String,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+/// An error of ours: what failed, and what to try next.
+pub(crate) fn failed(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Hinted { what: what.into(), hint: hint.into() }.into()
+}
+
+/// The same on top of a cause.
+pub(crate) fn failed_by(
+    cause: impl Into<anyhow::Error>,
+    what: impl Into<String>,
+    hint: impl Into<String>,
+) -> anyhow::Error {
+    cause.into().context(Hinted { what: what.into(), hint: hint.into() })
+}
+
+/// What failed, why, and what to try next: readable without colour, on standard error.
+pub(crate) fn print(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !said.contains(&text) {
+            eprintln!("  caused by: {text}");
+        }
+        said = text;
+    }
+    if let Some(Hinted { hint, .. }) = error.downcast_ref::<Hinted>() {
+        eprintln!("hint: {hint}");
+    }
+}

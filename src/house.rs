@@ -1,0 +1,241 @@
+//! Roles in one process: `serve` runs all of them, `ingress`, `worker` and `console` one each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use payhook_console::{Console, Health, ReadyCheck, Token, health_routes};
+use payhook_ingress::{Ingress, IngressOptions};
+use payhook_provider::Client;
+use payhook_queue::Queue;
+use payhook_schema::Clock;
+use payhook_store::Store;
+use payhook_worker::{Schedule, Worker, WorkerOptions};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::config::{Config, StoreConfig};
+use crate::failure::{Ended, failed, failed_by};
+use crate::{backends, listen, process};
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Roles {
+    pub(crate) ingress: bool,
+    pub(crate) worker: bool,
+    pub(crate) console: bool,
+}
+
+impl Roles {
+    pub(crate) const ALL: Self = Self { ingress: true, worker: true, console: true };
+    pub(crate) const INGRESS: Self = Self { ingress: true, worker: false, console: false };
+    pub(crate) const WORKER: Self = Self { ingress: false, worker: true, console: false };
+    pub(crate) const CONSOLE: Self = Self { ingress: false, worker: false, console: true };
+}
+
+/// Transactions a worker writes at once: a file has one writer, a server gains from a second batch while the first commits.
+const WRITERS_SQLITE: usize = 1;
+const WRITERS_POSTGRES: usize = 2;
+/// How often the gauges are read.
+const GAUGES_EVERY: Duration = Duration::from_secs(10);
+
+/// A running process: its roles' addresses, and the way to end it.
+pub(crate) struct House {
+    /// Where providers post to, if this process takes notifications.
+    pub(crate) ingress: Option<SocketAddr>,
+    pub(crate) console: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    queue: Arc<dyn Queue>,
+    store: Option<Arc<dyn Store>>,
+}
+
+/// Runs roles until a signal ends them.
+pub(crate) async fn run(config: Config, roles: Roles, name: &'static str) -> anyhow::Result<Ended> {
+    if let (Some(why), true) = (config.one_process_only(), roles != Roles::ALL) {
+        return Err(failed(
+            format!("`payhook {name}` cannot run here: {why}, and one process owns the file"),
+            "`payhook serve` runs all roles in one process; RabbitMQ and PostgreSQL let each run in its own",
+        ));
+    }
+    if config.accounts.iter().next().is_none() {
+        return Err(failed(
+            format!("no account is configured ({})", config.source),
+            "add [antom.<name>] or [omise.<name>], see payhook.example.toml; `payhook demo` needs none",
+        ));
+    }
+    let stop = CancellationToken::new();
+    process::stop_on_signal(stop.clone());
+    let house = House::open(&config, roles, name, Clock::system(), stop).await?;
+    if let Some(address) = house.ingress {
+        info!("notifications are taken at http://{address}");
+    }
+    let serves = if roles.console { "orders API, health and metrics" } else { "health and metrics" };
+    info!("{serves} at http://{}", house.console);
+    house.until_stopped().await;
+    Ok(Ended::Done)
+}
+
+impl House {
+    /// Opens listeners and backends and starts the roles. Servers that are down are waited for, not given up on.
+    pub(crate) async fn open(
+        config: &Config,
+        roles: Roles,
+        name: &str,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let metrics = process::metrics();
+        let console_listener = listen::bind(config.console.listen, "console.listen").await?;
+        let ingress_listener = match roles.ingress {
+            true => Some(listen::bind(config.ingress.listen, "ingress.listen").await?),
+            false => None,
+        };
+        let with_store = roles.worker || roles.console;
+        let backends = backends::open(config, name, with_store, &clock).await.map_err(|error| {
+            failed_by(error, "cannot open the queue and the store", "`payhook check` shows every address in use")
+        })?;
+        let (queue, store) = (backends.queue, backends.store);
+        if let (StoreConfig::Sqlite(_), Some(store)) = (&config.store, &store) {
+            // The file is ours alone: nobody else could be asked to bring it up to date.
+            store.migrate().await?;
+            if !queue.carries_events() {
+                queue.migrate().await?;
+            }
+        }
+        let mut house = Self {
+            ingress: None,
+            console: console_listener.local_addr()?,
+            stop,
+            tasks: TaskTracker::new(),
+            queue,
+            store,
+        };
+        house.tasks.spawn(house.stoppable(process::keep_metrics(metrics.clone())));
+
+        let mut routes = health_routes(house.health(roles, metrics));
+        if roles.console {
+            routes = payhook_console::routes(house.console(config, &clock)).merge(routes);
+        }
+        house.tasks.spawn(listen::serve(console_listener, routes, house.stop.clone()));
+        if let Some(listener) = ingress_listener {
+            house.ingress = Some(listener.local_addr()?);
+            house.start_ingress(config, listener, &clock);
+        }
+        if roles.worker {
+            house.start_worker(config, &clock)?;
+        }
+        Ok(house)
+    }
+
+    pub(crate) async fn until_stopped(self) {
+        self.stop.cancelled().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.queue.close().await;
+        if let Some(store) = self.store {
+            store.close().await;
+        }
+        info!("stopped");
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone().expect("a role that needs the store has one")
+    }
+
+    fn stoppable<W: Future<Output = ()>>(&self, work: W) -> impl Future<Output = ()> + use<W> {
+        let stop = self.stop.clone();
+        async move {
+            tokio::select! { () = stop.cancelled() => {}, () = work => {} }
+        }
+    }
+
+    fn start_ingress(&self, config: &Config, listener: TcpListener, clock: &Clock) {
+        let options = IngressOptions {
+            public_path: config.ingress.public_path.clone(),
+            body_timeout: config.ingress.body_timeout,
+            unverified_per_s: config.ingress.unverified_per_s,
+            ..IngressOptions::default()
+        };
+        let ingress = Ingress::new(config.accounts.clone(), self.queue.clone(), clock.clone(), options);
+        self.tasks.spawn(listen::serve(listener, payhook_ingress::routes(ingress), self.stop.clone()));
+    }
+
+    fn start_worker(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
+        let writers = match config.store {
+            StoreConfig::Sqlite(_) => WRITERS_SQLITE,
+            StoreConfig::Postgres(_) => WRITERS_POSTGRES,
+        };
+        let worker = Worker::new(
+            config.accounts.clone(),
+            Client::new(clock.clone())?,
+            self.queue.clone(),
+            self.store(),
+            clock.clone(),
+            Schedule::new(config.worker.retry_delays.clone()),
+            WorkerOptions { concurrency: config.worker.concurrency, writers },
+        );
+        self.tasks.spawn(worker.run(self.stop.clone()));
+        self.tasks.spawn(self.stoppable(gauges(self.queue.clone(), self.store(), clock.clone())));
+        Ok(())
+    }
+
+    fn console(&self, config: &Config, clock: &Clock) -> Console {
+        Console {
+            queue: self.queue.clone(),
+            store: self.store(),
+            clock: clock.clone(),
+            accounts: config.accounts.iter().map(|account| (account.provider(), account.name().clone())).collect(),
+            token: config.console.token.as_ref().map(Token::new),
+        }
+    }
+
+    /// Ready means: this process's roles can do their work now. Ingress needs the queue and nothing else.
+    fn health(&self, roles: Roles, metrics: metrics_exporter_prometheus::PrometheusHandle) -> Health {
+        let mut checks = Vec::new();
+        if roles.ingress || roles.worker {
+            let queue = self.queue.clone();
+            checks.push(ReadyCheck::new("queue", move || {
+                let queue = queue.clone();
+                async move { queue.probe().await.map_err(|error| error.to_string()) }
+            }));
+        }
+        if roles.worker || roles.console {
+            let store = self.store();
+            checks.push(ReadyCheck::new("store", move || {
+                let store = store.clone();
+                async move { store.check().await.map_err(|error| error.to_string()) }
+            }));
+        }
+        let stop = self.stop.clone();
+        Health { checks, metrics, stopping: Arc::new(move || stop.is_cancelled()) }
+    }
+}
+
+/// What waits, where, and since when: the numbers an alarm is set on.
+async fn gauges(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: Clock) {
+    loop {
+        match queue.depths().await {
+            Ok(depths) => {
+                for depth in depths {
+                    metrics::gauge!("payhook_queue_ready", "queue" => depth.queue).set(depth.ready as f64);
+                }
+            }
+            Err(error) => warn!(error = %error, "cannot read the queues' depths"),
+        }
+        let now = clock.now();
+        match store.backlog(now).await {
+            Ok(backlog) => {
+                metrics::gauge!("payhook_payments_unfinished").set(backlog.payments_unfinished as f64);
+                metrics::gauge!("payhook_events_unpublished").set(backlog.events_unpublished as f64);
+                metrics::gauge!("payhook_dead_letters").set(backlog.dead_letters as f64);
+                let overdue = backlog.oldest_due_at.map_or(0.0, |due| now.duration_since(due).as_secs_f64().max(0.0));
+                metrics::gauge!("payhook_sweep_overdue_seconds").set(overdue);
+            }
+            Err(error) => warn!(error = %error, "cannot read the store's backlog"),
+        }
+        tokio::time::sleep(GAUGES_EVERY).await;
+    }
+}

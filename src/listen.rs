@@ -1,0 +1,76 @@
+//! HTTP/1.1 servers with limits: how many connections, how long headers may take, how long a stop may.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::failure::failed_by;
+
+/// Connections at once; past it, accepting waits.
+const CONNECTIONS_MAX: usize = 4096;
+/// How long a request's headers may take; a connection without a request is closed after it, too.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+const HEADERS_MAX: usize = 64;
+/// Request line and headers together, in bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// How long requests in flight have when we stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+/// After a failed accept (too many open files), before the next one.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+pub(crate) async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint =
+            format!("another process may have it: `ss -ltnp` shows which; {key} in the configuration changes it");
+        failed_by(error, format!("cannot listen on {address} ({key})"), hint)
+    })
+}
+
+/// Serves until `stop`, then finishes what is in flight.
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let graceful = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    loop {
+        let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone().into_service::<hyper::body::Incoming>());
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(error = %error, "a connection broke off");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
+        warn!("stopped with requests in flight");
+    }
+}

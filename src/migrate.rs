@@ -1,0 +1,20 @@
+use payhook_schema::Clock;
+
+use crate::config::Config;
+use crate::failure::{Ended, failed_by};
+use crate::{backends, output};
+
+/// `payhook migrate`: the store first, since the broker's topology means nothing without it.
+pub(crate) async fn run(config: &Config) -> anyhow::Result<Ended> {
+    let hint = "`payhook check` shows every address in use and what is wrong with it";
+    let backends = backends::open(config, "migrate", true, &Clock::system()).await?;
+    let store = backends.store.expect("opened with the store");
+    store.migrate().await.map_err(|error| failed_by(error, "cannot bring the store to this version", hint))?;
+    output::line(format_args!("store  {}  up to date", store.address()));
+    let queue = backends.queue;
+    queue.migrate().await.map_err(|error| failed_by(error, "cannot bring the queue to this version", hint))?;
+    output::line(format_args!("queue  {}  up to date", queue.address()));
+    queue.close().await;
+    store.close().await;
+    Ok(Ended::Done)
+}

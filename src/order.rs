@@ -1,0 +1,147 @@
+use std::path::Path;
+
+use payhook_schema::{Currency, Money};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::api::{Api, path_with_id, query};
+use crate::cli::{ConsoleAddress, OrderArguments, OrderCommand};
+use crate::failure::Ended;
+use crate::output;
+
+/// `payhook order …`: the console's API in a shell.
+pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> anyhow::Result<Ended> {
+    match arguments.command {
+        OrderCommand::Register { order, amount, payments, console } => {
+            let payments: Vec<_> = payments
+                .iter()
+                .map(|key| json!({ "provider": key.provider, "account": key.account, "id": key.id }))
+                .collect();
+            let body =
+                json!({ "amount_minor": amount.amount_minor, "currency": amount.currency, "payments": payments });
+            let path = path_with_id("/v1/orders", order.as_str(), "");
+            let answer = Api::open(config, &console)?.call(Method::PUT, &path, Some(body)).await?;
+            Ok(show(&console, answer.as_ref(), None))
+        }
+        OrderCommand::Show { order, console } => {
+            let api = Api::open(config, &console)?;
+            let Some(mut found) = api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), ""), None).await?
+            else {
+                return Ok(Ended::NothingFound);
+            };
+            let timeline =
+                api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), "/timeline"), None).await?;
+            let timeline = timeline.map(|mut it| it["timeline"].take()).unwrap_or_default();
+            if console.output.json {
+                found["timeline"] = timeline;
+                output::json(&found);
+                return Ok(Ended::Done);
+            }
+            Ok(show(&console, Some(&found), Some(&timeline)))
+        }
+        OrderCommand::List { state, provider, account, before, limit, console } => {
+            let query = query(&[
+                ("state", state.map(|it| it.to_string())),
+                ("provider", provider.map(|it| it.to_string())),
+                ("account", account.map(|it| it.to_string())),
+                ("before", before.map(|it| it.to_string())),
+                ("limit", Some(limit.to_string())),
+            ]);
+            let answer = Api::open(config, &console)?.call(Method::GET, &format!("/v1/orders{query}"), None).await?;
+            Ok(list(&console, &answer.unwrap_or_default()))
+        }
+        OrderCommand::Refresh { order, console } => {
+            let path = path_with_id("/v1/orders", order.as_str(), "/refresh");
+            let answer = Api::open(config, &console)?.call(Method::POST, &path, None).await?;
+            Ok(show(&console, answer.as_ref(), None))
+        }
+    }
+}
+
+fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value>) -> Ended {
+    let Some(order) = order else { return Ended::NothingFound };
+    if console.output.json {
+        output::json(order);
+        return Ended::Done;
+    }
+    let money = |key: &str| money(order, key);
+    output::line(format_args!(
+        "{}  {}  {}  captured {}  refunded {}  version {}",
+        text(&order["order_id"]),
+        text(&order["state"]),
+        money("amount_minor"),
+        money("captured_minor"),
+        money("refunded_minor"),
+        order["version"]
+    ));
+    if let Some(hold) = order["hold"].as_object() {
+        output::line(format_args!("held: {}: {}", text(&hold["reason"]), text(&hold["detail"])));
+    }
+    let payments = order["payments"].as_array().cloned().unwrap_or_default();
+    if !payments.is_empty() {
+        let rows = payments.iter().map(|payment| {
+            [
+                format!("{}/{}/{}", text(&payment["provider"]), text(&payment["account"]), text(&payment["id"])),
+                text(&payment["state"]),
+                text(&payment["reason"]),
+                text(&payment["asked_at"]),
+                text(&payment["next_check_at"]),
+            ]
+        });
+        output::line("");
+        output::table(["PAYMENT", "STATE", "REASON", "LAST ASKED", "NEXT CHECK"], rows);
+    }
+    if let Some(timeline) = timeline.and_then(Value::as_array) {
+        let rows = timeline.iter().map(|entry| [text(&entry["at"]), text(&entry["kind"]), text(&entry["text"])]);
+        output::line("");
+        output::table(["AT", "KIND", "WHAT HAPPENED"], rows);
+    }
+    Ended::Done
+}
+
+fn list(console: &ConsoleAddress, answer: &Value) -> Ended {
+    if console.output.json {
+        output::json(answer);
+    }
+    let orders = answer["orders"].as_array().cloned().unwrap_or_default();
+    if orders.is_empty() {
+        return Ended::NothingFound;
+    }
+    if !console.output.json {
+        let rows = orders.iter().map(|order| {
+            let hold = text(&order["hold"]["reason"]);
+            [
+                text(&order["order_id"]),
+                text(&order["state"]),
+                money(order, "amount_minor"),
+                money(order, "captured_minor"),
+                money(order, "refunded_minor"),
+                hold,
+                text(&order["updated_at"]),
+            ]
+        });
+        output::table(["ORDER", "STATE", "AMOUNT", "CAPTURED", "REFUNDED", "HOLD", "UPDATED"], rows);
+        if let Some(next) = answer["next"].as_str() {
+            output::line(format_args!("more: --before {next}"));
+        }
+    }
+    Ended::Done
+}
+
+/// A JSON scalar as a person reads it; `-` where there is none.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// An amount of an order as the API has it, with its currency.
+pub(crate) fn money(order: &Value, key: &str) -> String {
+    let currency = order["currency"].as_str().and_then(|code| Currency::new(code).ok());
+    match (order[key].as_i64(), currency) {
+        (Some(minor), Some(currency)) => Money::new(minor, currency).to_string(),
+        _ => "-".to_owned(),
+    }
+}

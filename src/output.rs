@@ -1,0 +1,34 @@
+//! What commands print on standard output: the one place that does.
+
+use comfy_table::{ContentArrangement, Table};
+
+/// One line of data.
+#[expect(clippy::print_stdout, reason = "data goes to standard output, and only from here")]
+pub(crate) fn line(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// One JSON document, readable.
+pub(crate) fn json(value: &serde_json::Value) {
+    line(serde_json::to_string_pretty(value).expect("JSON values always print"));
+}
+
+/// A table without lines, as wide as it needs.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+    line(format_table(head, rows));
+}
+
+pub(crate) fn format_table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    for row in rows {
+        // Ids and reasons come from outside: what could move a cursor is shown as what it is.
+        table.add_row(row.map(|cell| cell.chars().flat_map(visible).collect::<String>()));
+    }
+    table.trim_fmt()
+}
+
+fn visible(char: char) -> Vec<char> {
+    if char.is_control() { char.escape_default().collect() } else { vec![char] }
+}

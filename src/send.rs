@@ -1,0 +1,130 @@
+use std::path::Path;
+use std::time::Duration;
+
+use payhook_provider::omise::WebhookSecret;
+use payhook_provider::{Account, PrivateKey};
+use payhook_schema::{Clock, Provider};
+use payhook_simulator::{AntomKind, Keys, sample};
+use reqwest::Url;
+
+use crate::cli::SendArguments;
+use crate::failure::{Ended, failed, failed_by};
+use crate::{output, process};
+
+/// `payhook send`: a sample notification, signed as the provider would, posted to ingress.
+pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyhow::Result<Ended> {
+    let config = process::load(config)?;
+    let account = config.accounts.get(arguments.provider, &arguments.account).ok_or_else(|| {
+        failed(
+            format!("there is no {} account `{}` in the configuration", arguments.provider, arguments.account),
+            "`payhook check` lists the accounts",
+        )
+    })?;
+    let to = arguments.to.clone().unwrap_or_else(|| format!("http://{}", config.ingress.listen));
+    let to =
+        Url::parse(&to).map_err(|error| failed_by(error, "--to is not an address", "such as http://127.0.0.1:8080"))?;
+    let path = path(&arguments);
+    // A proxy's prefix is part of what is signed, and is not part of the path on this side of the proxy.
+    let base = to.path().trim_end_matches('/');
+    let signed_path = match arguments.to {
+        Some(_) => format!("{base}{path}"),
+        None => format!("{}{path}", config.ingress.public_path),
+    };
+    let now = Clock::system().now();
+    let body = match &arguments.body {
+        Some(file) => std::fs::read(file).map_err(|error| {
+            failed_by(error, format!("cannot read {}", file.display()), "--body takes a file to send byte for byte")
+        })?,
+        None => sample_body(&arguments, now)?,
+    };
+    let headers = match &**account {
+        Account::Antom(antom) => {
+            let key = antom_key(&arguments)?;
+            sample::sign_antom(&key, &antom.client_id, &signed_path, now, &body)
+        }
+        Account::Omise(omise) => {
+            let secret = omise_secret(&arguments, &omise.webhook_secrets)?;
+            sample::sign_omise(&secret, now, &body)
+        }
+    };
+
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
+    let url = format!("{}{base}{path}", to.origin().ascii_serialization());
+    let mut refused = 0;
+    for _ in 0..arguments.times {
+        let mut request = http.post(&url).body(body.clone());
+        for (name, value) in &headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.map_err(|error| {
+            failed_by(
+                error.without_url(),
+                format!("cannot post to {url}"),
+                "is `payhook serve` or `payhook ingress` running there?",
+            )
+        })?;
+        let status = response.status();
+        let answer = response.text().await.unwrap_or_default();
+        output::line(format_args!("POST {url}  {}  {}", status.as_u16(), answer.trim()));
+        refused += usize::from(!status.is_success());
+    }
+    match (refused, arguments.forge) {
+        (0, _) | (_, true) => Ok(Ended::Done),
+        _ => Err(failed(format!("{refused} of {} were refused", arguments.times), "the log of ingress says why")),
+    }
+}
+
+fn path(arguments: &SendArguments) -> String {
+    match arguments.provider {
+        Provider::Antom => {
+            let call = AntomKind::ALL.into_iter().find(|kind| kind.as_str() == arguments.kind);
+            format!("/antom/{}/{}", arguments.account, call.map_or("notifyPayment", AntomKind::call))
+        }
+        Provider::Omise => format!("/omise/{}", arguments.account),
+    }
+}
+
+fn sample_body(arguments: &SendArguments, now: jiff::Timestamp) -> anyhow::Result<Vec<u8>> {
+    let SendArguments { kind, payment, amount, .. } = arguments;
+    match arguments.provider {
+        Provider::Antom => {
+            let kinds = AntomKind::ALL.into_iter().filter(|kind| *kind != AntomKind::State);
+            let known: Vec<&str> = kinds.clone().map(AntomKind::as_str).collect();
+            let kind = kinds.into_iter().find(|known| known.as_str() == kind).ok_or_else(|| {
+                failed(format!("`{kind}` is no notification of Antom's"), format!("known are {}", known.join(", ")))
+            })?;
+            Ok(sample::antom(kind, payment, *amount, now)?)
+        }
+        Provider::Omise => Ok(sample::omise(kind, payment, *amount, now)?),
+    }
+}
+
+fn key_file(arguments: &SendArguments) -> anyhow::Result<Option<String>> {
+    let Some(file) = &arguments.key else { return Ok(None) };
+    let text = std::fs::read_to_string(file);
+    Ok(Some(text.map_err(|error| failed_by(error, format!("cannot read {}", file.display()), "--key takes a file"))?))
+}
+
+/// Antom's side's key is in nobody's configuration but the simulator's.
+fn antom_key(arguments: &SendArguments) -> anyhow::Result<PrivateKey> {
+    if arguments.forge {
+        return Ok(PrivateKey::generate());
+    }
+    let text = key_file(arguments)?.ok_or_else(|| {
+        failed(
+            "signing as Antom needs Antom's side's private key",
+            "`payhook simulate` keeps one: --key simulator-keys/antom_private_key",
+        )
+    })?;
+    Ok(PrivateKey::parse(&text)?)
+}
+
+fn omise_secret(arguments: &SendArguments, configured: &[WebhookSecret]) -> anyhow::Result<WebhookSecret> {
+    if arguments.forge {
+        return Ok(Keys::generate().webhook().clone());
+    }
+    match key_file(arguments)? {
+        Some(text) => Ok(WebhookSecret::parse(&text)?),
+        None => Ok(configured.first().expect("an account has a secret").clone()),
+    }
+}
