@@ -5,7 +5,7 @@ use payhook_schema::Clock;
 use serde_json::json;
 
 use crate::cli::JsonOutput;
-use crate::config::Config;
+use crate::config::{Config, StoreConfig};
 use crate::failure::{Ended, failed};
 use crate::{backends, output};
 
@@ -91,8 +91,26 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
 }
 
 async fn check_backends(config: &Config) -> Vec<Finding> {
+    // A look leaves nothing behind: a file that is not there yet is made by `serve`, not by us.
+    if let StoreConfig::Sqlite(path) = &config.store
+        && !path.exists()
+    {
+        return vec![finding(
+            "store",
+            State::Ok,
+            format!("{}: not there yet, `payhook serve` makes it", path.display()),
+        )];
+    }
     let backends = match backends::open(config, "check", true, &Clock::system()).await {
         Ok(backends) => backends,
+        // One process owns a file, and while it runs it is the one to ask.
+        Err(error) if config.one_process_only().is_some() => {
+            return vec![finding(
+                "queue and store",
+                State::Note,
+                format!("{error:#}; /readyz of that process tells more"),
+            )];
+        }
         Err(error) => return vec![finding("queue and store", State::Bad, format!("{error:#}"))],
     };
     let store = backends.store.expect("opened with the store");
@@ -109,7 +127,6 @@ async fn check_backends(config: &Config) -> Vec<Finding> {
     let (store_checked, queue_probed) = tokio::join!(store_checked, queue_probed);
     let mut findings =
         vec![within("store", store_checked, store.address()), within("queue", queue_probed, backends.queue.address())];
-    // A file that serve has not made yet is no mistake: serve makes it.
     if config.one_process_only().is_some() {
         for finding in findings.iter_mut().filter(|finding| finding.state == State::Bad) {
             finding.state = State::Note;

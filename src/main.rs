@@ -37,7 +37,10 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
-        Ok(Ended::NothingFound) => ExitCode::from(3),
+        Ok(Ended::NothingFound) => {
+            eprintln!("nothing found");
+            ExitCode::from(3)
+        }
         Err(error) => {
             failure::print(&error);
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use payhook_schema::{AccountName, Money, PaymentId, Provider};
@@ -99,6 +99,8 @@ impl<'a> Story<'a> {
         self.simulator.omise().create(&charge, amount);
         self.simulator.omise().pay(&charge)?;
         self.omise_notifies(&charge, "charge.complete").await?;
+        // The shop is a moment late, as shops are.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         self.merchant.registers("D-1002", amount, Provider::Omise, &charge).await?;
         self.merchant.sees("D-1002", "paid", &["order.paid"]).await?;
         Ok("parked, then linked and paid the moment the order was registered".to_owned())

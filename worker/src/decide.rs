@@ -119,6 +119,9 @@ pub(crate) fn decide(
     }
 
     let before = order_before(&order, stored);
+    if outcome != Decided::Unchanged {
+        order.updated_at = now;
+    }
     replace(&mut order, &payment);
     let events = follow(&mut order, &before, stored, &payment, facts, now);
     if order.state != before.state && order.state != OrderState::Held {
@@ -151,6 +154,7 @@ pub(crate) fn decide_other_account(
         vec![entry(TimelineKind::Inquiry, format!("asked {} as {}: {}", key.provider, key.account, facts.answer))];
     let mut order = order.clone();
     let before = order_before(&order, registered);
+    order.updated_at = now;
     let detail = format!("registered under {}, paid under {}", registered.key, key);
     hold(&mut order, Hold { reason: HoldReason::AccountMismatch, detail }, &mut timeline, &entry);
     let payment = registered.clone();
