@@ -19,7 +19,7 @@ create table notifications (
 create index notifications_by_payment on notifications (provider, payment_id, account) where payment_id is not null;
 
 create table timeline (
-    n bigint generated always as identity primary key,
+    n bigint generated always as identity,
     order_id text collate "C" not null references orders (id),
     at timestamptz not null,
     kind text not null check (kind in ('registered', 'notification', 'inquiry', 'transition', 'refusal', 'publish',
@@ -29,7 +29,6 @@ create table timeline (
     payment_id text collate "C",
     text text not null,
     detail jsonb,
-    check (num_nulls(provider, account, payment_id) in (0, 3))
+    check (num_nulls(provider, account, payment_id) in (0, 3)),
+    constraint timeline_by_order primary key (order_id, n)
 );
-
-create index timeline_by_order on timeline (order_id, n);

@@ -8,10 +8,12 @@ create table events (
     type text not null check (type like 'payhook.%'),
     time integer not null,
     body text not null check (json_valid(body)),
-    seq integer unique check (seq >= 1),
+    seq integer check (seq >= 1),
     published_at integer,
     unique (order_id, version)
 ) strict;
 
+-- An event is in the first until it has a place, then in the second for ever, and in the third until it is published.
 create index events_unsequenced on events (n) where seq is null;
-create index events_unpublished on events (seq) where published_at is null;
+create unique index events_feed on events (seq) where seq is not null;
+create index events_unpublished on events (seq) where published_at is null and seq is not null;

@@ -44,7 +44,8 @@ use uuid::Uuid;
 /// - `migrating_twice_does_no_harm`
 /// - `any_operations_do_what_a_plain_model_does`
 ///
-/// Times have microsecond precision. All reads are of the primary: what was written is read.
+/// Times have microsecond precision; what is finer is cut off. All reads are of the primary: what was written is read.
+/// Every call returns within a bounded time, whatever the database does.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Brings the store to this version; twice does no harm, two at once wait for each other.
@@ -56,12 +57,15 @@ pub trait Store: Send + Sync + 'static {
     /// Where it is, without credentials.
     fn address(&self) -> String;
 
-    /// Registers an order, or adds payments to it. Repeating is fine.
+    /// Registers an order, or adds payments to it, with a `registered` entry in its timeline. Repeating is fine and
+    /// changes nothing.
+    ///
+    /// A new payment's first check is due a minute later; at once where a notification about it came before.
     async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError>;
 
     async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError>;
 
-    /// Newest first.
+    /// Newest first. A page after an order that does not exist is empty.
     async fn order_list(&self, filter: &OrderFilter) -> Result<Vec<Order>, StoreError>;
 
     /// Everything that happened to an order, oldest first: the written entries, the archived notifications of its
@@ -71,7 +75,12 @@ pub trait Store: Send + Sync + 'static {
     /// For each key, in the same order, the order it belongs to.
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
 
-    /// Writes settlements, each whole or not at all, all that can be in one transaction; answers in the same order.
+    /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that
+    /// touch different orders and payments share one transaction, so a batch costs little more than one alone.
+    ///
+    /// What cannot be kept is [`Settled::Refused`] and leaves its neighbours alone. An error is never about one
+    /// settlement: it is about the store, some may have been written, and asking again for all is safe: a change that was
+    /// written is then a [`Settled::Conflict`]. Where there was no change, at worst a timeline entry is there twice.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
     /// Takes up to `limit` payments whose `next_check_at` has come, oldest first, and moves their `next_check_at` to
@@ -79,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     async fn payments_due(&self, now: Timestamp, hold_for: Duration, limit: u32)
     -> Result<Vec<PaymentKey>, StoreError>;
 
-    /// Has an order's unfinished or failed payments checked at `now`; false if there is no such order.
+    /// Has an order's payments checked at `now`, all but those that took money; false if there is no such order.
     async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
@@ -91,9 +100,13 @@ pub trait Store: Send + Sync + 'static {
     /// Sequenced events not yet marked as published, in feed order.
     async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
 
+    /// The first time counts; events without a place in the feed are not marked.
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError>;
 
     /// Keeps dead letters; one with a known id changes nothing. Their notifications, if any, are archived with them.
+    ///
+    /// A letter can always be kept: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
+    /// archived is in the letter's bytes all the same.
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError>;
 
     /// Latest failure first.
@@ -152,6 +165,8 @@ pub struct Settlement {
     pub change: Option<Change>,
 }
 
+/// A payment's place on its schedule. It is no part of what settlements are decided on: moving it leaves the order's
+/// `revision` as it is. Of a payment nobody registered, nothing is moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentCheck {
     pub key: PaymentKey,
@@ -161,14 +176,15 @@ pub struct PaymentCheck {
 
 /// The new values of an order and one of its payments, decided on `order.revision`.
 ///
-/// `order` is the order as it was read, with `state`, amounts, `version` and `hold` as they shall be; its `revision` is
-/// still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
-/// `created_at`.
+/// `order` is the order as it was read, with `state`, amounts, `version`, `hold` and `updated_at` as they shall be; its
+/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
+/// `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Other payments in `order`
+/// are not looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub order: Order,
     pub payment: Payment,
-    /// In version order; the last one's version is `order.version`.
+    /// In version order and without a gap; the last one's version is `order.version`.
     pub events: Vec<Event>,
 }
 
@@ -188,7 +204,7 @@ pub struct OrderFilter {
     pub state: Option<OrderState>,
     pub provider: Option<Provider>,
     pub account: Option<AccountName>,
-    /// Only orders registered before this one.
+    /// Only orders listed after this one.
     pub before: Option<OrderId>,
     pub limit: u32,
 }
@@ -220,7 +236,7 @@ pub struct DeadLetter {
     pub provider: Option<Provider>,
     pub account: Option<AccountName>,
     pub payment: Option<PaymentKey>,
-    /// Filled in by the store where the payment is known.
+    /// Filled in by the store when it is read, where the payment is known by then.
     pub order: Option<OrderId>,
     pub attempts: u32,
     pub first_failed_at: Timestamp,
@@ -233,6 +249,7 @@ pub struct DeadLetter {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
+    /// Empty for any.
     pub ids: Vec<Uuid>,
     pub cause: Option<DeadCause>,
     pub provider: Option<Provider>,

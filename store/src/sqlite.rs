@@ -49,6 +49,9 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
 /// How long SQLite itself waits for a lock: someone may look at the file with another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the writer keeps in memory, in KiB: its indexes are written all over, and SQLite's own 2 MB are soon too few.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+
 /// The store in an SQLite file.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
@@ -134,10 +137,9 @@ impl SqliteStore {
                     Box::pin(async { Ok(()) })
                 })
         };
-        let writer = pool(1)
-            .connect_with(options.journal_mode(SqliteJournalMode::Wal))
-            .await
-            .map_err(|error| Fault::sqlite(error).at(&address))?;
+        let options =
+            options.journal_mode(SqliteJournalMode::Wal).pragma("cache_size", (-WRITER_CACHE_KIB).to_string());
+        let writer = pool(1).connect_with(options).await.map_err(|error| Fault::sqlite(error).at(&address))?;
         let readers = pool(READERS_MAX).connect_lazy_with(readers);
         Ok(Self(Arc::new(Inner { writer, readers, lock, address, migrator: migrations::sqlite() })))
     }

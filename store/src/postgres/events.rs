@@ -25,9 +25,10 @@ pub(super) async fn sequence(on: &mut PgConnection, limit: u32) -> sqlx::Result<
     // A statement of its own: what it sees must be as of after the lock was had.
     let placed = sqlx::query(
         "update events e set seq = place.seq from \
-            (select n, row_number() over (order by n) + (select coalesce(max(seq), 0) from events) as seq \
-             from (select n from events where seq is null order by n limit $1) next) place \
-         where e.n = place.n",
+            (select id, row_number() over (order by n) + coalesce( \
+                (select seq from events where seq is not null order by seq desc limit 1), 0) as seq \
+             from (select n, id from events where seq is null order by n limit $1) next) place \
+         where e.id = place.id",
     )
     .bind(i64::from(limit))
     .execute(&mut *transaction)

@@ -16,7 +16,8 @@ pub(super) async fn waiting(on: &mut SqliteConnection) -> sqlx::Result<bool> {
 pub(super) async fn sequence(on: &mut SqliteConnection, limit: u32) -> sqlx::Result<usize> {
     let placed = sqlx::query(
         "update events as e set seq = place.seq from \
-            (select n, row_number() over (order by n) + (select coalesce(max(seq), 0) from events) as seq \
+            (select n, row_number() over (order by n) + coalesce( \
+                (select seq from events where seq is not null order by seq desc limit 1), 0) as seq \
              from (select n from events where seq is null order by n limit ?1)) place \
          where e.n = place.n",
     )

@@ -41,7 +41,8 @@ pub(super) async fn backlog(on: &mut SqliteConnection, now: Timestamp) -> sqlx::
     let row = sqlx::query(
         "select (select count(*) from payments where state in ('awaiting', 'authorized')) as payments_unfinished, \
             (select min(next_check_at) from payments where next_check_at <= ?1) as oldest_due_at, \
-            (select count(*) from events where published_at is null) as events_unpublished, \
+            (select count(*) from events where seq is null) \
+                + (select count(*) from events where published_at is null and seq is not null) as events_unpublished, \
             (select count(*) from dead_letters) as dead_letters",
     )
     .bind(micros(now))
