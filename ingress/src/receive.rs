@@ -8,13 +8,19 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request};
 use axum::routing::post;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use jiff::SignedDuration;
 use payhook_provider::{Account, Accounts, Received, Refusal};
 use payhook_queue::Queue;
-use payhook_schema::{AccountName, BODY_BYTES_MAX, Clock, Envelope, Provider, new_id};
+use payhook_schema::{AccountName, BODY_BYTES_MAX, Clock, Envelope, Notification, Provider, new_id};
 use tracing::{debug, warn};
 
 use crate::answer::Answer;
 use crate::flood::{Flood, Verdict};
+
+/// Antom's last resend comes 24 h 22 min after the first.
+const AGE_ALARM: SignedDuration = SignedDuration::from_hours(25);
+/// Clocks differ; by more than this, one of them is wrong.
+const AHEAD_ALARM: SignedDuration = SignedDuration::from_mins(5);
 
 #[derive(Debug, Clone)]
 pub struct IngressOptions {
@@ -128,6 +134,7 @@ impl Ingress {
             }
         };
 
+        watch_age(&notification);
         let envelope = Envelope::notification(notification);
         match self.queue.publish(&envelope).await {
             Ok(()) => {
@@ -152,6 +159,17 @@ impl Ingress {
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
             Ok(Err(_)) => Err((Answer::Malformed, "its body broke off")),
         }
+    }
+}
+
+/// Nobody documents how old a genuine signature may be. Past the providers' last resend, or ahead of us, is worth an alarm.
+fn watch_age(notification: &Notification) {
+    let Some(signed_at) = notification.signed_at else { return };
+    let age = notification.received_at.duration_since(signed_at);
+    if age > AGE_ALARM || age < -AHEAD_ALARM {
+        let (provider, account) = (notification.provider, &notification.account);
+        metrics::counter!("payhook_signature_age_alarms_total", "provider" => provider.as_str()).increment(1);
+        warn!(%provider, %account, notification.id = %notification.id, age_s = age.as_secs(), "signed {} s ago", age.as_secs());
     }
 }
 

@@ -327,4 +327,6 @@ fn state_of(payments: &[Payment]) -> OrderState {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -2,11 +2,11 @@ use payhook_schema::{AccountName, Currency, Money, OrderId, PaymentId, Provider}
 
 use super::*;
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn key(id: &str) -> PaymentKey {
+pub(super) fn key(id: &str) -> PaymentKey {
     PaymentKey {
         provider: Provider::Antom,
         account: AccountName::new("shop").unwrap(),
@@ -18,7 +18,7 @@ fn thb(amount_minor: i64) -> Money {
     Money::new(amount_minor, Currency::new("THB").unwrap())
 }
 
-fn order(ids: &[&str]) -> Order {
+pub(super) fn order(ids: &[&str]) -> Order {
     let payment = |id: &&str| Payment {
         key: key(id),
         state: PaymentState::Awaiting,
@@ -47,7 +47,7 @@ fn order(ids: &[&str]) -> Order {
     }
 }
 
-fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i64) -> PaymentFacts {
+pub(super) fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i64) -> PaymentFacts {
     PaymentFacts {
         state,
         amount: Some(thb(12_000)),
