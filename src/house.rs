@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, StoreConfig};
 use crate::failure::{Ended, failed, failed_by};
+use crate::listen::Limits;
 use crate::{backends, listen, process};
 
 /// What a process does.
@@ -119,7 +120,7 @@ impl House {
         if roles.console {
             routes = payhook_console::routes(house.console(config, &clock)).merge(routes);
         }
-        house.tasks.spawn(listen::serve(console_listener, routes, house.stop.clone()));
+        house.tasks.spawn(listen::serve(console_listener, routes, Limits::default(), house.stop.clone()));
         if let Some(listener) = ingress_listener {
             house.ingress = Some(listener.local_addr()?);
             house.start_ingress(config, listener, &clock);
@@ -160,7 +161,12 @@ impl House {
             ..IngressOptions::default()
         };
         let ingress = Ingress::new(config.accounts.clone(), self.queue.clone(), clock.clone(), options);
-        self.tasks.spawn(listen::serve(listener, payhook_ingress::routes(ingress), self.stop.clone()));
+        self.tasks.spawn(listen::serve(
+            listener,
+            payhook_ingress::routes(ingress),
+            Limits::default(),
+            self.stop.clone(),
+        ));
     }
 
     fn start_worker(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {

@@ -16,15 +16,32 @@ use tracing::{debug, warn};
 
 use crate::failure::failed_by;
 
-/// Connections at once; past it, accepting waits.
-const CONNECTIONS_MAX: usize = 4096;
-/// How long a request's headers may take; a connection without a request is closed after it, too.
-const HEADERS_WITHIN: Duration = Duration::from_secs(30);
-const HEADERS_MAX: usize = 64;
-/// Request line and headers together, in bytes.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// How long requests in flight have when we stop.
-const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+/// What a listener bears.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at once; past it, accepting waits.
+    connections_max: usize,
+    /// How long a request's headers may take; a connection without a request is closed after it, too.
+    headers_within: Duration,
+    headers_max: usize,
+    /// Request line and headers together, in bytes.
+    head_bytes_max: usize,
+    /// How long requests in flight have when we stop.
+    drain_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            headers_within: Duration::from_secs(30),
+            headers_max: 64,
+            head_bytes_max: 32 * 1024,
+            drain_within: Duration::from_secs(20),
+        }
+    }
+}
+
 /// After a failed accept (too many open files), before the next one.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -37,14 +54,14 @@ pub(crate) async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpLi
 }
 
 /// Serves until `stop`, then finishes what is in flight.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let connections = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX);
+        .header_read_timeout(limits.headers_within)
+        .max_headers(limits.headers_max)
+        .max_buf_size(limits.head_bytes_max);
     loop {
         let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
         let accepted = tokio::select! {
@@ -70,7 +87,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(limits.drain_within, graceful.shutdown()).await.is_err() {
         warn!("stopped with requests in flight");
     }
 }
+
+#[cfg(test)]
+mod tests;

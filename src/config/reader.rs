@@ -21,13 +21,17 @@ pub(super) struct Reader {
 
 /// Puts `over` on top of `under`, table by table.
 pub(super) fn overlay(under: &mut Table, over: Table) {
+    // A secret given as a file replaces one given inline below, and the other way round; both at once stay, to be told.
+    for key in over.keys() {
+        let twin = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
+        if !over.contains_key(&twin) {
+            under.remove(&twin);
+        }
+    }
     for (key, value) in over {
         match (under.get_mut(&key), value) {
             (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
             (_, value) => {
-                // A secret given as a file replaces one given inline, and the other way round.
-                let twin = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
-                under.remove(&twin);
                 under.insert(key, value);
             }
         }
