@@ -1,4 +1,4 @@
-//! The promises of [`Store`](crate::Store), each as one function any backend is held against.
+//! The promises of [`Store`], each as one function any backend is held against.
 //!
 //! They see the contract and a [`Harness`], nothing else. `store_promises!` makes a test of each.
 
