@@ -1,0 +1,105 @@
+use std::path::Path;
+use std::time::Duration;
+
+use payhook_schema::{AccountName, parse_duration};
+use payhook_simulator::{Keys, Simulator};
+
+use super::world::{KEYS, STRANGER, other, shop};
+
+/// What a test wants of its payhook beyond the usual.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) retry_delays: Vec<&'static str>,
+    /// A proxy between payhook and the broker: [`super::TestPayhook::broker`].
+    pub(crate) broker_proxy: bool,
+    /// A proxy between payhook and the database: [`super::TestPayhook::database`].
+    pub(crate) database_proxy: bool,
+    /// Notifications may still wait when the test ends.
+    pub(crate) leaves_waiting: bool,
+}
+
+impl Plan {
+    /// A few short retries.
+    pub(crate) fn usual() -> Self {
+        Self { retry_delays: vec!["1s", "2s", "5s"], broker_proxy: false, database_proxy: false, leaves_waiting: false }
+    }
+
+    pub(crate) fn retry_delays(self, delays: &[&'static str]) -> Self {
+        Self { retry_delays: delays.to_vec(), ..self }
+    }
+
+    pub(crate) fn broker_proxy(self) -> Self {
+        Self { broker_proxy: true, ..self }
+    }
+
+    pub(crate) fn database_proxy(self) -> Self {
+        Self { database_proxy: true, ..self }
+    }
+
+    pub(crate) fn leaves_waiting(self) -> Self {
+        Self { leaves_waiting: true, ..self }
+    }
+
+    pub(crate) fn delays(&self) -> Vec<Duration> {
+        self.retry_delays.iter().map(|text| parse_duration(text).expect("a duration")).collect()
+    }
+}
+
+/// Where a payhook's parts are.
+pub(crate) struct Addresses {
+    pub(crate) queue: String,
+    pub(crate) store: String,
+    pub(crate) ingress: u16,
+    pub(crate) console: u16,
+}
+
+/// Writes `payhook.toml` into `folder`: the simulator's account, and another whose keys the simulator does not have.
+pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, simulator: &Simulator) {
+    let Addresses { queue, store, ingress, console } = at;
+    let text = format!(
+        "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
+         [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
+         [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
+         [worker]\nretry_delays = {:?}\n{}{}",
+        plan.retry_delays,
+        simulator.config_toml(&shop()),
+        with_keys_of(&STRANGER, &simulator.config_toml(&other())),
+    );
+    std::fs::write(folder.join("payhook.toml"), text).expect("the configuration can be written");
+}
+
+fn with_keys_of(keys: &Keys, accounts: &str) -> String {
+    let swaps = [
+        (KEYS.client_id().to_owned(), keys.client_id().to_owned()),
+        (KEYS.merchant().to_base64(), keys.merchant().to_base64()),
+        (KEYS.antom().public_key_base64(), keys.antom().public_key_base64()),
+        (KEYS.secret_key().to_owned(), keys.secret_key().to_owned()),
+        (KEYS.webhook_secret().to_owned(), keys.webhook_secret().to_owned()),
+    ];
+    swaps.iter().fold(accounts.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// Every secret in a configuration, and what no log may hold of it.
+pub(crate) fn secrets(token: &str) -> Vec<(String, String)> {
+    let mut secrets = vec![("the console's token".to_owned(), token.to_owned())];
+    for (whose, keys) in [("our", &KEYS), ("the other account's", &STRANGER)] {
+        for (what, key) in [("merchant key", keys.merchant()), ("Antom key", keys.antom())] {
+            // From the middle: how a key is wrapped into lines must not hide it.
+            let text = key.to_base64();
+            secrets.push((format!("{whose} {what}"), text[400..440].to_owned()));
+        }
+        secrets.push((format!("{whose} webhook secret"), keys.webhook_secret().to_owned()));
+        secrets.push((format!("{whose} secret key"), keys.secret_key().to_owned()));
+    }
+    secrets
+}
+
+/// The password in an address.
+pub(crate) fn password_of(url: &str) -> Option<String> {
+    let (credentials, _) = url.split_once("://")?.1.rsplit_once('@')?;
+    Some(credentials.split_once(':')?.1.to_owned())
+}
+
+pub(crate) fn account(name: &str) -> AccountName {
+    AccountName::new(name).expect("a good name")
+}

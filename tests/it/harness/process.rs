@@ -1,0 +1,164 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longer than a role has to settle what is in hand when it is asked to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(45);
+const POLL: Duration = Duration::from_millis(5);
+const TAIL_LINES: usize = 30;
+
+/// `debug` for all of ours: what must never be in a log must not be there either.
+const RUST_LOG: &str = "warn,payhook=debug";
+
+/// The program under test, with nothing of our environment in its own.
+fn payhook(config: &Path, environment: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payhook"));
+    command.env_clear().env("PAYHOOK_CONFIG", config).envs(environment).stdin(Stdio::null());
+    command.current_dir(config.parent().expect("a file is in a folder"));
+    command
+}
+
+/// One role as a process that can be ended and started again.
+pub(crate) struct Process {
+    pub(crate) role: &'static str,
+    /// Where its health is.
+    pub(crate) console: String,
+    /// Where providers post to, if it takes notifications.
+    pub(crate) ingress: Option<String>,
+    pub(crate) log: PathBuf,
+    config: PathBuf,
+    environment: BTreeMap<String, String>,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// `console_port` and `ingress_port` on the loopback; not started yet.
+    pub(crate) fn new(name: &str, role: &'static str, config: &Path, console: u16, ingress: u16) -> Self {
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let environment = BTreeMap::from([
+            ("RUST_LOG".to_owned(), RUST_LOG.to_owned()),
+            ("PAYHOOK__CONSOLE__LISTEN".to_owned(), address(console)),
+            ("PAYHOOK__INGRESS__LISTEN".to_owned(), address(ingress)),
+        ]);
+        Self {
+            role,
+            console: format!("http://{}", address(console)),
+            ingress: matches!(role, "serve" | "ingress").then(|| format!("http://{}", address(ingress))),
+            log: config.with_file_name(format!("{name}.log")),
+            config: config.to_owned(),
+            environment,
+            child: None,
+        }
+    }
+
+    /// Starts it, unless it runs. Its log goes on where it was.
+    pub(crate) fn start(&mut self) {
+        if self.child.is_some() {
+            return;
+        }
+        let log = File::options().create(true).append(true).open(&self.log).expect("a log can be opened");
+        let mut command = payhook(&self.config, &self.environment);
+        command.arg(self.role).stdout(log.try_clone().expect("a file can be had twice")).stderr(log);
+        self.child = Some(command.spawn().expect("the program starts"));
+    }
+
+    /// How it ended, if it did by itself.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("a child can be asked")
+    }
+
+    /// SIGKILL: no goodbye, nothing finished.
+    pub(crate) fn kill9(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, without waiting for what comes of it.
+    pub(crate) fn ask_to_stop(&self) {
+        if let Some(child) = &self.child {
+            let pid = child.id().to_string();
+            let _ = Command::new("kill").args(["-s", "TERM", &pid]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Waits for it to end after [`Self::ask_to_stop`]; an error says how it ended instead.
+    pub(crate) fn wait_stopped(&mut self) -> Result<(), String> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let end = Instant::now() + STOP_WITHIN;
+        loop {
+            match child.try_wait().expect("a child can be asked") {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("{} ended with {status}", self.role)),
+                None if Instant::now() < end => std::thread::sleep(POLL),
+                None => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(format!("{} did not stop within {} s", self.role, STOP_WITHIN.as_secs()));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of its log, for whoever must find out why.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = self.log_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let name = self.log.file_name().unwrap_or_default().to_string_lossy();
+        format!("--- {name}\n{}\n", lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// A command that has run to its end.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// Runs `payhook ARGUMENTS` as a user does, in the folder of the configuration.
+    pub(crate) async fn payhook(config: &Path, arguments: &[&str]) -> Self {
+        Self::payhook_with(config, arguments, &BTreeMap::new()).await
+    }
+
+    pub(crate) async fn payhook_with(
+        config: &Path,
+        arguments: &[&str],
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut command = tokio::process::Command::from(payhook(config, environment));
+        let output = command.args(arguments).kill_on_drop(true).output().await.expect("the program runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program prints UTF-8");
+        let code = output.status.code().expect("no signal ended it");
+        Self { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Fails with everything it printed unless it ended with `code`.
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code\n--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: not JSON:\n{}", self.stdout))
+    }
+}
