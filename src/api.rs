@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::cli::ConsoleAddress;
+use crate::config::Keys;
 use crate::failure::{failed, failed_by};
 use crate::process;
 
@@ -24,7 +25,7 @@ impl Api {
         let (base, token) = match (&address.url, token) {
             (Some(url), token) => (url.trim_end_matches('/').to_owned(), token),
             (None, token) => {
-                let config = process::load(config)?;
+                let config = process::load(config, Keys::NotNeeded)?;
                 (format!("http://{}", config.console.listen), token.or(config.console.token))
             }
         };

@@ -65,6 +65,14 @@ pub(crate) struct WorkerConfig {
     pub(crate) retry_delays: Vec<Duration>,
 }
 
+/// Whether our own keys with the providers must be there: whoever asks signs or authenticates with them. The processes that face the
+/// Internet ask nothing, and need not hold what could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    Wanted,
+    NotNeeded,
+}
+
 /// Every mistake in a configuration, each naming its key.
 #[derive(Debug)]
 pub(crate) struct Mistakes {
@@ -87,15 +95,19 @@ impl std::fmt::Display for Mistakes {
 
 impl Config {
     /// Reads the named file, or `payhook.toml` if it is there, and the environment.
-    pub(crate) fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Self, Mistakes> {
+    pub(crate) fn load(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        keys: Keys,
+    ) -> Result<Self, Mistakes> {
         let wanted = file.map_or_else(|| PathBuf::from(DEFAULT_FILE), Path::to_owned);
         match std::fs::read_to_string(&wanted) {
             Ok(text) => {
                 let folder = wanted.parent().unwrap_or(Path::new("")).to_owned();
-                Self::read(&text, &wanted.display().to_string(), &folder, environment)
+                Self::read(&text, &wanted.display().to_string(), &folder, environment, keys)
             }
             Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-                Self::read("", "defaults, no payhook.toml here", Path::new(""), environment)
+                Self::read("", "defaults, no payhook.toml here", Path::new(""), environment, keys)
             }
             Err(error) => {
                 let mistakes = vec![format!("cannot read {}: {error}", wanted.display())];
@@ -110,6 +122,7 @@ impl Config {
         source: &str,
         folder: &Path,
         environment: &BTreeMap<String, String>,
+        keys: Keys,
     ) -> Result<Self, Mistakes> {
         let failed = |mistakes| Mistakes { source: source.to_owned(), mistakes };
         let written: toml::Table =
@@ -118,7 +131,7 @@ impl Config {
         reader::overlay(&mut table, written);
         reader::overlay_environment(&mut table, environment);
         let mut reader = Reader::new(table, folder);
-        let config = Self::take(&mut reader, source);
+        let config = Self::take(&mut reader, source, keys);
         let mistakes = reader.finish();
         match config {
             Some(config) if mistakes.is_empty() => Ok(config),
@@ -127,7 +140,7 @@ impl Config {
     }
 
     /// Takes every key; what cannot be taken is noted by the reader, and the result is then not used.
-    fn take(reader: &mut Reader, source: &str) -> Option<Self> {
+    fn take(reader: &mut Reader, source: &str, keys: Keys) -> Option<Self> {
         let ingress = IngressConfig {
             listen: reader.parsed("ingress", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             public_path: reader
@@ -184,7 +197,7 @@ impl Config {
         }
         check_delays(reader, &worker.retry_delays);
         accounts::check_tokens(reader);
-        let accounts = accounts::take(reader);
+        let accounts = accounts::take(reader, keys);
         Some(Self { ingress, console, queue: queue?, store: store?, worker, accounts, source: source.to_owned() })
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use self::merchant::Merchant;
 use self::story::Story;
 use crate::cli::DemoArguments;
-use crate::config::Config;
+use crate::config::{Config, Keys};
 use crate::failure::{Ended, failed};
 use crate::house::{House, Roles};
 use crate::{output, process};
@@ -81,5 +81,5 @@ fn config(simulator: &Simulator, account: &AccountName, folder: &Path) -> anyhow
          [store]\nurl = \"sqlite://payhook.db\"\n[worker]\nretry_delays = {RETRY_DELAYS}\n{}",
         simulator.config_toml(account)
     );
-    Ok(Config::read(&text, "demo", folder, &std::collections::BTreeMap::new())?)
+    Ok(Config::read(&text, "demo", folder, &std::collections::BTreeMap::new(), Keys::Wanted)?)
 }

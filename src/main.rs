@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::cli::{Cli, Command};
+use self::config::Keys;
 use self::failure::Ended;
 use self::house::Roles;
 
@@ -50,15 +51,15 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<Ended> {
     let Cli { config, command, .. } = cli;
-    let load = || process::load(config.as_deref());
+    let load = |keys| process::load(config.as_deref(), keys);
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Serve => house::run(load()?, Roles::ALL, "serve").await,
-        Command::Ingress => house::run(load()?, Roles::INGRESS, "ingress").await,
-        Command::Worker => house::run(load()?, Roles::WORKER, "worker").await,
-        Command::Console => house::run(load()?, Roles::CONSOLE, "console").await,
-        Command::Migrate => migrate::run(&load()?).await,
-        Command::Check(arguments) => check::run(process::load(config.as_deref()), &arguments).await,
+        Command::Serve => house::run(load(Keys::Wanted)?, Roles::ALL, "serve").await,
+        Command::Ingress => house::run(load(Keys::NotNeeded)?, Roles::INGRESS, "ingress").await,
+        Command::Worker => house::run(load(Keys::Wanted)?, Roles::WORKER, "worker").await,
+        Command::Console => house::run(load(Keys::NotNeeded)?, Roles::CONSOLE, "console").await,
+        Command::Migrate => migrate::run(&load(Keys::NotNeeded)?).await,
+        Command::Check(arguments) => check::run(load(Keys::Wanted), &arguments).await,
         Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
         Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,
         Command::Send(arguments) => send::run(config.as_deref(), arguments).await,

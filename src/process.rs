@@ -12,7 +12,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, LogFormat};
-use crate::config::{Config, Mistakes};
+use crate::config::{Config, Keys, Mistakes};
 use crate::failure::failed_by;
 
 /// Every environment variable, read once.
@@ -21,9 +21,9 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars().collect()
 }
 
-pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+pub(crate) fn load(file: Option<&Path>, keys: Keys) -> anyhow::Result<Config> {
     let hint = "payhook.example.toml explains every key; `payhook check` shows what a configuration means";
-    Config::load(file, &environment()).map_err(|mistakes: Mistakes| {
+    Config::load(file, &environment(), keys).map_err(|mistakes: Mistakes| {
         let text = mistakes.to_string();
         failed_by(mistakes, text, hint)
     })

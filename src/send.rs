@@ -8,12 +8,13 @@ use payhook_simulator::{AntomKind, Keys, sample};
 use reqwest::Url;
 
 use crate::cli::SendArguments;
+use crate::config::Keys as OurKeys;
 use crate::failure::{Ended, failed, failed_by};
 use crate::{output, process};
 
 /// `payhook send`: a sample notification, signed as the provider would, posted to ingress.
 pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyhow::Result<Ended> {
-    let config = process::load(config)?;
+    let config = process::load(config, OurKeys::NotNeeded)?;
     let account = config.accounts.get(arguments.provider, &arguments.account).ok_or_else(|| {
         failed(
             format!("there is no {} account `{}` in the configuration", arguments.provider, arguments.account),

@@ -23,8 +23,8 @@ pub struct AntomAccount {
     pub api: String,
     /// Chooses the API's path prefix, which is part of what is signed.
     pub sandbox: bool,
-    /// Ours, for asking.
-    pub private_key: PrivateKey,
+    /// Ours, for asking. Absent where nobody asks: ingress needs no key of ours.
+    pub private_key: Option<PrivateKey>,
     /// The version Antom gave our key: sent along, so that it knows which one to check with.
     pub private_key_version: u32,
     /// Antom's, by `keyVersion`; several while rotating.
@@ -37,7 +37,8 @@ pub struct OmiseAccount {
     pub name: AccountName,
     pub livemode: bool,
     pub api: String,
-    pub secret_key: SecretString,
+    /// Ours, for asking. Absent where nobody asks.
+    pub secret_key: Option<SecretString>,
     /// Current and previous.
     pub webhook_secrets: Vec<WebhookSecret>,
     pub signature_age_max: AgeLimit,

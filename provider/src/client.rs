@@ -92,6 +92,9 @@ impl Client {
 
     /// `inquiryPayment`, signed by us, its answer's signature checked before anything of it is read.
     async fn ask_antom(&self, account: &AntomAccount, payment: &PaymentId) -> Result<PaymentFacts, AskError> {
+        let Some(private_key) = &account.private_key else {
+            return Err(AskError::Misconfigured { what: "private_key is missing".to_owned() });
+        };
         let path = antom::api_path(account.sandbox, antom::INQUIRY_PAYMENT);
         let body = antom::inquiry_body(payment);
         let asked_at = self.clock.now();
@@ -103,7 +106,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/json; charset=UTF-8")
             .header("client-id", &account.client_id)
             .header("request-time", &time)
-            .header("signature", antom::sign(&account.private_key, account.private_key_version, &message))
+            .header("signature", antom::sign(private_key, account.private_key_version, &message))
             .body(body);
         let Answered { status, headers, body } = answered(request).await?;
         match status {
@@ -126,12 +129,15 @@ impl Client {
 
     /// `GET /charges/{id}` at a pinned version.
     async fn ask_omise(&self, account: &OmiseAccount, payment: &PaymentId) -> Result<PaymentFacts, AskError> {
+        let Some(secret_key) = &account.secret_key else {
+            return Err(AskError::Misconfigured { what: "secret_key is missing".to_owned() });
+        };
         let id = utf8_percent_encode(payment.as_str(), SEGMENT);
         let asked_at = self.clock.now();
         let request = self
             .http
             .get(format!("{}/charges/{id}", account.api))
-            .basic_auth(account.secret_key.expose_secret(), Some(""))
+            .basic_auth(secret_key.expose_secret(), Some(""))
             .header("omise-version", omise::API_VERSION);
         let Answered { status, headers, body } = answered(request).await?;
         match status.as_u16() {

@@ -7,10 +7,11 @@ use payhook_schema::{AccountName, parse_duration};
 use secrecy::ExposeSecret;
 use toml::Value;
 
+use super::Keys;
 use super::reader::Reader;
 
 /// Takes every `[antom.…]` and `[omise.…]`.
-pub(super) fn take(reader: &mut Reader) -> Accounts {
+pub(super) fn take(reader: &mut Reader, keys: Keys) -> Accounts {
     let mut accounts = Vec::new();
     for provider in ["antom", "omise"] {
         for name in reader.names(provider) {
@@ -20,23 +21,25 @@ pub(super) fn take(reader: &mut Reader) -> Accounts {
                 continue;
             };
             accounts.extend(match provider {
-                "antom" => antom(reader, &section, name).map(Account::Antom),
-                _ => omise(reader, &section, name).map(Account::Omise),
+                "antom" => antom(reader, &section, name, keys).map(Account::Antom),
+                _ => omise(reader, &section, name, keys).map(Account::Omise),
             });
         }
     }
     Accounts::new(accounts)
 }
 
-fn antom(reader: &mut Reader, section: &str, name: AccountName) -> Option<AntomAccount> {
+fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> Option<AntomAccount> {
     let client_id = reader.text(section, "client_id");
     let client_id = reader.required(section, "client_id", client_id, "the client ID of Antom's dashboard");
     let api = api(reader, section, "https://open-sea-global.alipay.com");
     let sandbox = reader.parsed(section, "sandbox");
     let sandbox = reader.required(section, "sandbox", sandbox, "true or false");
     let private_key = reader.secret(section, "private_key");
-    let private_key =
-        reader.required(section, "private_key", private_key, "our key as PEM or base64, or private_key_file");
+    if keys == Keys::Wanted {
+        let hint = "our key as PEM or base64, or private_key_file";
+        reader.required(section, "private_key", private_key.as_ref(), hint);
+    }
     let private_key = private_key.and_then(|text| {
         let key = PrivateKey::parse(text.expose_secret());
         key.map_err(|error| reader.mistake(format!("{section}.private_key: {error}"))).ok()
@@ -56,7 +59,7 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName) -> Option<AntomA
         client_id,
         api: api?,
         sandbox,
-        private_key: private_key?,
+        private_key,
         private_key_version,
         public_keys: public_keys?,
         signature_age_max: signature_age_max?,
@@ -95,20 +98,25 @@ fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, Publi
     (!keys.is_empty()).then_some(keys)
 }
 
-fn omise(reader: &mut Reader, section: &str, name: AccountName) -> Option<OmiseAccount> {
+fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> Option<OmiseAccount> {
     let livemode = reader.parsed(section, "livemode");
     let livemode = reader.required(section, "livemode", livemode, "true or false");
     let secret_key = reader.secret(section, "secret_key");
-    let secret_key = reader.required(section, "secret_key", secret_key, "skey_…, or secret_key_file");
+    if keys == Keys::Wanted {
+        reader.required(section, "secret_key", secret_key.as_ref(), "skey_…, or secret_key_file");
+    }
     let api = api(reader, section, "https://api.omise.co");
     let webhook_secrets = webhook_secrets(reader, section);
     let signature_age_max = age_limit(reader, section);
-    let (livemode, secret_key) = (livemode?, secret_key?);
-    let text = secret_key.expose_secret();
-    if !text.starts_with("skey_") {
-        reader.mistake(format!("{section}.secret_key: a secret key begins with skey_"));
-    } else if text.starts_with("skey_test_") == livemode {
-        reader.mistake(format!("{section}: secret_key and livemode disagree: test keys begin with skey_test_"));
+    let livemode = livemode?;
+    match secret_key.as_ref().map(ExposeSecret::expose_secret) {
+        Some(text) if !text.starts_with("skey_") => {
+            reader.mistake(format!("{section}.secret_key: a secret key begins with skey_"));
+        }
+        Some(text) if text.starts_with("skey_test_") == livemode => {
+            reader.mistake(format!("{section}: secret_key and livemode disagree: test keys begin with skey_test_"));
+        }
+        _ => {}
     }
     Some(OmiseAccount {
         name,

@@ -4,7 +4,7 @@ const ANTOM_KEYS: &str = include_str!("../../provider/fixtures/antom/signature_v
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::read(text, "test", Path::new(""), &environment)
+    Config::read(text, "test", Path::new(""), &environment, Keys::Wanted)
 }
 
 fn mistakes(text: &str, environment: &[(&str, &str)]) -> String {
@@ -138,4 +138,12 @@ fn a_secret_is_given_once_inline_or_as_a_file() {
     let environment = [("PAYHOOK__CONSOLE__TOKEN", "another-token-of-chars")];
     let overridden = read(&by_file, &environment).unwrap().console.token.unwrap();
     assert_eq!(overridden.expose_secret(), "another-token-of-chars", "the environment wins");
+}
+
+#[test]
+fn whoever_asks_nothing_needs_no_key_of_ours() {
+    let text = "[omise.s]\nlivemode = false\nwebhook_secrets = [\"AAEC\"]\napi = \"https://api.omise.co\"";
+    assert!(mistakes(text, &[]).contains("omise.s.secret_key is missing"));
+    let environment = BTreeMap::new();
+    assert!(Config::read(text, "test", Path::new(""), &environment, Keys::NotNeeded).is_ok());
 }

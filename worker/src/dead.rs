@@ -7,10 +7,10 @@ use payhook_schema::{DeadCause, Hint};
 use payhook_store::DeadLetter;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 use uuid::Uuid;
 
-use crate::patience::{GaveUp, chain, jittered, patiently};
+use crate::patience::{Stopped, chain, jittered, patiently};
 use crate::worker::Context;
 
 const PREFETCH: u16 = 32;
@@ -49,9 +49,8 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
                 let acked = deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
                 consumer.settler.settle(acked).await?;
             }
-            Err(GaveUp::Stopped) => return Ok(()),
-            // They stay on the queue, where they are safe, until somebody has looked.
-            Err(GaveUp::Refused(refusal)) => error!(error = %chain(&refusal), "the store refuses dead letters"),
+            // They stay on the queue, where they are safe.
+            Err(Stopped) => return Ok(()),
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::flights::{Generation, InHand};
 use crate::outcome::{Making, Outcome};
-use crate::patience::{GaveUp, chain, jittered, patiently};
+use crate::patience::{Stopped, chain, jittered, patiently};
 use crate::worker::Context;
 
 /// Deliveries taken, and payments looked up, in one go.
@@ -100,17 +100,7 @@ pub(crate) async fn dispatch(
                 }
             }
             // What is in hand comes back to whoever runs next.
-            Err(GaveUp::Stopped) => return,
-            Err(GaveUp::Refused(error)) => {
-                let why = chain(&error);
-                warn!(error = %why, "the store refuses to look payments up");
-                for key in keys.drain(..) {
-                    for passenger in context.flights.depart(&key) {
-                        context.write(context.making().poison(passenger, why.clone())).await;
-                    }
-                    context.flights.land(&key);
-                }
-            }
+            Err(Stopped) => return,
         }
     }
 }

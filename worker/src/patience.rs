@@ -2,29 +2,25 @@ use std::time::Duration;
 
 use payhook_store::StoreError;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Why an operation on the store was given up.
+/// The worker stops before the store answered: deliveries in hand come back to another one.
 #[derive(Debug)]
-pub(crate) enum GaveUp {
-    /// The worker stops; deliveries in hand come back to another one.
-    Stopped,
-    /// The store answers, and says no: waiting would not help.
-    Refused(StoreError),
-}
+pub(crate) struct Stopped;
 
 /// Repeats an operation on the store until it answers.
 ///
 /// While the store is away nothing can be settled, so holding on to a prefetch's worth of deliveries is the back pressure: the
-/// rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it.
+/// rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it. The same when it refuses: a wrong password or
+/// a missing right is for a person to mend, and what waits meanwhile is nobody's poison.
 pub(crate) async fn patiently<T, F>(
     what: &'static str,
     stop: &CancellationToken,
     operation: impl Fn() -> F,
-) -> Result<T, GaveUp>
+) -> Result<T, Stopped>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
@@ -36,15 +32,16 @@ where
                 return Ok(done);
             }
             Ok(done) => return Ok(done),
-            Err(error) if !error.retryable() => return Err(GaveUp::Refused(error)),
             Err(error) => error,
         };
-        if wait == FIRST_WAIT {
-            warn!(error = %chain(&error), "the store is away, waiting for it: {what}");
+        match error.retryable() {
+            true if wait == FIRST_WAIT => warn!(error = %chain(&error), "the store is away, waiting for it: {what}"),
+            true => {}
+            false => error!(error = %chain(&error), "the store refuses, waiting until that is mended: {what}"),
         }
         metrics::counter!("payhook_store_unavailable_total").increment(1);
         tokio::select! {
-            () = stop.cancelled() => return Err(GaveUp::Stopped),
+            () = stop.cancelled() => return Err(Stopped),
             () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(LONGEST_WAIT),
         }
     }

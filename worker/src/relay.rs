@@ -59,13 +59,16 @@ pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: Cancellatio
 
 /// One round; whether there may be more to do at once.
 async fn round(context: &Context) -> Result<bool, StoreError> {
-    let sequenced = context.store.events_sequence(ROUND).await?;
-    if !context.queue.carries_events() {
-        return Ok(sequenced == ROUND as usize);
-    }
+    context.store.events_sequence(ROUND).await?;
     let events = context.store.events_unpublished(ROUND).await?;
     if events.is_empty() {
         return Ok(false);
+    }
+    if !context.queue.carries_events() {
+        // The feed is all there is: with its place in it, an event is published.
+        let ids: Vec<Uuid> = events.iter().map(|event| event.event.id).collect();
+        context.store.events_mark_published(&ids, context.clock.now()).await?;
+        return Ok(true);
     }
     let mut by_order: BTreeMap<OrderId, Vec<FeedEvent>> = BTreeMap::new();
     for event in events {

@@ -10,7 +10,7 @@ use tracing::{debug, error, warn};
 
 use crate::flights::{Generation, InHand};
 use crate::outcome::Outcome;
-use crate::patience::{GaveUp, chain, patiently};
+use crate::patience::{Stopped, chain, patiently};
 use crate::worker::Context;
 
 /// Settlements written in one transaction: past some thirty the database gains little and a conflict costs more.
@@ -36,13 +36,7 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
                 let verdicts = outcomes.into_iter().zip(written).flat_map(|it| land(&context, it.0, it.1)).collect();
                 settle(verdicts).await;
             }
-            Err(GaveUp::Stopped) => return,
-            Err(GaveUp::Refused(refusal)) => {
-                let why = chain(&refusal);
-                error!(error = %why, "the store refuses settlements");
-                let refused = outcomes.into_iter().flat_map(|outcome| poisoned(&context, outcome, &why)).collect();
-                settle(refused).await;
-            }
+            Err(Stopped) => return,
         }
     }
 }

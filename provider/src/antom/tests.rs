@@ -46,7 +46,7 @@ fn account(keys: &[(u32, &str)]) -> AntomAccount {
         client_id: "SANDBOX_5X00000000000000".to_owned(),
         api: "http://127.0.0.1:1".to_owned(),
         sandbox: true,
-        private_key: PrivateKey::parse(&vectors().merchant_private_key).unwrap(),
+        private_key: None,
         private_key_version: 1,
         public_keys: keys.iter().map(|(version, key)| (*version, PublicKey::parse(key).unwrap())).collect(),
         signature_age_max: AgeLimit::Off,

@@ -23,7 +23,7 @@ fn account(secrets: &[&str], limit: AgeLimit) -> OmiseAccount {
         name: AccountName::new("shop-th").unwrap(),
         livemode: false,
         api: "http://127.0.0.1:1".to_owned(),
-        secret_key: "skey_test_1".into(),
+        secret_key: None,
         webhook_secrets: secrets.iter().map(|secret| WebhookSecret::parse(secret).unwrap()).collect(),
         signature_age_max: limit,
     }

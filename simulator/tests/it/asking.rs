@@ -226,7 +226,7 @@ async fn wrong_keys_of_ours_are_told_from_trouble_of_theirs() {
             client_id: known.client_id.clone(),
             api: known.api.clone(),
             sandbox: true,
-            private_key: PrivateKey::parse(&known.private_key.to_base64()).unwrap(),
+            private_key: Some(PrivateKey::parse(&simulator.keys().merchant().to_base64()).unwrap()),
             private_key_version: 1,
             public_keys: [(1, simulator.keys().antom().public_key())].into(),
             signature_age_max: known.signature_age_max,
@@ -256,7 +256,7 @@ async fn wrong_keys_of_ours_are_told_from_trouble_of_theirs() {
         name: shop(),
         livemode: false,
         api: known.api.clone(),
-        secret_key: "skey_test_of_another_shop".to_owned().into(),
+        secret_key: Some("skey_test_of_another_shop".to_owned().into()),
         webhook_secrets: known.webhook_secrets.clone(),
         signature_age_max: known.signature_age_max,
     });
