@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::flights::{Generation, InHand};
-use crate::outcome::{Making, Outcome};
+use crate::outcome::{Making, Outcome, overtaken};
 use crate::patience::{Stopped, chain, jittered, patiently};
 use crate::worker::Context;
 
@@ -115,6 +115,9 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
         Found::Order(order) | Found::OtherAccount(order) => {
             let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
             let passengers = context.flights.depart(&key);
+            if overtaken(order, &key, &passengers) {
+                return context.write(Making::settled_meanwhile(key, passengers)).await;
+            }
             let answer = context.ask(&key).await;
             let making: Making<'_> = context.making();
             match (answer, &found) {

@@ -40,6 +40,12 @@ impl Making<'_> {
         Outcome { key: None, settlement, verdicts: vec![(in_hand, Verdict::Ack)], word: "kept" }
     }
 
+    /// Tried again, and settled by another hint since: kept.
+    pub(crate) fn settled_meanwhile(key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
+        let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
+        Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: "settled_meanwhile" }
+    }
+
     /// Its order is not registered yet: kept, and tried again until the schedule ends. Registration links it at once.
     pub(crate) fn parked(self, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
         let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
@@ -171,6 +177,17 @@ impl Making<'_> {
         };
         passengers.into_iter().map(|passenger| (verdict(&passenger.delivery), passenger)).map(|(v, p)| (p, v)).collect()
     }
+}
+
+/// Whether these are all second tries of notifications that came before the provider's last, final answer: that answer is newer than
+/// anything they could hint at, so asking again would only cost.
+pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand]) -> bool {
+    let Some(payment) = order.payment(key).filter(|payment| payment.state.is_final()) else { return false };
+    let Some(asked_at) = payment.asked_at else { return false };
+    let is_older = |delivery: &Delivery| {
+        delivery.attempt > 1 && notification(delivery).is_some_and(|notification| notification.received_at < asked_at)
+    };
+    passengers.iter().all(|passenger| is_older(&passenger.delivery))
 }
 
 /// What a failed try means for the deliveries that wanted it.
