@@ -13,24 +13,24 @@ use tokio::sync::Mutex;
 const DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 /// A virtual host, and processes that reach it through proxies which can be cut.
-pub struct RabbitHarness {
-    pub vhost: Vhost,
+pub(crate) struct RabbitHarness {
+    pub(crate) vhost: Vhost,
     processes: Mutex<Vec<Proxy>>,
 }
 
-pub fn options() -> RabbitOptions {
+pub(crate) fn options() -> RabbitOptions {
     RabbitOptions::new("test", Clock::system(), &DELAYS)
 }
 
 /// A channel of the test's own, with every right and past every proxy.
-pub async fn admin_channel(vhost: &Vhost) -> (Connection, Channel) {
+pub(crate) async fn admin_channel(vhost: &Vhost) -> (Connection, Channel) {
     let connection = Connection::connect(&vhost.url, ConnectionProperties::default()).await.expect("it connects");
     let channel = connection.create_channel().await.expect("a channel");
     (connection, channel)
 }
 
 impl RabbitHarness {
-    pub async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let vhost = rabbit().await?.fresh_vhost().await;
         RabbitQueue::open(&vhost.url, options()).expect("the URL is right").migrate().await.expect("it is declared");
         Some(Self { vhost, processes: Mutex::default() })

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 /// One file, and the one process that owns it.
-pub struct EmbeddedHarness {
+pub(crate) struct EmbeddedHarness {
     folder: TempDir,
     process: Mutex<Option<Arc<EmbeddedQueue>>>,
 }
@@ -20,7 +20,7 @@ pub struct EmbeddedHarness {
 const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(300)];
 
 /// The file's write lock, as the program opens it.
-pub async fn open_file(file: &Path) -> SqlitePool {
+pub(crate) async fn open_file(file: &Path) -> SqlitePool {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
@@ -30,7 +30,7 @@ pub async fn open_file(file: &Path) -> SqlitePool {
 }
 
 impl EmbeddedHarness {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let harness = Self { folder: tempfile::tempdir().expect("a folder"), process: Mutex::default() };
         harness.process().await.migrate().await.expect("the table is made");
         harness

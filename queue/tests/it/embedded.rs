@@ -1,11 +1,9 @@
 //! What only the embedded queue shows.
 
-mod backends;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backends::{EmbeddedHarness, open_file};
+use crate::backends::{EmbeddedHarness, open_file};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use payhook_queue::conformance::Harness;

@@ -1,8 +1,6 @@
 //! The suite of `payhook_queue::conformance`, on each backend.
 
-mod backends;
-
-use backends::{EmbeddedHarness, RabbitHarness};
+use crate::backends::{EmbeddedHarness, RabbitHarness};
 use payhook_queue::conformance;
 
 /// The walk to walk again, from the environment; another one each time without it.

@@ -1,0 +1,8 @@
+//! The contract on both backends, and what each shows beyond it.
+
+mod backends;
+mod conformance;
+mod definitions;
+mod embedded;
+mod rabbitmq;
+mod topology;
