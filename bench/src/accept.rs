@@ -1,0 +1,128 @@
+//! How many notifications one ingress accepts, against raw confirmed publishes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use payhook_schema::Provider;
+
+use crate::bench::Bench;
+use crate::figures::Series;
+use crate::http;
+use crate::program::Role;
+use crate::raw::{self, Task};
+use crate::report::{Cost, Measured, Report};
+
+pub(crate) const GOAL_OMISE: f64 = 0.80;
+pub(crate) const GOAL_ANTOM: f64 = 0.65;
+const ACK_P99_MS_MAX: f64 = 50.0;
+
+/// Both providers, and the two raw shapes, turn by turn.
+#[derive(Default)]
+struct Rounds {
+    antom: Series,
+    omise: Series,
+    channels: Series,
+    pipelined: Series,
+    antom_cost: Vec<Cost>,
+    omise_cost: Vec<Cost>,
+    raw_cost: Vec<Cost>,
+}
+
+pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let ingress = bench.cluster.start("ingress").await?;
+    report.fact("ingress: start to ready", ingress.ready_after.as_secs_f64() * 1e3, "ms");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    report.fact("ingress: resident memory at rest", ingress.rss_mb(), "MB");
+    let mut rounds = Rounds::default();
+    for _ in 0..bench.options.size.rounds {
+        let (rate, cost) = flood(bench, &ingress, Provider::Omise).await?;
+        rounds.omise.push(rate);
+        rounds.omise_cost.push(cost);
+        let (rate, cost) = publish(bench, bench.options.connections, 1).await?;
+        rounds.channels.push(rate);
+        rounds.raw_cost.push(cost);
+        let (rate, cost) = flood(bench, &ingress, Provider::Antom).await?;
+        rounds.antom.push(rate);
+        rounds.antom_cost.push(cost);
+        rounds.pipelined.push(publish(bench, 1, bench.options.connections).await?.0);
+    }
+    report.fact("ingress: resident memory under load", ingress.rss_mb(), "MB");
+
+    let Rounds { antom, omise, channels, pipelined, antom_cost, omise_cost, raw_cost } = rounds;
+    let connections = bench.options.connections;
+    let many = format!("lapin, {connections} channels × 1 in flight");
+    let one = format!("lapin, 1 channel × {connections} in flight");
+    let title = |provider| format!("accepted/s, {provider}, {connections} connections");
+    report.ratio(Measured::new(title("Omise"), &omise, &many, &channels).goal("P1", GOAL_OMISE));
+    report.ratio(Measured::new(title("Omise"), &omise, &one, &pipelined));
+    report.ratio(Measured::new(title("Antom"), &antom, &many, &channels).goal("P2", GOAL_ANTOM));
+    report.ratio(Measured::new(title("Antom"), &antom, &one, &pipelined));
+    report.cost("accept Omise", "ingress", &omise_cost);
+    report.cost("accept Antom", "ingress", &antom_cost);
+    report.cost("raw publish, 64 × 1", "lapin", &raw_cost);
+
+    for (provider, most) in [(Provider::Omise, omise.median()), (Provider::Antom, antom.median())] {
+        at_half(bench, &ingress, report, provider, most / 2.0).await?;
+    }
+    ingress.stop().await
+}
+
+async fn flood(bench: &Bench, ingress: &Role, provider: Provider) -> Result<(f64, Cost)> {
+    let size = bench.options.size;
+    let (cpu, servers, began) = (ingress.cpu_s(), bench.servers_cpu(), Instant::now());
+    let requests = &bench.payments(provider).requests;
+    let load = http::flood(ingress.ingress, requests, bench.options.connections, size.warm_up, size.round).await?;
+    let rate = load.accepted as f64 / load.took.as_secs_f64();
+    // Of the warm-up, too: processor time is read around all of it.
+    let done = rate * began.elapsed().as_secs_f64();
+    let cost = Cost::new(ingress.cpu_s() - cpu, bench.servers_cpu().since(servers), done);
+    bench.purge().await?;
+    Ok((rate, cost))
+}
+
+async fn publish(bench: &Bench, channels: usize, in_flight: usize) -> Result<(f64, Cost)> {
+    let size = bench.options.size;
+    let servers = bench.servers_cpu();
+    let task = Task::Publish {
+        url: bench.vhost.url.clone(),
+        channels,
+        in_flight,
+        bytes: envelope_bytes(bench),
+        warm_up: size.warm_up,
+        count_for: size.round,
+    };
+    let outcome = raw::run(bench.pinning, &task).await?;
+    let done = outcome.per_s() * (size.warm_up + size.round).as_secs_f64();
+    let cost = Cost::new(outcome.cpu_s, bench.servers_cpu().since(servers), done);
+    bench.purge().await?;
+    Ok((outcome.per_s(), cost))
+}
+
+/// How large a message of payhook's is: an Omise one, the larger of the two.
+pub(crate) fn envelope_bytes(bench: &Bench) -> usize {
+    bench.omise.envelopes.first().map_or(0, |envelope| envelope.encode().len())
+}
+
+/// How long an acknowledgement takes at half of what is possible, against a raw confirm at the same rate.
+async fn at_half(bench: &Bench, ingress: &Role, report: &mut Report, provider: Provider, rate: f64) -> Result<()> {
+    let (size, connections) = (bench.options.size, bench.options.connections);
+    let requests = &bench.payments(provider).requests;
+    let load = http::steady(ingress.ingress, requests, connections, rate, size.steady).await?;
+    bench.purge().await?;
+    let (url, bytes) = (bench.vhost.url.clone(), envelope_bytes(bench));
+    let task = Task::PublishSteadily { url, channels: connections, bytes, rate, during: size.steady };
+    let raw = raw::run(bench.pinning, &task).await?;
+    bench.purge().await?;
+    let (p50, p99) = (load.latencies.ms(0.5), load.latencies.ms(0.99));
+    let kept = load.accepted as f64 / load.took.as_secs_f64() / rate;
+    let name = format!("{provider}, {rate:.0}/s (half)");
+    report.fact(&format!("acknowledged, {name}: p50"), p50, "ms");
+    report.fact(&format!("acknowledged, {name}: p99"), p99, "ms");
+    report.fact(&format!("raw confirm, {name}: p50"), raw.p50_ms, "ms");
+    report.fact(&format!("raw confirm, {name}: p99"), raw.p99_ms, "ms");
+    report.fact(&format!("rate kept, {name}"), kept, "×");
+    let what = format!("{provider}: acknowledgement p99 at half the rate, against a raw confirm's at the same rate");
+    report.at_most("P4", &what, p99 / raw.p99_ms, 2.0);
+    report.at_most("P4", &format!("{provider}: acknowledgement p99 at half the rate, ms"), p99, ACK_P99_MS_MAX);
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The program that is measured, as separate processes with a configuration of their own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::http::{Connection, get};
+use crate::machine::{Pinning, cpu_s, rss_mb};
+
+const READY_WITHIN: Duration = Duration::from_secs(20);
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+
+/// What the processes of one deployment share.
+pub(crate) struct Deployment {
+    program: PathBuf,
+    dir: PathBuf,
+    pinning: Pinning,
+    /// All of the configuration but the listeners.
+    config: String,
+}
+
+/// One running role.
+pub(crate) struct Role {
+    child: Child,
+    pub(crate) ingress: SocketAddr,
+    /// From the start of the process to its first `ready`.
+    pub(crate) ready_after: Duration,
+    log: PathBuf,
+}
+
+impl Deployment {
+    pub(crate) fn new(program: &Path, dir: &Path, pinning: Pinning, config: String) -> Self {
+        Self { program: program.to_owned(), dir: dir.to_owned(), pinning, config }
+    }
+
+    fn configured(&self, name: &str) -> Result<(PathBuf, SocketAddr, SocketAddr)> {
+        let (ingress, console) = (free_address()?, free_address()?);
+        let file = self.dir.join(format!("{name}.toml"));
+        let listeners = format!("[ingress]\nlisten = \"{ingress}\"\n[console]\nlisten = \"{console}\"\n");
+        std::fs::write(&file, format!("{listeners}{}", self.config))?;
+        Ok((file, ingress, console))
+    }
+
+    pub(crate) fn migrate(&self) -> Result<()> {
+        let (file, ..) = self.configured("migrate")?;
+        let output = Command::new(&self.program).arg("--config").arg(file).arg("migrate").output()?;
+        ensure!(output.status.success(), "payhook migrate: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Starts a role and waits until it says that it is ready.
+    pub(crate) async fn start(&self, role: &str) -> Result<Role> {
+        let (file, ingress, console) = self.configured(role)?;
+        let log = self.dir.join(format!("{role}.log"));
+        let began = Instant::now();
+        let child = self
+            .pinning
+            .measured(&self.program)
+            .arg("--config")
+            .arg(file)
+            .arg(role)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        let mut role = Role { child, ingress, ready_after: Duration::ZERO, log };
+        loop {
+            if let Some(status) = role.child.try_wait()? {
+                bail!("payhook ended at once, {status}: {}", role.log());
+            }
+            if let Ok(mut connection) = Connection::open(console).await
+                && matches!(connection.send(&get("/readyz")).await, Ok(200))
+            {
+                break;
+            }
+            ensure!(began.elapsed() < READY_WITHIN, "payhook does not become ready: {}", role.log());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        role.ready_after = began.elapsed();
+        Ok(role)
+    }
+}
+
+impl Role {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn cpu_s(&self) -> f64 {
+        cpu_s(self.pid())
+    }
+
+    pub(crate) fn rss_mb(&self) -> f64 {
+        rss_mb(self.pid())
+    }
+
+    /// The end of what it said.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        terminate(self.pid());
+        let began = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(began.elapsed() < STOPPED_WITHIN, "payhook does not stop: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn terminate(pid: u32) {
+    let _ = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
+}
+
+/// A port nobody listens on now.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

@@ -1,0 +1,149 @@
+//! How many payments one worker settles, events published included, against the same transaction issued raw.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use payhook_queue::Queue as _;
+use payhook_queue::rabbitmq::{RabbitOptions, RabbitQueue};
+use payhook_schema::{Clock, Provider};
+
+use crate::bench::Bench;
+use crate::figures::Series;
+use crate::orders;
+use crate::raw::{self, Task};
+use crate::report::{Cost, Measured, Report};
+
+const GOAL_OMISE: f64 = 0.75;
+const GOAL_ANTOM: f64 = 0.85;
+const POSTGRES_US_MAX: f64 = 60.0;
+/// How often we look how far the worker is.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// The first tenth is the worker's start.
+const SKIPPED: usize = 10;
+const ROUND_WITHIN: Duration = Duration::from_mins(1);
+/// What the raw shapes are: statements of one payment on many connections, and of many payments on two.
+const CONNECTIONS_ONE: u32 = 32;
+const CONNECTIONS_MANY: u32 = 2;
+const ROWS: usize = 32;
+
+struct Settled {
+    per_s: f64,
+    cost: Cost,
+    rss_mb: f64,
+    ready_ms: f64,
+}
+
+pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    let queue = queue(bench)?;
+    let (mut omise, mut antom, mut one, mut many, mut limit) =
+        (Series::default(), Series::default(), Series::default(), Series::default(), Series::default());
+    let (mut omise_cost, mut antom_cost, mut one_cost, mut many_cost) = (vec![], vec![], vec![], vec![]);
+    let (mut rss, mut ready) = (Series::default(), Series::default());
+    for _ in 0..bench.options.size.rounds {
+        let settled = settled(bench, &queue, Provider::Omise).await?;
+        omise.push(settled.per_s);
+        omise_cost.push(settled.cost);
+        rss.push(settled.rss_mb);
+        ready.push(settled.ready_ms);
+        let (rate, cost) = raw(bench, CONNECTIONS_MANY, ROWS).await?;
+        many.push(rate);
+        many_cost.push(cost);
+        let settled = self::settled(bench, &queue, Provider::Antom).await?;
+        antom.push(settled.per_s);
+        antom_cost.push(settled.cost);
+        limit.push(signature_limit(bench).await?);
+        let (rate, cost) = raw(bench, CONNECTIONS_ONE, 1).await?;
+        one.push(rate);
+        one_cost.push(cost);
+    }
+    queue.close().await;
+
+    let single = format!("sqlx, one statement a payment, {CONNECTIONS_ONE} connections");
+    let batch = format!("sqlx, {ROWS} a statement, {CONNECTIONS_MANY} connections");
+    report.ratio(Measured::new("settled/s, Omise".to_owned(), &omise, &single, &one).goal("P5", GOAL_OMISE));
+    report.ratio(Measured::new("settled/s, Omise".to_owned(), &omise, &batch, &many));
+    report.ratio(Measured::new("settled/s, Antom".to_owned(), &antom, &single, &one));
+    report.ratio(
+        Measured::new("settled/s, Antom".to_owned(), &antom, "1 / (sign + verify)", &limit).goal("P6", GOAL_ANTOM),
+    );
+    report.cost("settle Omise", "worker", &omise_cost);
+    report.cost("settle Antom", "worker", &antom_cost);
+    report.cost("raw settle, one a statement", "sqlx", &one_cost);
+    report.cost(&format!("raw settle, {ROWS} a statement"), "sqlx", &many_cost);
+    report.fact("sign + verify, RSA-2048", 1e6 / limit.median(), "µs");
+    report.fact("worker: start to ready", ready.median(), "ms");
+    report.fact("worker: resident memory under load", rss.median(), "MB");
+    let postgres_us = Series(omise_cost.iter().map(|cost| cost.postgres_us).collect()).median();
+    report.at_most("P5", "PostgreSQL CPU per settled payment, Omise, µs", postgres_us, POSTGRES_US_MAX);
+    Ok(())
+}
+
+pub(crate) fn queue(bench: &Bench) -> Result<RabbitQueue> {
+    let mut options = RabbitOptions::new("bench", Clock::system(), &[]);
+    options.publish_channels = 256;
+    Ok(RabbitQueue::open(&bench.vhost.url, options)?)
+}
+
+/// Registers orders, puts their notifications on the queue, and lets a worker loose on them.
+async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Result<Settled> {
+    let count = match provider {
+        Provider::Omise => bench.options.size.omise,
+        Provider::Antom => bench.options.size.antom,
+    };
+    let payments = bench.payments(provider);
+    orders::register(&bench.pool, payments, count).await?;
+    stream::iter(payments.envelopes.iter().take(count))
+        .map(|envelope| queue.publish(envelope))
+        .buffer_unordered(256)
+        .try_collect::<()>()
+        .await?;
+
+    let began = Instant::now();
+    let worker = bench.cluster.start("worker").await?;
+    let mut first = None;
+    let (done, per_s, cost) = loop {
+        let (now, (paid, told)) = (Instant::now(), orders::progress(&bench.pool).await?);
+        let done = paid.min(told);
+        let spent = (worker.cpu_s(), bench.servers_cpu());
+        match first {
+            None if done >= count / SKIPPED => first = Some((now, done, spent)),
+            Some((from, before, (worker_s, servers))) if done >= count => {
+                let some = (done - before) as f64;
+                let per_s = some / (now - from).as_secs_f64();
+                break (done, per_s, Cost::new(spent.0 - worker_s, spent.1.since(servers), some));
+            }
+            _ => {}
+        }
+        ensure!(began.elapsed() < ROUND_WITHIN, "{paid} of {count} settled, {told} told: {}", worker.log());
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    ensure!(done == count, "{done} settled, and only {count} were registered");
+    let settled = Settled { per_s, cost, rss_mb: worker.rss_mb(), ready_ms: worker.ready_after.as_secs_f64() * 1e3 };
+    worker.stop().await?;
+    Ok(settled)
+}
+
+async fn raw(bench: &Bench, connections: u32, rows: usize) -> Result<(f64, Cost)> {
+    orders::register(&bench.pool, &bench.omise, bench.options.size.raw).await?;
+    let servers = bench.servers_cpu();
+    let task = Task::Settle { url: bench.database.url.clone(), connections, rows, body_bytes: body_bytes(bench) };
+    let outcome = raw::run(bench.pinning, &task).await?;
+    let cost = Cost::new(outcome.cpu_s, bench.servers_cpu().since(servers), outcome.done as f64);
+    Ok((outcome.per_s(), cost))
+}
+
+/// How large a notification's body is.
+pub(crate) fn body_bytes(bench: &Bench) -> usize {
+    match bench.omise.envelopes.first().map(|envelope| &envelope.hint) {
+        Some(payhook_schema::Hint::Notification(notification)) => notification.body.len(),
+        _ => 0,
+    }
+}
+
+/// What one core could ask Antom at most: one signature made and one checked for each.
+async fn signature_limit(bench: &Bench) -> Result<f64> {
+    let key = bench.world.keys().merchant().to_base64();
+    let outcome = raw::run(bench.pinning, &Task::Sign { key }).await?;
+    Ok(outcome.per_s())
+}
