@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
         stop.cancelled().await;
     }
     stop.cancel();
-    running.await?;
+    running.await??;
     simulator.stop().await;
     match otherwise {
         0 => Ok(Ended::Done),

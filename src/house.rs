@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use payhook_console::{Console, Health, ReadyCheck, Token, health_routes};
@@ -14,7 +15,7 @@ use payhook_worker::{Schedule, Worker, WorkerOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, StoreConfig};
 use crate::failure::{Ended, failed, failed_by};
@@ -48,6 +49,7 @@ pub(crate) struct House {
     pub(crate) ingress: Option<SocketAddr>,
     pub(crate) console: SocketAddr,
     stop: CancellationToken,
+    died: Arc<AtomicBool>,
     tasks: TaskTracker,
     queue: Arc<dyn Queue>,
     store: Option<Arc<dyn Store>>,
@@ -75,7 +77,7 @@ pub(crate) async fn run(config: Config, roles: Roles, name: &'static str) -> any
     }
     let serves = if roles.console { "orders API, health and metrics" } else { "health and metrics" };
     info!("{serves} at http://{}", house.console);
-    house.until_stopped().await;
+    house.until_stopped().await?;
     Ok(Ended::Done)
 }
 
@@ -110,6 +112,7 @@ impl House {
             ingress: None,
             console: console_listener.local_addr()?,
             stop,
+            died: Arc::default(),
             tasks: TaskTracker::new(),
             queue,
             store,
@@ -131,7 +134,9 @@ impl House {
         Ok(house)
     }
 
-    pub(crate) async fn until_stopped(self) {
+    /// # Errors
+    /// The process ended because a part of it died, not because somebody asked.
+    pub(crate) async fn until_stopped(self) -> anyhow::Result<()> {
         self.stop.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
@@ -140,6 +145,13 @@ impl House {
             store.close().await;
         }
         info!("stopped");
+        if self.died.load(Ordering::Relaxed) {
+            return Err(failed(
+                "a part of this process died",
+                "the log says which; whoever supervises it may start it again",
+            ));
+        }
+        Ok(())
     }
 
     fn store(&self) -> Arc<dyn Store> {
@@ -183,7 +195,15 @@ impl House {
             Schedule::new(config.worker.retry_delays.clone()),
             WorkerOptions { concurrency: config.worker.concurrency, writers },
         );
-        self.tasks.spawn(worker.run(self.stop.clone()));
+        let (stop, died) = (self.stop.clone(), self.died.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = worker.run(stop.clone()).await {
+                // A process that takes notifications and settles none must not look alive.
+                error!(error = ?error, "the worker died, ending the process");
+                died.store(true, Ordering::Relaxed);
+                stop.cancel();
+            }
+        });
         self.tasks.spawn(self.stoppable(gauges(self.queue.clone(), self.store(), clock.clone())));
         Ok(())
     }

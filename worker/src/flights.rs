@@ -17,9 +17,36 @@ pub(crate) struct Generation {
 /// A delivery taken and not settled yet.
 pub(crate) struct InHand {
     pub(crate) delivery: Delivery,
-    pub(crate) from: Arc<Generation>,
+    pub(crate) unsettled: Unsettled,
     /// Held until it is settled: what a graceful stop waits for.
     pub(crate) _token: TaskTrackerToken,
+}
+
+/// Guards a delivery until it is settled. Dropped before (a panic unwinds, a task is given up), it ends the consumption, so that the
+/// queue gives the delivery back instead of holding it for us for ever.
+pub(crate) struct Unsettled {
+    from: Arc<Generation>,
+    settled: bool,
+}
+
+impl Unsettled {
+    pub(crate) fn new(from: Arc<Generation>) -> Self {
+        Self { from, settled: false }
+    }
+
+    /// Where to settle it, now.
+    pub(crate) fn settling(mut self) -> Arc<Generation> {
+        self.settled = true;
+        self.from.clone()
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.from.broken.cancel();
+        }
+    }
 }
 
 /// Hints by payment: those that wait together share one inquiry.

@@ -1,14 +1,17 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
 use payhook_schema::PaymentKey;
 use payhook_store::Found;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::flights::{Generation, InHand};
+use crate::flights::{Generation, InHand, Unsettled};
 use crate::outcome::{Making, Outcome, overtaken};
 use crate::patience::{Stopped, chain, jittered, patiently};
 use crate::worker::Context;
@@ -73,7 +76,8 @@ async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Gener
         Ok(envelope) => Ok(envelope.payment()),
         Err(error) => Err(chain(error)),
     };
-    let in_hand = InHand { delivery, from: generation.clone(), _token: context.in_hand.token() };
+    let unsettled = Unsettled::new(generation.clone());
+    let in_hand = InHand { delivery, unsettled, _token: context.in_hand.token() };
     match payment {
         Ok(Some(key)) => context.flights.board(key, in_hand),
         Ok(None) => context.write(Making::kept(in_hand)).await,
@@ -96,12 +100,21 @@ pub(crate) async fn dispatch(
         match found {
             Ok(found) => {
                 for (key, found) in keys.drain(..).zip(found) {
-                    tokio::spawn(fly(context.clone(), key, found));
+                    tokio::spawn(flight(context.clone(), key, found));
                 }
             }
             // What is in hand comes back to whoever runs next.
             Err(Stopped) => return,
         }
+    }
+}
+
+/// One payment, and whatever becomes of it: a panic is a bug of ours, and must not keep the payment from ever flying again.
+async fn flight(context: Arc<Context>, key: PaymentKey, found: Found) {
+    let flown = AssertUnwindSafe(fly(context.clone(), key.clone(), found)).catch_unwind().await;
+    if flown.is_err() {
+        error!(payment = %key, "settling {key} panicked; its hints come again");
+        context.flights.land(&key);
     }
 }
 

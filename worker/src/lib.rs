@@ -17,4 +17,4 @@ mod worker;
 mod writer;
 
 pub use schedule::Schedule;
-pub use worker::{Worker, WorkerOptions};
+pub use worker::{Died, Worker, WorkerOptions};

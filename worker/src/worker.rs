@@ -5,7 +5,9 @@ use payhook_provider::{Accounts, AskError, Client};
 use payhook_queue::Queue;
 use payhook_schema::{Clock, PaymentFacts, PaymentKey, new_id};
 use payhook_store::Store;
+use thiserror::Error;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -81,38 +83,51 @@ impl Worker {
     }
 
     /// Works until `stop`, then settles what is in hand.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// One of its tasks ended by itself, which only a bug does: whoever runs the worker must not go on as if it worked.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Died> {
         let Self { context, departures, ready } = self;
-        // The inner tasks outlive the intake: what was taken is still asked about, written and settled.
+        // The inner tasks outlive the outer ones: what was taken is still asked about, written and settled.
         let (flow, abandon) = (stop.child_token(), CancellationToken::new());
-        let tasks = TaskTracker::new();
+        let (mut outer, mut inner) = (JoinSet::new(), JoinSet::new());
         let holder = new_id(context.clock.now());
-        tasks.spawn(intake::intake(context.clone(), flow.clone()));
-        tasks.spawn(sweep::sweep(context.clone(), flow.clone()));
-        tasks.spawn(dead::undertaker(context.clone(), flow.clone()));
-        tasks.spawn(relay::relay(context.clone(), holder, flow));
-        let inner = [tokio::spawn(intake::dispatch(context.clone(), departures, abandon.clone()))];
+        outer.spawn(intake::intake(context.clone(), flow.clone()));
+        outer.spawn(sweep::sweep(context.clone(), flow.clone()));
+        outer.spawn(dead::undertaker(context.clone(), flow.clone()));
+        outer.spawn(relay::relay(context.clone(), holder, flow.clone()));
+        inner.spawn(intake::dispatch(context.clone(), departures, abandon.clone()));
         let ready = Arc::new(Mutex::new(ready));
-        let writers: Vec<_> = (0..context.options.writers.max(1))
-            .map(|_| tokio::spawn(writer::writer(context.clone(), ready.clone(), abandon.clone())))
-            .collect();
+        for _ in 0..context.options.writers.max(1) {
+            inner.spawn(writer::writer(context.clone(), ready.clone(), abandon.clone()));
+        }
 
-        stop.cancelled().await;
-        tasks.close();
+        let died = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = outer.join_next() => ended,
+            ended = inner.join_next() => ended,
+        };
+        flow.cancel();
+        if let Some(ended) = died.filter(|_| !stop.is_cancelled()) {
+            return Err(Died(ended.err()));
+        }
         context.in_hand.close();
         let settled = async {
-            tasks.wait().await;
+            while outer.join_next().await.is_some() {}
             context.in_hand.wait().await;
         };
         if tokio::time::timeout(STOP_WITHIN, settled).await.is_err() {
             warn!(deliveries = context.in_hand.len(), "stopped with deliveries in hand; they come again");
         }
         abandon.cancel();
-        for task in inner.into_iter().chain(writers) {
-            task.abort();
-        }
+        Ok(())
     }
 }
+
+/// A task of the worker ended by itself.
+#[derive(Debug, Error)]
+#[error("a part of the worker died")]
+pub struct Died(#[source] Option<tokio::task::JoinError>);
 
 impl Context {
     pub(crate) fn making(&self) -> Making<'_> {

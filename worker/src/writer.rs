@@ -80,7 +80,8 @@ fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verd
 pub(crate) async fn settle(verdicts: Vec<(InHand, Verdict)>) {
     type Settling = (Arc<Generation>, Vec<(Delivery, Verdict)>);
     let mut by_generation: HashMap<usize, Settling> = HashMap::new();
-    for (InHand { delivery, from, _token }, verdict) in verdicts {
+    for (InHand { delivery, unsettled, _token }, verdict) in verdicts {
+        let from = unsettled.settling();
         let group = by_generation.entry(Arc::as_ptr(&from).addr()).or_insert_with(|| (from.clone(), Vec::new()));
         group.1.push((delivery, verdict));
     }
