@@ -3,5 +3,11 @@
 //! Every journey is told once and runs on both shapes: `one_file` is `serve` on one SQLite file; `cluster` is two ingresses, two
 //! workers and a console on RabbitMQ and PostgreSQL, and says `not run` where those are absent.
 
+mod believed;
+mod feed;
 mod harness;
+mod money;
+mod outages;
 mod paid;
+mod refused;
+mod troubled;

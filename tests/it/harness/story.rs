@@ -128,6 +128,11 @@ impl TestPayhook {
 
 /// Notifications.
 impl TestPayhook {
+    /// How often the providers were asked about this payment.
+    pub(crate) fn asked(&self, payment: &PaymentId) -> usize {
+        self.simulator.journal().calls_for(payment).len()
+    }
+
     /// Where the next notification goes: the ingresses take turns.
     pub(crate) fn ingress(&self) -> String {
         let all = self.ingresses();
@@ -162,7 +167,9 @@ impl TestPayhook {
         for name in ["signature", "omise-signature"] {
             if let Some(value) = request.header(name) {
                 let value = value.rsplit_once("signature=").map_or(value, |(_, signature)| signature).to_owned();
-                self.keep_secret("a signature", &value);
+                if !value.is_empty() {
+                    self.keep_secret("a signature", &value);
+                }
             }
         }
         request
@@ -194,6 +201,30 @@ impl TestPayhook {
             Ok(seen) => seen,
             Err(last) => panic!("waited for: {what}\nlast seen: {last}\n{}", self.log_tails()),
         }
+    }
+
+    /// Waits until the workers have counted at least so many of these outcomes: `parked`, `unchanged`, `kept`, …
+    pub(crate) async fn outcomes(&self, outcome: &str, count: u64) {
+        let metric = format!("payhook_worker_outcomes_total{{outcome=\"{outcome}\"}} ");
+        self.until(&format!("{count} outcomes that are {outcome}"), async || {
+            let mut seen = 0;
+            for console in self.consoles() {
+                let answer = self.http.get(format!("{console}/metrics")).send().await;
+                let text = match answer {
+                    Ok(answer) => answer.text().await.unwrap_or_default(),
+                    Err(_) => continue,
+                };
+                let value = text.lines().find_map(|line| line.strip_prefix(&metric)?.parse::<u64>().ok());
+                seen += value.unwrap_or(0);
+            }
+            if seen >= count { Ok(()) } else { Err(format!("{seen}")) }
+        })
+        .await;
+    }
+
+    /// Where each process's health and metrics are.
+    fn consoles(&self) -> Vec<String> {
+        self.processes().values().map(|process| process.console.clone()).collect()
     }
 
     /// Waits until the order is in this state.

@@ -166,6 +166,11 @@ impl TestPayhook {
         self.folder.path()
     }
 
+    /// What every body we send has in it.
+    pub(crate) fn marker(&self) -> &str {
+        &self.marker
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("payhook.toml")
     }
