@@ -6,7 +6,8 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use payhook_schema::{
-    AccountName, Because, Currency, Envelope, Money, NewOrder, Order, OrderId, PaymentId, PaymentKey, Provider,
+    AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, Order, OrderId, PaymentId, PaymentKey,
+    Provider,
 };
 use payhook_store::{OrderFilter, Registered};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ struct PaymentName {
     provider: String,
     account: String,
     id: String,
+    /// The method it will be paid by, as the provider spells it: its limits are checked before the customer meets them.
+    method: Option<String>,
 }
 
 type OrderPath = Result<Path<String>, PathRejection>;
@@ -169,6 +172,19 @@ impl Console {
             if !self.accounts.contains(&(key.provider, key.account.clone())) {
                 let detail = format!("There is no {} account `{}` in the configuration.", key.provider, key.account);
                 return Err(wrong(&detail));
+            }
+            if let Some(code) = payment.method {
+                let method = Method::find(key.provider, &code).ok_or_else(|| {
+                    let known =
+                        METHODS.iter().filter(|method| method.provider == key.provider).map(|method| method.code);
+                    let known = known.collect::<Vec<_>>().join(", ");
+                    let code: String = code.chars().take(64).collect();
+                    wrong(&format!(
+                        "`{code}` is no method of {} we know the limits of; known are {known}.",
+                        key.provider
+                    ))
+                })?;
+                method.check(Money::new(body.amount_minor, currency)).map_err(|error| wrong(&error))?;
             }
             if !payments.contains(&key) {
                 payments.push(key);

@@ -7,6 +7,7 @@ mod envelope;
 mod event;
 mod facts;
 mod ids;
+mod method;
 mod money;
 mod notification;
 mod order;
@@ -20,6 +21,7 @@ pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, Envelope
 pub use event::{Event, EventData, EventType};
 pub use facts::PaymentFacts;
 pub use ids::{AccountName, IdError, OrderId, PaymentId, PaymentKey};
+pub use method::{Known, METHODS, Method, MethodError, Refund};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, Notification};
 pub use order::{Hold, NewOrder, Order, Payment};
