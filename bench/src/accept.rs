@@ -16,15 +16,13 @@ pub(crate) const GOAL_OMISE: f64 = 0.80;
 pub(crate) const GOAL_ANTOM: f64 = 0.65;
 const ACK_P99_MS_MAX: f64 = 50.0;
 
-/// Both providers, and the two raw shapes, turn by turn.
+/// One provider's notifications and the two raw shapes, turn by turn.
 #[derive(Default)]
 struct Rounds {
-    antom: Series,
-    omise: Series,
+    ours: Series,
     channels: Series,
     pipelined: Series,
-    antom_cost: Vec<Cost>,
-    omise_cost: Vec<Cost>,
+    our_cost: Vec<Cost>,
     raw_cost: Vec<Cost>,
 }
 
@@ -33,38 +31,44 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     report.fact("ingress: start to ready", ingress.ready_after.as_secs_f64() * 1e3, "ms");
     tokio::time::sleep(Duration::from_millis(300)).await;
     report.fact("ingress: resident memory at rest", ingress.rss_mb(), "MB");
-    let mut rounds = Rounds::default();
+    let connections = bench.options.connections;
+    let (mut omise, mut antom) = (Rounds::default(), Rounds::default());
     for _ in 0..bench.options.size.rounds {
-        let (rate, cost) = flood(bench, &ingress, Provider::Omise).await?;
-        rounds.omise.push(rate);
-        rounds.omise_cost.push(cost);
-        let (rate, cost) = publish(bench, bench.options.connections, 1).await?;
-        rounds.channels.push(rate);
-        rounds.raw_cost.push(cost);
-        let (rate, cost) = flood(bench, &ingress, Provider::Antom).await?;
-        rounds.antom.push(rate);
-        rounds.antom_cost.push(cost);
-        rounds.pipelined.push(publish(bench, 1, bench.options.connections).await?.0);
+        omise.one(bench, &ingress, Provider::Omise).await?;
+        antom.one(bench, &ingress, Provider::Antom).await?;
     }
     report.fact("ingress: resident memory under load", ingress.rss_mb(), "MB");
 
-    let Rounds { antom, omise, channels, pipelined, antom_cost, omise_cost, raw_cost } = rounds;
-    let connections = bench.options.connections;
-    let many = format!("lapin, {connections} channels × 1 in flight");
-    let one = format!("lapin, 1 channel × {connections} in flight");
-    let title = |provider| format!("accepted/s, {provider}, {connections} connections");
-    report.ratio(Measured::new(title("Omise"), &omise, &many, &channels).goal("P1", GOAL_OMISE));
-    report.ratio(Measured::new(title("Omise"), &omise, &one, &pipelined));
-    report.ratio(Measured::new(title("Antom"), &antom, &many, &channels).goal("P2", GOAL_ANTOM));
-    report.ratio(Measured::new(title("Antom"), &antom, &one, &pipelined));
-    report.cost("accept Omise", "ingress", &omise_cost);
-    report.cost("accept Antom", "ingress", &antom_cost);
-    report.cost("raw publish, 64 × 1", "lapin", &raw_cost);
-
-    for (provider, most) in [(Provider::Omise, omise.median()), (Provider::Antom, antom.median())] {
-        at_half(bench, &ingress, report, provider, most / 2.0).await?;
+    for (provider, rounds, goal) in
+        [(Provider::Omise, omise, ("P1", GOAL_OMISE)), (Provider::Antom, antom, ("P2", GOAL_ANTOM))]
+    {
+        let Rounds { ours, channels, pipelined, our_cost, raw_cost } = rounds;
+        let bytes = envelope_bytes(bench, provider);
+        report.fact(&format!("message of {provider} on the queue"), bytes as f64, "bytes");
+        let what = format!("accepted/s, {provider}, {connections} connections");
+        let many = format!("lapin, {connections} channels × 1 in flight");
+        report.ratio(Measured::new(what.clone(), &ours, &many, &channels).goal(goal.0, goal.1));
+        let one = format!("lapin, 1 channel × {connections} in flight");
+        report.ratio(Measured::new(what, &ours, &one, &pipelined));
+        report.cost(&format!("accept {provider}"), "ingress", &our_cost);
+        report.cost(&format!("raw publish of as much, {connections} × 1"), "lapin", &raw_cost);
+        at_half(bench, &ingress, report, provider, ours.median() / 2.0).await?;
     }
     ingress.stop().await
+}
+
+impl Rounds {
+    async fn one(&mut self, bench: &Bench, ingress: &Role, provider: Provider) -> Result<()> {
+        let (connections, bytes) = (bench.options.connections, envelope_bytes(bench, provider));
+        let (rate, cost) = flood(bench, ingress, provider).await?;
+        self.ours.push(rate);
+        self.our_cost.push(cost);
+        let (rate, cost) = publish(bench, connections, 1, bytes).await?;
+        self.channels.push(rate);
+        self.raw_cost.push(cost);
+        self.pipelined.push(publish(bench, 1, connections, bytes).await?.0);
+        Ok(())
+    }
 }
 
 async fn flood(bench: &Bench, ingress: &Role, provider: Provider) -> Result<(f64, Cost)> {
@@ -80,14 +84,14 @@ async fn flood(bench: &Bench, ingress: &Role, provider: Provider) -> Result<(f64
     Ok((rate, cost))
 }
 
-async fn publish(bench: &Bench, channels: usize, in_flight: usize) -> Result<(f64, Cost)> {
+async fn publish(bench: &Bench, channels: usize, in_flight: usize, bytes: usize) -> Result<(f64, Cost)> {
     let size = bench.options.size;
     let servers = bench.servers_cpu();
     let task = Task::Publish {
         url: bench.vhost.url.clone(),
         channels,
         in_flight,
-        bytes: envelope_bytes(bench),
+        bytes,
         warm_up: size.warm_up,
         count_for: size.round,
     };
@@ -98,9 +102,9 @@ async fn publish(bench: &Bench, channels: usize, in_flight: usize) -> Result<(f6
     Ok((outcome.per_s(), cost))
 }
 
-/// How large a message of payhook's is: an Omise one, the larger of the two.
-pub(crate) fn envelope_bytes(bench: &Bench) -> usize {
-    bench.omise.envelopes.first().map_or(0, |envelope| envelope.encode().len())
+/// How large a message of payhook's is.
+pub(crate) fn envelope_bytes(bench: &Bench, provider: Provider) -> usize {
+    bench.payments(provider).envelopes.first().map_or(0, |envelope| envelope.encode().len())
 }
 
 /// How long an acknowledgement takes at half of what is possible, against a raw confirm at the same rate.
@@ -109,7 +113,7 @@ async fn at_half(bench: &Bench, ingress: &Role, report: &mut Report, provider: P
     let requests = &bench.payments(provider).requests;
     let load = http::steady(ingress.ingress, requests, connections, rate, size.steady).await?;
     bench.purge().await?;
-    let (url, bytes) = (bench.vhost.url.clone(), envelope_bytes(bench));
+    let (url, bytes) = (bench.vhost.url.clone(), envelope_bytes(bench, provider));
     let task = Task::PublishSteadily { url, channels: connections, bytes, rate, during: size.steady };
     let raw = raw::run(bench.pinning, &task).await?;
     bench.purge().await?;

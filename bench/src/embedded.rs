@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use payhook_schema::Provider;
+
 use crate::accept::envelope_bytes;
 use crate::bench::Bench;
 use crate::figures::Series;
@@ -124,6 +126,11 @@ async fn ours(bench: &Bench, dir: &Path) -> Result<Round> {
 async fn raw_round(bench: &Bench, dir: &Path) -> Result<Outcome> {
     let file = dir.join("raw.db");
     deployment(bench, dir, &file).await?;
-    let task = Task::Sqlite { file, rows: ROWS, envelope_bytes: envelope_bytes(bench), body_bytes: body_bytes(bench) };
+    let task = Task::Sqlite {
+        file,
+        rows: ROWS,
+        envelope_bytes: envelope_bytes(bench, Provider::Omise),
+        body_bytes: body_bytes(bench),
+    };
     raw::run(bench.pinning, &task).await
 }

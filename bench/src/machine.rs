@@ -93,6 +93,24 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
     found
 }
 
+/// The process that listens on `port`.
+pub(crate) fn listener(port: u16) -> Option<u32> {
+    const LISTENS: &str = "0A";
+    let port = format!(":{port:04X}");
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let inode = tables.iter().flat_map(|table| table.lines()).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(1)?.ends_with(&port) && *fields.get(3)? == LISTENS).then(|| fields.get(9).copied())?
+    })?;
+    let socket = format!("socket:[{inode}]");
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|pid| {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors.filter_map(|entry| entry.path().read_link().ok()).any(|link| link.as_os_str() == socket.as_str())
+    })
+}
+
 /// Processor seconds of a process and all it has started, those that have ended included.
 pub(crate) fn cpu_s(pid: u32) -> f64 {
     let ticks = |pid: u32| -> f64 {

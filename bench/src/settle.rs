@@ -80,7 +80,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 pub(crate) fn queue(bench: &Bench) -> Result<RabbitQueue> {
-    let mut options = RabbitOptions::new("bench", Clock::system(), &[]);
+    let mut options = RabbitOptions::new("bench", Clock::system(), &[Duration::from_secs(1)]);
     options.publish_channels = 256;
     Ok(RabbitQueue::open(&bench.vhost.url, options)?)
 }
