@@ -10,7 +10,8 @@ mod watch;
 mod world;
 
 pub(crate) use self::config::Plan;
-pub(crate) use self::process::Ran;
+pub(crate) use self::port::free_port;
+pub(crate) use self::process::{Process, Ran};
 pub(crate) use self::watch::eventually;
 pub(crate) use self::world::{KEYS, STRANGER, TestPayhook, id, money, other, shop};
 

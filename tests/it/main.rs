@@ -4,8 +4,10 @@
 //! workers and a console on RabbitMQ and PostgreSQL, and says `not run` where those are absent.
 
 mod believed;
+mod cli;
 mod feed;
 mod harness;
+mod killed;
 mod money;
 mod outages;
 mod paid;

@@ -10,22 +10,26 @@ use super::world::{KEYS, STRANGER, other, shop};
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) retry_delays: Vec<&'static str>,
+    /// Inquiries in the air at once, per process.
+    pub(crate) concurrency: usize,
     /// A proxy between payhook and the broker: [`super::TestPayhook::broker`].
     pub(crate) broker_proxy: bool,
     /// A proxy between payhook and the database: [`super::TestPayhook::database`].
     pub(crate) database_proxy: bool,
-    /// Notifications may still wait when the test ends.
-    pub(crate) leaves_waiting: bool,
 }
 
 impl Plan {
     /// A few short retries.
     pub(crate) fn usual() -> Self {
-        Self { retry_delays: vec!["1s", "2s", "5s"], broker_proxy: false, database_proxy: false, leaves_waiting: false }
+        Self { retry_delays: vec!["1s", "2s", "5s"], broker_proxy: false, database_proxy: false, concurrency: 32 }
     }
 
     pub(crate) fn retry_delays(self, delays: &[&'static str]) -> Self {
         Self { retry_delays: delays.to_vec(), ..self }
+    }
+
+    pub(crate) fn concurrency(self, concurrency: usize) -> Self {
+        Self { concurrency, ..self }
     }
 
     pub(crate) fn broker_proxy(self) -> Self {
@@ -34,10 +38,6 @@ impl Plan {
 
     pub(crate) fn database_proxy(self) -> Self {
         Self { database_proxy: true, ..self }
-    }
-
-    pub(crate) fn leaves_waiting(self) -> Self {
-        Self { leaves_waiting: true, ..self }
     }
 
     pub(crate) fn delays(&self) -> Vec<Duration> {
@@ -60,8 +60,9 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
          [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
-         [worker]\nretry_delays = {:?}\n{}{}",
+         [worker]\nretry_delays = {:?}\nconcurrency = {}\n{}{}",
         plan.retry_delays,
+        plan.concurrency,
         simulator.config_toml(&shop()),
         with_keys_of(&STRANGER, &simulator.config_toml(&other())),
     );

@@ -15,15 +15,12 @@ use super::world::TestPayhook;
 const EMPTY_WITHIN: Duration = Duration::from_secs(20);
 
 impl TestPayhook {
-    /// Stops everything in good order; nothing may be left on the queue, unless the plan says so.
+    /// Stops everything in good order; nothing may be left on the queue.
     pub(crate) async fn ends_well(&self) {
         let end = Instant::now() + EMPTY_WITHIN;
         loop {
             if let Err(why) = self.stop_all() {
                 panic!("{why}\n{}", self.log_tails());
-            }
-            if self.plan.leaves_waiting {
-                return;
             }
             let left: Vec<String> = self
                 .depths()

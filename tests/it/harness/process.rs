@@ -22,9 +22,9 @@ fn payhook(config: &Path, environment: &BTreeMap<String, String>) -> Command {
     command
 }
 
-/// One role as a process that can be ended and started again.
+/// A process that can be ended and started again.
 pub(crate) struct Process {
-    pub(crate) role: &'static str,
+    arguments: Vec<String>,
     /// Where its health is.
     pub(crate) console: String,
     /// Where providers post to, if it takes notifications.
@@ -45,7 +45,7 @@ impl Process {
             ("PAYHOOK__INGRESS__LISTEN".to_owned(), address(ingress)),
         ]);
         Self {
-            role,
+            arguments: vec![role.to_owned()],
             console: format!("http://{}", address(console)),
             ingress: matches!(role, "serve" | "ingress").then(|| format!("http://{}", address(ingress))),
             log: config.with_file_name(format!("{name}.log")),
@@ -55,6 +55,14 @@ impl Process {
         }
     }
 
+    /// `payhook ARGUMENTS` in the folder of `config`, for as long as it lives.
+    pub(crate) fn command(name: &str, arguments: &[&str], config: &Path) -> Self {
+        let mut process = Self::new(name, "command", config, 0, 0);
+        process.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        process.environment = BTreeMap::from([("RUST_LOG".to_owned(), RUST_LOG.to_owned())]);
+        process
+    }
+
     /// Starts it, unless it runs. Its log goes on where it was.
     pub(crate) fn start(&mut self) {
         if self.child.is_some() {
@@ -62,7 +70,8 @@ impl Process {
         }
         let log = File::options().create(true).append(true).open(&self.log).expect("a log can be opened");
         let mut command = payhook(&self.config, &self.environment);
-        command.arg(self.role).stdout(log.try_clone().expect("a file can be had twice")).stderr(log);
+        let output = File::create(self.output()).expect("an output can be made");
+        command.args(&self.arguments).stdout(output).stderr(log);
         self.child = Some(command.spawn().expect("the program starts"));
     }
 
@@ -94,15 +103,25 @@ impl Process {
         loop {
             match child.try_wait().expect("a child can be asked") {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(format!("{} ended with {status}", self.role)),
+                Some(status) => return Err(format!("{} ended with {status}", self.arguments[0])),
                 None if Instant::now() < end => std::thread::sleep(POLL),
                 None => {
                     let _ = child.kill();
                     let _ = child.wait();
-                    return Err(format!("{} did not stop within {} s", self.role, STOP_WITHIN.as_secs()));
+                    return Err(format!("{} did not stop within {} s", self.arguments[0], STOP_WITHIN.as_secs()));
                 }
             }
         }
+    }
+
+    /// Where what it prints goes.
+    fn output(&self) -> PathBuf {
+        self.log.with_extension("out")
+    }
+
+    /// What it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        std::fs::read_to_string(self.output()).unwrap_or_default()
     }
 
     pub(crate) fn log_text(&self) -> String {

@@ -90,6 +90,12 @@ impl TestPayhook {
         assert_eq!(answer.map(|(status, _)| status), Ok(StatusCode::ACCEPTED));
     }
 
+    /// Every order, newest first.
+    pub(crate) async fn orders(&self) -> Result<Vec<Value>, String> {
+        let mut answer = self.get("/v1/orders?limit=500").await?;
+        Ok(answer["orders"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
     pub(crate) async fn order(&self, order: &str) -> Result<Value, String> {
         self.get(&format!("/v1/orders/{order}")).await
     }
