@@ -1,5 +1,5 @@
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use payhook_provider::antom;
@@ -102,6 +102,10 @@ impl IntoResponse for Answer {
             }
             Self::NoSuchMethod => {
                 headers.insert(axum::http::header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            // What is left of the body will not be read: nothing can follow it on this connection, and the sender must know.
+            Self::TooLarge | Self::TooSlow => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }

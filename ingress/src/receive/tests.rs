@@ -127,6 +127,12 @@ impl House {
             assert_eq!(headers["content-type"], "application/problem+json", "{body}");
             let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(problem["status"], status.as_u16());
+            let half_read = matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+            assert_eq!(
+                headers.contains_key("connection"),
+                half_read,
+                "it ends where a body was left unread, and only there"
+            );
             assert!(self.queue.published.lock().unwrap().is_empty(), "refused, so nothing is published");
         }
         status
