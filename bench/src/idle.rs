@@ -28,7 +28,7 @@ const EVENT_WITHIN: Duration = Duration::from_secs(10);
 const ALONE_PER_S: f64 = 50.0;
 
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
-    let (on_servers, raw_ms) = (on_servers(bench).await?, raw_steps_ms(bench).await?);
+    let (on_servers, raw_ms) = (on_servers(bench, report).await?, raw_steps_ms(bench).await?);
     let p50 = on_servers.ms(0.5);
     report.fact("received to event, RabbitMQ and PostgreSQL, at rest: p50", p50, "ms");
     report.fact("received to event, RabbitMQ and PostgreSQL, at rest: p99", on_servers.ms(0.99), "ms");
@@ -40,15 +40,17 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-async fn on_servers(bench: &Bench) -> Result<Latencies> {
+async fn on_servers(bench: &Bench, report: &mut Report) -> Result<Latencies> {
     let count = bench.options.size.idle;
     orders::register(&bench.pool, &bench.omise, count).await?;
     let connection = lapin::Connection::connect(&bench.vhost.url, ConnectionProperties::default()).await?;
     let mut fulfilment = fulfilment(&connection).await?;
     let ingress = bench.cluster.start("ingress").await?;
     let worker = bench.cluster.start("worker").await?;
+    report.fact("worker: start to ready", worker.ready_after.as_secs_f64() * 1e3, "ms");
     // The worker's first look at everything is over.
     tokio::time::sleep(Duration::from_millis(800)).await;
+    report.fact("worker: resident memory at rest", worker.rss_mb(), "MB");
     let mut door = Connection::open(ingress.ingress).await?;
     let mut latencies = Latencies::default();
     for request in bench.omise.requests.iter().take(count) {

@@ -26,6 +26,8 @@ pub(crate) struct Deployment {
 pub(crate) struct Role {
     child: Child,
     pub(crate) ingress: SocketAddr,
+    console: SocketAddr,
+    started: Instant,
     /// From the start of the process to its first `ready`.
     pub(crate) ready_after: Duration,
     log: PathBuf,
@@ -51,11 +53,11 @@ impl Deployment {
         Ok(())
     }
 
-    /// Starts a role and waits until it says that it is ready.
-    pub(crate) async fn start(&self, role: &str) -> Result<Role> {
+    /// Starts a role and does not wait for it.
+    pub(crate) fn spawn(&self, role: &str) -> Result<Role> {
         let (file, ingress, console) = self.configured(role)?;
         let log = self.dir.join(format!("{role}.log"));
-        let began = Instant::now();
+        let started = Instant::now();
         let child = self
             .pinning
             .measured(&self.program)
@@ -67,20 +69,25 @@ impl Deployment {
             .stderr(std::fs::File::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        let mut role = Role { child, ingress, ready_after: Duration::ZERO, log };
+        Ok(Role { child, ingress, console, started, ready_after: Duration::ZERO, log })
+    }
+
+    /// Starts a role and waits until it says that it is ready.
+    pub(crate) async fn start(&self, role: &str) -> Result<Role> {
+        let mut role = self.spawn(role)?;
         loop {
             if let Some(status) = role.child.try_wait()? {
                 bail!("payhook ended at once, {status}: {}", role.log());
             }
-            if let Ok(mut connection) = Connection::open(console).await
+            if let Ok(mut connection) = Connection::open(role.console).await
                 && matches!(connection.send(&get("/readyz")).await, Ok(200))
             {
                 break;
             }
-            ensure!(began.elapsed() < READY_WITHIN, "payhook does not become ready: {}", role.log());
+            ensure!(role.is_young(READY_WITHIN), "payhook does not become ready: {}", role.log());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        role.ready_after = began.elapsed();
+        role.ready_after = role.started.elapsed();
         Ok(role)
     }
 }
@@ -96,6 +103,11 @@ impl Role {
 
     pub(crate) fn rss_mb(&self) -> f64 {
         rss_mb(self.pid())
+    }
+
+    /// Whether it was started less than `limit` ago.
+    pub(crate) fn is_young(&self, limit: Duration) -> bool {
+        self.started.elapsed() < limit
     }
 
     /// The end of what it said.

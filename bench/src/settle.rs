@@ -19,8 +19,8 @@ const GOAL_ANTOM: f64 = 0.85;
 const POSTGRES_US_MAX: f64 = 60.0;
 /// How often we look how far the worker is.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
-/// The first tenth is the worker's start.
-const SKIPPED: usize = 10;
+/// How often we look whether it has begun.
+const START_EVERY: Duration = Duration::from_millis(1);
 const ROUND_WITHIN: Duration = Duration::from_mins(1);
 /// What the raw shapes are: statements of one payment on many connections, and of many payments on two.
 const CONNECTIONS_ONE: u32 = 32;
@@ -31,7 +31,6 @@ struct Settled {
     per_s: f64,
     cost: Cost,
     rss_mb: f64,
-    ready_ms: f64,
 }
 
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -39,13 +38,12 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let (mut omise, mut antom, mut one, mut many, mut limit) =
         (Series::default(), Series::default(), Series::default(), Series::default(), Series::default());
     let (mut omise_cost, mut antom_cost, mut one_cost, mut many_cost) = (vec![], vec![], vec![], vec![]);
-    let (mut rss, mut ready) = (Series::default(), Series::default());
+    let mut rss = Series::default();
     for _ in 0..bench.options.size.rounds {
         let settled = settled(bench, &queue, Provider::Omise).await?;
         omise.push(settled.per_s);
         omise_cost.push(settled.cost);
         rss.push(settled.rss_mb);
-        ready.push(settled.ready_ms);
         let (rate, cost) = raw(bench, CONNECTIONS_MANY, ROWS).await?;
         many.push(rate);
         many_cost.push(cost);
@@ -72,7 +70,6 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     report.cost("raw settle, one a statement", "sqlx", &one_cost);
     report.cost(&format!("raw settle, {ROWS} a statement"), "sqlx", &many_cost);
     report.fact("sign + verify, RSA-2048", 1e6 / limit.median(), "µs");
-    report.fact("worker: start to ready", ready.median(), "ms");
     report.fact("worker: resident memory under load", rss.median(), "MB");
     let postgres_us = Series(omise_cost.iter().map(|cost| cost.postgres_us).collect()).median();
     report.at_most("P5", "PostgreSQL CPU per settled payment, Omise, µs", postgres_us, POSTGRES_US_MAX);
@@ -99,27 +96,27 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
         .try_collect::<()>()
         .await?;
 
-    let began = Instant::now();
-    let worker = bench.cluster.start("worker").await?;
-    let mut first = None;
-    let (done, per_s, cost) = loop {
-        let (now, (paid, told)) = (Instant::now(), orders::progress(&bench.pool).await?);
-        let done = paid.min(told);
-        let spent = (worker.cpu_s(), bench.servers_cpu());
-        match first {
-            None if done >= count / SKIPPED => first = Some((now, done, spent)),
-            Some((from, before, (worker_s, servers))) if done >= count => {
-                let some = (done - before) as f64;
-                let per_s = some / (now - from).as_secs_f64();
-                break (done, per_s, Cost::new(spent.0 - worker_s, spent.1.since(servers), some));
-            }
-            _ => {}
+    let asked_before = bench.stub.asked();
+    let worker = bench.cluster.spawn("worker")?;
+    // The clock starts with the first question to the provider: the process is up, and nothing is settled yet.
+    while bench.stub.asked() == asked_before {
+        ensure!(worker.is_young(ROUND_WITHIN), "the worker asks nothing: {}", worker.log());
+        tokio::time::sleep(START_EVERY).await;
+    }
+    let (began, cpu, servers) = (Instant::now(), worker.cpu_s(), bench.servers_cpu());
+    let took = loop {
+        let (paid, told) = orders::progress(&bench.pool).await?;
+        if paid.min(told) >= count {
+            break began.elapsed();
         }
-        ensure!(began.elapsed() < ROUND_WITHIN, "{paid} of {count} settled, {told} told: {}", worker.log());
+        ensure!(worker.is_young(ROUND_WITHIN), "{paid} of {count} settled, {told} told: {}", worker.log());
         tokio::time::sleep(LOOK_EVERY).await;
     };
-    ensure!(done == count, "{done} settled, and only {count} were registered");
-    let settled = Settled { per_s, cost, rss_mb: worker.rss_mb(), ready_ms: worker.ready_after.as_secs_f64() * 1e3 };
+    let settled = Settled {
+        per_s: count as f64 / took.as_secs_f64(),
+        cost: Cost::new(worker.cpu_s() - cpu, bench.servers_cpu().since(servers), count as f64),
+        rss_mb: worker.rss_mb(),
+    };
     worker.stop().await?;
     Ok(settled)
 }

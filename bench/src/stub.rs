@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -17,6 +18,7 @@ type Answers = Arc<HashMap<Vec<u8>, Vec<u8>>>;
 pub(crate) struct Stub {
     pub(crate) address: SocketAddr,
     answers: Arc<Mutex<Vec<Answers>>>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Stub {
@@ -24,15 +26,22 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let answers = Arc::new(Mutex::new(Vec::new()));
-        let known = Arc::clone(&answers);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (known, counted) = (Arc::clone(&answers), Arc::clone(&asked));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let known: Vec<Answers> = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 // It ends when the client goes away.
-                tokio::spawn(async move { serve(stream, &known).await.ok() });
+                let asked = Arc::clone(&counted);
+                tokio::spawn(async move { serve(stream, &known, &asked).await.ok() });
             }
         });
-        Ok(Self { address, answers })
+        Ok(Self { address, answers, asked })
+    }
+
+    /// How many questions came so far.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// From the next connection on, payments of `answers` are known, too.
@@ -41,11 +50,12 @@ impl Stub {
     }
 }
 
-async fn serve(mut stream: TcpStream, known: &[Answers]) -> Result<()> {
+async fn serve(mut stream: TcpStream, known: &[Answers], asked: &AtomicUsize) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(8192);
     loop {
         while let Some(end) = message_end(&buffer) {
+            asked.fetch_add(1, Ordering::Relaxed);
             let id = asked_about(&buffer[..end]).context("a question about no payment")?;
             let answer = known.iter().find_map(|answers| answers.get(id));
             let not_found: &[u8] = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
