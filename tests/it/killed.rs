@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of two hundred notifications: what was acknowledged is applied, and once.
+//! Processes that end in the middle of two hundred notifications, by `kill -9` mostly: what was acknowledged is applied, and once.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -37,32 +37,44 @@ fn plan() -> Plan {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_serve_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let payhook = plan().one_file().await;
-    survives(&payhook, &["serve"]).await;
+    survives(&payhook, End::Killed, &["serve"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_an_ingress_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, &["ingress-1"]).await;
+    survives(&payhook, End::Killed, &["ingress-1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_a_worker_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, &["worker-1"]).await;
+    survives(&payhook, End::Killed, &["worker-1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_console_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, &["console"]).await;
+    survives(&payhook, End::Killed, &["console"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_everything_at_once_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
     let all = payhook.names();
-    survives(&payhook, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    survives(&payhook, End::Killed, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_serve_in_good_order_loses_nothing_and_repeats_nothing() {
+    let payhook = plan().one_file().await;
+    survives(&payhook, End::Stopped, &["serve"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_an_ingress_and_a_worker_in_good_order_loses_nothing_and_repeats_nothing() {
+    let Some(payhook) = plan().cluster().await else { return };
+    survives(&payhook, End::Stopped, &["ingress-1", "worker-1"]).await;
 }
 
 /// Two hundred paid orders, each with the one notification that says so.
@@ -85,7 +97,7 @@ async fn two_hundred(payhook: &TestPayhook) -> Vec<(String, SignedRequest)> {
     antom.into_iter().zip(omise).flat_map(|(antom, omise)| [antom, omise]).collect()
 }
 
-async fn survives(payhook: &TestPayhook, victims: &[&str]) {
+async fn survives(payhook: &TestPayhook, how: End, victims: &[&str]) {
     let notifications = two_hundred(payhook).await;
     for provider in Provider::ALL {
         payhook.simulator.faults().set(*provider, Fault::Slow { by: INQUIRY }).unwrap();
@@ -99,14 +111,14 @@ async fn survives(payhook: &TestPayhook, victims: &[&str]) {
             seen => Err(seen.to_string()),
         })
         .await;
-    kill(payhook, victims).await;
+    end(payhook, how, victims).await;
     let applied_then = payhook
         .until(&format!("{APPLIED} are applied"), async || match applied(payhook).await?.len() {
             seen if seen >= APPLIED => Ok(seen),
             seen => Err(seen.to_string()),
         })
         .await;
-    kill(payhook, victims).await;
+    end(payhook, how, victims).await;
     let given_up = sending.await.expect("sending does not panic");
     assert!(given_up.is_empty(), "never acknowledged: {given_up:?}\n{}", payhook.log_tails());
 
@@ -123,7 +135,7 @@ async fn survives(payhook: &TestPayhook, victims: &[&str]) {
     let twice = paid.iter().filter(|(order, version)| **version != 1 || told.get(*order) != Some(&1)).count();
     let lost = count - paid.len();
     let line = format!(
-        "kill -9 of {}, two times: acknowledged {acknowledged}, applied {} ({applied_then} before the second kill), twice \
+        "{how:?} two times: {}: acknowledged {acknowledged}, applied {} ({applied_then} before the second kill), twice \
          {twice}, lost {lost}",
         victims.join(", "),
         paid.len(),
@@ -139,11 +151,26 @@ async fn survives(payhook: &TestPayhook, victims: &[&str]) {
     payhook.ends_well().await;
 }
 
-/// Ends the processes where they stand, and starts them again.
-async fn kill(payhook: &TestPayhook, victims: &[&str]) {
-    victims.iter().for_each(|victim| payhook.kill9(victim));
+/// How a process ends before it is started again.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Where it stands.
+    Killed,
+    /// In good order, as a deployment does it.
+    Stopped,
+}
+
+async fn end(payhook: &TestPayhook, end: End, victims: &[&str]) {
+    for victim in victims {
+        match end {
+            End::Killed => payhook.kill9(victim),
+            End::Stopped => payhook.stop(victim),
+        }
+    }
     tokio::time::sleep(DEAD_FOR).await;
-    victims.iter().for_each(|victim| payhook.start(victim));
+    for victim in victims {
+        payhook.start(victim);
+    }
 }
 
 /// Sends each until it is acknowledged; which ones never were.

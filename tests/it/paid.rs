@@ -1,7 +1,7 @@
 //! How an order becomes paid, once.
 
 use payhook_schema::Provider;
-use payhook_simulator::{AntomKind, AntomStatus, OmiseStatus, Reply};
+use payhook_simulator::{AntomKind, AntomStatus, OmiseStatus, Reply, SignedRequest};
 
 use crate::harness::{TestPayhook, id, journeys, money, shop};
 
@@ -36,6 +36,8 @@ async fn an_order_is_paid_by_antom(payhook: &TestPayhook) {
     assert_eq!((&data["amount_minor"], &data["captured_minor"]), (&12_000.into(), &12_000.into()), "{event}");
 
     let timeline = payhook.timeline("A-1").await.unwrap();
+    let shown = serde_json::to_string(&timeline).unwrap();
+    assert!(!shown.contains(payhook.marker()), "a timeline is shown without bodies: {shown}");
     let kinds: Vec<&str> = timeline.iter().filter_map(|entry| entry["kind"].as_str()).collect();
     assert_eq!(kinds.first(), Some(&"registered"), "{timeline:#?}");
     for kind in ["notification", "inquiry", "transition"] {
@@ -86,7 +88,7 @@ async fn five_notifications_at_once_pay_the_order_once(payhook: &TestPayhook) {
     let charge = payhook.omise_order("O-3", "10.00 THB").await;
     payhook.simulator.omise().pay(&charge).unwrap();
     let notified = [(); 5].map(|()| payhook.omise_signed(&charge, "charge.complete"));
-    let replies = futures_util::future::join_all(notified.iter().map(|request| request.send())).await;
+    let replies = futures_util::future::join_all(notified.iter().map(SignedRequest::send)).await;
     let acknowledged = replies.iter().filter(|reply| reply.as_ref().is_ok_and(Reply::acknowledged)).count();
     assert_eq!(acknowledged, 5, "repeats are answered like the first: {replies:?}");
     payhook.recorded("O-3", "notification", 5).await;

@@ -66,6 +66,7 @@ async fn dead(payhook: &TestPayhook, payment: &PaymentId, cause: &str) -> Value 
     let letter = payhook.dies(payment).await;
     assert_eq!((&letter["cause"], &letter["state"]), (&cause.into(), &"open".into()), "{letter}");
     assert_eq!(letter["attempts"], 3, "one try, and one after each delay: {letter}");
+    assert!(!letter.to_string().contains(payhook.marker()), "a dead letter is shown without its body: {letter}");
     let listed = payhook.cli(&["dead", "list", "--json", "--cause", cause]).await.ends_with(0).json();
     let listed = listed["dead_letters"].as_array().cloned().unwrap_or_default();
     assert_eq!(listed, std::slice::from_ref(&letter), "the command shows what the API has");

@@ -211,9 +211,11 @@ impl TestPayhook {
     }
 
     /// Ends a process in good order.
-    pub(crate) async fn stop(&self, name: &str) {
-        self.with(name, |process| process.ask_to_stop());
-        let stopped = self.with(name, Process::wait_stopped);
+    pub(crate) fn stop(&self, name: &str) {
+        let stopped = self.with(name, |process| {
+            process.ask_to_stop();
+            process.wait_stopped()
+        });
         assert_eq!(stopped, Ok(()), "{}", self.log_tails());
     }
 
