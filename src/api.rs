@@ -50,9 +50,12 @@ impl Api {
             )
         })?;
         let status = response.status();
+        let content_type = response.headers().get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let ours = content_type.starts_with("application/problem+json");
         let answer: Value = response.json().await.unwrap_or_default();
         match status {
-            StatusCode::NOT_FOUND => Ok(None),
+            // Only the console's own word counts: another server's page of 404 is no answer about an order.
+            StatusCode::NOT_FOUND if ours => Ok(None),
             status if status.is_success() => Ok(Some(answer)),
             status => {
                 let title = answer["title"].as_str().unwrap_or("no reason given");

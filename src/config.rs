@@ -150,6 +150,9 @@ impl Config {
             body_timeout: reader.duration("ingress", "body_timeout").unwrap_or_default(),
             unverified_per_s: reader.parsed("ingress", "unverified_per_s").unwrap_or_default(),
         };
+        if ingress.body_timeout.is_zero() {
+            reader.mistake("ingress.body_timeout must be longer than nothing");
+        }
         let console = ConsoleConfig {
             listen: reader.parsed("console", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             token: reader.secret("console", "token"),
@@ -175,6 +178,11 @@ impl Config {
                 Some(StoreConfig::Postgres(url))
             }
             text => match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+                Some(path) if path.contains('?') => {
+                    reader
+                        .mistake("store.url: a SQLite file takes no parameters; how it is opened is payhook's to know");
+                    None
+                }
                 Some(path) if !path.is_empty() => Some(StoreConfig::Sqlite(reader.path(path))),
                 _ => {
                     reader.mistake("store.url must begin with sqlite:// and name a file, or begin with postgres://");

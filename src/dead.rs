@@ -11,6 +11,7 @@ use crate::output;
 
 /// `payhook dead …`: what was given up on.
 pub(crate) async fn run(config: Option<&Path>, arguments: DeadArguments) -> anyhow::Result<Ended> {
+    let one = matches!(arguments.command, DeadCommand::Show { .. });
     let (console, query) = match arguments.command {
         DeadCommand::List { cause, provider, account, since, limit, console } => {
             let query = query(&[
@@ -26,10 +27,12 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DeadArguments) -> anyh
     };
     let answer = Api::open(config, &console)?.call(Method::GET, &format!("/v1/dead-letters{query}"), None).await?;
     let answer = answer.unwrap_or_default();
-    if console.output.json {
-        output::json(&answer);
-    }
     let letters = answer["dead_letters"].as_array().cloned().unwrap_or_default();
+    match letters.first() {
+        Some(letter) if one && console.output.json => output::json(letter),
+        _ if console.output.json && !one => output::json(&answer),
+        _ => {}
+    }
     if letters.is_empty() {
         return Ok(Ended::NothingFound);
     }

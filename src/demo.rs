@@ -48,7 +48,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
     let mut story = Story::new(&simulator, &merchant, account, format!("http://{ingress}"));
     tokio::select! {
         () = story.tell() => {}
-        () = stop.cancelled() => return Ok(Ended::Done),
+        () = stop.cancelled() => return Err(failed("interrupted before the story's end", "it takes some ten seconds")),
     }
     let otherwise = story.close().await?;
 

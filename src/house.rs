@@ -222,10 +222,17 @@ impl House {
     fn health(&self, roles: Roles, metrics: metrics_exporter_prometheus::PrometheusHandle) -> Health {
         let mut checks = Vec::new();
         if roles.ingress || roles.worker {
-            let queue = self.queue.clone();
+            let (queue, with_delays) = (self.queue.clone(), roles.worker);
             checks.push(ReadyCheck::new("queue", move || {
                 let queue = queue.clone();
-                async move { queue.probe().await.map_err(|error| error.to_string()) }
+                async move {
+                    queue.probe().await.map_err(|error| error.to_string())?;
+                    // A worker needs every queue, those of its retry delays too.
+                    match with_delays {
+                        true => queue.depths().await.map(drop).map_err(|error| error.to_string()),
+                        false => Ok(()),
+                    }
+                }
             }));
         }
         if roles.worker || roles.console {
@@ -252,13 +259,13 @@ async fn gauges(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: Clock) {
             Err(error) => warn!(error = %error, "cannot read the queues' depths"),
         }
         let now = clock.now();
-        match store.backlog(now).await {
+        match store.backlog().await {
             Ok(backlog) => {
                 metrics::gauge!("payhook_payments_unfinished").set(backlog.payments_unfinished as f64);
                 metrics::gauge!("payhook_events_unpublished").set(backlog.events_unpublished as f64);
                 metrics::gauge!("payhook_dead_letters").set(backlog.dead_letters as f64);
-                let overdue = backlog.oldest_due_at.map_or(0.0, |due| now.duration_since(due).as_secs_f64().max(0.0));
-                metrics::gauge!("payhook_sweep_overdue_seconds").set(overdue);
+                let silent = backlog.silent_since.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0));
+                metrics::gauge!("payhook_longest_silence_seconds").set(silent);
             }
             Err(error) => warn!(error = %error, "cannot read the store's backlog"),
         }

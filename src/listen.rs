@@ -33,7 +33,8 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 4096,
+            // Below the 1024 open files many systems allow: the store's and the broker's must not be taken.
+            connections_max: 768,
             headers_within: Duration::from_secs(30),
             headers_max: 64,
             head_bytes_max: 32 * 1024,
@@ -63,10 +64,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         .max_headers(limits.headers_max)
         .max_buf_size(limits.head_bytes_max);
     loop {
-        let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let accepted = tokio::select! {
+        let (permit, accepted) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = async {
+                let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (permit, listener.accept().await)
+            } => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

@@ -36,9 +36,11 @@ pub(crate) fn start_log(cli: &Cli) {
         Command::Demo(_) => "error",
         _ => "warn",
     };
-    // lapin and sqlx tell through our own errors what they log.
-    let default = format!("{level},lapin=off,sqlx=off,hyper=off,reqwest=off");
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // What these would log, our own errors tell; and what they would show besides is not for a log, whatever RUST_LOG says.
+    let quiet = ["lapin=off", "sqlx=off", "hyper=off", "hyper_util=off", "reqwest=off", "h2=off"];
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let filter =
+        quiet.iter().fold(filter, |filter, off| filter.add_directive(off.parse().expect("a constant directive")));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),

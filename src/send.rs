@@ -70,6 +70,13 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
         refused += usize::from(!status.is_success());
     }
     match (refused, arguments.forge) {
+        (refused, true) if refused < arguments.times => {
+            let accepted = arguments.times - refused;
+            Err(failed(
+                format!("{accepted} forgeries were accepted"),
+                "whatever answers there does not check signatures",
+            ))
+        }
         (0, _) | (_, true) => Ok(Ended::Done),
         _ => Err(failed(format!("{refused} of {} were refused", arguments.times), "the log of ingress says why")),
     }

@@ -193,12 +193,13 @@ impl Console {
         Ok(NewOrder { id, amount: Money::new(body.amount_minor, currency), payments })
     }
 
-    /// Hints at payments. A hint that cannot be published is made up for by the sweep.
+    /// Hints at payments whose check is due already: a hint that cannot be published is made up for by the sweep.
     async fn hint(&self, payments: Vec<PaymentKey>, because: Because) {
         for payment in payments {
             let envelope = Envelope::ask(payment, because, self.clock.now());
             if let Err(error) = self.queue.publish(&envelope).await {
-                warn!(error = %error, "cannot hint at a payment now; the sweep will");
+                warn!(error = %error, "cannot hint at payments now; the sweep will");
+                break;
             }
         }
     }

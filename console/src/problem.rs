@@ -68,7 +68,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store is unavailable",
-                "Nothing was changed; try again.",
+                "It may or may not have been done; doing it again is safe.",
             ),
             StoreError::Outdated { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

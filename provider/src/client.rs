@@ -149,6 +149,7 @@ impl Client {
             }
             404 => return Err(AskError::NotThere { code: "not_found".to_owned() }),
             429 => return Err(throttled(&headers, asked_at)),
+            400 if omise::is_their_trouble(&body) => return Err(AskError::unavailable("Omise answered backend_error")),
             400..=499 => return Err(AskError::OutsideTables { what: format!("Omise answered {status}") }),
             _ => return Err(AskError::unavailable(format!("Omise answered {status}"))),
         }

@@ -4,6 +4,7 @@ mod charge;
 mod event;
 mod signature;
 
+pub(crate) use charge::is_their_trouble;
 pub use charge::read_charge;
 pub use signature::{SecretError, WebhookSecret};
 

@@ -136,8 +136,8 @@ async fn take_one(consumer: &mut Consumer) -> Delivery {
 }
 
 async fn settle_all(consumer: &Consumer, deliveries: Vec<Delivery>, verdict: &Verdict) {
-    let settled = deliveries.into_iter().map(|delivery| (delivery, verdict.clone())).collect();
-    let lost = consumer.settler.settle(settled).await.expect("they can be settled");
+    let settled = deliveries.into_iter().map(|delivery| (delivery, verdict.clone())).collect::<Vec<_>>();
+    let lost = consumer.settler.settle(&settled).await.expect("they can be settled");
     assert_eq!(lost, 0, "deliveries in hand were no longer ours");
 }
 

@@ -91,9 +91,10 @@ pub trait Settler: Send + Sync {
     /// Settles deliveries of this consumer. A retry or dead letter is published and confirmed before the old delivery is
     /// acked, so a crash between the two repeats it and never loses it.
     ///
-    /// Returns how many were no longer ours to settle: those come again, or already did. On an error, whatever was not
-    /// settled comes back once the consumer is dropped.
-    async fn settle(&self, settled: Vec<(Delivery, Verdict)>) -> Result<usize, QueueError>;
+    /// Returns how many were no longer ours to settle: those come again, or already did. On an error some may be settled
+    /// and the rest is still in hand: settling the same list again finishes it, counting the settled ones as not ours; what
+    /// is not settled in the end comes back once the consumer is dropped.
+    async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError>;
 }
 
 /// One hand-over of an envelope to a consumer.

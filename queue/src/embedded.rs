@@ -63,17 +63,6 @@ impl EmbeddedQueue {
         let writer = Writer::start(Arc::clone(&shared));
         Ok(Self { shared, writer })
     }
-
-    async fn count(&self, sql: &'static str, now: i64, held: &str, delay: Option<&str>) -> Result<u64, QueueError> {
-        let row = sqlx::query(sql)
-            .bind(now)
-            .bind(held)
-            .bind(delay)
-            .fetch_one(&self.shared.pool)
-            .await
-            .map_err(|error| self.shared.error("count what waits", error))?;
-        Ok(u64::try_from(row.get::<i64, _>(0)).expect("a count is not negative"))
-    }
 }
 
 #[async_trait]
@@ -125,21 +114,27 @@ impl Queue for EmbeddedQueue {
 
     async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
         let now = self.shared.clock.now().as_microsecond();
-        let held = self.shared.hands.as_json();
-        let mut depths = Vec::new();
-        let ready = "select count(*) from queue_envelope where lane = 'notifications' and due_at <= ?1 \
-                     and id not in (select value from json_each(?2)) and ?3 is null";
-        let queue = "payhook.notifications".to_owned();
-        depths.push(Depth { queue, ready: self.count(ready, now, &held, None).await? });
-        let hidden = "select count(*) from queue_envelope where lane = 'notifications' and due_at > ?1 \
-                      and id not in (select value from json_each(?2)) and delay = ?3";
+        // One walk along the index, however many delays there are: this connection is also the one that writes.
+        let sql = "select lane, due_at <= ?1 as ready, delay, count(*) as rows from queue_envelope \
+                   where id not in (select value from json_each(?2)) group by lane, ready, delay";
+        let groups = sqlx::query(sql)
+            .bind(now)
+            .bind(self.shared.hands.as_json())
+            .fetch_all(&self.shared.pool)
+            .await
+            .map_err(|error| self.shared.error("count what waits", error))?;
+        let count = |wanted: &dyn Fn(&str, bool, Option<&str>) -> bool| {
+            let matching = groups.iter().filter(|row| wanted(row.get("lane"), row.get("ready"), row.get("delay")));
+            matching.map(|row| row.get::<i64, _>("rows").unsigned_abs()).sum()
+        };
+        let work = count(&|lane, ready, _| lane == "notifications" && ready);
+        let mut depths = vec![Depth { queue: "payhook.notifications".to_owned(), ready: work }];
         for delay in self.shared.delays.iter().map(delay_name) {
-            let ready = self.count(hidden, now, &held, Some(&delay)).await?;
-            depths.push(Depth { queue: format!("payhook.retry.{delay}"), ready });
+            let hidden = count(&|lane, ready, its| lane == "notifications" && !ready && its == Some(&delay));
+            depths.push(Depth { queue: format!("payhook.retry.{delay}"), ready: hidden });
         }
-        let dead = "select count(*) from queue_envelope where lane = 'dead' and due_at <= ?1 \
-                    and id not in (select value from json_each(?2)) and ?3 is null";
-        depths.push(Depth { queue: "payhook.dead".to_owned(), ready: self.count(dead, now, &held, None).await? });
+        let dead = count(&|lane, ready, _| lane == "dead" && ready);
+        depths.push(Depth { queue: "payhook.dead".to_owned(), ready: dead });
         Ok(depths)
     }
 

@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use payhook_provider::omise::WebhookSecret;
 use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
 use payhook_schema::{AccountName, parse_duration};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
 use super::Keys;
@@ -35,11 +35,8 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
     let api = api(reader, section, "https://open-sea-global.alipay.com");
     let sandbox = reader.parsed(section, "sandbox");
     let sandbox = reader.required(section, "sandbox", sandbox, "true or false");
-    let private_key = reader.secret(section, "private_key");
-    if keys == Keys::Wanted {
-        let hint = "our key as PEM or base64, or private_key_file";
-        reader.required(section, "private_key", private_key.as_ref(), hint);
-    }
+    let hint = "our key as PEM or base64, or private_key_file";
+    let private_key = own_key(reader, section, "private_key", keys, hint);
     let private_key = private_key.and_then(|text| {
         let key = PrivateKey::parse(text.expose_secret());
         key.map_err(|error| reader.mistake(format!("{section}.private_key: {error}"))).ok()
@@ -64,6 +61,20 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
         public_keys: public_keys?,
         signature_age_max: signature_age_max?,
     })
+}
+
+/// A key of ours: required where it is used, and left unread where it is not.
+fn own_key(reader: &mut Reader, section: &str, key: &str, keys: Keys, hint: &str) -> Option<SecretString> {
+    match keys {
+        Keys::Wanted => {
+            let secret = reader.secret(section, key);
+            reader.required(section, key, secret, hint)
+        }
+        Keys::NotNeeded => {
+            reader.skip_secret(section, key);
+            None
+        }
+    }
 }
 
 /// `{ 1 = "MIIBI…", 2 = "@keys/antom-2.pem" }`: at least one, or nothing could ever be verified.
@@ -101,10 +112,7 @@ fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, Publi
 fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> Option<OmiseAccount> {
     let livemode = reader.parsed(section, "livemode");
     let livemode = reader.required(section, "livemode", livemode, "true or false");
-    let secret_key = reader.secret(section, "secret_key");
-    if keys == Keys::Wanted {
-        reader.required(section, "secret_key", secret_key.as_ref(), "skey_…, or secret_key_file");
-    }
+    let secret_key = own_key(reader, section, "secret_key", keys, "skey_…, or secret_key_file");
     let api = api(reader, section, "https://api.omise.co");
     let webhook_secrets = webhook_secrets(reader, section);
     let signature_age_max = age_limit(reader, section);
@@ -182,7 +190,11 @@ fn age_limit(reader: &mut Reader, section: &str) -> Option<AgeLimit> {
 
 /// `[tokens]` is part of the contract; its keys are checked already, so that a mistake shows before they matter.
 pub(super) fn check_tokens(reader: &mut Reader) {
-    let Some(Value::Table(keys)) = reader.value("tokens", "keys") else { return };
+    let keys = match reader.value("tokens", "keys") {
+        None => return,
+        Some(Value::Table(keys)) => keys,
+        Some(other) => return reader.mistake(format!("tokens.keys must be a table, not {}", other.type_str())),
+    };
     for (id, value) in keys {
         let key = value.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
         if id.parse::<u32>().is_err() || key.is_none_or(|key| key.len() != 32) {

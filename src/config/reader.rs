@@ -40,6 +40,8 @@ pub(super) fn overlay(under: &mut Table, over: Table) {
 
 /// `PAYHOOK__ANTOM__SHOP_SG__CLIENT_ID` is `client_id` in `[antom.shop-sg]`.
 pub(super) fn overlay_environment(table: &mut Table, environment: &BTreeMap<String, String>) {
+    // One table of all of it first: what is given twice in it must be told, not decided by the alphabet.
+    let mut all = Table::new();
     for (name, value) in environment {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let mut parts: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
@@ -53,7 +55,20 @@ pub(super) fn overlay_environment(table: &mut Table, environment: &BTreeMap<Stri
             over = Value::Table(Table::from_iter([(part, over)]));
         }
         if let Value::Table(over) = over {
-            overlay(table, over);
+            merge(&mut all, over);
+        }
+    }
+    overlay(table, all);
+}
+
+/// Puts `over` into `under` as it is.
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
         }
     }
 }
@@ -161,6 +176,12 @@ impl Reader {
             (None, Some(file)) => self.file(&format!("{section}.{file_key}"), &file).map(Into::into),
             (None, None) => None,
         }
+    }
+
+    /// Takes a secret nobody here needs, unread: not even its file is opened.
+    pub(super) fn skip_secret(&mut self, section: &str, key: &str) {
+        self.value(section, key);
+        self.value(section, &format!("{key}_file"));
     }
 
     /// A file's text, without the line feed editors leave at its end.

@@ -31,7 +31,7 @@ use uuid::Uuid;
 /// - `money_and_times_are_exact`
 /// - `a_schedule_moves_without_a_conflict`
 /// - `due_payments_are_handed_to_one_sweeper_at_a_time`
-/// - `a_refresh_makes_payments_without_money_due`
+/// - `a_refresh_makes_every_payment_due`
 /// - `events_are_sequenced_without_gaps_and_in_version_order_per_order`
 /// - `a_reader_of_the_feed_misses_nothing`
 /// - `an_event_is_published_until_it_is_marked`
@@ -88,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     async fn payments_due(&self, now: Timestamp, hold_for: Duration, limit: u32)
     -> Result<Vec<PaymentKey>, StoreError>;
 
-    /// Has an order's payments checked at `now`, all but those that took money; false if there is no such order.
+    /// Has an order's payments checked at `now`, the final ones too; false if there is no such order.
     async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
@@ -112,8 +112,8 @@ pub trait Store: Send + Sync + 'static {
     /// Latest failure first.
     async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// How many payments are not final, and since when the oldest overdue check waits; for metrics.
-    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError>;
+    /// What is left to do; for metrics.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
 
     /// Takes or renews the lease `name` for `holder` until `now + hold_for`; false while another holds it.
     async fn lease_take(
@@ -264,7 +264,8 @@ pub struct DeadLetterFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     pub payments_unfinished: u64,
-    pub oldest_due_at: Option<Timestamp>,
+    /// Of the unfinished payment nobody told us about for the longest: when its provider last answered, or it was registered.
+    pub silent_since: Option<Timestamp>,
     pub events_unpublished: u64,
     pub dead_letters: u64,
 }

@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     Unavailable(String, Option<Source>),
     /// Two transactions stood in each other's way, and this one was rolled back: doing it again helps.
     Contended(Source),
+    /// Somebody holds a row for longer than we wait: trying again at once would only wait again.
+    Locked(Source),
     Outdated(String),
     /// A value it does not keep: what was asked for with it, and only that, is refused.
     Value(Source),
@@ -30,6 +32,10 @@ impl Fault {
         let address = address.to_owned();
         match self {
             Self::Unavailable(what, source) => StoreError::Unavailable { address, what, source },
+            Self::Locked(source) => {
+                let what = "somebody holds what is to be changed".to_owned();
+                StoreError::Unavailable { address, what, source: Some(source) }
+            }
             Self::Contended(source) => {
                 let what = "too many at once change the same things".to_owned();
                 StoreError::Unavailable { address, what, source: Some(source) }
@@ -53,6 +59,7 @@ impl Fault {
         let class = code.get(..2).unwrap_or_default();
         match (class, code.as_str()) {
             ("40", _) => Self::Contended(source),
+            (_, "55P03") => Self::Locked(source),
             ("22" | "23" | "54", _) => Self::Value(source),
             // Undefined table, column, function, schema; constraint names we count on.
             (_, "42P01" | "42703" | "42883" | "3F000" | "42P10") => {

@@ -297,8 +297,8 @@ impl Store for PgStore {
         on!(self, |connection| dead_letters::list(connection, filter))
     }
 
-    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
-        on!(self, |connection| leases::backlog(connection, now))
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        on!(self, |connection| leases::backlog(connection))
     }
 
     async fn lease_take(

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_schema::{NewOrder, Order, OrderId, PaymentKey, PaymentState, TimelineKind};
+use payhook_schema::{NewOrder, Order, OrderId, PaymentKey, TimelineKind};
 use serde_json::json;
 
 use crate::{Found, Registered, TimelineEntry};
@@ -51,9 +51,4 @@ pub(crate) fn entry(created: bool, new: &NewOrder, added: &[PaymentKey], now: Ti
         text,
         detail: json!({ "amount_minor": new.amount.amount_minor, "currency": new.amount.currency, "payments": added }),
     }
-}
-
-/// States of payments a refresh asks about: all that may still, or after all, become money.
-pub(crate) fn refreshable() -> impl Iterator<Item = PaymentState> {
-    PaymentState::ALL.iter().copied().filter(|state| !state.took_money())
 }

@@ -29,11 +29,13 @@ pub(crate) async fn settle(to: &dyn Writes, settlements: &[Settlement]) -> Resul
     for wave in batch::waves(settlements, &wanted) {
         match to.write(settlements, &wave).await {
             Ok(written) => note(&mut settled, settlements, &wave, &written),
-            Err(Fault::Value(_) | Fault::Contended(_)) => {
+            Err(Fault::Value(_) | Fault::Contended(_) | Fault::Locked(_)) => {
                 for &index in &wave {
                     match to.write(settlements, &[index]).await {
                         Ok(written) => note(&mut settled, settlements, &[index], &written),
                         Err(Fault::Value(why)) => settled[index] = Settled::Refused(why.to_string()),
+                        // Somebody holds the order: like one that moved on, it is read and decided again.
+                        Err(Fault::Contended(_) | Fault::Locked(_)) if settlements[index].change.is_some() => {}
                         Err(fault) => return Err(fault),
                     }
                 }

@@ -309,8 +309,8 @@ impl Store for SqliteStore {
         read!(self, |connection| dead_letters::list(connection, filter))
     }
 
-    async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
-        read!(self, |connection| leases::backlog(connection, now))
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        read!(self, |connection| leases::backlog(connection))
     }
 
     async fn lease_take(

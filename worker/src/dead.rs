@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::patience::{Stopped, chain, jittered, patiently};
+use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 
 const PREFETCH: u16 = 32;
@@ -46,11 +46,11 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
                     metrics::counter!("payhook_dead_letters_total", "cause" => cause.as_str()).increment(1);
                     warn!(dead_letter.id = %letter.id, %cause, attempts = letter.attempts, "dead letter kept: {cause}");
                 }
-                let acked = deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
-                consumer.settler.settle(acked).await?;
+                let acked: Vec<_> = deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+                consumer.settler.settle(&acked).await?;
             }
             // They stay on the queue, where they are safe.
-            Err(Stopped) => return Ok(()),
+            Err(GaveUp::Stopped | GaveUp::TooLong) => return Ok(()),
         }
     }
 }

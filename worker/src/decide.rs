@@ -68,9 +68,7 @@ pub(crate) fn decide(
     let mut timeline = vec![entry(TimelineKind::Inquiry, format!("asked {}: {}", key.provider, facts.answer))];
     let mut payment = Payment { checks: next.checks, next_check_at: Some(next.at), ..stored.clone() };
     let verdict = compare(stored, facts);
-    if verdict != Verdict::Stale {
-        payment.asked_at = Some(facts.asked_at);
-    }
+    payment.asked_at = stored.asked_at.max(Some(facts.asked_at));
 
     let mut order = order.clone();
     let outcome = match verdict {
@@ -171,16 +169,17 @@ enum Verdict {
     Forward { revived: bool },
 }
 
-/// Amounts only grow, states only go along the arrows, and an answer asked for before the one we applied is not news.
+/// Amounts only grow, and states only go along the arrows: that alone decides, whatever the clocks of the machines say. An answer asked
+/// for before the one we applied is excused for contradicting it, and nothing more.
 fn compare(stored: &Payment, facts: &PaymentFacts) -> Verdict {
-    if stored.asked_at.is_some_and(|asked_at| facts.asked_at < asked_at) {
-        return Verdict::Stale;
-    }
+    let older = stored.asked_at.is_some_and(|asked_at| facts.asked_at < asked_at);
     let grew = facts.captured_minor > stored.captured_minor || facts.refunded_minor > stored.refunded_minor;
     let shrank = facts.captured_minor < stored.captured_minor || facts.refunded_minor < stored.refunded_minor;
     match stored.state.step(facts.state) {
+        Step::Impossible if older => Verdict::Stale,
         Step::Impossible => Verdict::Contradiction,
         Step::Older => Verdict::Behind,
+        Step::Move | Step::Revive if shrank && older => Verdict::Stale,
         Step::Move | Step::Revive if shrank => Verdict::Contradiction,
         Step::Stay if shrank => Verdict::Behind,
         Step::Stay if !grew => Verdict::Nothing,
@@ -317,10 +316,10 @@ fn state_of(payments: &[Payment]) -> OrderState {
         OrderState::PartlyRefunded
     } else if any(PaymentState::Paid) {
         OrderState::Paid
-    } else if any(PaymentState::Refunded) {
-        OrderState::Refunded
     } else if any(PaymentState::Authorized) {
         OrderState::Authorized
+    } else if any(PaymentState::Refunded) {
+        OrderState::Refunded
     } else {
         OrderState::Pending
     }

@@ -19,7 +19,7 @@ pub(crate) struct InHand {
     pub(crate) delivery: Delivery,
     pub(crate) unsettled: Unsettled,
     /// Held until it is settled: what a graceful stop waits for.
-    pub(crate) _token: TaskTrackerToken,
+    pub(crate) token: TaskTrackerToken,
 }
 
 /// Guards a delivery until it is settled. Dropped before (a panic unwinds, a task is given up), it ends the consumption, so that the

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::PaymentKey;
+use payhook_schema::{PaymentKey, Provider};
 use payhook_store::Found;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +13,9 @@ use tracing::{error, info, warn};
 
 use crate::flights::{Generation, InHand, Unsettled};
 use crate::outcome::{Making, Outcome, overtaken};
-use crate::patience::{Stopped, chain, jittered, patiently};
+use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
+use crate::writer;
 
 /// Deliveries taken, and payments looked up, in one go.
 const AT_MOST: usize = 64;
@@ -29,9 +30,13 @@ pub(crate) async fn intake(context: Arc<Context>, stop: CancellationToken) {
         match context.queue.consume(Lane::Notifications, prefetch).await {
             Ok(consumer) => {
                 info!(queue = %context.queue.address(), prefetch, "taking notifications");
-                wait = FIRST_WAIT;
                 let generation = Arc::new(Generation { settler: consumer.settler, broken: CancellationToken::new() });
+                let started = tokio::time::Instant::now();
                 take(&context, consumer.deliveries, &generation, &stop).await;
+                // One that breaks at once is waited for longer and longer: each time counts against what it held.
+                if started.elapsed() > LONGEST_WAIT {
+                    wait = FIRST_WAIT;
+                }
             }
             Err(error) => warn!(error = %chain(&error), "cannot take notifications, trying again"),
         }
@@ -74,10 +79,11 @@ async fn take(
 async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Generation>) {
     let payment = match &delivery.envelope {
         Ok(envelope) => Ok(envelope.payment()),
-        Err(error) => Err(chain(error)),
+        // Without its cause: serde's own words quote what was in it.
+        Err(error) => Err(error.to_string()),
     };
     let unsettled = Unsettled::new(generation.clone());
-    let in_hand = InHand { delivery, unsettled, _token: context.in_hand.token() };
+    let in_hand = InHand { delivery, unsettled, token: context.in_hand.token() };
     match payment {
         Ok(Some(key)) => context.flights.board(key, in_hand),
         Ok(None) => context.write(Making::kept(in_hand)).await,
@@ -104,7 +110,13 @@ pub(crate) async fn dispatch(
                 }
             }
             // What is in hand comes back to whoever runs next.
-            Err(Stopped) => return,
+            Err(GaveUp::Stopped) => return,
+            Err(GaveUp::TooLong) => {
+                for key in keys.drain(..) {
+                    writer::go_round(&context, context.flights.depart(&key)).await;
+                    context.flights.land(&key);
+                }
+            }
         }
     }
 }
@@ -128,6 +140,11 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
         Found::Order(order) | Found::OtherAccount(order) => {
             let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
             let passengers = context.flights.depart(&key);
+            // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.
+            let elsewhere = matches!(found, Found::OtherAccount(_)) && key.provider == Provider::Antom;
+            if elsewhere && context.making().can_wait(&passengers) {
+                return context.write(context.making().parked(key, passengers)).await;
+            }
             if overtaken(order, &key, &passengers) {
                 return context.write(Making::settled_meanwhile(key, passengers)).await;
             }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payhook_provider::AskError;
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{Because, DeadCause, Hint, Notification, Order, PaymentFacts, PaymentKey, TimelineKind};
@@ -9,6 +9,9 @@ use payhook_store::{PaymentCheck, Settlement, TimelineEntry};
 use crate::Schedule;
 use crate::decide::{Decided, NextCheck, decide, decide_other_account};
 use crate::flights::InHand;
+
+/// Machines' clocks are kept closer than this, or a check on them is red.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 
 /// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
 pub(crate) struct Outcome {
@@ -53,9 +56,15 @@ impl Making<'_> {
             cause: DeadCause::UnknownPayment,
             detail: format!("no order was registered with payment {key}"),
             at_least: Duration::ZERO,
+            is_the_payments: true,
         };
         let verdicts = self.retried(passengers, &failure);
         Outcome { key: Some(key), settlement, verdicts, word: "parked" }
+    }
+
+    /// Whether none of these would be given up on, were it tried once more.
+    pub(crate) fn can_wait(self, passengers: &[InHand]) -> bool {
+        passengers.iter().all(|passenger| self.schedule.retry_after(passenger.delivery.attempt).is_some())
     }
 
     /// The provider answered.
@@ -134,10 +143,17 @@ impl Making<'_> {
         error: &AskError,
     ) -> Outcome {
         let failure = Failure::of(error);
-        let check = order.payment(&key).filter(|payment| !payment.state.is_final()).map(|payment| PaymentCheck {
+        let at_least = self.now.checked_add(failure.at_least).unwrap_or(self.now);
+        let check = order.payment(&key).map(|payment| PaymentCheck {
             key: key.clone(),
-            next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now)),
-            checks: payment.checks.saturating_add(1),
+            // A final payment was looked at because somebody asked; it is not looked at again by itself.
+            next_check_at: (!payment.state.is_final())
+                .then(|| self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
+            checks: match failure.is_the_payments {
+                true => payment.checks.saturating_add(1),
+                // An outage says nothing about the payment: it does not age it past hourly looks.
+                false => payment.checks.saturating_add(1).min(Schedule::hourly(key.provider)).max(payment.checks),
+            },
         });
         let settlement = Settlement {
             notifications: notifications(&passengers),
@@ -179,13 +195,14 @@ impl Making<'_> {
     }
 }
 
-/// Whether these are all second tries of notifications that came before the provider's last, final answer: that answer is newer than
-/// anything they could hint at, so asking again would only cost.
+/// Whether these are all second tries of notifications whose first try was well before the provider's last, final answer: that answer is
+/// newer than anything they could hint at, so asking again would only cost. Both times are workers', a margin apart: their clocks differ.
 pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand]) -> bool {
     let Some(payment) = order.payment(key).filter(|payment| payment.state.is_final()) else { return false };
     let Some(asked_at) = payment.asked_at else { return false };
     let is_older = |delivery: &Delivery| {
-        delivery.attempt > 1 && notification(delivery).is_some_and(|notification| notification.received_at < asked_at)
+        let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some());
+        first_failed_at.is_some_and(|at| at.checked_add(CLOCKS_DIFFER).is_ok_and(|at| at < asked_at))
     };
     passengers.iter().all(|passenger| is_older(&passenger.delivery))
 }
@@ -195,6 +212,8 @@ struct Failure {
     cause: DeadCause,
     detail: String,
     at_least: Duration,
+    /// Whether it is about this payment, and not about the provider or the account.
+    is_the_payments: bool,
 }
 
 impl Failure {
@@ -206,7 +225,8 @@ impl Failure {
             AskError::NotThere { .. } | AskError::OutsideTables { .. } => (DeadCause::ProviderRefused, Duration::ZERO),
             AskError::Misconfigured { .. } => (DeadCause::Misconfigured, Duration::ZERO),
         };
-        Self { cause, detail: error.to_string(), at_least }
+        let is_the_payments = matches!(error, AskError::NotThere { .. } | AskError::OutsideTables { .. });
+        Self { cause, detail: error.to_string(), at_least, is_the_payments }
     }
 }
 

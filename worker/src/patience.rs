@@ -6,10 +6,17 @@ use tracing::{error, info, warn};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long deliveries are held for the store before they go round the queue.
+const HOLD_FOR: Duration = Duration::from_mins(5);
 
-/// The worker stops before the store answered: deliveries in hand come back to another one.
+/// Why an operation on the store was given up.
 #[derive(Debug)]
-pub(crate) struct Stopped;
+pub(crate) enum GaveUp {
+    /// The worker stops: deliveries in hand come back to another one.
+    Stopped,
+    /// Longer than a delivery may be held: RabbitMQ wants it settled within half an hour.
+    TooLong,
+}
 
 /// Repeats an operation on the store until it answers.
 ///
@@ -20,11 +27,12 @@ pub(crate) async fn patiently<T, F>(
     what: &'static str,
     stop: &CancellationToken,
     operation: impl Fn() -> F,
-) -> Result<T, Stopped>
+) -> Result<T, GaveUp>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut wait = FIRST_WAIT;
+    let started = tokio::time::Instant::now();
     loop {
         let error = match operation().await {
             Ok(done) if wait > FIRST_WAIT => {
@@ -40,8 +48,11 @@ where
             false => error!(error = %chain(&error), "the store refuses, waiting until that is mended: {what}"),
         }
         metrics::counter!("payhook_store_unavailable_total").increment(1);
+        if started.elapsed() > HOLD_FOR {
+            return Err(GaveUp::TooLong);
+        }
         tokio::select! {
-            () = stop.cancelled() => return Err(Stopped),
+            () = stop.cancelled() => return Err(GaveUp::Stopped),
             () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(LONGEST_WAIT),
         }
     }

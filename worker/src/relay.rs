@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use payhook_queue::QueueError;
 use payhook_schema::OrderId;
 use payhook_store::{FeedEvent, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,8 @@ const LEASE_FOR: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Without a wake-up: events of another process, or of one that died between commit and wake-up.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// After a round in which an event could not be published.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Events of one round, and how many orders' events are published at once.
 const ROUND: u32 = 500;
 const ORDERS_AT_ONCE: usize = 32;
@@ -77,28 +80,32 @@ async fn round(context: &Context) -> Result<bool, StoreError> {
     let published = stream::iter(by_order.into_values())
         .map(|events| publish_in_order(context, events))
         .buffer_unordered(ORDERS_AT_ONCE)
-        .fold((Vec::new(), true), async |(mut all, clean), (some, complete)| {
+        .fold((Vec::new(), None), async |(mut all, failed): (Vec<Uuid>, Option<QueueError>), (some, error)| {
             all.extend(some);
-            (all, clean && complete)
+            (all, failed.or(error))
         })
         .await;
-    let (ids, clean) = published;
+    let (ids, failed) = published;
     if !ids.is_empty() {
         context.store.events_mark_published(&ids, context.clock.now()).await?;
         metrics::counter!("payhook_events_published_total").increment(ids.len() as u64);
     }
-    Ok(clean)
+    if let Some(error) = failed {
+        warn!(error = %chain(&error), "cannot publish events, trying again");
+        tokio::time::sleep(jittered(AFTER_FAILURE)).await;
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Publishes one order's events one after the other; the first that is not confirmed ends it, so that none overtakes it.
-async fn publish_in_order(context: &Context, events: Vec<FeedEvent>) -> (Vec<Uuid>, bool) {
+async fn publish_in_order(context: &Context, events: Vec<FeedEvent>) -> (Vec<Uuid>, Option<QueueError>) {
     let mut published = Vec::with_capacity(events.len());
     for FeedEvent { event, .. } in events {
         if let Err(error) = context.queue.publish_event(&event).await {
-            warn!(event.id = %event.id, error = %chain(&error), "cannot publish an event, trying again");
-            return (published, false);
+            return (published, Some(error));
         }
         published.push(event.id);
     }
-    (published, true)
+    (published, None)
 }

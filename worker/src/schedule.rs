@@ -51,6 +51,14 @@ impl Schedule {
         self.retry_delays.get(usize::try_from(attempt).ok()?.checked_sub(1)?).copied()
     }
 
+    /// How many looks bring a payment to its table's hourly row.
+    pub(crate) fn hourly(provider: Provider) -> i32 {
+        match provider {
+            Provider::Antom => ANTOM.len() as i32 - 1,
+            Provider::Omise => OMISE.len() as i32 - 1,
+        }
+    }
+
     /// When an unfinished payment is looked at again, after `checks` looks since something was last new.
     pub fn next_check(
         &self,

@@ -12,15 +12,20 @@ use crate::worker::Context;
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a due payment is left to the hint that was made for it before another is.
 const HOLD_FOR: Duration = Duration::from_mins(2);
-/// Hints of one round: what is left is due again in a second, and live traffic stays in front.
+/// Hints of one round, and how many may wait before another: what is left is due again in a second.
 const ROUND: u32 = 100;
 
 /// Finds what nobody told us: a payment that is not final and due becomes a hint like any other.
 pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
+    let mut busy = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(jittered(EVERY)) => {}
+        }
+        // While the last rounds' hints still wait, more of them would only push live notifications further back.
+        if busy && waiting(&context).await > u64::from(ROUND) {
+            continue;
         }
         let now = context.clock.now();
         let due = match context.store.payments_due(now, HOLD_FOR, ROUND).await {
@@ -30,6 +35,7 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
                 continue;
             }
         };
+        busy = !due.is_empty();
         for payment in due {
             let envelope = Envelope::ask(payment, Because::Sweep, now);
             // Not published, it stays due: held for a while, then found again.
@@ -40,4 +46,10 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
             metrics::counter!("payhook_sweep_hints_total").increment(1);
         }
     }
+}
+
+/// Hints waiting to be taken, ours and the providers'.
+async fn waiting(context: &Context) -> u64 {
+    let depths = context.queue.depths().await.unwrap_or_default();
+    depths.iter().find(|depth| depth.queue == "payhook.notifications").map_or(0, |depth| depth.ready)
 }

@@ -1,17 +1,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::DeadCause;
 use payhook_store::{Settled, Settlement};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error, warn};
 
 use crate::flights::{Generation, InHand};
 use crate::outcome::Outcome;
-use crate::patience::{Stopped, chain, patiently};
+use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
+
+/// The first wait before deliveries are settled again, the longest, and how long that goes on: well within RabbitMQ's half hour for an ack.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(10);
+const SETTLE_WITHIN: Duration = Duration::from_mins(10);
+/// How long a hint goes round the queue while the store is away.
+const ROUND: Duration = Duration::from_secs(30);
 
 /// Settlements written in one transaction: past some thirty the database gains little and a conflict costs more.
 const BATCH: usize = 32;
@@ -36,9 +46,32 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
                 let verdicts = outcomes.into_iter().zip(written).flat_map(|it| land(&context, it.0, it.1)).collect();
                 settle(verdicts).await;
             }
-            Err(Stopped) => return,
+            Err(GaveUp::Stopped) => return,
+            Err(GaveUp::TooLong) => {
+                let now = context.clock.now();
+                let waiting = outcomes.into_iter().flat_map(|outcome| {
+                    if let Some(key) = &outcome.key {
+                        context.flights.land(key);
+                    }
+                    outcome.verdicts.into_iter().map(|(passenger, _)| passenger)
+                });
+                settle(waiting.map(|passenger| round_again(passenger, now)).collect()).await;
+            }
         }
     }
+}
+
+/// Once round the queue, unchanged and uncounted: the store is away, and no broker lets a delivery be held for ever.
+fn round_again(passenger: InHand, now: Timestamp) -> (InHand, Verdict) {
+    let Delivery { attempt, first_failed_at, .. } = passenger.delivery;
+    let first_failed_at = first_failed_at.unwrap_or(now);
+    (passenger, Verdict::Retry { after: ROUND, attempt, first_failed_at })
+}
+
+/// Gives hints another round through the queue, outside any batch.
+pub(crate) async fn go_round(context: &Context, passengers: Vec<InHand>) {
+    let now = context.clock.now();
+    settle(passengers.into_iter().map(|passenger| round_again(passenger, now)).collect()).await;
 }
 
 /// What a written outcome settles; what was not written starts again.
@@ -76,26 +109,61 @@ fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verd
     outcome.verdicts.into_iter().map(|(passenger, _)| (passenger, Verdict::DeadLetter(death.clone()))).collect()
 }
 
-/// Settles deliveries where they came from. A consumption that cannot settle is over: what it held comes back.
-pub(crate) async fn settle(verdicts: Vec<(InHand, Verdict)>) {
-    type Settling = (Arc<Generation>, Vec<(Delivery, Verdict)>);
+/// Settles deliveries where they came from.
+async fn settle(verdicts: Vec<(InHand, Verdict)>) {
     let mut by_generation: HashMap<usize, Settling> = HashMap::new();
-    for (InHand { delivery, unsettled, _token }, verdict) in verdicts {
+    for (InHand { delivery, unsettled, token }, verdict) in verdicts {
         let from = unsettled.settling();
-        let group = by_generation.entry(Arc::as_ptr(&from).addr()).or_insert_with(|| (from.clone(), Vec::new()));
-        group.1.push((delivery, verdict));
+        let group = by_generation.entry(Arc::as_ptr(&from).addr()).or_insert_with(|| Settling::new(from.clone()));
+        group.verdicts.push((delivery, verdict));
+        group.tokens.push(token);
     }
-    for (generation, settled) in by_generation.into_values() {
-        match generation.settler.settle(settled).await {
+    for settling in by_generation.into_values() {
+        settling.run().await;
+    }
+}
+
+/// Deliveries of one consumption with their verdicts.
+struct Settling {
+    from: Arc<Generation>,
+    verdicts: Vec<(Delivery, Verdict)>,
+    /// Until these are dropped, a graceful stop waits.
+    tokens: Vec<TaskTrackerToken>,
+}
+
+impl Settling {
+    fn new(from: Arc<Generation>) -> Self {
+        Self { from, verdicts: Vec::new(), tokens: Vec::new() }
+    }
+
+    async fn run(self) {
+        match self.from.settler.settle(&self.verdicts).await {
             Ok(0) => {}
             Ok(gone) => {
                 metrics::counter!("payhook_worker_deliveries_gone_total").increment(gone as u64);
                 debug!(gone, "deliveries were no longer ours; they come again and change nothing");
             }
             Err(error) => {
-                warn!(error = %chain(&error), "cannot settle deliveries; they come again and change nothing");
-                generation.broken.cancel();
+                warn!(error = %chain(&error), "cannot settle deliveries, trying again");
+                tokio::spawn(self.try_again());
             }
         }
+    }
+
+    /// What is acked is acked; what cannot be moved on is held while the consumption lives. Giving it back at once would count against
+    /// it, and against its neighbours in hand, for a fault that is none of theirs.
+    async fn try_again(self) {
+        let started = tokio::time::Instant::now();
+        let mut wait = SETTLE_AGAIN;
+        while started.elapsed() < SETTLE_WITHIN && !self.from.broken.is_cancelled() {
+            tokio::time::sleep(jittered(wait)).await;
+            wait = (wait * 2).min(SETTLE_AGAIN_MAX);
+            if self.from.settler.settle(&self.verdicts).await.is_ok() {
+                return;
+            }
+        }
+        warn!("gave up settling deliveries; they come again and change nothing");
+        self.from.broken.cancel();
+        drop(self.tokens);
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn is_result(body: &[u8]) -> bool {
 }
 
 fn read_payment(answer: &Answer, asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
-    if answer.payment_request_id.as_deref().is_some_and(|id| id != asked.as_str()) {
+    if answer.payment_request_id.as_deref() != Some(asked.as_str()) {
         return Err(AskError::garbled("the answer is about another payment"));
     }
     let status = answer.payment_status.as_deref().unwrap_or("absent");

@@ -48,7 +48,7 @@ struct Charge {
 /// | `pending`    |                               | `Awaiting`                          |
 /// | `successful` | `paid`, nothing refunded      | `Paid`                              |
 /// | `successful` | `paid`, less than captured    | `PartlyRefunded`                    |
-/// | `successful` | `paid`, all of it, or voided  | `Refunded`                          |
+/// | `successful` | `paid`, all of it (a void)    | `Refunded`                          |
 ///
 /// # Errors
 /// [`AskError::OutsideTables`] for any other combination: we never guess with money.
@@ -118,4 +118,13 @@ pub fn read_charge(
         asked_at,
         answer,
     })
+}
+
+/// Whether an error object says that the provider itself is in trouble: the one code under 400 that is worth another try.
+pub(crate) fn is_their_trouble(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Refusal {
+        code: String,
+    }
+    strict_json::read::<Refusal>(body).is_ok_and(|refusal| refusal.code == "backend_error")
 }

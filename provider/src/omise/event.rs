@@ -1,5 +1,6 @@
 use payhook_schema::{About, PaymentId};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{Refusal, strict_json};
 
@@ -23,17 +24,11 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Data {
-    object: Option<String>,
-    id: Option<String>,
-    charge: Option<Charge>,
-}
-
-/// An id, or the object where the account expands it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Charge {
-    Id(String),
-    Object { id: String },
+    /// These three are read only in the families that have them so: a schedule's `charge` is a template without an id.
+    object: Option<Value>,
+    id: Option<Value>,
+    /// An id, or the object where the account expands it.
+    charge: Option<Value>,
 }
 
 /// Tells which charge an event asks us to settle.
@@ -60,17 +55,20 @@ pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
         return Err(Refusal::not_genuine(format!("of {} mode", if event.livemode { "live" } else { "test" })));
     }
     let family = event.key.split('.').next().unwrap_or_default();
-    let charge = match (family, event.data) {
-        ("charge", Some(Data { object: Some(object), id, .. })) if object == "charge" => Some(id),
-        ("refund" | "dispute", Some(Data { charge: Some(charge), .. })) => match charge {
-            Charge::Id(id) | Charge::Object { id } => Some(Some(id)),
-        },
-        ("charge" | "refund" | "dispute", _) => Some(None),
+    let data = event.data.as_ref();
+    let charge = match family {
+        "charge" => Some(
+            data.filter(|data| data.object.as_ref().is_some_and(|it| it == "charge")).and_then(|it| it.id.as_ref()),
+        ),
+        "refund" | "dispute" => {
+            let charge = data.and_then(|data| data.charge.as_ref());
+            Some(charge.and_then(|charge| if charge.is_object() { charge.get("id") } else { Some(charge) }))
+        }
         _ => None,
     };
-    let about = match charge {
+    let about = match charge.map(|id| id.and_then(Value::as_str)) {
         None => About::Other,
-        Some(Some(id)) if is_id(&id, "chrg") && id.starts_with("chrg_test_") != livemode => {
+        Some(Some(id)) if is_id(id, "chrg") && id.starts_with("chrg_test_") != livemode => {
             About::Payment(PaymentId::new(id).map_err(|error| Refusal::unreadable(error.to_string()))?)
         }
         Some(_) => {

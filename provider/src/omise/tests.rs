@@ -164,7 +164,12 @@ fn events_name_the_charge_they_settle_and_others_are_kept() {
     ] {
         assert_eq!(read(&event(key, data)).unwrap().about, charge, "{key}");
     }
-    for (key, data) in [("transfer.pay", "{}"), ("customer.destroy", r#"{"deleted":true}"#), ("brand.new", "null")] {
+    for (key, data) in [
+        ("transfer.pay", "{}"),
+        ("customer.destroy", r#"{"deleted":true}"#),
+        ("brand.new", "null"),
+        ("schedule.create", r#"{"object":"schedule","charge":{"amount":1}}"#),
+    ] {
         let kept = read(&event(key, data)).unwrap();
         assert_eq!((kept.kind.as_str(), kept.about), (key, About::Other));
     }

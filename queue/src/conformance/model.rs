@@ -145,7 +145,7 @@ impl Walk<'_> {
         for (delivery, verdict) in &settled {
             self.model.settle(delivery, verdict, &self.harness.delays());
         }
-        let lost = self.consumers[index].consumer.settler.settle(settled).await.expect("they can be settled");
+        let lost = self.consumers[index].consumer.settler.settle(&settled).await.expect("they can be settled");
         assert_eq!(lost, 0, "deliveries in hand were no longer ours");
     }
 
@@ -208,7 +208,7 @@ impl Walk<'_> {
                     self.model.entries.remove(&id(&delivery));
                     settled.push((delivery, Verdict::Ack));
                 }
-                assert_eq!(consumer.settler.settle(settled).await.expect("they can be settled"), 0);
+                assert_eq!(consumer.settler.settle(&settled).await.expect("they can be settled"), 0);
             }
         }
         for name in ["payhook.notifications", "payhook.dead"] {

@@ -93,7 +93,7 @@ pub async fn a_delivery_is_settled_once(harness: &dyn Harness) {
     };
     settle_all(&consumer, vec![delivery], &Verdict::Ack).await;
     let dead = Death { cause: DeadCause::Poison, detail: String::new(), died_at: at(1) };
-    let lost = consumer.settler.settle(vec![(again, Verdict::DeadLetter(dead))]).await.expect("no error");
+    let lost = consumer.settler.settle(&[(again, Verdict::DeadLetter(dead))]).await.expect("no error");
     assert_eq!(lost, 1, "it was settled before");
     depth_becomes(&*queue, "payhook.dead", 0).await;
     drop(consumer);
@@ -128,7 +128,7 @@ pub async fn a_retry_stays_hidden_until_its_delay_has_passed(harness: &dyn Harne
         let (after, _) = wishes[sent_index(&delivery, &sent).expect("sent")];
         (delivery, Verdict::Retry { after, attempt: 2, first_failed_at: at(1) })
     });
-    assert_eq!(consumer.settler.settle(settled.collect()).await.expect("they can be settled"), 0);
+    assert_eq!(consumer.settler.settle(&settled.collect::<Vec<_>>()).await.expect("they can be settled"), 0);
     for _ in &wishes {
         let delivery = take_one(&mut consumer).await;
         let (_, delay) = wishes[sent_index(&delivery, &sent).expect("sent")];
@@ -241,8 +241,8 @@ pub async fn deliveries_in_hand_can_be_settled_after_the_flow_was_stopped(harnes
     let mut other = consume(&*queue, Lane::Notifications, 6).await;
     let rest = take(&mut other, 4).await;
     assert!(named(&rest).is_disjoint(&named(&in_hand)));
-    let settled = in_hand.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
-    assert_eq!(settler.settle(settled).await.expect("still ours"), 0);
+    let settled = in_hand.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect::<Vec<_>>();
+    assert_eq!(settler.settle(&settled).await.expect("still ours"), 0);
     drop(settler);
     settle_all(&other, rest, &Verdict::Ack).await;
     drop(other);

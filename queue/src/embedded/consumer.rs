@@ -63,18 +63,17 @@ impl Deliveries for EmbeddedDeliveries {
             let room = self.prefetch.saturating_sub(holder.shared.hands.count(holder.id));
             let mut next_due = None;
             if room > 0 {
-                let taken = holder.take(room.min(at_most.max(1))).await?;
+                // One reading of the clock for both looks: what is not ready by the first is hidden by the second.
+                let now = holder.shared.clock.now().as_microsecond();
+                let taken = holder.take(room.min(at_most.max(1)), now).await?;
                 if !taken.is_empty() {
                     return Ok(taken);
                 }
-                next_due = holder.next_due().await?;
+                next_due = holder.next_due(now).await?;
             }
-            match next_due {
-                Some(due_in) => tokio::select! {
-                    () = rung => {}
-                    () = tokio::time::sleep(due_in.min(TRUST_IN_CLOCK)) => {}
-                },
-                None => rung.await,
+            tokio::select! {
+                () = rung => {}
+                () = tokio::time::sleep(next_due.unwrap_or(TRUST_IN_CLOCK).min(TRUST_IN_CLOCK)) => {}
             }
         }
     }
@@ -82,14 +81,14 @@ impl Deliveries for EmbeddedDeliveries {
 
 impl Holder {
     /// Takes into hand what is ready. Cancel safe: nothing is awaited once a row is marked as held.
-    async fn take(&self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
+    async fn take(&self, at_most: usize, now: i64) -> Result<Vec<Delivery>, QueueError> {
         let _alone = self.shared.choosing.lock().await;
         let sql = "select id, bytes, attempt, first_failed_at, death_cause, death_detail, died_at from queue_envelope \
                    where lane = ?1 and due_at <= ?2 and id not in (select value from json_each(?3)) \
                    order by due_at, id limit ?4";
         let rows = sqlx::query(sql)
             .bind(word(self.lane))
-            .bind(self.shared.clock.now().as_microsecond())
+            .bind(now)
             .bind(self.shared.hands.as_json())
             .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
             .fetch_all(&self.shared.pool)
@@ -100,8 +99,7 @@ impl Holder {
     }
 
     /// How long until the next retry comes out of hiding, if one hides.
-    async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
-        let now = self.shared.clock.now().as_microsecond();
+    async fn next_due(&self, now: i64) -> Result<Option<Duration>, QueueError> {
         let due_at: Option<i64> =
             sqlx::query_scalar("select min(due_at) from queue_envelope where lane = ?1 and due_at > ?2")
                 .bind(word(self.lane))
@@ -119,7 +117,7 @@ struct EmbeddedSettler {
 
 #[async_trait]
 impl Settler for EmbeddedSettler {
-    async fn settle(&self, settled: Vec<(Delivery, Verdict)>) -> Result<usize, QueueError> {
+    async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
         let Holder { id: holder, lane, shared, writer } = &*self.holder;
         let now = shared.clock.now();
         let mut lost = 0;
@@ -134,13 +132,13 @@ impl Settler for EmbeddedSettler {
             let to = match verdict {
                 Verdict::Ack => To::Gone,
                 Verdict::Retry { after, attempt, first_failed_at } => {
-                    let delay = shared.delays.at_least(after);
+                    let delay = shared.delays.at_least(*after);
                     let due_at =
                         now.as_microsecond().saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
                     let first_failed_at = first_failed_at.as_microsecond();
-                    To::Retry { attempt, first_failed_at, due_at, delay: delay_name(delay) }
+                    To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay) }
                 }
-                Verdict::DeadLetter(death) => To::Dead { death, due_at: now.as_microsecond() },
+                Verdict::DeadLetter(death) => To::Dead { death: death.clone(), due_at: now.as_microsecond() },
                 Verdict::Release => {
                     released.push(id);
                     continue;

@@ -203,7 +203,7 @@ struct RabbitSettler {
 
 #[async_trait]
 impl Settler for RabbitSettler {
-    async fn settle(&self, settled: Vec<(Delivery, Verdict)>) -> Result<usize, QueueError> {
+    async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
         let (mut lost, mut done, mut released, mut moves) = (0, Vec::new(), Vec::new(), Vec::new());
         for (delivery, verdict) in settled {
             let Some(acker) = self.hand.ledger().out.remove(&delivery.tag) else {
@@ -217,13 +217,17 @@ impl Settler for RabbitSettler {
             }
         }
         let moved = moves.into_iter().map(|(delivery, verdict, acker)| async move {
-            self.move_on(&delivery, &verdict).await.map(|()| (delivery.tag, acker))
+            (delivery.tag, acker, self.move_on(delivery, verdict).await)
         });
         let mut failure = None;
-        for moved in future::join_all(moved).await {
+        for (tag, acker, moved) in future::join_all(moved).await {
             match moved {
-                Ok(one) => done.push(one),
-                Err(error) => failure = Some(error),
+                Ok(()) => done.push((tag, acker)),
+                // Still in hand: the caller may try again.
+                Err(error) => {
+                    self.hand.ledger().out.insert(tag, acker);
+                    failure = Some(error);
+                }
             }
         }
         let _alone = self.hand.acking.lock().await;

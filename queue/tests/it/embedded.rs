@@ -92,7 +92,7 @@ async fn a_waiting_consumer_is_woken_at_once_and_writes_nothing_meanwhile() {
     queue.publish(&envelope()).await.unwrap();
     let taken = consumer.deliveries.next(1).await.unwrap();
     let retry = Verdict::Retry { after: Duration::ZERO, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
-    settler.settle(taken.into_iter().map(|delivery| (delivery, retry.clone())).collect()).await.unwrap();
+    settler.settle(&taken.into_iter().map(|delivery| (delivery, retry.clone())).collect::<Vec<_>>()).await.unwrap();
 
     let mut reader = open_file(&file).await.acquire().await.unwrap();
     let version = async |reader: &mut sqlx::SqliteConnection| {
@@ -127,9 +127,9 @@ async fn a_failed_commit_leaves_deliveries_in_hand_to_be_settled_again() {
         ..delivery
     };
     sqlx::query("pragma query_only = on").execute(&pool).await.unwrap();
-    assert!(consumer.settler.settle(vec![(delivery, Verdict::Ack)]).await.is_err());
+    assert!(consumer.settler.settle(&[(delivery, Verdict::Ack)]).await.is_err());
     assert!(queue.publish(&envelope()).await.is_err());
     sqlx::query("pragma query_only = off").execute(&pool).await.unwrap();
-    assert_eq!(consumer.settler.settle(vec![(again, Verdict::Ack)]).await.unwrap(), 0);
+    assert_eq!(consumer.settler.settle(&[(again, Verdict::Ack)]).await.unwrap(), 0);
     assert_eq!(queue.depths().await.unwrap()[0].ready, 0, "neither the acked nor the refused is there");
 }

@@ -90,8 +90,8 @@ async fn a_full_queue_is_said_to_be_full_until_there_is_room() {
     let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
     eventually("room", async || {
         let taken = consumer.deliveries.next(1).await.unwrap();
-        let acked = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
-        assert_eq!(consumer.settler.settle(acked).await.unwrap(), 0);
+        let acked = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect::<Vec<_>>();
+        assert_eq!(consumer.settler.settle(&acked).await.unwrap(), 0);
         queue.publish(&envelope()).await.map_err(|error| error.to_string())
     })
     .await;
@@ -211,7 +211,7 @@ async fn cuts_again_and_again_lose_nothing_that_was_confirmed_and_hang_nobody() 
             confirmed.remove(&delivery.envelope.as_ref().unwrap().id);
             (delivery, Verdict::Ack)
         });
-        assert_eq!(consumer.settler.settle(acked.collect()).await.unwrap(), 0);
+        assert_eq!(consumer.settler.settle(&acked.collect::<Vec<_>>()).await.unwrap(), 0);
     }
 }
 
@@ -276,8 +276,8 @@ async fn a_hint_handed_out_too_often_lies_in_the_dead_lane_as_poison() {
     for delivery in 1..=21 {
         let taken =
             timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap_or_else(|_| panic!("no {delivery}th")).unwrap();
-        let released = taken.into_iter().map(|delivery| (delivery, Verdict::Release)).collect();
-        consumer.settler.settle(released).await.unwrap();
+        let released = taken.into_iter().map(|delivery| (delivery, Verdict::Release)).collect::<Vec<_>>();
+        consumer.settler.settle(&released).await.unwrap();
     }
     let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
     let delivery = timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap().remove(0);
@@ -301,15 +301,17 @@ async fn a_batch_is_acked_with_one_frame_and_what_lies_past_a_gap_singly() {
     }
     let later = taken.split_off(5);
     let (gap, rest) = (taken.remove(2), taken);
-    let acked = |deliveries: Vec<_>| deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+    let acked =
+        |deliveries: Vec<_>| deliveries.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect::<Vec<_>>();
     // Two batches at once, in no order: neither may ack what the other acked, or the broker closes the channel.
-    let (first, second) = tokio::join!(consumer.settler.settle(acked(later)), consumer.settler.settle(acked(rest)));
+    let (later, rest) = (acked(later), acked(rest));
+    let (first, second) = tokio::join!(consumer.settler.settle(&later), consumer.settler.settle(&rest));
     assert_eq!((first.unwrap(), second.unwrap()), (0, 0));
     // The channel is still ours: had a tag been acked twice, it would be closed.
-    assert_eq!(consumer.settler.settle(vec![(gap, Verdict::Release)]).await.unwrap(), 0);
+    assert_eq!(consumer.settler.settle(&[(gap, Verdict::Release)]).await.unwrap(), 0);
     let gap = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
     assert_eq!(gap.len(), 1, "only what was not acked comes back");
-    assert_eq!(consumer.settler.settle(acked(gap)).await.unwrap(), 0);
+    assert_eq!(consumer.settler.settle(&acked(gap)).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,7 +324,8 @@ async fn deliveries_of_a_lost_connection_are_counted_as_not_ours_or_refused() {
     let taken = consumer.deliveries.next(1).await.unwrap();
     harness.crash().await;
     assert!(timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("it ends").is_err());
-    let lost = consumer.settler.settle(taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect()).await;
+    let lost =
+        consumer.settler.settle(&taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect::<Vec<_>>()).await;
     assert!(!matches!(lost, Ok(0)), "it was reported as acked");
     let mut consumer = harness.process().await.consume(Lane::Notifications, 1).await.unwrap();
     let again = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
@@ -497,6 +500,6 @@ async fn what_was_confirmed_outlives_the_brokers_own_death() {
             confirmed.remove(&delivery.envelope.as_ref().unwrap().id);
             (delivery, Verdict::Ack)
         });
-        consumer.settler.settle(acked.collect()).await.unwrap();
+        consumer.settler.settle(&acked.collect::<Vec<_>>()).await.unwrap();
     }
 }

@@ -147,8 +147,8 @@ async fn the_rights_of_a_worker_suffice_for_all_it_does() {
     let death = payhook_queue::Death { cause: DeadCause::Poison, detail: String::new(), died_at: first_failed_at };
     for verdict in [retry, Verdict::DeadLetter(death)] {
         let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
-        let settled = taken.into_iter().map(|delivery| (delivery, verdict.clone())).collect();
-        assert_eq!(consumer.settler.settle(settled).await.unwrap(), 0);
+        let settled = taken.into_iter().map(|delivery| (delivery, verdict.clone())).collect::<Vec<_>>();
+        assert_eq!(consumer.settler.settle(&settled).await.unwrap(), 0);
     }
     let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
     timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap();

@@ -238,7 +238,7 @@ async fn wrong_keys_of_ours_are_told_from_trouble_of_theirs() {
     let strangers = PrivateKey::generate().to_base64();
     let changes: [&dyn Fn(&mut payhook_provider::AntomAccount); 3] = [
         &|account| account.client_id = "SANDBOX_5Y_OTHER".to_owned(),
-        &|account| account.private_key = PrivateKey::parse(&strangers).unwrap(),
+        &|account| account.private_key = Some(PrivateKey::parse(&strangers).unwrap()),
         &|account| account.private_key_version = 2,
     ];
     for change in changes {

@@ -33,20 +33,20 @@ pub(super) async fn release(on: &mut PgConnection, name: &str, holder: Uuid) -> 
     Ok(())
 }
 
-pub(super) async fn backlog(on: &mut PgConnection, now: Timestamp) -> sqlx::Result<Backlog> {
+pub(super) async fn backlog(on: &mut PgConnection) -> sqlx::Result<Backlog> {
     let row = sqlx::query(
         "select (select count(*) from payments where state in ('awaiting', 'authorized')) as payments_unfinished, \
-            (select min(next_check_at) from payments where next_check_at <= $1) as oldest_due_at, \
+            (select min(coalesce(asked_at, created_at)) from payments where state in ('awaiting', 'authorized')) \
+                as silent_since, \
             (select count(*) from events where seq is null) \
                 + (select count(*) from events where published_at is null and seq is not null) as events_unpublished, \
             (select count(*) from dead_letters) as dead_letters",
     )
-    .bind(pg_time(now))
     .fetch_one(on)
     .await?;
     Ok(Backlog {
         payments_unfinished: some("payments_unfinished", row.int("payments_unfinished"))? as u64,
-        oldest_due_at: row.time("oldest_due_at")?,
+        silent_since: row.time("silent_since")?,
         events_unpublished: some("events_unpublished", row.int("events_unpublished"))? as u64,
         dead_letters: some("dead_letters", row.int("dead_letters"))? as u64,
     })

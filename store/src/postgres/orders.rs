@@ -231,12 +231,11 @@ pub(super) async fn due(
 
 pub(super) async fn refresh(on: &mut PgConnection, id: &OrderId, now: Timestamp) -> sqlx::Result<bool> {
     let row = sqlx::query(
-        "with refreshed as (update payments set next_check_at = $2 where order_id = $1 and state = any($3)) \
+        "with refreshed as (update payments set next_check_at = $2 where order_id = $1) \
          select 1 from orders where id = $1",
     )
     .bind(id.as_str())
     .bind(pg_time(now))
-    .bind(register::refreshable().map(PaymentState::as_str).collect::<Vec<_>>())
     .fetch_optional(on)
     .await?;
     Ok(row.is_some())

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_schema::{AccountName, NewOrder, Order, OrderId, OrderState, PaymentKey, PaymentState, Provider};
-use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::batch::json as to_json;
@@ -206,14 +205,11 @@ pub(super) async fn due(
 }
 
 pub(super) async fn refresh(on: &mut SqliteConnection, id: &OrderId, now: Timestamp) -> sqlx::Result<bool> {
-    sqlx::query(
-        "update payments set next_check_at = ?2 where order_id = ?1 and state in (select value from json_each(?3))",
-    )
-    .bind(id.as_str())
-    .bind(micros(now))
-    .bind(json!(register::refreshable().collect::<Vec<_>>()).to_string())
-    .execute(&mut *on)
-    .await?;
+    sqlx::query("update payments set next_check_at = ?2 where order_id = ?1")
+        .bind(id.as_str())
+        .bind(micros(now))
+        .execute(&mut *on)
+        .await?;
     let row = sqlx::query("select 1 from orders where id = ?1").bind(id.as_str()).fetch_optional(on).await?;
     Ok(row.is_some())
 }

@@ -216,6 +216,22 @@ fn money_after_a_final_no_is_taken_and_alarmed() {
 }
 
 #[test]
+fn a_clock_that_went_back_does_not_hide_what_is_new() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &PaymentFacts { asked_at: at(50), ..paid() });
+    let refunded = PaymentFacts { asked_at: at(40), ..facts(PaymentState::PartlyRefunded, 12_000, 3_000) };
+    assert_eq!(told(&mut order, "P1", &refunded), (Decided::Applied, vec![EventType::OrderRefunded]));
+    assert_eq!(order.payments[0].asked_at, Some(at(50)));
+}
+
+#[test]
+fn a_second_attempt_authorized_after_a_refund_is_told() {
+    let mut order = order(&["P1", "P2"]);
+    told(&mut order, "P1", &facts(PaymentState::Refunded, 12_000, 12_000));
+    assert_eq!(told(&mut order, "P2", &facts(PaymentState::Authorized, 0, 0)).1, [EventType::OrderAuthorized]);
+}
+
+#[test]
 fn an_authorization_is_told_and_its_release_returns_the_order_to_pending() {
     let mut order = order(&["P1"]);
     assert_eq!(told(&mut order, "P1", &facts(PaymentState::Authorized, 0, 0)).1, [EventType::OrderAuthorized]);
