@@ -20,9 +20,9 @@ struct Window {
 /// What to do about one more refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Answer 401 and log it; before it, `missed` others were not logged.
+    /// Log it; before it, `missed` others were not.
     Tell { missed: u32 },
-    /// Answer 429 and say nothing.
+    /// Say nothing, and answer a forgery 429.
     Silence,
 }
 

@@ -29,7 +29,7 @@ pub struct IngressOptions {
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     pub body_bytes_max: usize,
-    /// Refusals a second beyond which forgeries are answered 429.
+    /// Refusals a second beyond which forgeries are answered 429, and no refusal is logged by itself.
     pub unverified_per_s: u32,
 }
 
@@ -97,17 +97,13 @@ impl Ingress {
     /// One request, in the order that costs least first: form, size, signature, meaning, durability.
     async fn take(&self, account: &Account, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
-        let log = |answer: Answer, why: &str, body_bytes: usize| {
-            let (provider, name) = (account.provider(), account.name());
-            warn!(%provider, account = %name, outcome = answer.word(), body_bytes, "refused a request: {why}");
-            answer
-        };
+        let refuse = |answer: Answer, why: &str, body_bytes: usize| self.refuse(account, answer, why, body_bytes);
         if !is_json(&parts.headers) {
-            return log(Answer::NotJson, "its content type or encoding is not plain JSON", 0);
+            return refuse(Answer::NotJson, "its content type or encoding is not plain JSON", 0);
         }
         let body = match self.read(&parts.headers, body).await {
             Ok(body) => body,
-            Err((answer, why)) => return log(answer, why, 0),
+            Err((answer, why)) => return refuse(answer, why, 0),
         };
 
         let now = self.clock.now();
@@ -122,16 +118,8 @@ impl Ingress {
         };
         let notification = match payhook_provider::verify(account, &received) {
             Ok(notification) => notification,
-            Err(Refusal::Unreadable(why)) => return log(Answer::Malformed, &why, body.len()),
-            Err(Refusal::NotGenuine(why)) => {
-                return match self.flood.refused(now) {
-                    Verdict::Silence => Answer::TooManyUnverified,
-                    Verdict::Tell { missed: 0 } => log(Answer::NotGenuine, &why, body.len()),
-                    Verdict::Tell { missed } => {
-                        log(Answer::NotGenuine, &format!("{why} (and {missed} more a moment ago)"), body.len())
-                    }
-                };
-            }
+            Err(Refusal::Unreadable(why)) => return refuse(Answer::Malformed, &why, body.len()),
+            Err(Refusal::NotGenuine(why)) => return refuse(Answer::NotGenuine, &why, body.len()),
         };
 
         watch_age(&notification);
@@ -141,8 +129,20 @@ impl Ingress {
                 debug!(notification.id = %envelope.id, provider = %account.provider(), account = %account.name(), "accepted");
                 Answer::Accepted(account.provider())
             }
-            Err(error) => log(Answer::NotDurable, &format!("it cannot be made durable: {error}"), body.len()),
+            Err(error) => refuse(Answer::NotDurable, &format!("it cannot be made durable: {error}"), body.len()),
         }
+    }
+
+    /// The answer to a refused request, with one line in the log: as long as that is not what a flood is after.
+    fn refuse(&self, account: &Account, answer: Answer, why: &str, body_bytes: usize) -> Answer {
+        let missed = match self.flood.refused(self.clock.now()) {
+            Verdict::Tell { missed } => missed,
+            Verdict::Silence if answer == Answer::NotGenuine => return Answer::TooManyUnverified,
+            Verdict::Silence => return answer,
+        };
+        let (provider, name) = (account.provider(), account.name());
+        warn!(%provider, account = %name, outcome = answer.word(), body_bytes, missed, "refused a request: {why}");
+        answer
     }
 
     /// The whole body, within size and time.
