@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use payhook_console::{Console, Health, ReadyCheck, Token, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::Client;
@@ -40,6 +41,8 @@ impl Roles {
 /// Transactions a worker writes at once: a file has one writer, a server gains from a second batch while the first commits.
 const WRITERS_SQLITE: usize = 1;
 const WRITERS_POSTGRES: usize = 2;
+/// Machines' clocks are kept closer than this, or a check on them is red.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 /// How often the gauges are read.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 
@@ -182,9 +185,9 @@ impl House {
     }
 
     fn start_worker(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
-        let writers = match config.store {
-            StoreConfig::Sqlite(_) => WRITERS_SQLITE,
-            StoreConfig::Postgres(_) => WRITERS_POSTGRES,
+        let (writers, clocks_differ) = match config.store {
+            StoreConfig::Sqlite(_) => (WRITERS_SQLITE, SignedDuration::ZERO),
+            StoreConfig::Postgres(_) => (WRITERS_POSTGRES, CLOCKS_DIFFER),
         };
         let worker = Worker::new(
             config.accounts.clone(),
@@ -193,7 +196,7 @@ impl House {
             self.store(),
             clock.clone(),
             Schedule::new(config.worker.retry_delays.clone()),
-            WorkerOptions { concurrency: config.worker.concurrency, writers },
+            WorkerOptions { concurrency: config.worker.concurrency, writers, clocks_differ },
         );
         let (stop, died) = (self.stop.clone(), self.died.clone());
         self.tasks.spawn(async move {

@@ -145,7 +145,7 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
             if elsewhere && context.making().can_wait(&passengers) {
                 return context.write(context.making().parked(key, passengers)).await;
             }
-            if overtaken(order, &key, &passengers) {
+            if overtaken(order, &key, &passengers, context.options.clocks_differ) {
                 return context.write(Making::settled_meanwhile(key, passengers)).await;
             }
             let answer = context.ask(&key).await;

@@ -10,9 +10,6 @@ use crate::Schedule;
 use crate::decide::{Decided, NextCheck, decide, decide_other_account};
 use crate::flights::InHand;
 
-/// Machines' clocks are kept closer than this, or a check on them is red.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
-
 /// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
 pub(crate) struct Outcome {
     pub(crate) key: Option<PaymentKey>,
@@ -197,12 +194,12 @@ impl Making<'_> {
 
 /// Whether these are all second tries of notifications whose first try was well before the provider's last, final answer: that answer is
 /// newer than anything they could hint at, so asking again would only cost. Both times are workers', a margin apart: their clocks differ.
-pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand]) -> bool {
+pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], clocks_differ: SignedDuration) -> bool {
     let Some(payment) = order.payment(key).filter(|payment| payment.state.is_final()) else { return false };
     let Some(asked_at) = payment.asked_at else { return false };
     let is_older = |delivery: &Delivery| {
         let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some());
-        first_failed_at.is_some_and(|at| at.checked_add(CLOCKS_DIFFER).is_ok_and(|at| at < asked_at))
+        first_failed_at.is_some_and(|at| at.checked_add(clocks_differ).is_ok_and(|at| at < asked_at))
     };
     passengers.iter().all(|passenger| is_older(&passenger.delivery))
 }

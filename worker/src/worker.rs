@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use payhook_provider::{Accounts, AskError, Client};
 use payhook_queue::Queue;
 use payhook_schema::{Clock, PaymentFacts, PaymentKey, new_id};
@@ -27,6 +28,8 @@ pub struct WorkerOptions {
     pub concurrency: usize,
     /// Transactions written at once: one for a store with one writer, two or more for a server.
     pub writers: usize,
+    /// How far the workers' clocks may be apart; nothing where there is one worker.
+    pub clocks_differ: SignedDuration,
 }
 
 /// Everything the worker's tasks share.
