@@ -9,6 +9,7 @@ journeys! { Plan::usual();
     an_event_that_says_paid_pays_nothing_while_omise_says_pending,
     a_pending_payment_whose_result_is_success_is_not_paid_until_antom_says_so,
     a_notification_that_says_failed_fails_nothing_that_is_paid,
+    genuine_notifications_of_other_kinds_are_acknowledged_and_kept,
 }
 
 async fn a_notification_that_says_paid_pays_nothing_while_antom_says_failed(payhook: &TestPayhook) {
@@ -62,4 +63,23 @@ async fn a_notification_that_says_failed_fails_nothing_that_is_paid(payhook: &Te
     payhook.recorded("B-4", "inquiry", 2).await;
     assert_eq!(payhook.order("B-4").await.unwrap()["state"], "paid");
     payhook.told("B-4", &["order.paid"]).await;
+}
+
+async fn genuine_notifications_of_other_kinds_are_acknowledged_and_kept(payhook: &TestPayhook) {
+    let payment = payhook.antom_order("B-5", "60.00 THB").await;
+    let kinds = [AntomKind::AuthcodeCreated, AntomKind::TokenCreated, AntomKind::TokenCanceled, AntomKind::Dispute];
+    for kind in kinds {
+        let request = payhook.antom_signed(&payment, kind);
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        for name in ["authCode", "accessToken"] {
+            if let Some(token) = body[name].as_str() {
+                payhook.keep_secret(name, token);
+            }
+        }
+        payhook.delivers(&request).await;
+    }
+    payhook.outcomes("kept", kinds.len() as u64).await;
+    assert_eq!(payhook.asked(&payment), 0);
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+    payhook.told("B-5", &[]).await;
 }

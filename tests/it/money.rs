@@ -13,7 +13,6 @@ journeys! { Plan::usual();
     an_order_is_authorized_then_captured,
     an_authorization_that_is_released_pays_nothing,
     money_goes_back_in_parts,
-    money_that_antom_gave_back_is_seen_when_it_is_asked,
 }
 
 async fn held(payhook: &TestPayhook, order: &str, reason: &str, sides: &[&str]) {
@@ -123,17 +122,4 @@ async fn money_goes_back_in_parts(payhook: &TestPayhook) {
     let events = payhook.told("M-7", &["order.paid", "order.refunded", "order.refunded", "order.refunded"]).await;
     let refunded: Vec<_> = events.iter().filter_map(|event| event["data"]["refunded_minor"].as_i64()).collect();
     assert_eq!(refunded, [0, 10_000, 15_000, 35_000]);
-}
-
-async fn money_that_antom_gave_back_is_seen_when_it_is_asked(payhook: &TestPayhook) {
-    let payment = payhook.antom_order("M-8", "120.00 THB").await;
-    payhook.antom_decides(&payment, AntomStatus::Success);
-    payhook.antom_notifies(&payment, AntomKind::State).await;
-    payhook.becomes("M-8", "paid").await;
-    payhook.simulator.antom().refund(&payment, 2000).unwrap();
-    payhook.antom_notifies(&payment, AntomKind::Refund).await;
-    payhook.refreshes("M-8").await;
-    let order = payhook.becomes("M-8", "partly_refunded").await;
-    assert_eq!((&order["captured_minor"], &order["refunded_minor"]), (&12_000.into(), &2000.into()), "{order}");
-    payhook.told("M-8", &["order.paid", "order.refunded"]).await;
 }
