@@ -107,26 +107,37 @@ pub(crate) fn envelope_bytes(bench: &Bench, provider: Provider) -> usize {
     bench.payments(provider).envelopes.first().map_or(0, |envelope| envelope.encode().len())
 }
 
-/// How long an acknowledgement takes at half of what is possible, against a raw confirm at the same rate.
+/// How long an acknowledgement takes at half of what is possible, against a raw confirm at the same rate, turn by turn.
 async fn at_half(bench: &Bench, ingress: &Role, report: &mut Report, provider: Provider, rate: f64) -> Result<()> {
     let (size, connections) = (bench.options.size, bench.options.connections);
     let requests = &bench.payments(provider).requests;
-    let load = http::steady(ingress.ingress, requests, connections, rate, size.steady).await?;
-    bench.purge().await?;
-    let (url, bytes) = (bench.vhost.url.clone(), envelope_bytes(bench, provider));
-    let task = Task::PublishSteadily { url, channels: connections, bytes, rate, during: size.steady };
-    let raw = raw::run(bench.pinning, &task).await?;
-    bench.purge().await?;
-    let (p50, p99) = (load.latencies.ms(0.5), load.latencies.ms(0.99));
-    let kept = load.accepted as f64 / load.took.as_secs_f64() / rate;
+    let [mut p50, mut p99, mut raw_p50, mut raw_p99, mut kept] = std::array::from_fn(|_| Series::default());
+    for _ in 0..size.rounds {
+        let load = http::steady(ingress.ingress, requests, connections, rate, size.steady).await?;
+        bench.purge().await?;
+        p50.push(load.latencies.ms(0.5));
+        p99.push(load.latencies.ms(0.99));
+        kept.push(load.accepted as f64 / load.took.as_secs_f64() / rate);
+        let (url, bytes) = (bench.vhost.url.clone(), envelope_bytes(bench, provider));
+        let task = Task::PublishSteadily { url, channels: connections, bytes, rate, during: size.steady };
+        let raw = raw::run(bench.pinning, &task).await?;
+        bench.purge().await?;
+        raw_p50.push(raw.p50_ms);
+        raw_p99.push(raw.p99_ms);
+    }
     let name = format!("{provider}, {rate:.0}/s (half)");
-    report.fact(&format!("acknowledged, {name}: p50"), p50, "ms");
-    report.fact(&format!("acknowledged, {name}: p99"), p99, "ms");
-    report.fact(&format!("raw confirm, {name}: p50"), raw.p50_ms, "ms");
-    report.fact(&format!("raw confirm, {name}: p99"), raw.p99_ms, "ms");
-    report.fact(&format!("rate kept, {name}"), kept, "×");
+    report.fact(&format!("acknowledged, {name}: p50"), p50.median(), "ms");
+    report.fact(&format!("acknowledged, {name}: p99"), p99.median(), "ms");
+    report.fact(&format!("raw confirm, {name}: p50"), raw_p50.median(), "ms");
+    report.fact(&format!("raw confirm, {name}: p99"), raw_p99.median(), "ms");
+    report.fact(&format!("rate kept, {name}"), kept.median(), "×");
     let what = format!("{provider}: acknowledgement p99 at half the rate, against a raw confirm's at the same rate");
-    report.at_most("P4", &what, p99 / raw.p99_ms, 2.0);
-    report.at_most("P4", &format!("{provider}: acknowledgement p99 at half the rate, ms"), p99, ACK_P99_MS_MAX);
+    report.at_most("P4", &what, p99.over(&raw_p99).median(), 2.0);
+    report.at_most(
+        "P4",
+        &format!("{provider}: acknowledgement p99 at half the rate, ms"),
+        p99.median(),
+        ACK_P99_MS_MAX,
+    );
     Ok(())
 }

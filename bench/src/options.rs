@@ -54,7 +54,7 @@ const FULL: Size = Size {
     raw: 20_000,
     embedded: 6_000,
     idle: 150,
-    steady: Duration::from_secs(4),
+    steady: Duration::from_millis(1500),
 };
 
 const QUICK: Size = Size {
@@ -66,7 +66,7 @@ const QUICK: Size = Size {
     raw: 8_000,
     embedded: 2_500,
     idle: 60,
-    steady: Duration::from_secs(2),
+    steady: Duration::from_millis(700),
 };
 
 /// What `cargo xtask bench` hands over.
