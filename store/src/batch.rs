@@ -12,22 +12,24 @@ use crate::columns::micros;
 use crate::{Change, PaymentCheck, Settlement, TimelineEntry};
 
 /// Groups the settlements at `wanted` so that, done one wave after the other, the outcome is as if each were done alone
-/// and in order: within a wave no two touch the same order or payment, and nothing overtakes what it shares one with.
+/// and in order: within a wave no two touch the same order, payment or notification, and nothing overtakes what it shares one with.
 pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usize>> {
     #[derive(PartialEq, Eq, Hash)]
     enum Touched<'a> {
         Order(&'a OrderId),
         Payment(&'a PaymentKey),
+        Notification(Uuid),
     }
     let mut next_free: HashMap<Touched<'_>, usize> = HashMap::new();
     let mut waves: Vec<Vec<usize>> = Vec::new();
     for &index in wanted {
-        let Settlement { notifications: _, order, timeline: _, check, change } = &settlements[index];
+        let Settlement { notifications, order, timeline: _, check, change } = &settlements[index];
         let told = order.iter().map(Touched::Order);
         let moved = change.iter().map(|change| Touched::Order(&change.order.id));
         let paid = change.iter().map(|change| Touched::Payment(&change.payment.key));
         let checked = check.iter().map(|check| Touched::Payment(&check.key));
-        let touched: Vec<_> = told.chain(moved).chain(paid).chain(checked).collect();
+        let archived = notifications.iter().map(|notification| Touched::Notification(notification.id));
+        let touched: Vec<_> = told.chain(moved).chain(paid).chain(checked).chain(archived).collect();
         let wave = touched.iter().filter_map(|touched| next_free.get(touched)).max().copied().unwrap_or(0);
         next_free.extend(touched.into_iter().map(|touched| (touched, wave + 1)));
         if wave == waves.len() {

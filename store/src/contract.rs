@@ -192,7 +192,8 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     Written,
-    /// The order moved on since it was read; nothing of this settlement was written. Read it again and decide again.
+    /// The order moved on since it was read, or somebody holds it for longer than we wait; nothing of this settlement was
+    /// written. Read it again and decide again.
     Conflict,
     /// This settlement contradicts itself or has a value no backend keeps, such as a NUL character in a text; nothing of
     /// it was written, and trying again will not help. The text says why without quoting what was in it.
