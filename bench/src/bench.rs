@@ -12,6 +12,7 @@ use crate::machine::{self, Pinning, cpu_s};
 use crate::options::Options;
 use crate::orders;
 use crate::program::Deployment;
+use crate::raw::broker::goodbye;
 use crate::stub::Stub;
 use crate::world::{Payments, World};
 
@@ -111,8 +112,7 @@ impl Bench {
         let connection = Connection::connect(&self.vhost.url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         channel.queue_purge(NOTIFICATIONS.into(), QueuePurgeOptions::default()).await?;
-        // A channel that closes as it is dropped may be faster.
-        let _ = connection.close(200, "bye".into()).await;
+        goodbye(&connection).await;
         Ok(())
     }
 

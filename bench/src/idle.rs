@@ -16,6 +16,7 @@ use crate::embedded;
 use crate::figures::Latencies;
 use crate::http::Connection;
 use crate::orders;
+use crate::raw::broker::goodbye;
 use crate::raw::{self, Task};
 use crate::report::Report;
 use crate::settle::body_bytes;
@@ -64,8 +65,7 @@ async fn on_servers(bench: &Bench, report: &mut Report) -> Result<Latencies> {
     }
     ingress.stop().await?;
     worker.stop().await?;
-    // A channel that closes as it is dropped may be faster.
-    let _ = connection.close(200, "bye".into()).await;
+    goodbye(&connection).await;
     Ok(latencies)
 }
 

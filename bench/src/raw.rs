@@ -1,6 +1,6 @@
 //! The anchors: the same work without payhook, with the same libraries, each as a process of its own on payhook's core.
 
-mod broker;
+pub(crate) mod broker;
 mod postgres;
 mod signature;
 mod sqlite;

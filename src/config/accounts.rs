@@ -45,7 +45,8 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
     let public_keys = public_keys(reader, section);
     let signature_age_max = age_limit(reader, section);
     if reader.parsed(section, "apply_token") == Some(true) {
-        reader.mistake(format!("{section}.apply_token: exchanging authorization codes is not built yet; leave it out"));
+        let what = "authorization codes are kept, and not exchanged: that is not built yet";
+        reader.notice(format!("{section}.apply_token: {what}"));
     }
     let (client_id, sandbox) = (client_id?, sandbox?);
     if client_id.starts_with("SANDBOX_") != sandbox {

@@ -17,6 +17,7 @@ pub(super) struct Reader {
     table: Table,
     folder: PathBuf,
     mistakes: Vec<String>,
+    notices: Vec<String>,
 }
 
 /// Puts `over` on top of `under`, table by table.
@@ -75,11 +76,20 @@ fn merge(under: &mut Table, over: Table) {
 
 impl Reader {
     pub(super) fn new(table: Table, folder: &Path) -> Self {
-        Self { table, folder: folder.to_owned(), mistakes: Vec::new() }
+        Self { table, folder: folder.to_owned(), mistakes: Vec::new(), notices: Vec::new() }
     }
 
     pub(super) fn mistake(&mut self, what: impl Into<String>) {
         self.mistakes.push(what.into());
+    }
+
+    /// Something that works and deserves a look.
+    pub(super) fn notice(&mut self, what: impl Into<String>) {
+        self.notices.push(what.into());
+    }
+
+    pub(super) fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// A path as the file means it: relative to the file.

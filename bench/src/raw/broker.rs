@@ -69,8 +69,7 @@ pub(super) async fn publish(
         });
     }
     let (done, latencies) = all(running).await?;
-    // A channel that closes as it is dropped may be faster.
-    let _ = connection.close(200, "bye".into()).await;
+    goodbye(&connection).await;
     Ok(Outcome { done, took_s: count_for.as_secs_f64(), ..Outcome::default() }.with(&latencies))
 }
 
@@ -103,9 +102,13 @@ pub(super) async fn publish_steadily(
         });
     }
     let (done, latencies) = all(running).await?;
-    // A channel that closes as it is dropped may be faster.
-    let _ = connection.close(200, "bye".into()).await;
+    goodbye(&connection).await;
     Ok(Outcome { done, took_s: began.elapsed().as_secs_f64(), ..Outcome::default() }.with(&latencies))
+}
+
+/// Closes a connection. Channels that are dropped meanwhile can make lapin fail at it, or wait for ever.
+pub(crate) async fn goodbye(connection: &Connection) {
+    let _ = tokio::time::timeout(Duration::from_millis(500), connection.close(200, "bye".into())).await;
 }
 
 async fn all(mut running: JoinSet<Result<(usize, Latencies)>>) -> Result<(usize, Latencies)> {
