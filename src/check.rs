@@ -67,6 +67,7 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
             ),
         ),
     ];
+    findings.extend(config.notices.iter().map(|notice| finding("configuration", State::Note, notice)));
     findings.extend(check_backends(&config).await);
     findings.extend(check_accounts(&config).await);
 

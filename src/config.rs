@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) accounts: Accounts,
     /// Where it came from, for `payhook check`.
     pub(crate) source: String,
+    /// What works and deserves a look: told at start, and by `payhook check`.
+    pub(crate) notices: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -206,7 +208,8 @@ impl Config {
         check_delays(reader, &worker.retry_delays);
         accounts::check_tokens(reader);
         let accounts = accounts::take(reader, keys);
-        Some(Self { ingress, console, queue: queue?, store: store?, worker, accounts, source: source.to_owned() })
+        let (source, notices) = (source.to_owned(), reader.take_notices());
+        Some(Self { ingress, console, queue: queue?, store: store?, worker, accounts, source, notices })
     }
 
     /// Whether another process may run roles beside this one: not while a file is owned by one.

@@ -72,6 +72,9 @@ pub(crate) async fn run(config: Config, roles: Roles, name: &'static str) -> any
             "add [antom.<name>] or [omise.<name>], see payhook.example.toml; `payhook demo` needs none",
         ));
     }
+    for notice in &config.notices {
+        warn!("{notice}");
+    }
     let stop = CancellationToken::new();
     process::stop_on_signal(stop.clone());
     let house = House::open(&config, roles, name, Clock::system(), stop).await?;
