@@ -166,6 +166,30 @@ mod tests {
         }
     }
 
+    /// The state machine as a table, drawn from the code.
+    fn drawn() -> String {
+        let heads: Vec<_> = PaymentState::ALL.iter().map(|state| format!("`{state}`")).collect();
+        let mut table = format!("| from \\ told | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+        for &from in PaymentState::ALL {
+            let cells = PaymentState::ALL.iter().map(|&told| match from.step(told) {
+                Step::Stay => "stay",
+                Step::Move => "**move**",
+                Step::Revive => "**revive**",
+                Step::Older => "·",
+                Step::Impossible => "hold",
+            });
+            table += &format!("| `{from}` | {} |\n", cells.collect::<Vec<_>>().join(" | "));
+        }
+        table
+    }
+
+    #[test]
+    fn the_architectures_table_is_the_codes() {
+        let table = drawn();
+        let document = include_str!("../../ARCHITECTURE.md");
+        assert!(document.contains(&table), "write this into ARCHITECTURE.md:\n{table}");
+    }
+
     #[test]
     fn words_are_read_back_and_others_refused() {
         for &state in PaymentState::ALL {
