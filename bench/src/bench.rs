@@ -16,7 +16,8 @@ use crate::raw::broker::goodbye;
 use crate::stub::Stub;
 use crate::world::{Payments, World};
 
-const NOTIFICATIONS: &str = "payhook.notifications";
+/// What fills up in a run: notifications taken and not settled, and events that nobody has bound.
+const FILLING: [&str; 2] = ["payhook.notifications", "payhook.unrouted"];
 
 pub(crate) struct Bench {
     pub(crate) options: Options,
@@ -107,11 +108,13 @@ impl Bench {
         ServersCpu { broker_s: cpu_s(self.broker_pid), postgres_s: cpu_s(self.postgres_pid) }
     }
 
-    /// Empties the queue of notifications.
+    /// Empties the queues that fill up.
     pub(crate) async fn purge(&self) -> Result<()> {
         let connection = Connection::connect(&self.vhost.url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
-        channel.queue_purge(NOTIFICATIONS.into(), QueuePurgeOptions::default()).await?;
+        for queue in FILLING {
+            channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await?;
+        }
         goodbye(&connection).await;
         Ok(())
     }

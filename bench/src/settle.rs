@@ -18,7 +18,7 @@ const GOAL_OMISE: f64 = 0.75;
 const GOAL_ANTOM: f64 = 0.85;
 const POSTGRES_US_MAX: f64 = 60.0;
 /// How often we look how far the worker is.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often we look whether it has begun.
 const START_EVERY: Duration = Duration::from_millis(1);
 const ROUND_WITHIN: Duration = Duration::from_mins(1);
@@ -104,6 +104,11 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
         tokio::time::sleep(START_EVERY).await;
     }
     let (began, cpu, servers) = (Instant::now(), worker.cpu_s(), bench.servers_cpu());
+    // Counting costs the database something: not before the last question was asked.
+    while bench.stub.asked() < asked_before + count {
+        ensure!(worker.is_young(ROUND_WITHIN), "the worker asks no more: {}", worker.log());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let took = loop {
         let (paid, told) = orders::progress(&bench.pool).await?;
         if paid.min(told) >= count {
@@ -118,6 +123,7 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
         rss_mb: worker.rss_mb(),
     };
     worker.stop().await?;
+    bench.purge().await?;
     Ok(settled)
 }
 
