@@ -7,7 +7,12 @@ use crate::{backends, output};
 /// `payhook migrate`: the store first, since the broker's topology means nothing without it.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<Ended> {
     let hint = "`payhook check` shows every address in use and what is wrong with it";
-    let backends = backends::open(config, "migrate", true, &Clock::system()).await?;
+    let open_hint = match config.one_process_only() {
+        Some(_) => "a running `payhook serve` owns its file, and brings it to this version by itself at start",
+        None => hint,
+    };
+    let backends = backends::open(config, "migrate", true, &Clock::system()).await;
+    let backends = backends.map_err(|error| failed_by(error, "cannot open the queue and the store", open_hint))?;
     let store = backends.store.expect("opened with the store");
     store.migrate().await.map_err(|error| failed_by(error, "cannot bring the store to this version", hint))?;
     output::line(format_args!("store  {}  up to date", store.address()));
