@@ -19,7 +19,9 @@ const GOAL_ANTOM: f64 = 0.85;
 const POSTGRES_US_MAX: f64 = 60.0;
 /// How often we look how far the worker is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How often we look whether it has begun.
+/// The part of a round that is the worker's start: one in so many.
+const STARTING: usize = 8;
+/// How often we look whether that is over.
 const START_EVERY: Duration = Duration::from_millis(1);
 const ROUND_WITHIN: Duration = Duration::from_mins(1);
 /// What the raw shapes are: statements of one payment on many connections, and of many payments on two.
@@ -98,14 +100,17 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
 
     let asked_before = bench.stub.asked();
     let worker = bench.cluster.spawn("worker")?;
-    // The clock starts with the first question to the provider: the process is up, and nothing is settled yet.
-    while bench.stub.asked() == asked_before {
+    let asked = || bench.stub.asked() - asked_before;
+    // A process that has just started connects and has its statements planned. From here on, what has not been asked about yet
+    // is counted, until all of it is settled; what is in flight now is settled meanwhile and not counted.
+    while asked() < count / STARTING {
         ensure!(worker.is_young(ROUND_WITHIN), "the worker asks nothing: {}", worker.log());
         tokio::time::sleep(START_EVERY).await;
     }
     let (began, cpu, servers) = (Instant::now(), worker.cpu_s(), bench.servers_cpu());
+    let counted = (count - asked()) as f64;
     // Counting costs the database something: not before the last question was asked.
-    while bench.stub.asked() < asked_before + count {
+    while asked() < count {
         ensure!(worker.is_young(ROUND_WITHIN), "the worker asks no more: {}", worker.log());
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -118,8 +123,8 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
         tokio::time::sleep(LOOK_EVERY).await;
     };
     let settled = Settled {
-        per_s: count as f64 / took.as_secs_f64(),
-        cost: Cost::new(worker.cpu_s() - cpu, bench.servers_cpu().since(servers), count as f64),
+        per_s: counted / took.as_secs_f64(),
+        cost: Cost::new(worker.cpu_s() - cpu, bench.servers_cpu().since(servers), counted),
         rss_mb: worker.rss_mb(),
     };
     worker.stop().await?;
