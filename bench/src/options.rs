@@ -59,7 +59,7 @@ const FULL: Size = Size {
 
 const QUICK: Size = Size {
     rounds: 3,
-    round: Duration::from_millis(1300),
+    round: Duration::from_millis(1100),
     warm_up: Duration::from_millis(300),
     omise: 5_000,
     antom: 2_500,
