@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Where the time comes from: a parameter, so that tests decide what now is.
@@ -35,6 +36,13 @@ impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Clock")
     }
+}
+
+/// The id of exactly these bytes, for ever: the first 16 bytes of their SHA-256, as a UUID of version 8.
+pub fn content_id(bytes: &[u8]) -> Uuid {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    let (first, _) = digest.split_first_chunk::<16>().expect("a digest has 32 bytes");
+    Uuid::new_v8(*first)
 }
 
 /// A new id that sorts by `now`: UUID version 7.

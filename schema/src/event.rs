@@ -1,10 +1,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{AccountName, Currency, OrderId, PaymentId, Provider};
+use crate::{AccountName, Currency, OrderId, PaymentId, Provider, content_id};
 
 words! {
     /// What we tell fulfilment. The routing key on `payhook.events` is the type without `payhook.`.
@@ -85,15 +84,11 @@ impl Event {
     }
 }
 
-/// The first 16 bytes of SHA-256 over what makes the fact this fact and no other, as a UUID of version 8.
+/// The id of what makes the fact this fact and no other.
 fn fact_id(event_type: EventType, data: &EventData) -> Uuid {
-    let mut hash = Sha256::new();
     let fact = (event_type, &data.order_id, data.version, data.provider, &data.account, &data.payment_id);
     let amounts = (data.captured_minor, data.refunded_minor, &data.reason);
-    hash.update(serde_json::to_vec(&(fact, amounts)).expect("plain data always serialises"));
-    let digest: [u8; 32] = hash.finalize().into();
-    let (first, _) = digest.split_first_chunk::<16>().expect("a digest has 32 bytes");
-    Uuid::new_v8(*first)
+    content_id(&serde_json::to_vec(&(fact, amounts)).expect("plain data always serialises"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod state;
 mod verified;
 mod words;
 
-pub use clock::{Clock, new_id};
+pub use clock::{Clock, content_id, new_id};
 pub use duration::{DurationError, parse_duration};
 pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, EnvelopeError, Hint};
 pub use event::{Event, EventData, EventType};

@@ -3,12 +3,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
-use payhook_schema::{DeadCause, Hint};
+use payhook_schema::{DeadCause, Hint, content_id};
 use payhook_store::DeadLetter;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
@@ -67,7 +65,7 @@ fn letter(delivery: &Delivery, now: Timestamp) -> DeadLetter {
     let provider = notification.as_ref().map(|it| it.provider).or(payment.as_ref().map(|it| it.provider));
     let account = notification.as_ref().map(|it| it.account.clone()).or(payment.as_ref().map(|it| it.account.clone()));
     DeadLetter {
-        id: envelope.map_or_else(|| fingerprint(&delivery.bytes), |envelope| envelope.id),
+        id: envelope.map_or_else(|| content_id(&delivery.bytes), |envelope| envelope.id),
         cause: death.cause,
         detail: death.detail,
         provider,
@@ -80,11 +78,4 @@ fn letter(delivery: &Delivery, now: Timestamp) -> DeadLetter {
         bytes: delivery.bytes.clone(),
         notification,
     }
-}
-
-/// An id for bytes that carry none: the same bytes, the same letter.
-fn fingerprint(bytes: &[u8]) -> Uuid {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    let (first, _) = digest.split_first_chunk::<16>().expect("a digest has 32 bytes");
-    Uuid::new_v8(*first)
 }

@@ -7,7 +7,7 @@ use payhook_schema::{Because, DeadCause, Hint, Notification, Order, PaymentFacts
 use payhook_store::{PaymentCheck, Settlement, TimelineEntry};
 
 use crate::Schedule;
-use crate::decide::{Decided, NextCheck, decide, decide_other_account};
+use crate::decide::{Decided, Decision, NextCheck, decide, decide_other_account};
 use crate::flights::InHand;
 
 /// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
@@ -77,15 +77,7 @@ impl Making<'_> {
         let checks = if notified(&passengers) { 0 } else { stored.checks };
         let next = self.schedule.next_check(key.provider, checks, facts.expires_at, self.now);
         let decision = decide(order, &key, facts, NextCheck { at: next, checks: checks.saturating_add(1) }, self.now);
-        tell(&decision.change.order, &key, decision.outcome);
-        let settlement = Settlement {
-            notifications: notifications(&passengers),
-            order: Some(order.id.clone()),
-            timeline: decision.timeline,
-            check: None,
-            change: Some(decision.change),
-        };
-        Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: decision.outcome.as_str() }
+        decided(decision, key, passengers)
     }
 
     /// The provider answered about a payment that is registered under another of our accounts.
@@ -96,10 +88,9 @@ impl Making<'_> {
         passengers: Vec<InHand>,
         facts: &PaymentFacts,
     ) -> Outcome {
-        let notifications = notifications(&passengers);
         let Some(decision) = decide_other_account(order, &key, facts, self.now) else {
             let settlement = Settlement {
-                notifications,
+                notifications: notifications(&passengers),
                 order: Some(order.id.clone()),
                 timeline: vec![TimelineEntry {
                     at: self.now,
@@ -120,15 +111,7 @@ impl Making<'_> {
                 word: Decided::Refused.as_str(),
             };
         };
-        tell(&decision.change.order, &key, decision.outcome);
-        let settlement = Settlement {
-            notifications,
-            order: Some(order.id.clone()),
-            timeline: decision.timeline,
-            check: None,
-            change: Some(decision.change),
-        };
-        Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: decision.outcome.as_str() }
+        decided(decision, key, passengers)
     }
 
     /// The provider told us nothing. The payment stays what it was; notifications are tried again, looks of our own are put off.
@@ -188,7 +171,11 @@ impl Making<'_> {
                 }),
             }
         };
-        passengers.into_iter().map(|passenger| (verdict(&passenger.delivery), passenger)).map(|(v, p)| (p, v)).collect()
+        let judged = |passenger: InHand| {
+            let verdict = verdict(&passenger.delivery);
+            (passenger, verdict)
+        };
+        passengers.into_iter().map(judged).collect()
     }
 }
 
@@ -202,6 +189,20 @@ pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], 
         first_failed_at.is_some_and(|at| at.checked_add(clocks_differ).is_ok_and(|at| at < asked_at))
     };
     passengers.iter().all(|passenger| is_older(&passenger.delivery))
+}
+
+/// What was decided, told to the log, to be written with the notifications that led to it.
+fn decided(decision: Decision, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
+    let Decision { change, timeline, outcome } = decision;
+    tell(&change.order, &key, outcome);
+    let settlement = Settlement {
+        notifications: notifications(&passengers),
+        order: Some(change.order.id.clone()),
+        timeline,
+        check: None,
+        change: Some(change),
+    };
+    Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: outcome.as_str() }
 }
 
 /// What a failed try means for the deliveries that wanted it.
