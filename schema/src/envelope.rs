@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{Notification, PaymentKey, Verified, new_id};
+use crate::{AuthorizationId, Notification, PaymentKey, Verified, new_id};
 
 /// The version of what [`Envelope::encode`] writes. A reader that meets another refuses it as poison: never a guess.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -22,7 +22,7 @@ words! {
         Sweep = "sweep",
         /// Somebody asked for it.
         Refresh = "refresh",
-        /// Its order was registered after its notification came.
+        /// It was registered after its notification came.
         Registered = "registered",
         /// An operator replays what was stored.
         Replay = "replay",
@@ -33,7 +33,15 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     Notification(Box<Verified<Notification>>),
-    Ask { payment: PaymentKey, because: Because },
+    Ask {
+        payment: PaymentKey,
+        because: Because,
+    },
+    /// See to an authorization: a code to exchange, a token to refresh, a notification that came before it was registered.
+    Tend {
+        authorization: AuthorizationId,
+        because: Because,
+    },
 }
 
 /// What travels on the queue: one hint, versioned and named. How often it was tried travels beside it.
@@ -68,6 +76,7 @@ struct WireOut<'a> {
 enum WireHintOut<'a> {
     Notification(&'a Notification),
     Ask { payment: &'a PaymentKey, because: Because },
+    Tend { authorization: &'a AuthorizationId, because: Because },
 }
 
 #[derive(Deserialize)]
@@ -83,11 +92,18 @@ struct WireIn {
     id: Uuid,
     notification: Option<Box<Notification>>,
     ask: Option<WireAsk>,
+    tend: Option<WireTend>,
 }
 
 #[derive(Deserialize)]
 struct WireAsk {
     payment: PaymentKey,
+    because: Because,
+}
+
+#[derive(Deserialize)]
+struct WireTend {
+    authorization: AuthorizationId,
     because: Because,
 }
 
@@ -101,11 +117,16 @@ impl Envelope {
         Self { id: new_id(now), hint: Hint::Ask { payment, because } }
     }
 
-    /// The payment this hint is about, if it is about one.
+    pub fn tend(authorization: AuthorizationId, because: Because, now: Timestamp) -> Self {
+        Self { id: new_id(now), hint: Hint::Tend { authorization, because } }
+    }
+
+    /// The payment this hint is about, if it names one.
     pub fn payment(&self) -> Option<PaymentKey> {
         match &self.hint {
             Hint::Notification(notification) => notification.payment(),
             Hint::Ask { payment, .. } => Some(payment.clone()),
+            Hint::Tend { .. } => None,
         }
     }
 
@@ -113,6 +134,7 @@ impl Envelope {
         let hint = match &self.hint {
             Hint::Notification(notification) => WireHintOut::Notification(notification),
             Hint::Ask { payment, because } => WireHintOut::Ask { payment, because: *because },
+            Hint::Tend { authorization, because } => WireHintOut::Tend { authorization, because: *because },
         };
         serde_json::to_vec(&WireOut { v: ENVELOPE_VERSION, id: self.id, hint }).expect("plain data always serialises")
     }
@@ -126,9 +148,10 @@ impl Envelope {
             return Err(EnvelopeError::Version(v));
         }
         let wire: WireIn = serde_json::from_slice(bytes).map_err(EnvelopeError::Unreadable)?;
-        let hint = match (wire.notification, wire.ask) {
-            (Some(notification), None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
-            (None, Some(WireAsk { payment, because })) => Hint::Ask { payment, because },
+        let hint = match (wire.notification, wire.ask, wire.tend) {
+            (Some(notification), None, None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
+            (None, Some(WireAsk { payment, because }), None) => Hint::Ask { payment, because },
+            (None, None, Some(WireTend { authorization, because })) => Hint::Tend { authorization, because },
             _ => {
                 let wrong = serde::de::Error::custom("an envelope carries one hint");
                 return Err(EnvelopeError::Unreadable(wrong));
@@ -158,6 +181,7 @@ mod tests {
             signed_path: String::new(),
             headers: vec![("omise-signature".to_owned(), "00".to_owned())],
             body: b"{\n\xe0\xb8\x84\xff\0}\n".to_vec(),
+            sealed_with: None,
         }))
     }
 
@@ -168,6 +192,8 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let asked = Envelope::ask(sent.payment().unwrap(), Because::Sweep, now);
         assert_eq!(Envelope::decode(&asked.encode()).unwrap(), asked);
+        let tended = Envelope::tend(AuthorizationId::new("AU-1").unwrap(), Because::Registered, now);
+        assert_eq!(Envelope::decode(&tended.encode()).unwrap(), tended);
     }
 
     #[test]

@@ -3,7 +3,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{AccountName, Currency, OrderId, PaymentId, Provider, content_id};
+use crate::{
+    AccountName, AuthorizationId, Currency, DisputeId, OrderId, PaymentId, Provider, RefundId, Wallet, content_id,
+};
 
 words! {
     /// What we tell fulfilment. The routing key on `payhook.events` is the type without `payhook.`.
@@ -18,6 +20,13 @@ words! {
         PaymentFailed = "payhook.payment.failed.v1",
         PaymentExpired = "payhook.payment.expired.v1",
         PaymentCancelled = "payhook.payment.cancelled.v1",
+        /// A refund did not happen: the money is still the merchant's.
+        RefundFailed = "payhook.refund.failed.v1",
+        /// A customer disputes a payment; the order's state and amounts stay.
+        DisputeOpened = "payhook.dispute.opened.v1",
+        DisputeClosed = "payhook.dispute.closed.v1",
+        AuthorizationGranted = "payhook.authorization.granted.v1",
+        AuthorizationCancelled = "payhook.authorization.cancelled.v1",
     }
 }
 
@@ -40,16 +49,24 @@ pub struct Event {
     #[serde(rename = "type")]
     pub event_type: EventType,
     pub source: String,
-    /// The order's id.
-    pub subject: OrderId,
+    /// The order's id, or the authorization's.
+    pub subject: String,
     /// When payhook learned it.
     pub time: Timestamp,
     pub datacontenttype: String,
     pub data: EventData,
 }
 
+/// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventData {
+#[serde(untagged)]
+pub enum EventData {
+    Order(OrderEvent),
+    Authorization(AuthorizationEvent),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderEvent {
     pub order_id: OrderId,
     /// Per order, from 1, without gaps.
     pub version: i64,
@@ -63,32 +80,83 @@ pub struct EventData {
     pub payment_id: PaymentId,
     /// When it happened by the provider's clock; when we asked, if the provider does not say.
     pub occurred_at: Timestamp,
-    /// The hold's reason, or the provider's word for why a payment failed.
+    /// The hold's reason, or the provider's word for why a payment or refund failed, or for a dispute.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Of `refund.failed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub refund_id: Option<RefundId>,
+    /// Of `dispute.opened` and `dispute.closed`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dispute_id: Option<DisputeId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizationEvent {
+    pub authorization_id: AuthorizationId,
+    /// Per authorization, from 1, without gaps.
+    pub version: i64,
+    pub provider: Provider,
+    pub account: AccountName,
+    pub customer_belongs_to: Wallet,
+    pub occurred_at: Timestamp,
+    /// The customer's words, where the wallet passes them on.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
 }
 
 impl Event {
-    /// An event about `data`, whose id is made of the fact alone, so that a store restored from yesterday would make it again.
-    pub fn new(event_type: EventType, data: EventData, time: Timestamp) -> Self {
+    /// An event about an order, whose id is made of the fact alone, so that a store restored from yesterday would make it again.
+    pub fn of_order(event_type: EventType, data: OrderEvent, time: Timestamp) -> Self {
+        let fact = (event_type, &data.order_id, data.version, data.provider, &data.account, &data.payment_id);
+        let amounts = (data.captured_minor, data.refunded_minor, &data.reason);
+        let id = match (&data.refund_id, &data.dispute_id) {
+            (None, None) => fact_id(&(fact, amounts)),
+            named => fact_id(&(fact, amounts, named)),
+        };
+        Self::new(id, event_type, data.order_id.to_string(), EventData::Order(data), time)
+    }
+
+    /// An event about an authorization; its id is made of the fact alone, too.
+    pub fn of_authorization(event_type: EventType, data: AuthorizationEvent, time: Timestamp) -> Self {
+        let fact = (event_type, &data.authorization_id, data.version, data.provider, &data.account);
+        let subject = data.authorization_id.to_string();
+        Self::new(fact_id(&fact), event_type, subject, EventData::Authorization(data), time)
+    }
+
+    fn new(id: Uuid, event_type: EventType, subject: String, data: EventData, time: Timestamp) -> Self {
         Self {
             specversion: "1.0".to_owned(),
-            id: fact_id(event_type, &data),
+            id,
             event_type,
             source: "/payhook".to_owned(),
-            subject: data.order_id.clone(),
+            subject,
             time,
             datacontenttype: "application/json".to_owned(),
             data,
         }
     }
+
+    /// Per order or authorization, from 1, without gaps.
+    pub fn version(&self) -> i64 {
+        match &self.data {
+            EventData::Order(data) => data.version,
+            EventData::Authorization(data) => data.version,
+        }
+    }
+
+    /// What it says about an order, if it is about one.
+    pub fn order(&self) -> Option<&OrderEvent> {
+        match &self.data {
+            EventData::Order(data) => Some(data),
+            EventData::Authorization(_) => None,
+        }
+    }
 }
 
 /// The id of what makes the fact this fact and no other.
-fn fact_id(event_type: EventType, data: &EventData) -> Uuid {
-    let fact = (event_type, &data.order_id, data.version, data.provider, &data.account, &data.payment_id);
-    let amounts = (data.captured_minor, data.refunded_minor, &data.reason);
-    content_id(&serde_json::to_vec(&(fact, amounts)).expect("plain data always serialises"))
+fn fact_id(fact: &impl Serialize) -> Uuid {
+    content_id(&serde_json::to_vec(fact).expect("plain data always serialises"))
 }
 
 #[cfg(test)]
@@ -98,7 +166,7 @@ mod tests {
     #[test]
     fn the_same_fact_has_the_same_id_and_another_has_another() {
         let now = Timestamp::UNIX_EPOCH;
-        let data = EventData {
+        let data = OrderEvent {
             order_id: OrderId::new("A-1").unwrap(),
             version: 1,
             amount_minor: 12_000,
@@ -110,15 +178,59 @@ mod tests {
             payment_id: PaymentId::new("PR-1").unwrap(),
             occurred_at: now,
             reason: None,
+            refund_id: None,
+            dispute_id: None,
         };
-        let event = Event::new(EventType::OrderPaid, data.clone(), now);
-        let later = Event::new(EventType::OrderPaid, EventData { occurred_at: Timestamp::MAX, ..data.clone() }, now);
+        let event = Event::of_order(EventType::OrderPaid, data.clone(), now);
+        let later =
+            Event::of_order(EventType::OrderPaid, OrderEvent { occurred_at: Timestamp::MAX, ..data.clone() }, now);
         assert_eq!(event.id, later.id);
-        let next = Event::new(EventType::OrderPaid, EventData { version: 2, ..data }, now);
+        let next = Event::of_order(EventType::OrderPaid, OrderEvent { version: 2, ..data.clone() }, now);
         assert_ne!(event.id, next.id);
+        let of_refund = |id| OrderEvent { refund_id: RefundId::new(id).ok(), ..data.clone() };
+        let refunds = ["RF-1", "RF-2"].map(|id| Event::of_order(EventType::RefundFailed, of_refund(id), now).id);
+        assert_ne!(refunds[0], refunds[1]);
         assert_eq!(event.event_type.routing_key(), "order.paid.v1");
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["type"], "payhook.order.paid.v1");
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+
+    #[test]
+    fn an_events_id_is_the_same_as_in_the_first_version() {
+        let data = OrderEvent {
+            order_id: OrderId::new("A-1").unwrap(),
+            version: 1,
+            amount_minor: 1,
+            currency: Currency::new("THB").unwrap(),
+            captured_minor: 1,
+            refunded_minor: 0,
+            provider: Provider::Omise,
+            account: AccountName::new("shop").unwrap(),
+            payment_id: PaymentId::new("chrg_test_1").unwrap(),
+            occurred_at: Timestamp::UNIX_EPOCH,
+            reason: None,
+            refund_id: None,
+            dispute_id: None,
+        };
+        let event = Event::of_order(EventType::OrderPaid, data, Timestamp::UNIX_EPOCH);
+        assert_eq!(event.id.to_string(), "5d761749-dd4b-8187-b45d-1cdb895f2369");
+    }
+
+    #[test]
+    fn an_event_about_an_authorization_is_read_back() {
+        let data = AuthorizationEvent {
+            authorization_id: AuthorizationId::new("AU-1").unwrap(),
+            version: 1,
+            provider: Provider::Antom,
+            account: AccountName::new("shop").unwrap(),
+            customer_belongs_to: Wallet::new("KPLUS").unwrap(),
+            occurred_at: Timestamp::UNIX_EPOCH,
+            reason: None,
+        };
+        let event = Event::of_authorization(EventType::AuthorizationGranted, data, Timestamp::UNIX_EPOCH);
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!((json["subject"].as_str(), json["data"]["version"].as_i64()), (Some("AU-1"), Some(1)));
         assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
     }
 }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, PaymentState};
+use crate::{Dispute, Money, PaymentState, Refund, RefundState, refund};
 
 /// What the provider answered when asked about one payment, in our terms. The only thing that changes a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub struct PaymentFacts {
     pub captured_minor: i64,
     /// Money given back so far, in `amount`'s currency.
     pub refunded_minor: i64,
+    /// Every refund the provider told of, whatever became of it.
+    pub refunds: Vec<Refund>,
+    /// Every dispute the provider told of. They move no money of the order by themselves.
+    pub disputes: Vec<Dispute>,
     /// The provider's own second name for it: Antom's `paymentId`, Omise's `transaction`.
     pub provider_reference: Option<String>,
     /// The provider's word for why a payment failed, as it spells it.
@@ -26,4 +30,32 @@ pub struct PaymentFacts {
     pub asked_at: Timestamp,
     /// The deciding fields of the answer in the provider's own words, for the timeline. No personal data.
     pub answer: String,
+}
+
+impl PaymentFacts {
+    /// These facts together with refunds known from elsewhere: what is paid less what went back is what decides the state.
+    ///
+    /// Antom's inquiry may leave refunds out, and its sum is then ours to make; Omise tells the sum itself, and it counts.
+    #[must_use]
+    pub fn with_refunds(mut self, known: &[Refund]) -> Self {
+        self.refunds = refund::merge(known, &self.refunds, Refund::is_same, Refund::then);
+        let Some(currency) = self.amount.map(|amount| amount.currency).filter(|_| self.state.took_money()) else {
+            return self;
+        };
+        let done = self.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
+        let amounts = done.filter_map(|refund| refund.amount).filter(|amount| amount.currency == currency);
+        let sum = amounts.fold(0_i64, |sum, amount| sum.saturating_add(amount.amount_minor));
+        self.refunded_minor = self.refunded_minor.max(sum);
+        self.state = match self.refunded_minor {
+            0 => PaymentState::Paid,
+            part if part < self.captured_minor => PaymentState::PartlyRefunded,
+            _ => PaymentState::Refunded,
+        };
+        self
+    }
+
+    /// The disputes after this answer, of those that were known before.
+    pub fn disputes_after(&self, known: &[Dispute]) -> Vec<Dispute> {
+        refund::merge(known, &self.disputes, |left, right| left.id == right.id, Dispute::then)
+    }
 }

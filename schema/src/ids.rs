@@ -1,6 +1,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::Provider;
@@ -77,6 +78,39 @@ id!(
     AccountName, "an account name", 64, "lower-case letters, digits and `-`",
     |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
 );
+
+id!(
+    /// What a refund is called: Antom's `refundRequestId`, Omise's refund id.
+    RefundId, "a refund id", 64, "visible ASCII", |byte| byte.is_ascii_graphic()
+);
+id!(
+    /// What a provider calls a dispute: Antom's `disputeId`, Omise's dispute id.
+    DisputeId, "a dispute id", 64, "visible ASCII", |byte| byte.is_ascii_graphic()
+);
+id!(
+    /// The merchant's own name for an authorization: one customer's consent to be charged by one wallet.
+    AuthorizationId, "an authorization id", 128, "visible ASCII", |byte| byte.is_ascii_graphic()
+);
+id!(
+    /// What the merchant sent to Antom's `consult` as `authState`: the only name an authorization has until there is a token.
+    AuthState, "an auth state", 256, "visible ASCII", |byte| byte.is_ascii_graphic()
+);
+id!(
+    /// Antom's code of a wallet: `customerBelongsTo`, such as `KPLUS`.
+    Wallet, "a wallet", 64, "capital letters, digits and `_`",
+    |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
+);
+id!(
+    /// What a code or token is recognised by, in its stead: the SHA-256 of it, in hexadecimal.
+    SecretDigest, "the digest of a secret", 64, "hexadecimal digits", |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+);
+
+impl SecretDigest {
+    pub fn of(secret: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
 
 /// What names one payment everywhere: whose it is, under which of our accounts, and the provider's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

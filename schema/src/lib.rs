@@ -1,6 +1,7 @@
 //! What every part of payhook agrees on: money, ids, states, notifications, the envelope on the queue, the order
 //! events. Plain data: no I/O, no async, no opinions. Everyone may use it; it uses nobody.
 
+mod authorization;
 mod clock;
 mod duration;
 mod envelope;
@@ -11,20 +12,29 @@ mod method;
 mod money;
 mod notification;
 mod order;
+mod refund;
 mod state;
 mod verified;
 mod words;
 
+pub use authorization::{Authorization, AuthorizationName, Code, NewAuthorization, Sealed, SealedPlace, Token};
 pub use clock::{Clock, content_id, new_id};
 pub use duration::{DurationError, parse_duration};
 pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, EnvelopeError, Hint};
-pub use event::{Event, EventData, EventType};
+pub use event::{AuthorizationEvent, Event, EventData, EventType, OrderEvent};
 pub use facts::PaymentFacts;
-pub use ids::{AccountName, IdError, OrderId, PaymentId, PaymentKey};
-pub use method::{Known, METHODS, Method, MethodError, Refund};
+pub use ids::{
+    AccountName, AuthState, AuthorizationId, DisputeId, IdError, OrderId, PaymentId, PaymentKey, RefundId,
+    SecretDigest, Wallet,
+};
+pub use method::{Known, METHODS, Method, MethodError, Refunds};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, Notification};
 pub use order::{Hold, NewOrder, Order, Payment};
-pub use state::{DeadCause, HoldReason, OrderState, PaymentState, Provider, Step, TimelineKind};
+pub use refund::{Dispute, NewRefund, Refund};
+pub use state::{
+    AuthorizationState, DeadCause, DisputeState, HoldReason, OrderState, PaymentState, Provider, RefundState, Step,
+    TimelineKind,
+};
 pub use verified::Verified;
 pub use words::UnknownWord;

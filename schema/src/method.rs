@@ -20,7 +20,7 @@ pub struct Method {
     pub currency: &'static str,
     pub min_minor: Option<i64>,
     pub max_minor: Option<i64>,
-    pub refund: Refund,
+    pub refund: Refunds,
     pub chargeback: Known,
     /// Where the limits were read, when they are another product's than ours, and what does not fit a single payment.
     pub note: &'static str,
@@ -28,7 +28,7 @@ pub struct Method {
 
 /// Whether money can go back through the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refund {
+pub enum Refunds {
     Within {
         days: u16,
         partial: bool,
@@ -59,7 +59,7 @@ pub enum MethodError {
     NotWhole { given: Money },
 }
 
-const YEAR: Refund = Refund::Within { days: 365, partial: true };
+const YEAR: Refunds = Refunds::Within { days: 365, partial: true };
 
 /// The eighteen Auto Debit methods of Antom, GrabPay once per country, and K PLUS on Omise.
 pub const METHODS: &[Method] = &[
@@ -109,7 +109,7 @@ pub const METHODS: &[Method] = &[
         Known::No,
         "lower for gaming, by card issuer",
     ),
-    antom("NAVERPAY", "NAVER Pay", "KR", "KRW", None, None, Refund::Unknown, Known::Unclear, "limits not documented"),
+    antom("NAVERPAY", "NAVER Pay", "KR", "KRW", None, None, Refunds::Unknown, Known::Unclear, "limits not documented"),
     antom("RABBIT_LINE_PAY", "Rabbit LINE Pay", "TH", "THB", Some(1), Some(5_000_000), YEAR, Known::No, ""),
     antom("TOSSPAY", "Toss Pay", "KR", "KRW", None, None, YEAR, Known::No, "limits by funding source"),
     antom(
@@ -131,7 +131,7 @@ pub const METHODS: &[Method] = &[
         "VND",
         Some(1_000),
         Some(10_000_000),
-        Refund::Within { days: 180, partial: true },
+        Refunds::Within { days: 180, partial: true },
         Known::No,
         "20,000,000 per day; its tokens cannot be refreshed",
     ),
@@ -142,7 +142,7 @@ pub const METHODS: &[Method] = &[
         "THB",
         Some(100),
         Some(200_000_000),
-        Refund::No,
+        Refunds::No,
         Known::No,
         "one-time limits",
     ),
@@ -153,7 +153,7 @@ pub const METHODS: &[Method] = &[
         "THB",
         Some(100),
         Some(200_000_000),
-        Refund::No,
+        Refunds::No,
         Known::No,
         "one-time limits",
     ),
@@ -181,7 +181,7 @@ pub const METHODS: &[Method] = &[
         currency: "THB",
         min_minor: Some(2_000),
         max_minor: Some(15_000_000),
-        refund: Refund::No,
+        refund: Refunds::No,
         chargeback: Known::No,
         note: "",
     },
@@ -195,7 +195,7 @@ const fn antom(
     currency: &'static str,
     min_minor: Option<i64>,
     max_minor: Option<i64>,
-    refund: Refund,
+    refund: Refunds,
     chargeback: Known,
     note: &'static str,
 ) -> Method {

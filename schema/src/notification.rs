@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AccountName, PaymentId, PaymentKey, Provider};
+use crate::{AccountName, AuthorizationName, PaymentId, PaymentKey, Provider, RefundId, Sealed, Verified};
 
 /// What a notification is about, as far as we act on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +10,12 @@ use crate::{AccountName, PaymentId, PaymentKey, Provider};
 pub enum About {
     /// One payment: settling it is what the notification asks for.
     Payment(PaymentId),
+    /// One payment, by the provider's own second name for it: a capture of Antom's names nothing else.
+    Reference(String),
+    /// One refund. Of which payment is for us to know, unless the provider says so.
+    Refund { id: RefundId, payment: Option<PaymentId> },
+    /// A customer's consent to be charged: believed on the signature alone, for there is no inquiry.
+    Authorization(AuthorizationName),
     /// Genuine, but nothing of ours to settle: kept, acknowledged, not acted upon.
     Other,
 }
@@ -35,9 +41,12 @@ pub struct Notification {
     pub signed_path: String,
     /// The headers the signature is made of, as received: enough to check it again years later.
     pub headers: Vec<(String, String)>,
-    /// The exact bytes, never re-printed.
+    /// The exact bytes, never re-printed; sealed under key `sealed_with` where there is one.
     #[serde(with = "base64_bytes")]
     pub body: Vec<u8>,
+    /// Which of `[tokens] keys` the body is sealed under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_with: Option<u32>,
 }
 
 impl Notification {
@@ -47,8 +56,27 @@ impl Notification {
             About::Payment(id) => {
                 Some(PaymentKey { provider: self.provider, account: self.account.clone(), id: id.clone() })
             }
-            About::Other => None,
+            About::Reference(_) | About::Refund { .. } | About::Authorization(_) | About::Other => None,
         }
+    }
+
+    /// Whether its body may carry a token or a card, and must not be kept in the clear. What is known of payments, refunds and
+    /// disputes carries none; anything else of Antom's may.
+    pub fn is_confidential(&self) -> bool {
+        match (self.provider, &self.about) {
+            (Provider::Antom, About::Authorization(_) | About::Other) => true,
+            (Provider::Antom, About::Payment(_) | About::Reference(_) | About::Refund { .. })
+            | (Provider::Omise, _) => false,
+        }
+    }
+}
+
+impl Verified<Notification> {
+    /// The same notification with its body sealed: what was vouched for is what was received.
+    #[must_use]
+    pub fn sealed(self, body: Sealed) -> Self {
+        let Sealed { key, bytes } = body;
+        Self::vouch(Notification { body: bytes, sealed_with: Some(key), ..self.into_inner() })
     }
 }
 
@@ -66,15 +94,15 @@ impl std::fmt::Debug for Notification {
     }
 }
 
-mod base64_bytes {
+pub(crate) mod base64_bytes {
     use base64::{Engine, prelude::BASE64_STANDARD};
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&BASE64_STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         BASE64_STANDARD.decode(text.as_bytes()).map_err(|_| de::Error::custom("the body is not base64"))
     }

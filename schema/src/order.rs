@@ -1,7 +1,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Currency, HoldReason, Money, OrderId, OrderState, PaymentKey, PaymentState};
+use crate::{
+    Currency, Dispute, HoldReason, Money, NewRefund, OrderId, OrderState, PaymentKey, PaymentState, Provider, Refund,
+};
 
 /// What the merchant registers: what is to be paid, and by which payments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub struct NewOrder {
     pub id: OrderId,
     pub amount: Money,
     pub payments: Vec<PaymentKey>,
+    /// Of payments named here or registered before.
+    pub refunds: Vec<NewRefund>,
 }
 
 /// Why an order waits for a person, with both sides shown.
@@ -57,11 +61,25 @@ pub struct Payment {
     pub next_check_at: Option<Timestamp>,
     /// Checks made since something was last new: how far along its schedule the payment is.
     pub checks: i32,
+    /// In the order they became known.
+    pub refunds: Vec<Refund>,
+    /// In the order they became known.
+    pub disputes: Vec<Dispute>,
     pub created_at: Timestamp,
 }
 
 impl Order {
     pub fn payment(&self, key: &PaymentKey) -> Option<&Payment> {
         self.payments.iter().find(|payment| payment.key == *key)
+    }
+}
+
+impl Payment {
+    /// Whether the provider is expected to say more by itself, so that somebody must ask again if it does not: about the payment, a
+    /// refund on its way, or a dispute that Omise tells with the charge.
+    pub fn is_unfinished(&self) -> bool {
+        let refunding = self.refunds.iter().any(|refund| !refund.state.is_final());
+        let disputed = self.disputes.iter().any(|dispute| !dispute.state.is_over());
+        !self.state.is_final() || refunding || (disputed && self.key.provider == Provider::Omise)
     }
 }

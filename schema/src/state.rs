@@ -46,6 +46,41 @@ words! {
 }
 
 words! {
+    /// Where one refund stands. Money that went back stays gone: nothing leads away from `succeeded`.
+    pub enum RefundState ("refund state") {
+        Pending = "pending",
+        Succeeded = "succeeded",
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Where a customer's dispute of a payment stands: an overlay, which moves no money of the order by itself.
+    pub enum DisputeState ("dispute state") {
+        /// The merchant has to answer.
+        Open = "open",
+        /// Answered; others judge.
+        Pending = "pending",
+        Won = "won",
+        Lost = "lost",
+        /// Over, and the provider does not say for whom.
+        Closed = "closed",
+    }
+}
+
+words! {
+    /// Where an authorization stands: a customer's consent to be charged by a wallet.
+    pub enum AuthorizationState ("authorization state") {
+        /// Registered; the customer has not agreed yet.
+        Awaiting = "awaiting",
+        Granted = "granted",
+        TokenIssued = "token_issued",
+        /// Never left: a customer who comes back makes a new one.
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
     /// Why a hint ended in the dead letters.
     pub enum DeadCause ("dead-letter cause") {
         UnknownPayment = "unknown_payment",
@@ -131,9 +166,63 @@ impl PaymentState {
     }
 }
 
+impl RefundState {
+    pub fn is_final(self) -> bool {
+        self != Self::Pending
+    }
+
+    /// What a refund is when the provider says `told`. A failure may turn out well after all; a success is never taken back.
+    #[must_use]
+    pub fn then(self, told: Self) -> Self {
+        match (self, told) {
+            (Self::Succeeded, _) | (_, Self::Succeeded) => Self::Succeeded,
+            (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
+            (Self::Pending, Self::Pending) => Self::Pending,
+        }
+    }
+}
+
+impl DisputeState {
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Won | Self::Lost | Self::Closed)
+    }
+
+    /// What a dispute is when the provider says `told`: notifications come in any order, so it only goes forward, and the first
+    /// end stands, unless it said less than another.
+    #[must_use]
+    pub fn then(self, told: Self) -> Self {
+        match (self, told) {
+            (Self::Closed, Self::Won | Self::Lost) => told,
+            (Self::Won | Self::Lost | Self::Closed, _) => self,
+            (Self::Pending, Self::Open) => Self::Pending,
+            (Self::Open | Self::Pending, _) => told,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refunds_and_disputes_only_go_forward_whatever_comes_again() {
+        for &from in RefundState::ALL {
+            for &told in RefundState::ALL {
+                let then = from.then(told);
+                assert_eq!(then.then(told), then, "{from} {told}");
+                assert!(!from.is_final() || then.is_final(), "{from} {told}");
+                assert!(from != RefundState::Succeeded || then == from, "{from} {told}");
+            }
+        }
+        for &from in DisputeState::ALL {
+            for &told in DisputeState::ALL {
+                let then = from.then(told);
+                assert_eq!(then.then(told), then, "{from} {told}");
+                assert_eq!(then.then(from), then, "{from} {told}: what is old moves nothing");
+                assert!(!from.is_over() || then.is_over(), "{from} {told}");
+            }
+        }
+    }
 
     #[test]
     fn money_taken_is_never_untaken() {
@@ -183,11 +272,25 @@ mod tests {
         table
     }
 
+    /// What a thing is after each word, drawn from the code.
+    fn drawn_then<T: Copy + std::fmt::Display>(all: &[T], then: impl Fn(T, T) -> T) -> String {
+        let heads: Vec<_> = all.iter().map(|told| format!("`{told}`")).collect();
+        let mut table = format!("| is \\ told | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+        for &from in all {
+            let cells: Vec<_> = all.iter().map(|&told| then(from, told).to_string()).collect();
+            table += &format!("| `{from}` | {} |\n", cells.join(" | "));
+        }
+        table
+    }
+
     #[test]
-    fn the_architectures_table_is_the_codes() {
-        let table = drawn();
+    fn the_architectures_tables_are_the_codes() {
         let document = include_str!("../../ARCHITECTURE.md");
-        assert!(document.contains(&table), "write this into ARCHITECTURE.md:\n{table}");
+        let refunds = drawn_then(RefundState::ALL, RefundState::then);
+        let disputes = drawn_then(DisputeState::ALL, DisputeState::then);
+        for table in [drawn(), refunds, disputes] {
+            assert!(document.contains(&table), "write this into ARCHITECTURE.md:\n{table}");
+        }
     }
 
     #[test]

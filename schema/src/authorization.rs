@@ -1,0 +1,116 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{AccountName, AuthState, AuthorizationId, AuthorizationState, SecretDigest, Wallet};
+
+/// What the merchant registers before it sends a customer to a wallet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAuthorization {
+    pub id: AuthorizationId,
+    /// An account with Antom: Omise has nothing of the kind.
+    pub account: AccountName,
+    pub auth_state: AuthState,
+    pub wallet: Wallet,
+}
+
+/// How a notification names an authorization: `TOKEN_CANCELED` knows only the token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizationName {
+    State(AuthState),
+    /// By the token's digest: the token itself is in no column and no log.
+    Token(SecretDigest),
+}
+
+impl AuthorizationName {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::State(state) => state.as_str(),
+            Self::Token(digest) => digest.as_str(),
+        }
+    }
+}
+
+/// A secret under one of our keys; bound to the place it was sealed for, so that it opens nowhere else.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Which of `[tokens] keys`.
+    pub key: u32,
+    /// Nonce, ciphertext and tag.
+    #[serde(with = "crate::notification::base64_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed(under key {})", self.key)
+    }
+}
+
+/// Where something sealed lies. Its [`binding`](Self::binding) goes into the seal: the same bytes do not open anywhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealedPlace {
+    Code(AuthorizationId),
+    AccessToken(AuthorizationId),
+    RefreshToken(AuthorizationId),
+    NotificationBody(Uuid),
+}
+
+impl SealedPlace {
+    /// Table, column and row; an id can hold no newline.
+    pub fn binding(&self) -> String {
+        match self {
+            Self::Code(id) => format!("authorizations\ncode\n{id}"),
+            Self::AccessToken(id) => format!("authorizations\naccess_token\n{id}"),
+            Self::RefreshToken(id) => format!("authorizations\nrefresh_token\n{id}"),
+            Self::NotificationBody(id) => format!("notifications\nbody\n{id}"),
+        }
+    }
+}
+
+/// An authorization, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorization {
+    pub id: AuthorizationId,
+    pub account: AccountName,
+    pub auth_state: AuthState,
+    pub wallet: Wallet,
+    pub state: AuthorizationState,
+    /// How many events it has had: the `version` of the last one, 0 before the first.
+    pub version: i64,
+    /// Counts every write; what is written must have been decided on the one stored.
+    pub revision: i64,
+    /// The code of `AUTHCODE_CREATED`: known by its digest for ever, kept only until it is exchanged.
+    pub code: Option<Code>,
+    /// The token that counts; a former one is known by its digest only.
+    pub token: Option<Token>,
+    /// The provider's word for what went wrong last.
+    pub reason: Option<String>,
+    /// When to exchange the code or refresh the token without being told to; absent when there is nothing to do.
+    pub next_check_at: Option<Timestamp>,
+    /// Tries of what is to be done next that came to nothing.
+    pub attempts: i32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    pub digest: SecretDigest,
+    /// Absent once it was exchanged, refused, or where we are not asked to exchange it.
+    pub sealed: Option<Sealed>,
+}
+
+/// An access token with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub digest: SecretDigest,
+    /// Absent once it was cancelled.
+    pub access: Option<Sealed>,
+    /// Absent where the wallet has none: the access token is long-lived then.
+    pub refresh: Option<Sealed>,
+    pub expires_at: Option<Timestamp>,
+    pub refresh_expires_at: Option<Timestamp>,
+    pub issued_at: Timestamp,
+}
