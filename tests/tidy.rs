@@ -163,14 +163,22 @@ fn queue_and_store_know_neither_each_other_nor_the_providers() {
 }
 
 #[test]
+fn the_vault_knows_what_it_seals_and_nobody_else() {
+    let vault = "[package]\nname = \"payhook-vault\"\n[dependencies]\npayhook-store.workspace = true";
+    let is_other = |to: &str| to.starts_with("payhook-") && to != "payhook-schema";
+    holds(no_arrow("payhook-vault", is_other), &[&[("vault/Cargo.toml", vault)]]);
+}
+
+#[test]
 fn each_protocol_and_each_cipher_has_one_home() {
-    let rules: [(&'static [&str], &'static str); 6] = [
+    let rules: [(&'static [&str], &'static str); 7] = [
         (&["payhook-queue", "payhook-bench"], "lapin"),
         (&["payhook-queue", "payhook-store", "payhook-bench"], "sqlx"),
         (&["payhook-provider"], "rsa"),
         (&["payhook-provider"], "hmac"),
         (&["payhook-provider"], "aws-lc-rs"),
         (&["payhook-provider"], "backoff"),
+        (&["payhook-vault"], "chacha20poly1305"),
     ];
     for (allowed, krate) in rules {
         let broken = format!("[package]\nname = \"payhook-console\"\n[dev-dependencies]\n{krate} = \"1\"");
@@ -189,6 +197,7 @@ fn the_crates_these_rules_name_exist() {
             "payhook-queue",
             "payhook-store",
             "payhook-provider",
+            "payhook-vault",
         ];
         named.iter().filter(|name| !packages.contains_key(**name)).map(|name| format!("there is no {name}")).collect()
     };
