@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use payhook_schema::{AccountName, PaymentKey, Provider};
@@ -29,6 +29,9 @@ pub struct AntomAccount {
     pub private_key_version: u32,
     /// Antom's, by `keyVersion`; several while rotating.
     pub public_keys: BTreeMap<u32, PublicKey>,
+    /// Whether a code of `AUTHCODE_CREATED` is ours to exchange. Off where the merchant's own program does it: a code can be
+    /// exchanged once.
+    pub apply_token: bool,
     pub signature_age_max: AgeLimit,
 }
 
@@ -76,27 +79,90 @@ impl Account {
     }
 }
 
-/// Every configured account, by provider and name.
+type Named = BTreeMap<(Provider, AccountName), Arc<Account>>;
+
+/// Every configured account, by provider and name. Clones see the same accounts, also after [`Accounts::replace`].
 #[derive(Debug, Clone, Default)]
-pub struct Accounts(Arc<BTreeMap<(Provider, AccountName), Arc<Account>>>);
+pub struct Accounts(Arc<RwLock<Arc<Named>>>);
 
 impl Accounts {
     pub fn new(accounts: impl IntoIterator<Item = Account>) -> Self {
         let named =
             accounts.into_iter().map(|account| ((account.provider(), account.name().clone()), Arc::new(account)));
-        Self(Arc::new(named.collect()))
+        Self(Arc::new(RwLock::new(Arc::new(named.collect()))))
     }
 
-    pub fn get(&self, provider: Provider, name: &AccountName) -> Option<&Arc<Account>> {
-        self.0.get(&(provider, name.clone()))
+    pub fn get(&self, provider: Provider, name: &AccountName) -> Option<Arc<Account>> {
+        self.now().get(&(provider, name.clone())).cloned()
     }
 
     /// The account a payment was registered under.
-    pub fn of(&self, payment: &PaymentKey) -> Option<&Arc<Account>> {
+    pub fn of(&self, payment: &PaymentKey) -> Option<Arc<Account>> {
         self.get(payment.provider, &payment.account)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Account>> {
-        self.0.values()
+    /// Every account as it is now, Antom's first, each provider's by name.
+    pub fn all(&self) -> Vec<Arc<Account>> {
+        self.now().values().cloned().collect()
+    }
+
+    /// Puts other accounts in the place of these, for every clone: new keys count from the next request on, while what is
+    /// under way finishes with those it began with.
+    #[expect(clippy::needless_pass_by_value, reason = "two holders of one set would be replaced together from then on")]
+    pub fn replace(&self, other: Self) {
+        let other = other.now();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = other;
+    }
+
+    fn now(&self) -> Arc<Named> {
+        // A holder that panicked cannot have left half a map: only whole ones are put in.
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(name: &str, secret_key: &str) -> Account {
+        Account::Omise(OmiseAccount {
+            name: AccountName::new(name).unwrap(),
+            livemode: false,
+            api: String::new(),
+            secret_key: Some(secret_key.into()),
+            webhook_secrets: Vec::new(),
+            signature_age_max: AgeLimit::Off,
+        })
+    }
+
+    fn key(account: &Account) -> &str {
+        use secrecy::ExposeSecret;
+        match account {
+            Account::Omise(account) => account.secret_key.as_ref().unwrap().expose_secret(),
+            Account::Antom(_) => panic!("not one of these"),
+        }
+    }
+
+    #[test]
+    fn replaced_accounts_are_seen_by_every_clone_and_not_by_who_holds_an_old_one() {
+        let accounts = Accounts::new([account("shop-a", "old"), account("shop-b", "old")]);
+        let (clone, a) = (accounts.clone(), AccountName::new("shop-a").unwrap());
+        let held = clone.get(Provider::Omise, &a).unwrap();
+
+        accounts.replace(Accounts::new([account("shop-a", "new"), account("shop-c", "new")]));
+
+        assert_eq!(key(&held), "old");
+        assert_eq!(key(&clone.get(Provider::Omise, &a).unwrap()), "new");
+        assert!(clone.get(Provider::Omise, &AccountName::new("shop-b").unwrap()).is_none());
+        assert!(clone.get(Provider::Antom, &a).is_none());
+        let names: Vec<String> = clone.all().iter().map(|account| account.name().to_string()).collect();
+        assert_eq!(names, ["shop-a", "shop-c"]);
+    }
+
+    #[test]
+    fn accounts_may_be_replaced_by_themselves() {
+        let accounts = Accounts::new([account("shop-a", "same")]);
+        accounts.replace(accounts.clone());
+        assert_eq!(accounts.all().len(), 1);
     }
 }

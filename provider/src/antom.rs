@@ -1,13 +1,25 @@
-//! Antom (Ant International): what it signs and how, its notifications, its answer to `inquiryPayment`.
+//! Antom (Ant International): what it signs and how, its notifications, its answers to what we ask.
 
+mod authorization;
+mod call;
+mod dispute;
 mod inquiry;
 mod notification;
+mod refund;
 mod signature;
+mod token;
+mod wire;
 
-pub(crate) use inquiry::is_result;
-pub use inquiry::{INQUIRY_PAYMENT, api_path, inquiry_body, read_inquiry};
+pub use authorization::{AuthorizationSaid, read_authorization};
+pub use call::api_path;
+pub(crate) use call::call;
+pub use dispute::read_dispute;
+pub use inquiry::{INQUIRY_PAYMENT, inquiry_body, read_inquiry};
+pub use refund::{INQUIRY_REFUND, RefundAnswer, read_refund, refund_inquiry_body};
 pub(crate) use signature::SignatureHeader;
 pub use signature::{sign, signed_message};
+pub(crate) use token::token_body;
+pub use token::{APPLY_TOKEN, Grant, IssuedToken, read_token};
 
 use payhook_schema::{Notification, Provider, Verified};
 
@@ -65,6 +77,7 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
         body: received.body.to_vec(),
+        sealed_with: None,
     }))
 }
 

@@ -1,7 +1,7 @@
 //! Antom and Omise: is it genuine, what does it say, and what do they say now?
 //!
 //! Checking and reading are pure: bytes, headers, keys and a time in; a verified notification or a refusal out. Only
-//! [`Client`] does I/O: it asks the provider about one payment and checks the answer.
+//! [`Client`] does I/O: it asks the provider about a payment or a refund, or for a token, and checks the answer.
 
 mod account;
 pub mod antom;
@@ -11,13 +11,15 @@ pub mod omise;
 mod request;
 mod retry;
 mod strict_json;
+mod transport;
 
 pub use account::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount};
+pub use antom::{AuthorizationSaid, Grant, IssuedToken, RefundAnswer};
 pub use client::{AskError, Client};
 pub use crypto::{KeyError, PrivateKey, PublicKey};
 pub use request::{Received, Refusal};
 
-use payhook_schema::{Notification, Verified};
+use payhook_schema::{About, Dispute, Notification, Provider, Verified};
 
 /// Checks a request against the account it was sent to, and reads what it is about.
 ///
@@ -28,5 +30,23 @@ pub fn verify(account: &Account, received: &Received<'_>) -> Result<Verified<Not
     match account {
         Account::Antom(account) => antom::verify(account, received),
         Account::Omise(account) => omise::verify(account, received),
+    }
+}
+
+/// The dispute a notification tells of, where its word is all there is: Antom has no inquiry for disputes. `body` is the
+/// notification's own, opened if it was sealed. Omise's disputes are read from the charge.
+pub fn dispute_told(notification: &Notification, body: &[u8]) -> Option<Dispute> {
+    match notification.provider {
+        Provider::Antom => antom::read_dispute(body),
+        Provider::Omise => None,
+    }
+}
+
+/// What a notification says about the authorization it names. `body` is the notification's own, opened if it was sealed.
+/// There whenever the notification is [`About::Authorization`].
+pub fn authorization_told(notification: &Notification, body: &[u8]) -> Option<AuthorizationSaid> {
+    match (notification.provider, &notification.about) {
+        (Provider::Antom, About::Authorization(_)) => antom::read_authorization(body),
+        _ => None,
     }
 }

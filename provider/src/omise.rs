@@ -63,6 +63,7 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
         body: received.body.to_vec(),
+        sealed_with: None,
     }))
 }
 

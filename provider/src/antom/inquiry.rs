@@ -1,20 +1,13 @@
 use jiff::Timestamp;
-use payhook_schema::{Currency, Money, PaymentFacts, PaymentId, PaymentState};
+use payhook_schema::{Money, PaymentFacts, PaymentId, PaymentState, Refund, RefundId, RefundState};
 use serde::Deserialize;
 
+use super::wire::{Amount, Outcome, Text, not_there, said, time, word};
 use crate::client::AskError;
-use crate::{AntomAccount, strict_json};
+use crate::strict_json;
 
 /// The API call that tells the truth about a payment.
 pub const INQUIRY_PAYMENT: &str = "v1/payments/inquiryPayment";
-
-/// The path of an API call, as it is sent and signed: the sandbox has its own prefix.
-pub fn api_path(sandbox: bool, call: &str) -> String {
-    match sandbox {
-        true => format!("/ams/sandbox/api/{call}"),
-        false => format!("/ams/api/{call}"),
-    }
-}
 
 pub fn inquiry_body(payment: &PaymentId) -> String {
     serde_json::json!({ "paymentRequestId": payment }).to_string()
@@ -23,34 +16,30 @@ pub fn inquiry_body(payment: &PaymentId) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
-    result: ResultField,
-    payment_status: Option<String>,
-    payment_result_code: Option<String>,
-    payment_request_id: Option<String>,
-    payment_id: Option<String>,
+    result: Outcome,
+    payment_status: Option<Text>,
+    payment_result_code: Option<Text>,
+    payment_request_id: Option<Text>,
+    payment_id: Option<Text>,
     payment_amount: Option<Amount>,
-    payment_time: Option<String>,
+    payment_time: Option<Text>,
+    transactions: Option<Vec<Option<Transaction>>>,
 }
 
+/// A refund or capture of the payment.
+#[expect(clippy::struct_field_names, reason = "as Antom spells them")]
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ResultField {
-    result_code: Option<String>,
-    result_status: Option<String>,
-}
-
-/// Documented as a string; a bare integer is read too, a float never.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Value {
-    Text(String),
-    Integer(i64),
-}
-
-#[derive(Deserialize)]
-struct Amount {
-    currency: String,
-    value: Value,
+struct Transaction {
+    transaction_type: Option<Text>,
+    /// Antom's name for it.
+    transaction_id: Option<Text>,
+    /// The merchant's name for it.
+    transaction_request_id: Option<Text>,
+    transaction_amount: Option<Amount>,
+    transaction_status: Option<Text>,
+    transaction_result: Option<Outcome>,
+    transaction_time: Option<Text>,
 }
 
 /// Reads Antom's `inquiryPayment` answer into the facts it states about the payment.
@@ -63,116 +52,304 @@ struct Amount {
 ///
 /// | `resultStatus` | `paymentStatus`           | facts                                        |
 /// |----------------|---------------------------|----------------------------------------------|
-/// | `S`            | `SUCCESS`                 | `Paid`, all of it captured                   |
+/// | `S`            | `SUCCESS`                 | `Paid`, all of it captured; see below        |
 /// | `S`            | `FAIL`, `CANCELLED`       | `Failed`, `Cancelled`                        |
 /// | `S`            | `PROCESSING`, `PENDING`   | `Awaiting`: ask again later                  |
 /// | `U`            | -                         | none: [`AskError::Unavailable`], or throttled |
 /// | `F`            | -                         | none: not there yet, or [`AskError::Misconfigured`] |
 ///
+/// `paymentStatus` stays `SUCCESS` whatever comes after it, and `transactions` tells that, or is `null`:
+///
+/// | `transactionType` | `transactionStatus` | facts                                                                  |
+/// |-------------------|---------------------|------------------------------------------------------------------------|
+/// | `REFUND`          | `SUCCESS`           | a refund that `Succeeded`: `PartlyRefunded`, or `Refunded` in the end  |
+/// | `REFUND`          | `FAIL`, any other   | a refund that `Failed`, for `transactionResult`'s code; one `Pending`  |
+/// | `CAPTURE`         | `SUCCESS`           | its amount is captured: where there are captures, only they count      |
+/// | `CAPTURE`         | any other           | nothing is captured by it: alone, the payment is `Authorized`          |
+/// | any other         | -                   | ignored: new types appear                                              |
+///
 /// # Errors
-/// [`AskError::OutsideTables`] for anything else: we never guess with money.
+/// [`AskError::OutsideTables`] for anything else, for a refund or capture in another currency, for more refunded than captured
+/// and more captured than paid: we never guess with money.
 ///
 /// # Source
 /// <https://docs.antom.com/ac/ams/paymentri_online>, read 2026-11-21; `reference/antom.md` section 6.2.
 pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
     let answer: Answer = strict_json::read(body).map_err(AskError::garbled)?;
-    let code = answer.result.result_code.as_deref().unwrap_or("-");
-    match answer.result.result_status.as_deref() {
-        Some("S") => read_payment(&answer, asked, asked_at),
-        Some("U") if code == "REQUEST_TRAFFIC_EXCEED_LIMIT" => Err(AskError::Throttled { after: None }),
-        Some("U") => Err(AskError::unavailable(format!("Antom answered U {code}"))),
-        // R8 and the pages: also what an order that never reached Antom gets, at first.
-        Some("F") if matches!(code, "ORDER_NOT_EXIST" | "PROCESS_FAIL") => {
-            Err(AskError::NotThere { code: code.to_owned() })
-        }
-        Some("F") => Err(AskError::Misconfigured { what: format!("Antom answered F {code}") }),
-        other => Err(AskError::OutsideTables { what: format!("resultStatus {}", other.unwrap_or("absent")) }),
-    }
-}
-
-/// Whether a body is at least shaped like an answer of Antom's, signed or not.
-pub(crate) fn is_result(body: &[u8]) -> bool {
-    strict_json::read::<Answer>(body).is_ok()
-}
-
-fn read_payment(answer: &Answer, asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
-    if answer.payment_request_id.as_deref() != Some(asked.as_str()) {
+    answer.result.worked(not_there)?;
+    if said(answer.payment_request_id.as_ref()) != Some(asked.as_str()) {
         return Err(AskError::garbled("the answer is about another payment"));
     }
-    let status = answer.payment_status.as_deref().unwrap_or("absent");
-    let state = match status {
+    let status = word(said(answer.payment_status.as_ref()).unwrap_or("absent"));
+    let state = match status.as_str() {
         "SUCCESS" => PaymentState::Paid,
         "FAIL" => PaymentState::Failed,
         "CANCELLED" => PaymentState::Cancelled,
         "PROCESSING" | "PENDING" => PaymentState::Awaiting,
-        other => {
-            let word: String = other.chars().filter(|char| !char.is_control()).take(40).collect();
-            return Err(AskError::OutsideTables { what: format!("paymentStatus {word}") });
-        }
+        other => return Err(outside(format!("paymentStatus {other}"))),
     };
-    let amount = answer.payment_amount.as_ref().map(read_amount).transpose()?;
-    let captured_minor = match (state, amount) {
-        (PaymentState::Paid, Some(amount)) => amount.amount_minor,
-        (PaymentState::Paid, None) => {
-            return Err(AskError::OutsideTables { what: "paymentStatus SUCCESS without paymentAmount".to_owned() });
-        }
-        _ => 0,
+    let amount = answer.payment_amount.as_ref().map(|amount| amount.money("paymentAmount")).transpose()?;
+    let (state, captured_minor) = match (state, amount) {
+        (PaymentState::Paid, Some(amount)) => captured(&answer, amount)?,
+        (PaymentState::Paid, None) => return Err(outside("paymentStatus SUCCESS without paymentAmount".to_owned())),
+        (state, _) => (state, 0),
     };
-    let reason = answer.payment_result_code.clone().filter(|_| state == PaymentState::Failed);
-    let shown = amount.map_or_else(String::new, |amount| format!(" {amount}"));
-    Ok(PaymentFacts {
+    let reason = said(answer.payment_result_code.as_ref()).map(word).filter(|_| state == PaymentState::Failed);
+    let facts = PaymentFacts {
         state,
         amount,
         captured_minor,
         refunded_minor: 0,
-        provider_reference: answer.payment_id.clone(),
-        occurred_at: answer.payment_time.as_deref().and_then(super::signature::read_time),
+        refunds: answer.of_type("REFUND").map(Transaction::refund).collect::<Result<_, _>>()?,
+        disputes: Vec::new(),
+        provider_reference: said(answer.payment_id.as_ref()).map(word),
+        occurred_at: time(answer.payment_time.as_ref()),
         expires_at: None,
         asked_at,
-        answer: format!(
-            "paymentStatus {status}{}{shown}",
-            reason.as_ref().map_or(String::new(), |code| format!(" ({code})"))
-        ),
+        answer: String::new(),
         reason,
-    })
+    };
+    let facts = facts.with_refunds(&[]);
+    let refunded_minor = refunded(&facts)?;
+    Ok(PaymentFacts { answer: in_their_words(&status, &facts, refunded_minor), ..facts })
 }
 
-fn read_amount(amount: &Amount) -> Result<Money, AskError> {
-    let outside = |what: &str| AskError::OutsideTables { what: what.to_owned() };
-    let currency = Currency::new(&amount.currency).map_err(|_| outside("paymentAmount has an unknown currency"))?;
-    let amount_minor = match &amount.value {
-        Value::Integer(minor) => Some(*minor),
-        Value::Text(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        Value::Text(_) => None,
-    };
-    match amount_minor {
-        Some(minor) if minor >= 0 => Ok(Money::new(minor, currency)),
-        _ => Err(outside("paymentAmount is not a positive integer")),
+impl Answer {
+    fn of_type<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Transaction> {
+        let transactions = self.transactions.iter().flatten().flatten();
+        transactions.filter(move |it| said(it.transaction_type.as_ref()) == Some(wanted))
     }
 }
 
-impl AntomAccount {
-    /// Checks the signature of Antom's answer to a request sent to `path`. What is unsigned is never an answer.
-    ///
-    /// # Source
-    /// `reference/antom.md` section 3.
-    pub(crate) fn check_answer(&self, path: &str, headers: &http::HeaderMap, body: &[u8]) -> Result<(), String> {
-        let header = |name: &str| {
-            let mut values = headers.get_all(name).iter();
-            match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
-                (Some(value), None) => Ok(value),
-                _ => Err(format!("the answer has not one `{name}` header")),
-            }
-        };
-        let (client_id, time) = (header("client-id")?, header("response-time")?);
-        if client_id != self.client_id {
-            return Err("the answer is for another client-id".to_owned());
+impl Transaction {
+    fn succeeded(&self) -> bool {
+        said(self.transaction_status.as_ref()) == Some("SUCCESS")
+    }
+
+    /// What it moved. Money that moved has an amount, or we do not know what moved.
+    fn amount(&self) -> Result<Option<Money>, AskError> {
+        match &self.transaction_amount {
+            Some(amount) => amount.money("transactionAmount").map(Some),
+            None if self.succeeded() => Err(outside("a transaction SUCCESS without transactionAmount".to_owned())),
+            None => Ok(None),
         }
-        let signature = super::SignatureHeader::parse(header("signature")?)?;
-        let message = super::signed_message(path, client_id, time, body);
-        signature
-            .verify(&message, &self.public_keys)
-            .map_err(|()| "the answer's signature does not hold".to_owned())?;
-        Ok(())
+    }
+
+    fn refund(&self) -> Result<Refund, AskError> {
+        let names = [&self.transaction_request_id, &self.transaction_id].map(|name| said(name.as_ref()));
+        let id = names.into_iter().flatten().find_map(|name| RefundId::new(name).ok());
+        let state = match said(self.transaction_status.as_ref()) {
+            Some("SUCCESS") => RefundState::Succeeded,
+            Some("FAIL") => RefundState::Failed,
+            _ => RefundState::Pending,
+        };
+        let reason = self.transaction_result.as_ref().filter(|_| state == RefundState::Failed);
+        Ok(Refund {
+            id: id.ok_or_else(|| outside("a REFUND without transactionRequestId and transactionId".to_owned()))?,
+            provider_reference: names[1].map(word),
+            state,
+            amount: self.amount()?,
+            voided: false,
+            reason: reason.and_then(Outcome::reason),
+            occurred_at: time(self.transaction_time.as_ref()),
+        })
+    }
+}
+
+/// What was captured of a payment that succeeded. Without captures of its own it was captured whole.
+fn captured(answer: &Answer, amount: Money) -> Result<(PaymentState, i64), AskError> {
+    let mut captures = answer.of_type("CAPTURE").peekable();
+    if captures.peek().is_none() {
+        return Ok((PaymentState::Paid, amount.amount_minor));
+    }
+    let done =
+        captures.filter(|capture| capture.succeeded()).map(Transaction::amount).collect::<Result<Vec<_>, _>>()?;
+    let captured_minor = sum(done.into_iter().flatten(), amount)?;
+    match captured_minor {
+        0 => Ok((PaymentState::Authorized, 0)),
+        more if more > amount.amount_minor => {
+            Err(outside(format!("{} captured of {amount}", Money::new(more, amount.currency))))
+        }
+        captured_minor => Ok((PaymentState::Paid, captured_minor)),
+    }
+}
+
+/// What went back, each refund once, whatever state the payment is in.
+fn refunded(facts: &PaymentFacts) -> Result<i64, AskError> {
+    let done = facts.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
+    let Some(amount) = facts.amount else {
+        return match done.count() {
+            0 => Ok(0),
+            _ => Err(outside("a refund SUCCESS without paymentAmount".to_owned())),
+        };
+    };
+    if facts.refunds.iter().filter_map(|refund| refund.amount).any(|refund| refund.currency != amount.currency) {
+        return Err(outside("a refund in another currency than paymentAmount".to_owned()));
+    }
+    let refunded_minor = sum(done.filter_map(|refund| refund.amount), amount)?;
+    match refunded_minor > facts.captured_minor {
+        true => Err(outside(format!(
+            "{} refunded of {}",
+            Money::new(refunded_minor, amount.currency),
+            Money::new(facts.captured_minor, amount.currency)
+        ))),
+        false => Ok(refunded_minor),
+    }
+}
+
+/// The sum of amounts in `of`'s currency.
+fn sum(amounts: impl Iterator<Item = Money>, of: Money) -> Result<i64, AskError> {
+    amounts.into_iter().try_fold(0_i64, |sum, amount| {
+        if amount.currency != of.currency {
+            return Err(outside("a transaction in another currency than paymentAmount".to_owned()));
+        }
+        sum.checked_add(amount.amount_minor).ok_or_else(|| outside("transactions beyond all measure".to_owned()))
+    })
+}
+
+/// The deciding fields, for the timeline.
+fn in_their_words(status: &str, facts: &PaymentFacts, refunded_minor: i64) -> String {
+    let mut text = format!("paymentStatus {status}");
+    if let Some(code) = &facts.reason {
+        text += &format!(" ({code})");
+    }
+    let Some(amount) = facts.amount else { return text };
+    text += &format!(" {amount}");
+    if status == "SUCCESS" && facts.captured_minor != amount.amount_minor {
+        text += &format!(", captured {}", Money::new(facts.captured_minor, amount.currency));
+    }
+    if refunded_minor > 0 {
+        text += &format!(", refunded {}", Money::new(refunded_minor, amount.currency));
+    }
+    text
+}
+
+fn outside(what: String) -> AskError {
+    AskError::OutsideTables { what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inquiry(body: &str) -> Result<PaymentFacts, AskError> {
+        read_inquiry(body.as_bytes(), &PaymentId::new("PR-1").unwrap(), Timestamp::UNIX_EPOCH)
+    }
+
+    fn payment(status: &str) -> String {
+        format!(
+            r#"{{"result":{{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success."}},"paymentStatus":"{status}",
+            "paymentRequestId":"PR-1","paymentId":"2024","paymentResultCode":"USER_BALANCE_NOT_ENOUGH",
+            "paymentAmount":{{"currency":"THB","value":"150000"}},"paymentTime":"2024-06-01T03:01:01-07:00","transactions":null}}"#
+        )
+    }
+
+    #[test]
+    fn the_inquirys_table_is_read_row_by_row() {
+        let facts = inquiry(&payment("SUCCESS")).unwrap();
+        assert_eq!((facts.state, facts.captured_minor), (PaymentState::Paid, 150_000));
+        assert_eq!(facts.amount.unwrap().to_string(), "1500.00 THB");
+        assert_eq!(facts.occurred_at, Some("2024-06-01T10:01:01Z".parse().unwrap()));
+        for (status, state) in [
+            ("FAIL", PaymentState::Failed),
+            ("CANCELLED", PaymentState::Cancelled),
+            ("PROCESSING", PaymentState::Awaiting),
+            ("PENDING", PaymentState::Awaiting),
+        ] {
+            let facts = inquiry(&payment(status)).unwrap();
+            assert_eq!((facts.state, facts.captured_minor), (state, 0));
+            assert_eq!(facts.reason.is_some(), state == PaymentState::Failed);
+        }
+    }
+
+    #[test]
+    fn an_inquiry_that_did_not_work_never_says_that_the_payment_failed() {
+        let result = |status: &str, code: &str| {
+            inquiry(&format!(r#"{{"result":{{"resultCode":"{code}","resultStatus":"{status}"}}}}"#)).unwrap_err()
+        };
+        assert!(matches!(result("U", "UNKNOWN_EXCEPTION"), AskError::Unavailable { .. }));
+        assert!(matches!(result("U", "REQUEST_TRAFFIC_EXCEED_LIMIT"), AskError::Throttled { after: None }));
+        assert!(matches!(result("F", "ORDER_NOT_EXIST"), AskError::NotThere { .. }));
+        assert!(matches!(result("F", "ACCESS_DENIED"), AskError::Misconfigured { .. }));
+        assert!(matches!(result("X", "SUCCESS"), AskError::OutsideTables { .. }));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_to_our_question_is_not_believed() {
+        let other = payment("SUCCESS").replace("PR-1", "PR-2");
+        assert!(matches!(inquiry(&other), Err(AskError::Unavailable { .. })));
+        assert!(matches!(inquiry("<html>"), Err(AskError::Unavailable { .. })));
+        assert!(matches!(inquiry(&payment("DONE")), Err(AskError::OutsideTables { .. })));
+        for value in [r#""1500.00""#, r#""-1""#, "1500.5", r#""""#, r#""1e3""#] {
+            let odd = payment("SUCCESS").replace(r#""150000""#, value);
+            assert!(inquiry(&odd).is_err(), "{value}");
+        }
+        let amountless = payment("SUCCESS").replace("paymentAmount", "paymentamount");
+        assert!(matches!(inquiry(&amountless), Err(AskError::OutsideTables { .. })));
+    }
+
+    fn with_transactions(status: &str, transactions: &str) -> Result<PaymentFacts, AskError> {
+        inquiry(&payment(status).replace(r#""transactions":null"#, &format!(r#""transactions":[{transactions}]"#)))
+    }
+
+    fn transaction(kind: &str, status: &str, name: &str, value: &str) -> String {
+        format!(
+            r#"{{"transactionType":"{kind}","transactionStatus":"{status}","transactionRequestId":"{name}",
+            "transactionAmount":{{"currency":"THB","value":{value}}},"transactionResult":{{"resultCode":"SOME_CODE"}}}}"#
+        )
+    }
+
+    #[test]
+    fn a_refund_told_twice_counts_once_and_as_what_it_became() {
+        let both =
+            [transaction("REFUND", "PROCESSING", "RF-1", "500"), transaction("REFUND", "SUCCESS", "RF-1", "500")];
+        let facts = with_transactions("SUCCESS", &both.join(",")).unwrap();
+        assert_eq!((facts.refunds.len(), facts.refunded_minor), (1, 500));
+        assert_eq!(facts.refunds[0].reason, None, "only a failure has a reason");
+        assert_eq!(facts.answer, "paymentStatus SUCCESS 1500.00 THB, refunded 5.00 THB");
+    }
+
+    #[test]
+    fn a_capture_that_failed_took_nothing() {
+        let failed = transaction("CAPTURE", "FAIL", "CA-1", "150000");
+        assert_eq!(with_transactions("SUCCESS", &failed).unwrap().state, PaymentState::Authorized);
+        let more = format!("{failed},{}", transaction("CAPTURE", "SUCCESS", "CA-2", "100"));
+        let facts = with_transactions("SUCCESS", &more).unwrap();
+        assert_eq!((facts.state, facts.captured_minor), (PaymentState::Paid, 100));
+        assert_eq!(facts.answer, "paymentStatus SUCCESS 1500.00 THB, captured 1.00 THB");
+    }
+
+    #[test]
+    fn money_that_does_not_add_up_is_never_guessed() {
+        let refund = |value| transaction("REFUND", "SUCCESS", "RF-1", value);
+        let capture = |name, value| transaction("CAPTURE", "SUCCESS", name, value);
+        let huge = "9223372036854775807";
+        for (status, transactions) in [
+            ("SUCCESS", refund("150001")),
+            ("FAIL", refund("1")),
+            ("CANCELLED", refund("1")),
+            ("PENDING", refund("1")),
+            ("SUCCESS", [transaction("CAPTURE", "PROCESSING", "CA-1", "100"), refund("1")].join(",")),
+            ("SUCCESS", [capture("CA-1", "100"), refund("101")].join(",")),
+            ("SUCCESS", capture("CA-1", "150001")),
+            ("SUCCESS", [capture("CA-1", huge), capture("CA-2", huge)].join(",")),
+            ("SUCCESS", refund("1").replace("THB", "USD")),
+            ("SUCCESS", capture("CA-1", "1").replace("THB", "USD")),
+            ("SUCCESS", refund("0.5")),
+            ("SUCCESS", refund("1").replace("transactionAmount", "another")),
+            ("SUCCESS", capture("CA-1", "1").replace("transactionAmount", "another")),
+            ("SUCCESS", refund("1").replace("transactionRequestId", "another")),
+        ] {
+            let read = with_transactions(status, &transactions);
+            assert!(matches!(read, Err(AskError::OutsideTables { .. })), "{status} {transactions}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_that_moved_nothing_needs_no_amount() {
+        let pending = transaction("REFUND", "PROCESSING", "RF-1", "1").replace("transactionAmount", "another");
+        let facts = with_transactions("SUCCESS", &pending).unwrap();
+        assert_eq!((facts.state, facts.refunds[0].state), (PaymentState::Paid, RefundState::Pending));
+        assert_eq!(facts.refunds[0].amount, None);
     }
 }

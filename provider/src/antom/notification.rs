@@ -1,7 +1,9 @@
-use payhook_schema::{About, PaymentId};
+use payhook_schema::{About, PaymentId, RefundId};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::authorization;
+use super::wire::{Text, said};
 use crate::{Refusal, strict_json};
 
 /// What a notification says about itself, as far as we act on it.
@@ -16,40 +18,54 @@ pub(super) struct Said {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
-    notify_type: Option<String>,
+    notify_type: Option<Text>,
     result: Option<ResultField>,
-    payment_request_id: Option<String>,
-    payment_id: Option<String>,
-    refund_id: Option<String>,
-    refund_request_id: Option<String>,
-    refund_status: Option<String>,
-    capture_id: Option<String>,
-    update_request_id: Option<String>,
-    authorization_notify_type: Option<String>,
-    auth_code: Option<String>,
-    access_token: Option<String>,
-    dispute_notification_type: Option<String>,
-    dispute_id: Option<String>,
-    subscription_notification_type: Option<String>,
-    subscription_id: Option<String>,
-    subscription_status: Option<String>,
-    vaulting_request_id: Option<String>,
+    payment_request_id: Option<Text>,
+    payment_id: Option<Text>,
+    refund_id: Option<Text>,
+    refund_request_id: Option<Text>,
+    refund_status: Option<Text>,
+    capture_id: Option<Text>,
+    capture_request_id: Option<Text>,
+    update_request_id: Option<Text>,
+    authorization_notify_type: Option<Text>,
+    auth_state: Option<Text>,
+    auth_code: Option<Text>,
+    access_token: Option<Text>,
+    dispute_notification_type: Option<Text>,
+    dispute_id: Option<Text>,
+    subscription_notification_type: Option<Text>,
+    subscription_id: Option<Text>,
+    subscription_status: Option<Text>,
+    vaulting_request_id: Option<Text>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResultField {
-    result_status: Option<String>,
+    result_status: Option<Text>,
 }
 
 /// Longest word of the provider's kept as a notification's kind; documented ones have at most 21 characters.
 const KIND_CHARS_MAX: usize = 64;
+/// Longest idempotency key, in characters; the parts it is made of have at most 64 each.
+const KEY_CHARS_MAX: usize = 255;
 
-/// Tells the notification's kind, by the body and never by the path it came on.
+/// Tells the notification's kind and what it is about, by the body and never by the path it came on.
 ///
 /// # Shape
+/// | told by                                              | about                                                          |
+/// |------------------------------------------------------|----------------------------------------------------------------|
+/// | `authorizationNotifyType`                            | the authorization, by `authState` or the token's digest        |
+/// | `disputeNotificationType`                            | the payment, by `paymentRequestId`, else by `paymentId`        |
+/// | `subscriptionNotificationType`                       | nothing of ours                                                |
+/// | `notifyType` of payments, subscriptions' included    | the payment                                                    |
+/// | `notifyType` `REFUND_RESULT`                         | the refund, by `refundRequestId`, else by `refundId`           |
+/// | `notifyType` `CAPTURE_RESULT`                        | the payment, by `paymentRequestId`, else by `paymentId`        |
+/// | anything else                                        | nothing of ours                                                |
+///
 /// No notification carries a delivery id; the idempotency key is what repeats of one fact have in common. Codes and tokens
-/// in it are hashed.
+/// in it are hashed. What lacks the name it should have is about nothing, and kept; its key is the body's hash.
 ///
 /// # Errors
 /// [`Refusal::Unreadable`]: no JSON object, a key twice, or a payment's notification without the payment's id. A kind that
@@ -59,58 +75,84 @@ const KIND_CHARS_MAX: usize = 64;
 /// `reference/antom.md` section 5.1, after the pages of each notification, read 2026-11-21.
 pub(super) fn read(body: &[u8]) -> Result<Said, Refusal> {
     let fields: Fields = strict_json::read(body).map_err(Refusal::unreadable)?;
-    let status = fields.result.as_ref().and_then(|result| result.result_status.as_deref()).unwrap_or("-");
-    let key = |parts: &[Option<&str>]| parts.iter().map(|part| part.unwrap_or("-")).collect::<Vec<_>>().join(":");
-    let said = |kind: &str, about, idempotency_key: String| Said {
-        kind: kind.chars().filter(|char| !char.is_control()).take(KIND_CHARS_MAX).collect(),
-        about,
-        idempotency_key: idempotency_key.chars().take(255).collect(),
+    let status = fields.result.as_ref().and_then(|result| said(result.result_status.as_ref()));
+    // A fact without its own name is no fact two bodies could share: the bytes name it then.
+    let key = |name: Option<&str>, parts: &[Option<&str>]| match name {
+        Some(name) => parts.iter().fold(name.to_owned(), |key, part| key + ":" + part.unwrap_or("-")),
+        None => fingerprint(body),
+    };
+    let tell = |kind: &str, about, idempotency_key: String| {
+        let kind = kind.chars().filter(|char| !char.is_control()).take(KIND_CHARS_MAX).collect();
+        Ok(Said { kind, about, idempotency_key: idempotency_key.chars().take(KEY_CHARS_MAX).collect() })
     };
 
-    if let Some(kind) = fields.authorization_notify_type.as_deref() {
-        let secret = fields.auth_code.as_deref().or(fields.access_token.as_deref()).map(fingerprint);
-        return Ok(said(kind, About::Other, key(&[Some(kind), secret.as_deref()])));
+    if let Some(kind) = said(fields.authorization_notify_type.as_ref()) {
+        let (code, token) = (said(fields.auth_code.as_ref()), said(fields.access_token.as_ref()));
+        let secret = code.or(token).map(|secret| fingerprint(secret.as_bytes()));
+        let about = authorization::about(kind, said(fields.auth_state.as_ref()), code, token);
+        return tell(kind, about, secret.map_or_else(|| fingerprint(body), |secret| format!("{kind}:{secret}")));
     }
-    if let Some(kind) = fields.dispute_notification_type.as_deref() {
-        return Ok(said(kind, About::Other, key(&[fields.dispute_id.as_deref(), Some(kind)])));
+    if let Some(kind) = said(fields.dispute_notification_type.as_ref()) {
+        return tell(kind, fields.payment(), key(said(fields.dispute_id.as_ref()), &[Some(kind)]));
     }
-    if let Some(kind) = fields.subscription_notification_type.as_deref() {
-        let id = [fields.subscription_id.as_deref(), Some(kind), fields.subscription_status.as_deref()];
-        return Ok(said(kind, About::Other, key(&id)));
+    if let Some(kind) = said(fields.subscription_notification_type.as_ref()) {
+        let id = said(fields.subscription_id.as_ref());
+        return tell(kind, About::Other, key(id, &[Some(kind), said(fields.subscription_status.as_ref())]));
     }
-    match fields.notify_type.as_deref() {
+    match fields.notify_type() {
         Some(kind @ ("PAYMENT_RESULT" | "PAYMENT_PENDING" | "UPDATE_AMOUNT_RESULT")) => {
-            let id = fields.payment_request_id.as_deref();
+            let id = said(fields.payment_request_id.as_ref());
             let id = id.ok_or_else(|| Refusal::unreadable(format!("a {kind} without `paymentRequestId`")))?;
             let payment = PaymentId::new(id).map_err(|error| Refusal::unreadable(error.to_string()))?;
-            let names = fields.payment_id.as_deref().or(Some(id));
-            let fact = [names, Some(kind), fields.update_request_id.as_deref(), Some(status)];
-            Ok(said(kind, About::Payment(payment), key(&fact)))
+            let name = said(fields.payment_id.as_ref()).or(Some(id));
+            let fact = [Some(kind), said(fields.update_request_id.as_ref()), status];
+            tell(kind, About::Payment(payment), key(name, &fact))
         }
         Some(kind @ "REFUND_RESULT") => {
-            let id = fields.refund_id.as_deref().or(fields.refund_request_id.as_deref());
-            Ok(said(kind, About::Other, key(&[id, fields.refund_status.as_deref()])))
+            let name = said(fields.refund_id.as_ref()).or(said(fields.refund_request_id.as_ref()));
+            tell(kind, fields.refund(), key(name, &[said(fields.refund_status.as_ref())]))
         }
         Some(kind @ "CAPTURE_RESULT") => {
-            Ok(said(kind, About::Other, key(&[fields.capture_id.as_deref(), Some(status)])))
+            let name = said(fields.capture_id.as_ref()).or(said(fields.capture_request_id.as_ref()));
+            tell(kind, fields.payment(), key(name, &[status]))
         }
-        Some(other) => Ok(said(other, About::Other, fingerprint_bytes(body))),
-        None => match fields.vaulting_request_id.as_deref() {
-            Some(id) => Ok(said("VAULTING", About::Other, key(&[Some(id), Some(status)]))),
-            None => Ok(said("unknown", About::Other, fingerprint_bytes(body))),
+        Some(other) => tell(other, About::Other, fingerprint(body)),
+        None => match said(fields.vaulting_request_id.as_ref()) {
+            Some(id) => tell("VAULTING", About::Other, key(Some(id), &[status])),
+            None => tell("unknown", About::Other, fingerprint(body)),
         },
     }
 }
 
-fn fingerprint(secret: &str) -> String {
-    fingerprint_bytes(secret.as_bytes())
+impl Fields {
+    /// The `notifyType`; the one that a subscription's payment may do without.
+    fn notify_type(&self) -> Option<&str> {
+        let has = |field: &Option<Text>| said(field.as_ref()).is_some();
+        let of_subscription = has(&self.subscription_id) && has(&self.payment_request_id);
+        said(self.notify_type.as_ref()).or(of_subscription.then_some("PAYMENT_RESULT"))
+    }
+
+    /// The payment, by our name or by Antom's.
+    fn payment(&self) -> About {
+        let ours = said(self.payment_request_id.as_ref()).and_then(|id| PaymentId::new(id).ok());
+        // Antom's name has the same length and alphabet.
+        let theirs = || said(self.payment_id.as_ref()).and_then(|id| PaymentId::new(id).ok());
+        match ours {
+            Some(id) => About::Payment(id),
+            None => theirs().map_or(About::Other, |id| About::Reference(id.into())),
+        }
+    }
+
+    fn refund(&self) -> About {
+        let names = [&self.refund_request_id, &self.refund_id].map(|id| said(id.as_ref()));
+        let id = names.into_iter().flatten().find_map(|id| RefundId::new(id).ok());
+        let payment = said(self.payment_request_id.as_ref()).and_then(|id| PaymentId::new(id).ok());
+        id.map_or(About::Other, |id| About::Refund { id, payment })
+    }
 }
 
-fn fingerprint_bytes(bytes: &[u8]) -> String {
-    use std::fmt::Write;
+/// What tells equal bytes from others in the place of the bytes.
+fn fingerprint(bytes: &[u8]) -> String {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest.iter().take(16).fold("sha256-".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest.iter().take(16).fold("sha256-".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }

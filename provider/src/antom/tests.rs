@@ -1,14 +1,12 @@
 //! The reference vectors, accepted and refused, through the whole of `verify`.
 
 use http::{HeaderMap, HeaderValue};
-use jiff::Timestamp;
-use payhook_schema::{About, AccountName, PaymentId, PaymentState};
+use payhook_schema::{About, AccountName, AuthorizationName, PaymentId, RefundId, SecretDigest};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{SignatureHeader, api_path, read_inquiry, sign, signed_message};
-use crate::client::AskError;
+use super::{SignatureHeader, api_path, sign, signed_message};
 use crate::{Account, AgeLimit, AntomAccount, PrivateKey, PublicKey, Received, Refusal, verify};
 
 #[expect(clippy::struct_field_names, reason = "as the file has it")]
@@ -49,6 +47,7 @@ fn account(keys: &[(u32, &str)]) -> AntomAccount {
         private_key: None,
         private_key_version: 1,
         public_keys: keys.iter().map(|(version, key)| (*version, PublicKey::parse(key).unwrap())).collect(),
+        apply_token: false,
         signature_age_max: AgeLimit::Off,
     }
 }
@@ -151,7 +150,10 @@ fn genuine_notifications_are_accepted_with_their_exact_bytes() {
     assert_eq!(paid.verified_by, "keyVersion 1");
 
     let cancelled = request(&vector("V3")).accepted();
-    assert_eq!((cancelled.kind.as_str(), &cancelled.about), ("TOKEN_CANCELED", &About::Other));
+    assert_eq!(cancelled.kind, "TOKEN_CANCELED");
+    let token = AuthorizationName::Token(SecretDigest::of("28100103_TEST"));
+    assert_eq!(cancelled.about, About::Authorization(token));
+    assert_eq!(cancelled.idempotency_key, "TOKEN_CANCELED:sha256-b00f1be9a685605c940493644ce55b75");
     assert_eq!(cancelled.body, vector("V3").body.as_bytes());
     assert!(!cancelled.idempotency_key.contains("28100103_TEST"), "a token is a secret");
 
@@ -160,6 +162,8 @@ fn genuine_notifications_are_accepted_with_their_exact_bytes() {
         (refund.kind.as_str(), refund.signed_path.as_str()),
         ("REFUND_RESULT", "/webhooks/antom?tenant=7&env=test")
     );
+    assert_eq!(refund.about, About::Refund { id: RefundId::new("RF-2024-0001").unwrap(), payment: None });
+    assert_eq!(refund.idempotency_key, "202406021940108001001890000000002:SUCCESS");
     assert_eq!(request(&vector("V4b")).accepted().signed_path, "/webhooks/antom");
 }
 
@@ -304,7 +308,8 @@ fn genuine_but_unreadable_bodies_are_told_apart_from_forgeries() {
         "[]",
         "{",
         r#"{"notifyType":"PAYMENT_RESULT"}"#,
-        r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":12}"#,
+        r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":null,"paymentId":"1"}"#,
+        r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":["a"]}"#,
         r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"a b"}"#,
         r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"a","paymentRequestId":"b"}"#,
         r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"a","x":{"y":1,"y":2}}"#,
@@ -321,62 +326,59 @@ fn kinds_nobody_documented_yet_are_kept_and_unknown_fields_ignored() {
     assert_eq!(read("{}").unwrap().kind, "unknown");
     let odd = read(r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-1","guaranteed":false,"quotePrice":0.06}"#);
     assert_eq!(odd.unwrap().about, About::Payment(PaymentId::new("PR-1").unwrap()));
+    let bare = read(r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":12,"result":{"resultStatus":true}}"#).unwrap();
+    assert_eq!(bare.about, About::Payment(PaymentId::new("12").unwrap()));
+    assert_eq!(bare.idempotency_key, "12:PAYMENT_RESULT:-:true");
 }
 
-fn inquiry(body: &str) -> Result<payhook_schema::PaymentFacts, AskError> {
-    read_inquiry(body.as_bytes(), &PaymentId::new("PR-1").unwrap(), Timestamp::UNIX_EPOCH)
-}
-
-fn payment(status: &str) -> String {
-    format!(
-        r#"{{"result":{{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success."}},"paymentStatus":"{status}",
-        "paymentRequestId":"PR-1","paymentId":"2024","paymentResultCode":"USER_BALANCE_NOT_ENOUGH",
-        "paymentAmount":{{"currency":"THB","value":"150000"}},"paymentTime":"2024-06-01T03:01:01-07:00","transactions":null}}"#
-    )
+fn key(body: &str) -> String {
+    read(body).unwrap().idempotency_key
 }
 
 #[test]
-fn the_inquirys_table_is_read_row_by_row() {
-    let facts = inquiry(&payment("SUCCESS")).unwrap();
-    assert_eq!((facts.state, facts.captured_minor), (PaymentState::Paid, 150_000));
-    assert_eq!(facts.amount.unwrap().to_string(), "1500.00 THB");
-    assert_eq!(facts.occurred_at, Some("2024-06-01T10:01:01Z".parse().unwrap()));
-    for (status, state) in [
-        ("FAIL", PaymentState::Failed),
-        ("CANCELLED", PaymentState::Cancelled),
-        ("PROCESSING", PaymentState::Awaiting),
-        ("PENDING", PaymentState::Awaiting),
+fn repeats_of_one_fact_have_one_key_and_another_fact_has_another() {
+    let dispute = |kind: &str| key(&format!(r#"{{"disputeId":"D-1","disputeNotificationType":"{kind}"}}"#));
+    assert_eq!(dispute("DISPUTE_CREATED"), "D-1:DISPUTE_CREATED");
+    assert_ne!(dispute("DISPUTE_CREATED"), dispute("DISPUTE_JUDGED"));
+    let capture = r#"{"notifyType":"CAPTURE_RESULT","captureId":"C-1","result":{"resultStatus":"S"}}"#;
+    assert_eq!(key(capture), "C-1:S");
+    assert_eq!(key(&capture.replace("captureId", "captureRequestId")), "C-1:S");
+    let granted = r#"{"authorizationNotifyType":"AUTHCODE_CREATED","authState":"AS-1","authCode":"a code"}"#;
+    assert!(key(granted).starts_with("AUTHCODE_CREATED:sha256-"));
+    assert!(!key(granted).contains("a code"));
+    assert_ne!(key(granted), key(&granted.replace("a code", "another")));
+}
+
+#[test]
+fn facts_without_a_name_of_their_own_are_told_apart_by_their_bytes() {
+    for body in [
+        r#"{"authorizationNotifyType":"AUTHCODE_CREATED","authState":"AS-1"}"#,
+        r#"{"disputeNotificationType":"DISPUTE_CREATED","paymentRequestId":"PR-1"}"#,
+        r#"{"notifyType":"REFUND_RESULT","refundStatus":"SUCCESS"}"#,
+        r#"{"notifyType":"CAPTURE_RESULT","result":{"resultStatus":"S"}}"#,
+        r#"{"subscriptionNotificationType":"CREATE"}"#,
     ] {
-        let facts = inquiry(&payment(status)).unwrap();
-        assert_eq!((facts.state, facts.captured_minor), (state, 0));
-        assert_eq!(facts.reason.is_some(), state == PaymentState::Failed);
+        assert_eq!(key(body), key(body));
+        assert_ne!(key(body), key(&body.replace('}', r#","more":"PR-2"}"#)), "{body}");
     }
 }
 
 #[test]
-fn an_inquiry_that_did_not_work_never_says_that_the_payment_failed() {
-    let result = |status: &str, code: &str| {
-        inquiry(&format!(r#"{{"result":{{"resultCode":"{code}","resultStatus":"{status}"}}}}"#)).unwrap_err()
-    };
-    assert!(matches!(result("U", "UNKNOWN_EXCEPTION"), AskError::Unavailable { .. }));
-    assert!(matches!(result("U", "REQUEST_TRAFFIC_EXCEED_LIMIT"), AskError::Throttled { after: None }));
-    assert!(matches!(result("F", "ORDER_NOT_EXIST"), AskError::NotThere { .. }));
-    assert!(matches!(result("F", "ACCESS_DENIED"), AskError::Misconfigured { .. }));
-    assert!(matches!(result("X", "SUCCESS"), AskError::OutsideTables { .. }));
-}
-
-#[test]
-fn an_answer_that_is_not_to_our_question_is_not_believed() {
-    let other = payment("SUCCESS").replace("PR-1", "PR-2");
-    assert!(matches!(inquiry(&other), Err(AskError::Unavailable { .. })));
-    assert!(matches!(inquiry("<html>"), Err(AskError::Unavailable { .. })));
-    assert!(matches!(inquiry(&payment("DONE")), Err(AskError::OutsideTables { .. })));
-    for value in [r#""1500.00""#, r#""-1""#, "1500.5", r#""""#, r#""1e3""#] {
-        let odd = payment("SUCCESS").replace(r#""150000""#, value);
-        assert!(inquiry(&odd).is_err(), "{value}");
+fn what_lacks_a_usable_name_is_kept_and_about_nothing() {
+    for body in [
+        r#"{"notifyType":"REFUND_RESULT","refundStatus":"SUCCESS","refundRequestId":"two words"}"#,
+        r#"{"notifyType":"CAPTURE_RESULT","paymentRequestId":"","paymentId":null}"#,
+        r#"{"disputeNotificationType":"DISPUTE_CREATED","disputeId":"D-1"}"#,
+        r#"{"authorizationNotifyType":"AUTHCODE_CREATED","authCode":"a code"}"#,
+        r#"{"authorizationNotifyType":"TOKEN_CREATED","authState":"AS-1"}"#,
+        r#"{"authorizationNotifyType":"TOKEN_CANCELED","authState":"AS-1"}"#,
+    ] {
+        assert_eq!(read(body).unwrap().about, About::Other, "{body}");
     }
-    let amountless = payment("SUCCESS").replace("paymentAmount", "paymentamount");
-    assert!(matches!(inquiry(&amountless), Err(AskError::OutsideTables { .. })));
+    let refund =
+        r#"{"notifyType":"REFUND_RESULT","refundRequestId":"two words","refundId":7,"paymentRequestId":"PR-1"}"#;
+    let about = About::Refund { id: RefundId::new("7").unwrap(), payment: PaymentId::new("PR-1").ok() };
+    assert_eq!(read(refund).unwrap().about, about);
 }
 
 #[test]

@@ -1,6 +1,10 @@
 use jiff::Timestamp;
-use payhook_schema::{Currency, Money, PaymentFacts, PaymentId, PaymentState};
+use payhook_schema::{
+    Currency, Dispute, DisputeId, DisputeState, Money, PaymentFacts, PaymentId, PaymentState, Refund, RefundId,
+    RefundState,
+};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::client::AskError;
 use crate::strict_json;
@@ -30,7 +34,35 @@ struct Charge {
     expires_at: Option<Timestamp>,
     failure_code: Option<String>,
     /// An id until expanded; only its presence and text matter.
-    transaction: Option<serde_json::Value>,
+    transaction: Option<Value>,
+    /// A list object; a path where it is not expanded.
+    refunds: Option<Value>,
+    dispute: Option<Value>,
+}
+
+/// One entry of a charge's `refunds`.
+#[derive(Deserialize)]
+struct RefundEntry {
+    id: String,
+    amount: Option<i64>,
+    currency: Option<String>,
+    #[serde(default)]
+    voided: Option<bool>,
+    status: Option<String>,
+    transaction: Option<Value>,
+    created_at: Option<String>,
+}
+
+/// A charge's `dispute`.
+#[derive(Deserialize)]
+struct DisputeField {
+    id: String,
+    status: Option<String>,
+    amount: Option<i64>,
+    currency: Option<String>,
+    reason_code: Option<String>,
+    closed_at: Option<String>,
+    created_at: Option<String>,
 }
 
 /// Reads Omise's charge, in API version 2019-05-29, into the facts it states about the payment.
@@ -49,6 +81,10 @@ struct Charge {
 /// | `successful` | `paid`, nothing refunded      | `Paid`                              |
 /// | `successful` | `paid`, less than captured    | `PartlyRefunded`                    |
 /// | `successful` | `paid`, all of it (a void)    | `Refunded`                          |
+///
+/// What went back is `refunded_amount`. `refunds` tells it refund by refund, of which one without a status or with `closed` has
+/// `Succeeded` and any other is `Pending`; `dispute` is `open`, `pending`, `won` or `lost`, and with any other word `Closed` once it
+/// has a `closed_at`, else `Open`. Neither decides about money: what cannot be read in them is left out.
 ///
 /// # Errors
 /// [`AskError::OutsideTables`] for any other combination: we never guess with money.
@@ -97,8 +133,6 @@ pub fn read_charge(
         _ => charge.amount,
     };
     let reason = charge.failure_code.filter(|_| state == PaymentState::Failed);
-    let transaction = charge.transaction.as_ref();
-    let transaction = transaction.and_then(|it| it.as_str().or_else(|| it.get("id").and_then(|id| id.as_str())));
     let mut answer = format!("status {}, paid {}, {}", charge.status, charge.paid, Money::new(charge.amount, currency));
     if refunded > 0 {
         answer += &format!(", refunded {}", Money::new(refunded, currency));
@@ -106,18 +140,82 @@ pub fn read_charge(
     if let Some(code) = &reason {
         answer += &format!(" ({code})");
     }
+    let dispute = charge.dispute.as_ref().and_then(|field| dispute(field, currency));
+    if let Some(dispute) = &dispute {
+        answer += &format!(", dispute {}", dispute.state);
+    }
     Ok(PaymentFacts {
         state,
         amount: Some(Money::new(amount, currency)),
         captured_minor: captured,
         refunded_minor: refunded,
-        provider_reference: transaction.map(str::to_owned),
+        refunds: refunds(charge.refunds.as_ref(), currency),
+        disputes: dispute.into_iter().collect(),
+        provider_reference: id_of(charge.transaction.as_ref()),
         reason,
         occurred_at: charge.paid_at.filter(|_| charge.paid),
         expires_at: charge.expires_at,
         asked_at,
         answer,
     })
+}
+
+/// The refunds of the charge's embedded list. It holds the first twenty, and there are at most fifteen.
+fn refunds(list: Option<&Value>, currency: Currency) -> Vec<Refund> {
+    let entries = list.and_then(|list| list.get("data")).and_then(Value::as_array);
+    entries.into_iter().flatten().filter_map(|entry| refund(entry, currency)).collect()
+}
+
+fn refund(entry: &Value, currency: Currency) -> Option<Refund> {
+    let entry = RefundEntry::deserialize(entry).ok()?;
+    Some(Refund {
+        id: RefundId::new(entry.id).ok()?,
+        provider_reference: id_of(entry.transaction.as_ref()),
+        state: match entry.status.as_deref() {
+            None | Some("closed") => RefundState::Succeeded,
+            Some(_) => RefundState::Pending,
+        },
+        amount: money(entry.amount, entry.currency.as_deref(), currency),
+        voided: entry.voided.unwrap_or(false),
+        reason: None,
+        occurred_at: time(entry.created_at.as_deref()),
+    })
+}
+
+fn dispute(field: &Value, currency: Currency) -> Option<Dispute> {
+    let field = DisputeField::deserialize(field).ok()?;
+    let state = match field.status.as_deref() {
+        Some("open") => DisputeState::Open,
+        Some("pending") => DisputeState::Pending,
+        Some("won") => DisputeState::Won,
+        Some("lost") => DisputeState::Lost,
+        _ if field.closed_at.is_some() => DisputeState::Closed,
+        _ => DisputeState::Open,
+    };
+    Some(Dispute {
+        id: DisputeId::new(field.id).ok()?,
+        state,
+        amount: money(field.amount, field.currency.as_deref(), currency),
+        reason: field.reason_code,
+        answer_by: None,
+        occurred_at: time(field.closed_at.as_deref().filter(|_| state.is_over()))
+            .or_else(|| time(field.created_at.as_deref())),
+    })
+}
+
+/// An amount in its own currency, else in the charge's.
+fn money(amount_minor: Option<i64>, letters: Option<&str>, charges: Currency) -> Option<Money> {
+    let currency = letters.map_or(Some(charges), |letters| Currency::new(letters).ok())?;
+    amount_minor.filter(|minor| *minor >= 0).map(|minor| Money::new(minor, currency))
+}
+
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    text.and_then(|text| text.parse().ok())
+}
+
+/// The id of what is an id until it is expanded.
+fn id_of(field: Option<&Value>) -> Option<String> {
+    field.and_then(|it| it.as_str().or_else(|| it.get("id")?.as_str())).map(str::to_owned)
 }
 
 /// Whether an error object says that the provider itself is in trouble: the one code under 400 that is worth another try.

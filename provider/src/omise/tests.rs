@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
-use payhook_schema::{About, AccountName, Notification, PaymentFacts, PaymentId, PaymentState, Verified};
+use payhook_schema::{About, AccountName, DisputeState, Notification, PaymentFacts, PaymentId, PaymentState, Verified};
 use uuid::Uuid;
 
 use super::{WebhookSecret, read_charge};
@@ -233,6 +233,46 @@ fn the_charge_table_is_read_row_by_row() {
         charge(r#""status":"failed","failure_code":"payment_rejected""#).unwrap().reason.unwrap(),
         "payment_rejected"
     );
+}
+
+#[test]
+fn refunds_and_disputes_are_told_with_the_charge() {
+    let body = include_bytes!("../../fixtures/omise/charge_refunded.json");
+    let asked = PaymentId::new("chrg_test_60kq2v1x8m3n4p5r6s7").unwrap();
+    let facts = read_charge(body, &asked, false, Timestamp::UNIX_EPOCH).unwrap();
+    let refund = &facts.refunds[1];
+    assert_eq!(refund.id.as_str(), "rfnd_test_60kq32a2b3c4d5e6f7g");
+    assert_eq!(refund.provider_reference.as_deref(), Some("trxn_test_60kq32h8i9j1k2l3m4n"));
+    assert_eq!(refund.occurred_at, Some("2026-11-21T05:00:00Z".parse().unwrap()));
+    assert_eq!(facts.clone().with_refunds(&[]), facts, "the list and the sum agree");
+
+    let body = include_bytes!("../../fixtures/omise/charge_disputed_lost.json");
+    let facts = read_charge(body, &asked, false, Timestamp::UNIX_EPOCH).unwrap();
+    assert_eq!(facts.answer, "status successful, paid true, 1500.00 THB, dispute lost");
+    let dispute = &facts.disputes[0];
+    assert_eq!(dispute.amount, "1500.00 THB".parse().ok());
+    assert_eq!(dispute.occurred_at, Some("2026-12-01T06:00:00Z".parse().unwrap()));
+    assert_eq!((facts.state, facts.refunded_minor), (PaymentState::Paid, 0), "a dispute moves no money of the order");
+}
+
+#[test]
+fn refunds_and_disputes_that_cannot_be_read_never_stand_between_us_and_the_money() {
+    for odd in [
+        r#""refunds":null,"dispute":null"#,
+        r#""refunds":"/charges/chrg_test_1/refunds","dispute":"dspt_test_1""#,
+        r#""refunds":{"object":"list","data":[null,7,"rfnd_test_1",{"id":7},{"id":"a b"}]},"dispute":{"id":7}"#,
+        r#""refunds":{"object":"list","data":null},"dispute":{"status":"open"}"#,
+        r#""refunds":[],"dispute":[]"#,
+    ] {
+        let facts = charge(&format!(r#""status":"successful","paid":true,"refunded_amount":50000,{odd}"#)).unwrap();
+        assert_eq!((facts.state, facts.refunded_minor), (PaymentState::PartlyRefunded, 50_000), "{odd}");
+        assert_eq!((facts.refunds.len(), facts.disputes.len()), (0, 0), "{odd}");
+    }
+    let sparse =
+        r#""refunds":{"data":[{"id":"rfnd_test_1","amount":-1,"created_at":"soon"}]},"dispute":{"id":"dspt_test_1"}"#;
+    let facts = charge(&format!(r#""status":"successful","paid":true,{sparse}"#)).unwrap();
+    assert_eq!((facts.refunds[0].amount, facts.refunds[0].occurred_at), (None, None));
+    assert_eq!(facts.disputes[0].state, DisputeState::Open);
 }
 
 #[test]

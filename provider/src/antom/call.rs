@@ -1,0 +1,108 @@
+//! A call of Antom's API: signed by us, its answer's signature checked before anything of it is read.
+
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
+
+use super::wire::Outcome;
+use crate::client::AskError;
+use crate::transport::{Answered, answered, throttled};
+use crate::{AntomAccount, strict_json};
+
+/// The path of an API call, as it is sent and signed: the sandbox has its own prefix.
+pub fn api_path(sandbox: bool, call: &str) -> String {
+    match sandbox {
+        true => format!("/ams/sandbox/api/{call}"),
+        false => format!("/ams/api/{call}"),
+    }
+}
+
+/// Sends `body` to `call` and gives the answer's bytes, once its signature holds.
+pub(crate) async fn call(
+    http: &reqwest::Client,
+    account: &AntomAccount,
+    call: &str,
+    body: String,
+    now: Timestamp,
+) -> Result<Vec<u8>, AskError> {
+    let Some(private_key) = &account.private_key else {
+        return Err(AskError::Misconfigured { what: "private_key is missing".to_owned() });
+    };
+    let path = api_path(account.sandbox, call);
+    let time = now.as_millisecond().to_string();
+    let message = super::signed_message(&path, &account.client_id, &time, body.as_bytes());
+    let request = http
+        .post(format!("{}{path}", account.api))
+        .header(CONTENT_TYPE, "application/json; charset=UTF-8")
+        .header("client-id", &account.client_id)
+        .header("request-time", &time)
+        .header("signature", super::sign(private_key, account.private_key_version, &message))
+        .body(body);
+    let Answered { status, headers, body } = answered(request).await?;
+    match status {
+        StatusCode::OK => {}
+        StatusCode::TOO_MANY_REQUESTS => return Err(throttled(&headers, now)),
+        status => return Err(AskError::unavailable(format!("Antom answered {status}"))),
+    }
+    match headers.contains_key("signature") {
+        true => account.check_answer(&path, &headers, &body).map_err(AskError::garbled)?,
+        false => return Err(unsigned(&body)),
+    }
+    Ok(body)
+}
+
+/// What an answer without a signature means. It is never believed: the gateway signs nothing when it cannot tell who we are,
+/// and anybody on the way can leave a signature out.
+fn unsigned(body: &[u8]) -> AskError {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[expect(dead_code, reason = "only that it is there")]
+        result: Outcome,
+    }
+    match strict_json::read::<Answer>(body) {
+        Ok(_) => {
+            AskError::Misconfigured { what: "Antom's answer is not signed: wrong key, client id or region".to_owned() }
+        }
+        Err(_) => AskError::garbled("it is neither signed nor Antom's: a proxy may have answered"),
+    }
+}
+
+impl AntomAccount {
+    /// Checks the signature of Antom's answer to a request sent to `path`. What is unsigned is never an answer.
+    ///
+    /// # Source
+    /// `reference/antom.md` section 3.
+    pub(crate) fn check_answer(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
+        let header = |name: &str| {
+            let mut values = headers.get_all(name).iter();
+            match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
+                (Some(value), None) => Ok(value),
+                _ => Err(format!("the answer has not one `{name}` header")),
+            }
+        };
+        let (client_id, time) = (header("client-id")?, header("response-time")?);
+        if client_id != self.client_id {
+            return Err("the answer is for another client-id".to_owned());
+        }
+        let signature = super::SignatureHeader::parse(header("signature")?)?;
+        let message = super::signed_message(path, client_id, time, body);
+        signature
+            .verify(&message, &self.public_keys)
+            .map_err(|()| "the answer's signature does not hold".to_owned())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_signature_is_never_believed() {
+        let told = include_bytes!("../../fixtures/antom/unsigned_error.json");
+        assert!(matches!(unsigned(told), AskError::Misconfigured { .. }));
+        assert!(matches!(unsigned(b"<html>"), AskError::Unavailable { .. }));
+        assert!(matches!(unsigned(b"{}"), AskError::Unavailable { .. }));
+    }
+}
