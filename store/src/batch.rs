@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use payhook_schema::{Event, Notification, OrderId, PaymentKey};
+use payhook_schema::{About, Event, EventData, Notification, Order, OrderId, PaymentId, PaymentKey};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::columns::micros;
+use crate::names;
+use crate::refunds::{self, DisputeRow, RefundRow};
 use crate::{Change, PaymentCheck, Settlement, TimelineEntry};
 
 /// Groups the settlements at `wanted` so that, done one wave after the other, the outcome is as if each were done alone
@@ -23,7 +25,7 @@ pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usi
     let mut next_free: HashMap<Touched<'_>, usize> = HashMap::new();
     let mut waves: Vec<Vec<usize>> = Vec::new();
     for &index in wanted {
-        let Settlement { notifications, order, timeline: _, check, change } = &settlements[index];
+        let Settlement { notifications, about: _, order, timeline: _, check, change } = &settlements[index];
         let told = order.iter().map(Touched::Order);
         let moved = change.iter().map(|change| Touched::Order(&change.order.id));
         let paid = change.iter().map(|change| Touched::Payment(&change.payment.key));
@@ -42,9 +44,9 @@ pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usi
 
 /// Why a settlement can never be written, if so: told alike for both databases, and before either sees it.
 pub(crate) fn unkeepable(settlement: &Settlement) -> Option<String> {
-    let Settlement { notifications, order: _, timeline, check: _, change } = settlement;
+    let Settlement { notifications, about: _, order: _, timeline, check: _, change } = settlement;
     let nul = notifications.iter().any(|notification| !keepable(notification))
-        || timeline.iter().any(|entry| has_nul(&entry.text) || value_has_nul(&entry.detail))
+        || timeline.iter().any(entry_has_nul)
         || change.as_ref().is_some_and(change_has_nul);
     if nul {
         return Some("a text has a NUL character in it".to_owned());
@@ -54,12 +56,29 @@ pub(crate) fn unkeepable(settlement: &Settlement) -> Option<String> {
 
 /// Whether every text of `notification` can be kept. Its body can be anything.
 pub(crate) fn keepable(notification: &Notification) -> bool {
-    let Notification { kind, idempotency_key, verified_by, signed_path, headers, .. } = notification;
-    let texts = [kind, idempotency_key, verified_by, signed_path];
-    !texts.into_iter().chain(headers.iter().flat_map(|(name, value)| [name, value])).any(|text| has_nul(text))
+    let Notification { kind, about, idempotency_key, verified_by, signed_path, headers, .. } = notification;
+    let reference = match about {
+        About::Reference(reference) => Some(reference),
+        About::Payment(_) | About::Refund { .. } | About::Authorization(_) | About::Other => None,
+    };
+    let texts = [kind, idempotency_key, verified_by, signed_path].into_iter().chain(reference);
+    !texts.chain(headers.iter().flat_map(|(name, value)| [name, value])).any(|text| has_nul(text))
 }
 
-fn has_nul(text: &str) -> bool {
+pub(crate) fn entry_has_nul(entry: &TimelineEntry) -> bool {
+    has_nul(&entry.text) || value_has_nul(&entry.detail)
+}
+
+pub(crate) fn event_has_nul(event: &Event) -> bool {
+    let reason = match &event.data {
+        EventData::Order(data) => &data.reason,
+        EventData::Authorization(data) => &data.reason,
+    };
+    let texts = [&event.specversion, &event.source, &event.subject, &event.datacontenttype];
+    texts.into_iter().chain(reason).any(|text| has_nul(text))
+}
+
+pub(crate) fn has_nul(text: &str) -> bool {
     text.as_bytes().contains(&0)
 }
 
@@ -75,10 +94,8 @@ fn value_has_nul(value: &Value) -> bool {
 fn change_has_nul(change: &Change) -> bool {
     let Change { order, payment, events } = change;
     let optional = [&payment.reason, &payment.provider_reference].into_iter().flatten();
-    let reasons = events.iter().filter_map(|event| event.data.reason.as_ref());
-    let sources = events.iter().flat_map(|event| [&event.specversion, &event.source, &event.datacontenttype]);
     let details = order.hold.iter().map(|hold| &hold.detail);
-    optional.chain(reasons).chain(sources).chain(details).any(|text| has_nul(text))
+    optional.chain(details).chain(refunds::texts(payment)).any(|text| has_nul(text)) || events.iter().any(event_has_nul)
 }
 
 /// What contradicts itself in a change, whatever the store holds.
@@ -88,9 +105,9 @@ fn wrong_change(Change { order, payment, events }: &Change) -> Option<String> {
     }
     let first = order.version - events.len() as i64 + 1;
     for (event, version) in events.iter().zip(first..) {
-        if event.data.order_id != order.id || event.data.version != version {
-            let (of, at) = (&event.data.order_id, event.data.version);
-            return Some(format!("event {at} of order {of} is not event {version} of order {}", order.id));
+        if event.order().is_none_or(|data| data.order_id != order.id) || event.version() != version {
+            let (of, at) = (&event.subject, event.version());
+            return Some(format!("event {at} of {of} is not event {version} of order {}", order.id));
         }
     }
     None
@@ -113,6 +130,9 @@ pub(crate) struct Batch<'a> {
     pub(crate) changes: Vec<ChangeRow<'a>>,
     pub(crate) checks: Vec<CheckRow<'a>>,
     pub(crate) notifications: Vec<NotificationRow<'a>>,
+    pub(crate) links: Vec<LinkRow<'a>>,
+    pub(crate) refunds: Vec<RefundRow<'a>>,
+    pub(crate) disputes: Vec<DisputeRow<'a>>,
     pub(crate) timeline: Vec<TimelineRow<'a>>,
     pub(crate) events: Vec<EventRow<'a>>,
 }
@@ -169,9 +189,19 @@ pub(crate) struct NotificationRow<'a> {
     pub(crate) signed_path: &'a str,
     /// JSON.
     pub(crate) headers: String,
+    pub(crate) names: Option<String>,
+    pub(crate) sealed_with: Option<i64>,
     /// Bytes travel beside the JSON, not in it.
     #[serde(skip)]
     pub(crate) body: &'a [u8],
+}
+
+/// A notification that names no payment, and the payment it turned out to be about.
+#[derive(Serialize)]
+pub(crate) struct LinkRow<'a> {
+    pub(crate) guard: Option<i64>,
+    pub(crate) id: Uuid,
+    pub(crate) payment_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -206,12 +236,12 @@ impl<'a> Batch<'a> {
     pub(crate) fn of(settlements: &'a [Settlement], wave: &[usize]) -> Self {
         let mut batch = Self::default();
         for &index in wave {
-            let Settlement { notifications, order, timeline, check, change } = &settlements[index];
+            let Settlement { notifications, about, order, timeline, check, change } = &settlements[index];
             let ord = index as i64;
             let guard = change.is_some().then_some(ord);
-            batch
-                .notifications
-                .extend(notifications.iter().map(|notification| NotificationRow::of(guard, notification)));
+            let about = about.as_ref();
+            batch.notifications.extend(notifications.iter().map(|it| NotificationRow::of(guard, it, about)));
+            batch.links.extend(notifications.iter().filter_map(|it| LinkRow::of(guard, it, about)));
             if let Some(order) = order {
                 batch.timeline.extend(timeline.iter().map(|entry| TimelineRow::of(guard, order, entry)));
             }
@@ -221,7 +251,10 @@ impl<'a> Batch<'a> {
                 // once by one statement.
                 let same = check.take_if(|check| check.key == change.payment.key);
                 batch.changes.push(ChangeRow::of(ord, change, same));
-                batch.events.extend(change.events.iter().map(|event| EventRow::of(ord, event)));
+                let Change { order, payment, events } = change;
+                batch.events.extend(events.iter().map(|event| EventRow::of(ord, order, event)));
+                batch.refunds.extend(payment.refunds.iter().map(|it| RefundRow::of(ord, &payment.key, it)));
+                batch.disputes.extend(payment.disputes.iter().map(|it| DisputeRow::of(ord, &payment.key, it)));
             }
             batch.checks.extend(check.map(|check| CheckRow::of(guard, check)));
         }
@@ -277,25 +310,31 @@ impl<'a> CheckRow<'a> {
 }
 
 impl<'a> NotificationRow<'a> {
-    pub(crate) fn of(guard: Option<i64>, notification: &'a Notification) -> Self {
+    pub(crate) fn of(guard: Option<i64>, notification: &'a Notification, about: Option<&'a PaymentKey>) -> Self {
         Self {
             guard,
             id: notification.id,
             provider: notification.provider.as_str(),
             account: notification.account.as_str(),
             kind: &notification.kind,
-            payment_id: match &notification.about {
-                payhook_schema::About::Payment(id) => Some(id.as_str()),
-                payhook_schema::About::Other => None,
-            },
+            payment_id: names::payment_of(notification, about).map(PaymentId::as_str),
             idempotency_key: &notification.idempotency_key,
             received_at: Micros(notification.received_at),
             signed_at: notification.signed_at.map(Micros),
             verified_by: &notification.verified_by,
             signed_path: &notification.signed_path,
             headers: json(&notification.headers),
+            names: names::name_of(&notification.about),
+            sealed_with: notification.sealed_with.map(i64::from),
             body: &notification.body,
         }
+    }
+}
+
+impl<'a> LinkRow<'a> {
+    fn of(guard: Option<i64>, notification: &Notification, about: Option<&'a PaymentKey>) -> Option<Self> {
+        let payment_id = names::linked(notification, about)?.as_str();
+        Some(Self { guard, id: notification.id, payment_id })
     }
 }
 
@@ -316,12 +355,12 @@ impl<'a> TimelineRow<'a> {
 }
 
 impl<'a> EventRow<'a> {
-    fn of(guard: i64, event: &'a Event) -> Self {
+    fn of(guard: i64, order: &'a Order, event: &Event) -> Self {
         Self {
             guard,
             id: event.id,
-            order_id: event.data.order_id.as_str(),
-            version: event.data.version,
+            order_id: order.id.as_str(),
+            version: event.version(),
             event_type: event.event_type.as_str(),
             time: Micros(event.time),
             body: json(event),

@@ -12,7 +12,7 @@ pub(crate) trait Columns {
     fn int(&self, name: &str) -> sqlx::Result<Option<i64>>;
     fn time(&self, name: &str) -> sqlx::Result<Option<Timestamp>>;
     fn id(&self, name: &str) -> sqlx::Result<Option<Uuid>>;
-    fn bytes(&self, name: &str) -> sqlx::Result<Vec<u8>>;
+    fn bytes(&self, name: &str) -> sqlx::Result<Option<Vec<u8>>>;
     fn json(&self, name: &str) -> sqlx::Result<Option<Value>>;
 }
 
@@ -33,7 +33,7 @@ impl Columns for PgRow {
         self.try_get(name)
     }
 
-    fn bytes(&self, name: &str) -> sqlx::Result<Vec<u8>> {
+    fn bytes(&self, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
         self.try_get(name)
     }
 
@@ -61,7 +61,7 @@ impl Columns for SqliteRow {
         self.text(name)?.map(|text| Uuid::parse_str(&text).map_err(|error| wrong(name, error))).transpose()
     }
 
-    fn bytes(&self, name: &str) -> sqlx::Result<Vec<u8>> {
+    fn bytes(&self, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
         self.try_get(name)
     }
 

@@ -6,19 +6,28 @@ use std::sync::Arc;
 
 use crate::Store;
 
+mod audit;
+mod authorizations;
 mod dead_letters;
 mod events;
 mod model;
+mod model_of_authorizations;
 mod orders;
+mod refunds;
 mod sample;
 mod schedule;
+mod sealed;
 mod settling;
 
+pub use audit::*;
+pub use authorizations::*;
 pub use dead_letters::*;
 pub use events::*;
 pub use model::*;
 pub use orders::*;
+pub use refunds::*;
 pub use schedule::*;
+pub use sealed::*;
 pub use settling::*;
 
 /// One empty store, not migrated yet, as two processes see it.
@@ -64,6 +73,22 @@ macro_rules! store_promises {
                 a_dead_letter_is_kept_whatever_is_in_it
                 the_backlog_counts_what_is_left
                 a_lease_has_one_holder_until_it_expires
+                refunds_and_disputes_are_kept_with_their_payment
+                an_announced_refund_makes_its_payment_due_at_once
+                a_refund_belongs_to_one_payment
+                a_notification_found_to_be_about_a_payment_is_in_its_timeline
+                a_payment_is_found_by_its_refund_and_by_its_providers_name_for_it
+                payments_a_refund_may_be_of_are_found_newest_first
+                an_authorization_is_registered_once_and_found_by_state_and_token
+                an_authorization_moves_from_the_revision_it_was_decided_on
+                a_former_token_still_names_its_authorization
+                an_authorization_is_claimed_by_one_at_a_time
+                due_authorizations_are_handed_to_one_sweeper_at_a_time
+                notifications_before_their_authorization_are_found_when_it_is_registered
+                events_of_authorizations_are_in_the_feed_with_those_of_orders
+                what_is_sealed_under_an_old_key_is_found_and_replaced_once
+                the_keys_that_verified_last_are_told
+                an_audit_entry_is_kept_and_listed_newest_first
                 migrating_twice_does_no_harm
                 any_operations_do_what_a_plain_model_does
             }

@@ -3,7 +3,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, DeadCause, Event, NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, DeadCause, Event, Money, NewAuthorization,
+    NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
     TimelineKind,
 };
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,22 @@ use uuid::Uuid;
 /// - `a_dead_letter_is_kept_whatever_is_in_it`
 /// - `the_backlog_counts_what_is_left`
 /// - `a_lease_has_one_holder_until_it_expires`
+/// - `refunds_and_disputes_are_kept_with_their_payment`
+/// - `an_announced_refund_makes_its_payment_due_at_once`
+/// - `a_refund_belongs_to_one_payment`
+/// - `a_notification_found_to_be_about_a_payment_is_in_its_timeline`
+/// - `a_payment_is_found_by_its_refund_and_by_its_providers_name_for_it`
+/// - `payments_a_refund_may_be_of_are_found_newest_first`
+/// - `an_authorization_is_registered_once_and_found_by_state_and_token`
+/// - `an_authorization_moves_from_the_revision_it_was_decided_on`
+/// - `a_former_token_still_names_its_authorization`
+/// - `an_authorization_is_claimed_by_one_at_a_time`
+/// - `due_authorizations_are_handed_to_one_sweeper_at_a_time`
+/// - `notifications_before_their_authorization_are_found_when_it_is_registered`
+/// - `events_of_authorizations_are_in_the_feed_with_those_of_orders`
+/// - `what_is_sealed_under_an_old_key_is_found_and_replaced_once`
+/// - `the_keys_that_verified_last_are_told`
+/// - `an_audit_entry_is_kept_and_listed_newest_first`
 /// - `migrating_twice_does_no_harm`
 /// - `any_operations_do_what_a_plain_model_does`
 ///
@@ -60,7 +77,8 @@ pub trait Store: Send + Sync + 'static {
     /// Registers an order, or adds payments to it, with a `registered` entry in its timeline. Repeating is fine and
     /// changes nothing.
     ///
-    /// A new payment's first check is due a minute later; at once where a notification about it came before.
+    /// A new payment's first check is due a minute later; at once where a notification about it came before. A payment with
+    /// a newly announced refund is due at once, whatever its state.
     async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError>;
 
     async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError>;
@@ -74,6 +92,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// For each key, in the same order, the order it belongs to.
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
+
+    /// The payment a notification names without its id; none where we do not know of it. Where several payments have one
+    /// reference, none is told: a name that is not unique names nobody.
+    async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError>;
+
+    /// Antom's payments under `account` that a refund of `amount` may be of: those that took money in its currency and have at
+    /// least so much left that was not refunded, newest first, of orders not older than `since`.
+    async fn payments_refundable(
+        &self,
+        account: &AccountName,
+        amount: Money,
+        since: Timestamp,
+        skip: u32,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError>;
 
     /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that
     /// touch different orders and payments share one transaction, so a batch costs little more than one alone.
@@ -102,6 +135,76 @@ pub trait Store: Send + Sync + 'static {
 
     /// The first time counts; events without a place in the feed are not marked.
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Registers an authorization, with a `registered` entry in its history. Repeating is fine and changes nothing.
+    async fn authorization_register(
+        &self,
+        new: &NewAuthorization,
+        now: Timestamp,
+    ) -> Result<AuthorizationRegistered, StoreError>;
+
+    async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError>;
+
+    /// The authorization a notification names under `account`. A token names it for ever, also after a newer one was issued.
+    async fn authorization_find(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Option<Authorization>, StoreError>;
+
+    /// Everything that happened to an authorization, oldest first: the written entries, the archived notifications about it
+    /// (`notification`), and its published events (`publish`).
+    async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError>;
+
+    /// Archived notifications that name an authorization by `name`, oldest first, at most a hundred: what came before it was registered.
+    async fn authorization_notifications(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Notification>, StoreError>;
+
+    /// Writes what was learned about an authorization, whole or not at all, like [`Store::settle`] does for orders. A change
+    /// ends any claim.
+    async fn authorization_settle(&self, settlement: &AuthorizationSettlement) -> Result<Settled, StoreError>;
+
+    /// Claims what is to be done next for an authorization (a code to exchange, a token to refresh) for `holder` until
+    /// `now + hold_for`: the authorization as it then is, or none while another's claim stands or where its `next_check_at` is
+    /// absent. A claim is no part of the `revision`.
+    async fn authorization_claim(
+        &self,
+        id: &AuthorizationId,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Option<Authorization>, StoreError>;
+
+    /// Takes up to `limit` authorizations whose `next_check_at` has come, oldest first, and moves their `next_check_at` to
+    /// `now + hold_for`, which is no part of the `revision`.
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<AuthorizationId>, StoreError>;
+
+    /// Up to `limit` things that are sealed under another key than `newest`, in no particular order.
+    async fn sealed_list(&self, newest: u32, limit: u32) -> Result<Vec<SealedThing>, StoreError>;
+
+    /// Replaces sealed things with what is sealed anew, each only if it is still sealed as `was`; returns how many were.
+    async fn sealed_replace(&self, replacements: &[Resealed]) -> Result<usize, StoreError>;
+
+    /// How many things are sealed under each key.
+    async fn sealed_count(&self) -> Result<Vec<(u32, u64)>, StoreError>;
+
+    /// Which of our keys verified notifications last, and when: of the newest ten thousand in the archive, one entry for each
+    /// account and key, by provider, account and key.
+    async fn keys_used(&self) -> Result<Vec<KeyUse>, StoreError>;
+
+    /// Writes down who did what. Whoever does something that must be audited writes first and does it then.
+    async fn audit_write(&self, entry: &AuditEntry) -> Result<(), StoreError>;
+
+    /// Newest first; only entries older than `before`, if given.
+    async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// Keeps dead letters; one with a known id changes nothing. Their notifications, if any, are archived with them.
     ///
@@ -141,6 +244,99 @@ pub enum Registered {
     AmountDiffers { registered: payhook_schema::Money },
     /// Nothing was changed: a payment belongs to another order.
     PaymentTaken { payment: PaymentKey, order: OrderId },
+    /// Nothing was changed: a refund is known to be of another payment.
+    RefundTaken { refund: RefundId, payment: PaymentKey },
+    /// Nothing was changed: a refund names a payment the order does not have.
+    RefundOfNoPayment { refund: RefundId, payment: PaymentKey },
+}
+
+/// What a notification names a payment by, where it leaves its id out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentName {
+    Refund {
+        provider: Provider,
+        account: AccountName,
+        id: RefundId,
+    },
+    /// The provider's own second name for it, see [`Payment::provider_reference`].
+    Reference {
+        provider: Provider,
+        account: AccountName,
+        reference: String,
+    },
+}
+
+/// What registering an authorization did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for a registration, and taken apart at once")]
+pub enum AuthorizationRegistered {
+    /// `parked`: notifications about it came earlier.
+    Authorization { authorization: Authorization, created: bool, parked: bool },
+    /// Nothing was changed: it is registered with another account, auth state or wallet.
+    Differs,
+    /// Nothing was changed: the account's `auth_state` is another authorization's.
+    AuthStateTaken { by: AuthorizationId },
+}
+
+/// One unit of work about an authorization.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuthorizationSettlement {
+    /// Archived, each once by its id.
+    pub notifications: Vec<Notification>,
+    pub change: Option<AuthorizationChange>,
+    /// Written to the history of `change`'s authorization, or to this one's where there is no change.
+    pub timeline: Option<(AuthorizationId, Vec<TimelineEntry>)>,
+}
+
+/// The new values of an authorization, decided on `authorization.revision`; the store writes `revision + 1`. Its token, if it is a
+/// new one, names the authorization from then on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthorizationChange {
+    pub authorization: Authorization,
+    /// In version order and without a gap; the last one's version is `authorization.version`.
+    pub events: Vec<Event>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedThing {
+    pub place: SealedPlace,
+    pub sealed: Sealed,
+}
+
+/// One thing sealed anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resealed {
+    pub place: SealedPlace,
+    pub was: Sealed,
+    pub now: Sealed,
+}
+
+/// One of our keys, and when it verified a notification last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyUse {
+    pub provider: Provider,
+    pub account: AccountName,
+    /// As [`Notification::verified_by`] has it: `keyVersion 1`, `secret 2`.
+    pub verified_by: String,
+    pub last_at: Timestamp,
+}
+
+/// Who did what, to what, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Sorts by time.
+    pub id: Uuid,
+    pub at: Timestamp,
+    /// The caller's name in the configuration; `console` for the one token without a name, `local` where none is asked for.
+    pub who: String,
+    pub role: String,
+    /// `token.read`, `keys.rotate`, `order.release`, `dead_letter.replay`, ….
+    pub action: String,
+    /// What it was done to: an id, or a filter in words.
+    pub subject: String,
+    /// How many things it was done to.
+    pub count: u64,
+    pub reason: Option<String>,
 }
 
 /// Where a payment was found.
@@ -157,6 +353,9 @@ pub enum Found {
 pub struct Settlement {
     /// Archived, each once by its id.
     pub notifications: Vec<Notification>,
+    /// The payment that notifications which name none turned out to be about: they are found under it, also those that were
+    /// archived before this was known.
+    pub about: Option<PaymentKey>,
     /// The order the timeline entries belong to; without one there are none.
     pub order: Option<OrderId>,
     pub timeline: Vec<TimelineEntry>,
@@ -177,8 +376,8 @@ pub struct PaymentCheck {
 /// The new values of an order and one of its payments, decided on `order.revision`.
 ///
 /// `order` is the order as it was read, with `state`, amounts, `version`, `hold` and `updated_at` as they shall be; its
-/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
-/// `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Other payments in `order`
+/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, its refunds and
+/// disputes included (none ever goes away), but for `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Other payments in `order`
 /// are not looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {

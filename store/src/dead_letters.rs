@@ -47,9 +47,9 @@ impl<'a> Kept<'a> {
 /// The notifications inside; one that cannot be archived is in the letter's bytes all the same.
 pub(crate) fn archived(letters: &[DeadLetter]) -> Vec<NotificationRow<'_>> {
     let inside = letters.iter().filter_map(|letter| letter.notification.as_ref());
-    inside.filter(|inside| keepable(inside)).map(|inside| NotificationRow::of(None, inside)).collect()
+    inside.filter(|inside| keepable(inside)).map(|inside| NotificationRow::of(None, inside, None)).collect()
 }
 
-fn without_nul(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }

@@ -22,6 +22,10 @@ const POSTGRES: Embedded = embedded!("postgres":
     3 "0003_events",
     4 "0004_dead_letters",
     5 "0005_leases",
+    6 "0006_refunds",
+    7 "0007_notification_names",
+    8 "0008_authorizations",
+    9 "0009_audit",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -30,6 +34,10 @@ const SQLITE: Embedded = embedded!("sqlite":
     3 "0003_events",
     4 "0004_dead_letters",
     5 "0005_leases",
+    6 "0006_refunds",
+    7 "0007_notification_names",
+    8 "0008_authorizations",
+    9 "0009_audit",
 );
 
 pub(crate) fn postgres() -> Migrator {
@@ -75,6 +83,8 @@ pub(crate) fn difference(migrator: &Migrator, applied: &[Applied]) -> Option<Str
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection;
+
     use super::*;
 
     #[test]
@@ -89,6 +99,67 @@ mod tests {
             let embedded: Vec<_> = POSTGRES.iter().map(|(_, name, _)| format!("{name}.sql")).collect();
             assert_eq!(files, embedded, "every file is embedded, and under its own name");
         }
+    }
+
+    /// What version 5 leaves behind, and what of it a newer version must still have.
+    const BEFORE: &str = "
+        insert into orders (id, amount_minor, currency, state, captured_minor, refunded_minor, version, revision,
+            created_at, updated_at)
+        values ('A-1', 1, 'THB', 'paid', 1, 0, 2, 3, NOW, NOW);
+        insert into payments (provider, account, id, order_id, position, state, captured_minor, refunded_minor, currency,
+            checks, created_at)
+        values ('antom', 'shop', 'p1', 'A-1', 1, 'paid', 1, 0, 'THB', 0, NOW);
+        insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, verified_by,
+            signed_path, headers, body)
+        values ('01939b5e-0000-7000-8000-000000000001', 'antom', 'shop', 'x', 'p1', 'k', NOW, 'keyVersion 1', '/', '[]', BYTES);
+        insert into events (id, order_id, version, type, time, body, seq, published_at)
+        values ('01939b5e-0000-7000-8000-000000000002', 'A-1', 1, 'payhook.x', NOW, '{}', 1, NOW),
+            ('01939b5e-0000-7000-8000-000000000003', 'A-1', 2, 'payhook.x', NOW, '{}', null, null);";
+
+    const AFTER: &str = "
+        select cast(e.id as text), e.order_id, e.version, e.seq, e.published_at is null as unpublished from events e order by n";
+
+    type EventLeft = (String, Option<String>, i64, Option<i64>, bool);
+
+    #[track_caller]
+    fn everything_is_there(events: &[EventLeft]) {
+        let left = |last: u8, version, seq: Option<i64>| {
+            let id = format!("01939b5e-0000-7000-8000-00000000000{last}");
+            (id, Some("A-1".to_owned()), version, seq, seq.is_none())
+        };
+        assert_eq!(events, [left(2, 1, Some(1)), left(3, 2, None)]);
+    }
+
+    /// The migrations of version 5 alone.
+    fn version_5(embedded: Embedded) -> Migrator {
+        migrator(&embedded[..5])
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_before_is_there_afterwards_in_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("payhook.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options.foreign_keys(true)).await.unwrap();
+        version_5(SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        let before = BEFORE.replace("NOW", "1").replace("BYTES", "x'00'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut connection).await.unwrap();
+        sqlite().run_direct(None, &mut connection, false).await.unwrap();
+        everything_is_there(&sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap());
+        let broken = sqlx::query("pragma foreign_key_check").fetch_all(&mut connection).await.unwrap();
+        assert!(broken.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_stored_before_is_there_afterwards_in_postgres() {
+        let Some(server) = payhook_test_servers::postgres().await else { return };
+        let database = server.fresh_database().await;
+        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        version_5(POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        let before = BEFORE.replace("NOW", "now()").replace("BYTES", "'\\x00'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut connection).await.unwrap();
+        postgres().run_direct(None, &mut connection, false).await.unwrap();
+        everything_is_there(&sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap());
     }
 
     #[test]

@@ -14,25 +14,34 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use payhook_schema::{NewOrder, Order, OrderId, PaymentKey};
+use payhook_schema::{
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Money, NewAuthorization, NewOrder, Notification,
+    Order, OrderId, PaymentKey,
+};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::authorizations::unkeepable;
 use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::lent::Lent;
 use crate::migrations::{self, Applied};
 use crate::{
-    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, Registered, Settled, Settlement, Store,
-    StoreError, TimelineEntry, settling,
+    AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter, FeedEvent,
+    Found, KeyUse, OrderFilter, PaymentName, Registered, Resealed, SealedThing, Settled, Settlement, Store, StoreError,
+    TimelineEntry, settling,
 };
 
+mod audit;
+mod authorizations;
 mod dead_letters;
 mod events;
 mod leases;
 mod orders;
+mod refunds;
+mod sealed;
 mod settle;
 
 /// How long a migration may take: an index over 10⁷ rows is minutes, and another process may be migrating first.
@@ -98,6 +107,13 @@ macro_rules! on {
 /// The same for a transaction, which is tried again where it lost against another.
 macro_rules! transaction {
     ($store:expr, |$connection:ident| $work:expr) => {
+        attempts!($store, |$connection| $work).map_err(|fault| fault.at(&$store.0.address))
+    };
+}
+
+/// The same, for who can tell more about a fault than the caller of the store.
+macro_rules! attempts {
+    ($store:expr, |$connection:ident| $work:expr) => {
         $store
             .within(async {
                 let mut tries = 1;
@@ -113,7 +129,6 @@ macro_rules! transaction {
                 }
             })
             .await
-            .map_err(|fault| fault.at(&$store.0.address))
     };
 }
 
@@ -256,6 +271,21 @@ impl Store for PgStore {
         on!(self, |connection| orders::find(connection, keys))
     }
 
+    async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError> {
+        on!(self, |connection| refunds::named(connection, name))
+    }
+
+    async fn payments_refundable(
+        &self,
+        account: &AccountName,
+        amount: Money,
+        since: Timestamp,
+        skip: u32,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError> {
+        on!(self, |connection| refunds::refundable(connection, account, amount, since, skip, limit))
+    }
+
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         settling::settle(self, settlements).await.map_err(|fault| fault.at(&self.0.address))
     }
@@ -287,6 +317,89 @@ impl Store for PgStore {
 
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError> {
         transaction!(self, |connection| events::mark_published(connection, ids, now))
+    }
+
+    async fn authorization_register(
+        &self,
+        new: &NewAuthorization,
+        now: Timestamp,
+    ) -> Result<AuthorizationRegistered, StoreError> {
+        transaction!(self, |connection| authorizations::register(connection, new, now))
+    }
+
+    async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError> {
+        on!(self, |connection| authorizations::get(connection, id))
+    }
+
+    async fn authorization_find(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Option<Authorization>, StoreError> {
+        on!(self, |connection| authorizations::find(connection, account, name))
+    }
+
+    async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError> {
+        on!(self, |connection| authorizations::timeline(connection, id))
+    }
+
+    async fn authorization_notifications(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Notification>, StoreError> {
+        on!(self, |connection| authorizations::notifications(connection, account, name))
+    }
+
+    async fn authorization_settle(&self, settlement: &AuthorizationSettlement) -> Result<Settled, StoreError> {
+        if let Some(why) = unkeepable(settlement) {
+            return Ok(Settled::Refused(why));
+        }
+        let outcome = attempts!(self, |connection| authorizations::settle(connection, settlement));
+        settling::alone(outcome, settlement.change.is_some()).map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn authorization_claim(
+        &self,
+        id: &AuthorizationId,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Option<Authorization>, StoreError> {
+        transaction!(self, |connection| authorizations::claim(connection, id, holder, now, hold_for))
+    }
+
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<AuthorizationId>, StoreError> {
+        transaction!(self, |connection| authorizations::due(connection, now, hold_for, limit))
+    }
+
+    async fn sealed_list(&self, newest: u32, limit: u32) -> Result<Vec<SealedThing>, StoreError> {
+        on!(self, |connection| sealed::list(connection, newest, limit))
+    }
+
+    async fn sealed_replace(&self, replacements: &[Resealed]) -> Result<usize, StoreError> {
+        transaction!(self, |connection| sealed::replace(connection, replacements))
+    }
+
+    async fn sealed_count(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        on!(self, |connection| sealed::count(connection))
+    }
+
+    async fn keys_used(&self) -> Result<Vec<KeyUse>, StoreError> {
+        on!(self, |connection| audit::keys_used(connection))
+    }
+
+    async fn audit_write(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        transaction!(self, |connection| audit::write(connection, entry))
+    }
+
+    async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        on!(self, |connection| audit::list(connection, before, limit))
     }
 
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {

@@ -1,9 +1,9 @@
-//! What a registration and a refresh mean, alike for both databases.
+//! What a registration means, alike for both databases.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_schema::{NewOrder, Order, OrderId, PaymentKey, TimelineKind};
+use payhook_schema::{AccountName, NewOrder, NewRefund, Order, OrderId, PaymentKey, Provider, RefundId, TimelineKind};
 use serde_json::json;
 
 use crate::{Found, Registered, TimelineEntry};
@@ -28,6 +28,34 @@ pub(crate) fn taken(wanted: &[PaymentKey], found: Vec<Found>, order: &OrderId) -
     })
 }
 
+/// What stands between `new`'s refunds and its order, if anything: one that is of no payment of the order, or `known` to be of
+/// another than said. `known` says whose the refunds are that are there already.
+pub(crate) fn refund_refused(order: &Order, new: &NewOrder, known: &[NewRefund]) -> Option<Registered> {
+    let mut owners: HashMap<(Provider, &AccountName, &RefundId), &PaymentKey> = HashMap::new();
+    for NewRefund { payment, id } in known {
+        owners.insert((payment.provider, &payment.account, id), payment);
+    }
+    new.refunds.iter().find_map(|NewRefund { payment, id }| {
+        if order.payment(payment).is_none() {
+            return Some(Registered::RefundOfNoPayment { refund: id.clone(), payment: payment.clone() });
+        }
+        let owner = *owners.entry((payment.provider, &payment.account, id)).or_insert(payment);
+        let taken = || Registered::RefundTaken { refund: id.clone(), payment: owner.clone() };
+        (owner != payment).then(taken)
+    })
+}
+
+/// The refunds of `new` that are not `known` yet, each once, in the order they were given.
+pub(crate) fn announced<'a>(new: &'a NewOrder, known: &[NewRefund]) -> Vec<&'a NewRefund> {
+    let mut announced: Vec<&NewRefund> = Vec::new();
+    for refund in &new.refunds {
+        if !known.contains(refund) && !announced.contains(&refund) {
+            announced.push(refund);
+        }
+    }
+    announced
+}
+
 /// Those of `added` that were due at once, because their notifications were there before them.
 pub(crate) fn parked(order: &Order, added: &[PaymentKey], now: Timestamp) -> Vec<PaymentKey> {
     let due = |key: &&PaymentKey| {
@@ -37,18 +65,31 @@ pub(crate) fn parked(order: &Order, added: &[PaymentKey], now: Timestamp) -> Vec
 }
 
 /// What the timeline says of it.
-pub(crate) fn entry(created: bool, new: &NewOrder, added: &[PaymentKey], now: Timestamp) -> TimelineEntry {
-    let payments = match added.len() {
-        0 => "no payment yet".to_owned(),
-        1 => "1 payment".to_owned(),
-        more => format!("{more} payments"),
+pub(crate) fn entry(
+    created: bool,
+    new: &NewOrder,
+    added: &[PaymentKey],
+    announced: &[&NewRefund],
+    now: Timestamp,
+) -> TimelineEntry {
+    let payments = match (added.len(), created) {
+        (0, true) => Some("no payment yet".to_owned()),
+        (0, false) => None,
+        (1, _) => Some("1 payment".to_owned()),
+        (more, _) => Some(format!("{more} payments")),
     };
-    let text = if created { format!("registered: {}, {payments}", new.amount) } else { format!("{payments} added") };
-    TimelineEntry {
-        at: now,
-        kind: TimelineKind::Registered,
-        payment: None,
-        text,
-        detail: json!({ "amount_minor": new.amount.amount_minor, "currency": new.amount.currency, "payments": added }),
+    let refunds = match announced.len() {
+        0 => None,
+        1 => Some("1 refund".to_owned()),
+        more => Some(format!("{more} refunds")),
+    };
+    let what = payments.into_iter().chain(refunds).collect::<Vec<_>>().join(", ");
+    let text = if created { format!("registered: {}, {what}", new.amount) } else { format!("{what} added") };
+    let mut detail =
+        json!({ "amount_minor": new.amount.amount_minor, "currency": new.amount.currency, "payments": added });
+    if !announced.is_empty() {
+        let refunds = announced.iter().map(|refund| json!({ "payment": refund.payment, "id": refund.id }));
+        detail["refunds"] = refunds.collect();
     }
+    TimelineEntry { at: now, kind: TimelineKind::Registered, payment: None, text, detail }
 }

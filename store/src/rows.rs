@@ -3,9 +3,10 @@
 use payhook_schema::{AccountName, Currency, Event, Hold, Money, Order, OrderId, Payment, PaymentId, PaymentKey};
 
 use crate::columns::{Columns, some, wrong};
-use crate::{DeadLetter, FeedEvent, Found};
+use crate::{DeadLetter, FeedEvent, Found, refunds};
 
-/// The columns of an order `o` joined with its payments `p`, as [`orders`] reads them; sort by order, then `position`.
+/// The columns of an order `o` joined with its payments `p`, as [`orders`] reads them; sort by order, then `position`. With them
+/// go `refunds` and `disputes`, which each database makes JSON in its own way.
 macro_rules! order_columns {
     () => {
         "o.id as order_id, o.amount_minor, o.currency as order_currency, o.state as order_state, \
@@ -18,7 +19,7 @@ macro_rules! order_columns {
 pub(crate) use order_columns;
 
 /// A word or id, read back from its column.
-fn read<T>(row: &impl Columns, name: &str) -> sqlx::Result<Option<T>>
+pub(crate) fn read<T>(row: &impl Columns, name: &str) -> sqlx::Result<Option<T>>
 where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -76,6 +77,8 @@ fn payment(row: &impl Columns, key: PaymentKey) -> sqlx::Result<Payment> {
         asked_at: row.time("asked_at")?,
         next_check_at: row.time("next_check_at")?,
         checks: some("checks", row.int("checks"))? as i32,
+        refunds: refunds::refunds(row)?,
+        disputes: refunds::disputes(row)?,
         created_at: some("created_at", row.time("created_at"))?,
     })
 }
@@ -117,7 +120,7 @@ pub(crate) fn dead_letter(row: &impl Columns) -> sqlx::Result<DeadLetter> {
         attempts: some("attempts", row.int("attempts"))? as u32,
         first_failed_at: some("first_failed_at", row.time("first_failed_at"))?,
         last_failed_at: some("last_failed_at", row.time("last_failed_at"))?,
-        bytes: row.bytes("bytes")?,
+        bytes: some("bytes", row.bytes("bytes"))?,
         notification: None,
     })
 }

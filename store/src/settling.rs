@@ -54,3 +54,12 @@ fn note(settled: &mut [Settled], settlements: &[Settlement], wave: &[usize], wri
         }
     }
 }
+
+/// What became of one settlement on its own. Where somebody holds what it would change, it is like one that moved on.
+pub(crate) fn alone(outcome: Result<Settled, Fault>, changes: bool) -> Result<Settled, Fault> {
+    match outcome {
+        Err(Fault::Value(why)) => Ok(Settled::Refused(why.to_string())),
+        Err(Fault::Contended(_) | Fault::Locked(_)) if changes => Ok(Settled::Conflict),
+        outcome => outcome,
+    }
+}

@@ -13,25 +13,34 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use payhook_schema::{NewOrder, Order, OrderId, PaymentKey};
+use payhook_schema::{
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Money, NewAuthorization, NewOrder, Notification,
+    Order, OrderId, PaymentKey,
+};
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
+use crate::authorizations::unkeepable;
 use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::migrations::{self, Applied};
 use crate::{
-    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, Registered, Settled, Settlement, Store,
-    StoreError, TimelineEntry, settling,
+    AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter, FeedEvent,
+    Found, KeyUse, OrderFilter, PaymentName, Registered, Resealed, SealedThing, Settled, Settlement, Store, StoreError,
+    TimelineEntry, settling,
 };
 
+mod audit;
+mod authorizations;
 mod dead_letters;
 mod events;
 mod leases;
 mod orders;
+mod refunds;
+mod sealed;
 mod settle;
 
 /// Readers see the last commit and wait for nobody; more than a few only share the same two cores.
@@ -81,6 +90,13 @@ macro_rules! read {
 /// Runs `$work` in a transaction of the writer, within the deadline.
 macro_rules! write {
     ($store:expr, |$connection:ident| $work:expr) => {
+        attempt!($store, |$connection| $work).map_err(|fault| fault.at(&$store.0.address))
+    };
+}
+
+/// The same, for who can tell more about a fault than the caller of the store.
+macro_rules! attempt {
+    ($store:expr, |$connection:ident| $work:expr) => {
         $store
             .within(CALL_TIMEOUT, async {
                 let mut transaction = $store.begin().await?;
@@ -90,7 +106,6 @@ macro_rules! write {
                 Ok(outcome)
             })
             .await
-            .map_err(|fault| fault.at(&$store.0.address))
     };
 }
 
@@ -239,7 +254,10 @@ impl Store for SqliteStore {
             let registered = orders::register(&mut transaction, order, now).await.map_err(Fault::sqlite)?;
             match registered {
                 Registered::Order { .. } => transaction.commit().await.map_err(Fault::sqlite)?,
-                Registered::AmountDiffers { .. } | Registered::PaymentTaken { .. } => {
+                Registered::AmountDiffers { .. }
+                | Registered::PaymentTaken { .. }
+                | Registered::RefundTaken { .. }
+                | Registered::RefundOfNoPayment { .. } => {
                     transaction.rollback().await.map_err(Fault::sqlite)?;
                 }
             }
@@ -262,6 +280,21 @@ impl Store for SqliteStore {
 
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError> {
         read!(self, |connection| orders::find(connection, keys))
+    }
+
+    async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError> {
+        read!(self, |connection| refunds::named(connection, name))
+    }
+
+    async fn payments_refundable(
+        &self,
+        account: &AccountName,
+        amount: Money,
+        since: Timestamp,
+        skip: u32,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError> {
+        read!(self, |connection| refunds::refundable(connection, account, amount, since, skip, limit))
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
@@ -299,6 +332,89 @@ impl Store for SqliteStore {
 
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError> {
         write!(self, |connection| events::mark_published(connection, ids, now))
+    }
+
+    async fn authorization_register(
+        &self,
+        new: &NewAuthorization,
+        now: Timestamp,
+    ) -> Result<AuthorizationRegistered, StoreError> {
+        write!(self, |connection| authorizations::register(connection, new, now))
+    }
+
+    async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError> {
+        read!(self, |connection| authorizations::get(connection, id))
+    }
+
+    async fn authorization_find(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Option<Authorization>, StoreError> {
+        read!(self, |connection| authorizations::find(connection, account, name))
+    }
+
+    async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError> {
+        read!(self, |connection| authorizations::timeline(connection, id))
+    }
+
+    async fn authorization_notifications(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Notification>, StoreError> {
+        read!(self, |connection| authorizations::notifications(connection, account, name))
+    }
+
+    async fn authorization_settle(&self, settlement: &AuthorizationSettlement) -> Result<Settled, StoreError> {
+        if let Some(why) = unkeepable(settlement) {
+            return Ok(Settled::Refused(why));
+        }
+        let outcome = attempt!(self, |connection| authorizations::settle(connection, settlement));
+        settling::alone(outcome, settlement.change.is_some()).map_err(|fault| fault.at(&self.0.address))
+    }
+
+    async fn authorization_claim(
+        &self,
+        id: &AuthorizationId,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Option<Authorization>, StoreError> {
+        write!(self, |connection| authorizations::claim(connection, id, holder, now, hold_for))
+    }
+
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<AuthorizationId>, StoreError> {
+        write!(self, |connection| authorizations::due(connection, now, hold_for, limit))
+    }
+
+    async fn sealed_list(&self, newest: u32, limit: u32) -> Result<Vec<SealedThing>, StoreError> {
+        read!(self, |connection| sealed::list(connection, newest, limit))
+    }
+
+    async fn sealed_replace(&self, replacements: &[Resealed]) -> Result<usize, StoreError> {
+        write!(self, |connection| sealed::replace(connection, replacements))
+    }
+
+    async fn sealed_count(&self) -> Result<Vec<(u32, u64)>, StoreError> {
+        read!(self, |connection| sealed::count(connection))
+    }
+
+    async fn keys_used(&self) -> Result<Vec<KeyUse>, StoreError> {
+        read!(self, |connection| audit::keys_used(connection))
+    }
+
+    async fn audit_write(&self, entry: &AuditEntry) -> Result<(), StoreError> {
+        write!(self, |connection| audit::write(connection, entry))
+    }
+
+    async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        read!(self, |connection| audit::list(connection, before, limit))
     }
 
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {

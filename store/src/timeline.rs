@@ -60,16 +60,20 @@ fn notification(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
 
 fn publish(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
     let event = rows::event(row)?;
-    let (provider, account, id) = (event.data.provider, event.data.account, event.data.payment_id);
+    let payment = event.order().map(|data| PaymentKey {
+        provider: data.provider,
+        account: data.account.clone(),
+        id: data.payment_id.clone(),
+    });
     Ok(TimelineEntry {
         at: some("published_at", row.time("published_at"))?,
         kind: TimelineKind::Publish,
-        payment: Some(PaymentKey { provider, account, id }),
-        text: format!("{} published, version {}", event.event_type.routing_key(), event.data.version),
+        payment,
+        text: format!("{} published, version {}", event.event_type.routing_key(), event.version()),
         detail: json!({
             "id": event.id,
             "type": event.event_type,
-            "version": event.data.version,
+            "version": event.version(),
             "seq": some("seq", row.int("seq"))?,
         }),
     })

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Event, EventData, EventType, NewOrder, Order, OrderId, OrderState, PaymentId, PaymentKey,
+    AccountName, Event, EventType, NewOrder, Order, OrderEvent, OrderId, OrderState, PaymentId, PaymentKey,
     PaymentState, Provider,
 };
 use payhook_store::{Change, PgOptions, PgStore, Registered, Settled, Settlement, Store, StoreError};
@@ -44,7 +44,7 @@ async fn registered(store: &PgStore, id: &str) -> Order {
         id: PaymentId::new(format!("chrg_{id}")).unwrap(),
     };
     let amount = "120.00 THB".parse().unwrap();
-    let new = NewOrder { id: OrderId::new(id).unwrap(), amount, payments: vec![key] };
+    let new = NewOrder { id: OrderId::new(id).unwrap(), amount, payments: vec![key], refunds: Vec::new() };
     match store.order_register(&new, now()).await.unwrap() {
         Registered::Order { order, .. } => order,
         other => panic!("{other:?}"),
@@ -59,7 +59,7 @@ fn paid(order: &Order) -> Settlement {
     let mut payment = order.payments[0].clone();
     payment.state = PaymentState::Paid;
     payment.captured_minor = order.captured_minor;
-    let data = EventData {
+    let data = OrderEvent {
         order_id: order.id.clone(),
         version: order.version,
         amount_minor: order.amount.amount_minor,
@@ -71,8 +71,10 @@ fn paid(order: &Order) -> Settlement {
         payment_id: payment.key.id.clone(),
         occurred_at: now(),
         reason: None,
+        refund_id: None,
+        dispute_id: None,
     };
-    let events = vec![Event::new(EventType::OrderPaid, data, now())];
+    let events = vec![Event::of_order(EventType::OrderPaid, data, now())];
     Settlement { change: Some(Change { order, payment, events }), ..Settlement::default() }
 }
 

@@ -7,7 +7,12 @@ use payhook_schema::{NewOrder, OrderId};
 use payhook_store::{Registered, SqliteStore, Store, StoreError};
 
 fn order(id: &str) -> NewOrder {
-    NewOrder { id: OrderId::new(id).unwrap(), amount: "120.00 THB".parse().unwrap(), payments: Vec::new() }
+    NewOrder {
+        id: OrderId::new(id).unwrap(),
+        amount: "120.00 THB".parse().unwrap(),
+        payments: Vec::new(),
+        refunds: Vec::new(),
+    }
 }
 
 async fn open(file: &Path) -> Result<SqliteStore, StoreError> {

@@ -5,7 +5,7 @@ use payhook_schema::EventType;
 use uuid::Uuid;
 
 use super::Harness;
-use super::sample::{at, capture, event, new_order, read, registered};
+use super::sample::{at, capture, event, new_order, order_id, read, registered};
 use crate::{Settled, Store};
 
 /// Registers orders `A-0` onwards, each with `versions` settlements of one event each.
@@ -44,7 +44,7 @@ pub async fn events_are_sequenced_without_gaps_and_in_version_order_per_order(Ha
     assert_eq!(feed.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=14).collect::<Vec<_>>());
     for (id, versions) in [("A-0", 4), ("A-1", 4), ("A-2", 4), ("B-1", 2)] {
         let of_order = feed.iter().filter(|event| event.event.subject.as_str() == id);
-        let in_feed: Vec<_> = of_order.map(|event| event.event.data.version).collect();
+        let in_feed: Vec<_> = of_order.map(|event| event.event.version()).collect();
         assert_eq!(in_feed, (1..=versions).collect::<Vec<_>>(), "{id}");
     }
     let page = store.events_after(3, 4).await.unwrap();
@@ -94,7 +94,7 @@ pub async fn an_event_is_published_until_it_is_marked(Harness { store, .. }: &Ha
     store.events_mark_published(&ids, at(60)).await.unwrap();
     assert_eq!(store.events_unpublished(10).await.unwrap(), [feed[1].clone(), feed[3].clone()]);
     assert_eq!(store.events_after(0, 10).await.unwrap(), feed, "the feed keeps everything");
-    let timeline = store.order_timeline(&feed[0].event.subject).await.unwrap();
+    let timeline = store.order_timeline(&order_id(&feed[0].event.subject)).await.unwrap();
     let published: Vec<_> = timeline.iter().filter(|entry| entry.kind.as_str() == "publish").collect();
     assert!(published.len() == 2 && published.iter().all(|entry| entry.at == at(50)), "the first time counts");
     store.events_mark_published(&[], at(70)).await.unwrap();

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{
-    Event, NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, PaymentState, Provider,
-    TimelineKind,
+    About, Dispute, DisputeId, DisputeState, Event, NewOrder, NewRefund, Notification, Order, OrderId, OrderState,
+    Payment, PaymentId, PaymentKey, PaymentState, Provider, Refund, RefundId, RefundState, TimelineKind,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -13,14 +13,15 @@ use uuid::Uuid;
 
 use super::Harness;
 use super::dead_letters::letter;
+use super::model_of_authorizations::Authorizations;
 use super::sample::{at, capture, entry, key_of, notification, order_id, thb, uuid};
 use crate::{
-    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, Registered, Settled,
-    Settlement, Store, TimelineEntry,
+    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, PaymentName, Registered,
+    Settled, Settlement, Store, TimelineEntry,
 };
 
 /// How many random operations are made of one seed.
-const OPERATIONS: usize = 300;
+const OPERATIONS: usize = 400;
 
 /// More than the operations leave behind of anything.
 const ALL: u32 = 10_000;
@@ -42,19 +43,25 @@ pub async fn any_operations_do_what_a_plain_model_does(Harness { store, seed, ..
 struct Model {
     orders: BTreeMap<OrderId, Order>,
     written: Vec<(OrderId, TimelineEntry)>,
-    notifications: BTreeMap<Uuid, Notification>,
+    /// And the payment each is kept under.
+    notifications: BTreeMap<Uuid, (Notification, Option<PaymentKey>)>,
     /// As written; the place in the feed, and when it was published.
     events: Vec<(Event, Option<i64>, Option<Timestamp>)>,
     letters: BTreeMap<Uuid, DeadLetter>,
     leases: BTreeMap<&'static str, (Uuid, Timestamp)>,
     /// Orders as they were some time ago, to decide on what is no longer so.
     old: Vec<Order>,
+    authorizations: Authorizations,
 }
 
 impl Model {
     /// Does one random operation on both and compares the answers.
     async fn operate(&mut self, store: &dyn Store, random: &mut StdRng, now: Timestamp) {
-        match random.random_range(0..100) {
+        match random.random_range(0..120) {
+            100.. => {
+                let made = self.authorizations.operate(store, random, now).await;
+                self.events.extend(made.into_iter().map(|event| (event, None, None)));
+            }
             0..20 => {
                 let new = new_order(random);
                 assert_eq!(store.order_register(&new, now).await.unwrap(), self.register(&new, now), "{new:?}");
@@ -94,7 +101,7 @@ impl Model {
                 store.dead_letter_keep(&letters).await.unwrap();
                 for letter in letters {
                     if let Some(notification) = &letter.notification {
-                        self.notifications.entry(notification.id).or_insert_with(|| notification.clone());
+                        self.archive(notification, None);
                     }
                     self.letters.entry(letter.id).or_insert(letter);
                 }
@@ -120,6 +127,49 @@ impl Model {
         self.orders.values_mut().flat_map(|order| &mut order.payments).find(|payment| payment.key == *key)
     }
 
+    /// Keeps a notification once by its id, under its own payment or the one it was found to be about.
+    fn archive(&mut self, notification: &Notification, about: Option<&PaymentKey>) {
+        let of = |id: &PaymentId| key_of(notification.provider, notification.account.as_str(), id.as_str());
+        let payment = match &notification.about {
+            About::Payment(id) | About::Refund { payment: Some(id), .. } => Some(of(id)),
+            About::Reference(_) | About::Refund { payment: None, .. } => {
+                about.filter(|key| **key == of(&key.id)).cloned()
+            }
+            About::Authorization(_) | About::Other => None,
+        };
+        let kept = self.notifications.entry(notification.id).or_insert_with(|| (notification.clone(), payment.clone()));
+        // What names a payment itself is of that one for ever, and another of the same id is not kept.
+        if kept.1.is_none() && !matches!(notification.about, About::Payment(_)) {
+            kept.1 = payment;
+        }
+    }
+
+    /// Whose the refund `id` of `payment`'s account is, if it is known.
+    fn refunded(&self, payment: &PaymentKey, id: &RefundId) -> Option<PaymentKey> {
+        let payments = self.orders.values().flat_map(|order| &order.payments);
+        let mut same = payments.filter(|it| (it.key.provider, &it.key.account) == (payment.provider, &payment.account));
+        Some(same.find(|it| it.refunds.iter().any(|refund| refund.id == *id))?.key.clone())
+    }
+
+    fn refund_refused(&self, new: &NewOrder) -> Option<Registered> {
+        let mut owners: Vec<(PaymentKey, RefundId)> = Vec::new();
+        for NewRefund { payment, id } in &new.refunds {
+            let there = self.orders.get(&new.id).is_some_and(|order| order.payment(payment).is_some());
+            if !there && !new.payments.contains(payment) {
+                return Some(Registered::RefundOfNoPayment { refund: id.clone(), payment: payment.clone() });
+            }
+            let earlier = owners.iter().find(|(owner, known)| {
+                known == id && (owner.provider, &owner.account) == (payment.provider, &payment.account)
+            });
+            let owner = self.refunded(payment, id).or_else(|| Some(earlier?.0.clone()));
+            if let Some(owner) = owner.filter(|owner| owner != payment) {
+                return Some(Registered::RefundTaken { refund: id.clone(), payment: owner });
+            }
+            owners.push((payment.clone(), id.clone()));
+        }
+        None
+    }
+
     fn register(&mut self, new: &NewOrder, now: Timestamp) -> Registered {
         if let Some(order) = self.orders.get(&new.id).filter(|order| order.amount != new.amount) {
             return Registered::AmountDiffers { registered: order.amount };
@@ -128,6 +178,9 @@ impl Model {
             if let Some(owner) = self.owner(key).filter(|owner| owner.id != new.id) {
                 return Registered::PaymentTaken { payment: key.clone(), order: owner.id.clone() };
             }
+        }
+        if let Some(refused) = self.refund_refused(new) {
+            return refused;
         }
         let created = !self.orders.contains_key(&new.id);
         let order = self.orders.entry(new.id.clone()).or_insert_with(|| Order {
@@ -148,7 +201,7 @@ impl Model {
             if order.payment(key).is_some() {
                 continue;
             }
-            let early = self.notifications.values().any(|notification| notification.payment().as_ref() == Some(key));
+            let early = self.notifications.values().any(|(_, payment)| payment.as_ref() == Some(key));
             let first_check = if early { now } else { now + SignedDuration::from_mins(1) };
             parked.extend(early.then(|| key.clone()));
             added += 1;
@@ -163,8 +216,27 @@ impl Model {
                 asked_at: None,
                 next_check_at: Some(first_check),
                 checks: 0,
+                refunds: Vec::new(),
+                disputes: Vec::new(),
                 created_at: now,
             });
+        }
+        for NewRefund { payment, id } in &new.refunds {
+            let payment = order.payments.iter_mut().find(|it| it.key == *payment).expect("it was looked for before");
+            if payment.refunds.iter().any(|refund| refund.id == *id) {
+                continue;
+            }
+            added += 1;
+            payment.refunds.push(Refund::announced(id.clone()));
+            payment.next_check_at = Some(now);
+            for (notification, of) in self.notifications.values_mut() {
+                let same =
+                    (notification.provider, &notification.account) == (payment.key.provider, &payment.key.account);
+                let names = matches!(&notification.about, About::Refund { id: named, .. } if named == id);
+                if same && names && of.is_none() {
+                    *of = Some(payment.key.clone());
+                }
+            }
         }
         if !created && added > 0 {
             order.revision += 1;
@@ -190,6 +262,7 @@ impl Model {
             && random.random_ratio(3, 4)
         {
             settlement = capture(order, &payment.key, order.captured_minor + random.random_range(0..9), now);
+            tell_more(&mut settlement, random, now);
             if random.random_ratio(1, 10) {
                 settlement.timeline[0].text.push('\0');
             }
@@ -200,6 +273,18 @@ impl Model {
             let mut notification = notification(random.random_range(100..200), about.as_ref(), now);
             notification.idempotency_key = format!("evnt_{}", random.random_range(0..5));
             settlement.notifications.push(notification);
+        }
+        if random.random_bool(0.3) {
+            let number = random.random_range(0..12);
+            let payment = some_key(number, "p");
+            let about = [
+                About::Reference("2024".to_owned()),
+                About::Refund { id: some_refund(&payment, random), payment: None },
+            ];
+            let mut nameless = notification(300 + number, Some(&payment), now);
+            nameless.about = about.choose(random).unwrap().clone();
+            settlement.notifications.push(nameless);
+            settlement.about = random.random_bool(0.5).then_some(payment);
         }
         if random.random_bool(0.3) {
             settlement.timeline.push(TimelineEntry {
@@ -228,7 +313,10 @@ impl Model {
             let (payments, created_at) = (std::mem::take(&mut order.payments), order.created_at);
             *order = Order { revision: order.revision + 1, created_at, payments, ..change.order.clone() };
             let payment = order.payments.iter_mut().find(|payment| payment.key == change.payment.key).unwrap();
+            let (refunds, disputes) = (payment.refunds.clone(), payment.disputes.clone());
             *payment = Payment { created_at: payment.created_at, ..change.payment.clone() };
+            payment.refunds = upserted(refunds, &change.payment.refunds, |left, right| left.id == right.id);
+            payment.disputes = upserted(disputes, &change.payment.disputes, |left, right| left.id == right.id);
             self.events.extend(change.events.iter().map(|event| (event.clone(), None, None)));
         }
         if let Some(check) = &settlement.check
@@ -237,7 +325,7 @@ impl Model {
             (payment.next_check_at, payment.checks) = (check.next_check_at, check.checks);
         }
         for notification in &settlement.notifications {
-            self.notifications.entry(notification.id).or_insert_with(|| notification.clone());
+            self.archive(notification, settlement.about.as_ref());
         }
         if let Some(id) = &settlement.order {
             self.written.extend(settlement.timeline.iter().map(|entry| (id.clone(), entry.clone())));
@@ -272,7 +360,7 @@ impl Model {
         for (place, FeedEvent { seq, event }) in (1..).zip(feed) {
             assert_eq!(*seq, place, "no gap");
             let lower = |(other, seq, _): &&(Event, Option<i64>, _)| {
-                other.subject == event.subject && other.data.version < event.data.version && seq.is_none()
+                other.subject == event.subject && other.version() < event.version() && seq.is_none()
             };
             assert!(self.events.iter().find(lower).is_none(), "in version order");
             let known = self.events.iter_mut().find(|(known, ..)| known == event).expect("only what was written");
@@ -305,6 +393,14 @@ impl Model {
         expected.sort_by_key(|(_, seq, _)| *seq);
         assert!(unpublished.iter().map(|event| &event.event).eq(expected.iter().map(|(event, ..)| event)));
         self.compare_letters(store).await;
+        self.authorizations.compare(store, &self.events).await;
+        for payment in orders.iter().flat_map(|order| &order.payments) {
+            for refund in &payment.refunds {
+                let (provider, account) = (payment.key.provider, payment.key.account.clone());
+                let name = PaymentName::Refund { provider, account, id: refund.id.clone() };
+                assert_eq!(store.payment_named(&name).await.unwrap().as_ref(), Some(&payment.key));
+            }
+        }
         let payments = || orders.iter().flat_map(|order| &order.payments);
         assert_eq!(
             store.backlog().await.unwrap(),
@@ -333,9 +429,9 @@ impl Model {
 
     /// When and what kind, and for what was written the text: what the words are is promised elsewhere.
     fn timeline(&self, order: &Order) -> Vec<(Timestamp, &'static str, String)> {
-        let ours =
-            |notification: &&Notification| notification.payment().is_some_and(|key| order.payment(&key).is_some());
-        let mut notifications: Vec<_> = self.notifications.values().filter(ours).collect();
+        let ours = |of: &Option<PaymentKey>| of.as_ref().is_some_and(|key| order.payment(key).is_some());
+        let kept = self.notifications.values().filter(|(_, of)| ours(of));
+        let mut notifications: Vec<_> = kept.map(|(notification, _)| notification).collect();
         notifications.sort_by_key(|notification| (notification.received_at, notification.id));
         let mut seen = BTreeSet::new();
         let notifications = notifications.into_iter().map(|it| {
@@ -343,7 +439,7 @@ impl Model {
             (it.received_at, "notification", (!first).to_string())
         });
         let written = self.written.iter().filter(|(id, _)| *id == order.id).map(|(_, entry)| brief(entry));
-        let events = self.events.iter().filter(|(event, ..)| event.subject == order.id);
+        let events = self.events.iter().filter(|(event, ..)| event.subject == order.id.as_str());
         let published = events.filter_map(|(event, _, at)| Some(((*at)?, "publish", event.id.to_string())));
         let mut all: Vec<_> = notifications.chain(written).chain(published).collect();
         all.sort_by_key(|(at, ..)| *at);
@@ -364,7 +460,18 @@ impl Model {
     }
 }
 
-fn brief(entry: &TimelineEntry) -> (Timestamp, &'static str, String) {
+/// What is there afterwards: the same ones as they now are, in their old order, and then the new ones.
+fn upserted<T: Clone>(mut known: Vec<T>, told: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    for told in told {
+        match known.iter_mut().find(|known| same(known, told)) {
+            Some(known) => *known = told.clone(),
+            None => known.push(told.clone()),
+        }
+    }
+    known
+}
+
+pub(super) fn brief(entry: &TimelineEntry) -> (Timestamp, &'static str, String) {
     let text = match entry.kind.as_str() {
         "notification" => entry.detail["repeat"].to_string(),
         "publish" => entry.detail["id"].as_str().unwrap_or_default().to_owned(),
@@ -389,13 +496,59 @@ fn some_payment(random: &mut StdRng) -> PaymentKey {
     some_key(random.random_range(0..12), ["p", "q"].choose(random).unwrap())
 }
 
+/// A refund that is of `payment`, whoever tells of it.
+fn some_refund(payment: &PaymentKey, random: &mut StdRng) -> RefundId {
+    RefundId::new(format!("RF-{}-{}", payment.id, random.random_range(0..3))).unwrap()
+}
+
+/// Has the change tell of a refund or a dispute of its payment; sometimes of a new one, sometimes leaving out a known one.
+fn tell_more(settlement: &mut Settlement, random: &mut StdRng, now: Timestamp) {
+    let payment = &mut settlement.change.as_mut().expect("it changes something").payment;
+    if random.random_ratio(1, 3) {
+        let refund = Refund {
+            provider_reference: random.random_bool(0.5).then(|| "trxn".to_owned()),
+            state: *RefundState::ALL.choose(random).unwrap(),
+            amount: random.random_bool(0.5).then(|| thb(random.random_range(0..9))),
+            voided: random.random_bool(0.5),
+            reason: random.random_bool(0.5).then(|| "PROCESS_FAIL \"ไทย\"".to_owned()),
+            occurred_at: random.random_bool(0.5).then_some(now),
+            ..Refund::announced(some_refund(&payment.key, random))
+        };
+        let known = if random.random_bool(0.9) { std::mem::take(&mut payment.refunds) } else { Vec::new() };
+        payment.refunds = upserted(known, &[refund], |left, right| left.id == right.id);
+    }
+    if random.random_ratio(1, 5) {
+        let dispute = Dispute {
+            id: DisputeId::new(format!("D-{}", random.random_range(0..3))).unwrap(),
+            state: *DisputeState::ALL.choose(random).unwrap(),
+            amount: random.random_bool(0.5).then(|| thb(random.random_range(0..9))),
+            reason: random.random_bool(0.5).then(|| "fraud".to_owned()),
+            answer_by: random.random_bool(0.5).then_some(now),
+            occurred_at: random.random_bool(0.5).then_some(now),
+        };
+        let known = std::mem::take(&mut payment.disputes);
+        payment.disputes = upserted(known, &[dispute], |left, right| left.id == right.id);
+    }
+}
+
 fn new_order(random: &mut StdRng) -> NewOrder {
     let n = random.random_range(0..12);
     // Mostly its own payments, so that most registrations succeed.
     let mut payments = vec![some_key(n, "p")];
     payments.extend(random.random_ratio(1, 3).then(|| some_key(n, "q")));
     payments.extend(random.random_ratio(1, 8).then(|| some_payment(random)));
-    NewOrder { id: order_id(&format!("A-{n}")), amount: thb(12_000 + i64::from(random.random_ratio(1, 9))), payments }
+    let mut refunds = Vec::new();
+    for _ in 0..random.random_range(0..3) {
+        let payment = payments.choose(random).unwrap().clone();
+        refunds.push(NewRefund { id: some_refund(&payment, random), payment });
+    }
+    if random.random_ratio(1, 8) {
+        // Nobody's or anybody's.
+        let id = RefundId::new(format!("RF-{}", random.random_range(0..3))).unwrap();
+        refunds.push(NewRefund { id, payment: some_payment(random) });
+    }
+    let amount = thb(12_000 + i64::from(random.random_ratio(1, 9)));
+    NewOrder { id: order_id(&format!("A-{n}")), amount, payments, refunds }
 }
 
 fn dead_letter(random: &mut StdRng, now: Timestamp) -> DeadLetter {

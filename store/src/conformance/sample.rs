@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{
-    About, AccountName, Currency, Event, EventData, EventType, Money, NewOrder, Notification, Order, OrderId,
-    OrderState, PaymentId, PaymentKey, PaymentState, Provider, TimelineKind,
+    About, AccountName, Currency, Event, EventData, EventType, Money, NewOrder, Notification, Order, OrderEvent,
+    OrderId, OrderState, PaymentId, PaymentKey, PaymentState, Provider, TimelineKind,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -36,7 +36,12 @@ pub(super) fn thb(amount_minor: i64) -> Money {
 }
 
 pub(super) fn new_order(id: &str, payments: &[&str]) -> NewOrder {
-    NewOrder { id: order_id(id), amount: thb(12_000), payments: payments.iter().map(|id| key(id)).collect() }
+    NewOrder {
+        id: order_id(id),
+        amount: thb(12_000),
+        payments: payments.iter().map(|id| key(id)).collect(),
+        refunds: Vec::new(),
+    }
 }
 
 /// Registers `new` and returns the order.
@@ -65,6 +70,7 @@ pub(super) fn notification(number: u64, payment: Option<&PaymentKey>, now: Times
         signed_path: "/omise/shop".to_owned(),
         headers: vec![("omise-signature".to_owned(), "00\"ff\\".to_owned())],
         body: b"{\n\xe0\xb8\x84\xff\0}\n".to_vec(),
+        sealed_with: None,
     }
 }
 
@@ -88,6 +94,7 @@ pub(super) fn capture(order: &Order, key: &PaymentKey, captured_minor: i64, now:
     let events = vec![event(&order, key, EventType::OrderPaid, now)];
     Settlement {
         notifications: Vec::new(),
+        about: None,
         order: Some(order.id.clone()),
         timeline: vec![entry("awaiting -> paid", Some(key.clone()), now)],
         check: None,
@@ -97,7 +104,7 @@ pub(super) fn capture(order: &Order, key: &PaymentKey, captured_minor: i64, now:
 
 /// The event of `order` as it now is.
 pub(super) fn event(order: &Order, key: &PaymentKey, event_type: EventType, now: Timestamp) -> Event {
-    let data = EventData {
+    let data = OrderEvent {
         order_id: order.id.clone(),
         version: order.version,
         amount_minor: order.amount.amount_minor,
@@ -109,6 +116,16 @@ pub(super) fn event(order: &Order, key: &PaymentKey, event_type: EventType, now:
         payment_id: key.id.clone(),
         occurred_at: now,
         reason: None,
+        refund_id: None,
+        dispute_id: None,
     };
-    Event::new(event_type, data, now)
+    Event::of_order(event_type, data, now)
+}
+
+/// What `event` says about its order, to say something else.
+pub(super) fn order_event(event: &mut Event) -> &mut OrderEvent {
+    match &mut event.data {
+        EventData::Order(data) => data,
+        EventData::Authorization(_) => panic!("it is about an authorization"),
+    }
 }

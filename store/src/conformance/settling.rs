@@ -3,7 +3,9 @@ use jiff::Timestamp;
 use payhook_schema::{EventType, HoldReason, NewOrder, Order, OrderState, PaymentKey, PaymentState};
 
 use super::Harness;
-use super::sample::{at, capture, entry, event, key, new_order, notification, order_id, read, registered, thb, uuid};
+use super::sample::{
+    at, capture, entry, event, key, new_order, notification, order_event, order_id, read, registered, thb, uuid,
+};
 use crate::{DeadLetter, DeadLetterFilter, PaymentCheck, Settled, Settlement, Store};
 
 /// Everything an order's settlements leave behind, to see whether it changed.
@@ -26,7 +28,7 @@ pub async fn a_settlement_is_written_whole_or_not_at_all(Harness { store, .. }: 
     let mut half = whole.clone();
     let twice = half.change.as_mut().unwrap();
     let mut second = event(&twice.order, &key("p1"), EventType::OrderPaid, at(5));
-    second.data.version += 1;
+    order_event(&mut second).version += 1;
     twice.order.version += 1;
     twice.events.push(second);
     let before = traces(&**store, &order).await;
@@ -57,7 +59,7 @@ pub async fn a_settlement_decided_on_an_older_revision_is_a_conflict(Harness { s
     unknown.order = None;
     let change = unknown.change.as_mut().unwrap();
     change.order.id = order_id("A-2");
-    change.events[0].data.order_id = order_id("A-2");
+    order_event(&mut change.events[0]).order_id = order_id("A-2");
     assert_eq!(store.settle(&[unknown]).await.unwrap(), [Settled::Conflict]);
     assert_eq!(traces(&**store, &order).await, before);
 }
@@ -109,8 +111,8 @@ pub async fn many_writers_of_one_order_write_each_revision_once(Harness { store,
     for new in &orders {
         let order = read(&**store, &new.id).await;
         assert_eq!((order.revision - 1, order.captured_minor), (order.version, order.version));
-        let versions: Vec<_> = feed.iter().filter(|event| event.event.subject == new.id).collect();
-        let versions: Vec<_> = versions.iter().map(|event| event.event.data.version).collect();
+        let versions: Vec<_> = feed.iter().filter(|event| event.event.subject == new.id.as_str()).collect();
+        let versions: Vec<_> = versions.iter().map(|event| event.event.version()).collect();
         assert_eq!(versions, (1..=order.version).collect::<Vec<_>>());
         changes += order.version as usize;
     }
@@ -156,7 +158,7 @@ pub async fn a_settlement_that_cannot_be_kept_is_refused_alone(Harness { store, 
     batch[3].change.as_mut().unwrap().order.captured_minor = -1;
     batch[4].order = Some(order_id("nobody's"));
     batch[5].change.as_mut().unwrap().payment.key = key("p6");
-    batch[6].change.as_mut().unwrap().events[0].data.version = 3;
+    order_event(&mut batch[6].change.as_mut().unwrap().events[0]).version = 3;
     let settled = store.settle(&batch).await.unwrap();
     assert_eq!(settled[0], Settled::Written);
     for (n, settled) in settled.iter().enumerate().skip(1) {
@@ -200,8 +202,12 @@ pub async fn money_and_times_are_exact(Harness { store, .. }: &Harness) {
     let times = [Timestamp::UNIX_EPOCH, at(0), far, early, Timestamp::from_microsecond(-1).unwrap()];
     for (n, &time) in times.iter().enumerate() {
         let key: PaymentKey = key(&format!("p{n}"));
-        let new =
-            NewOrder { id: order_id(&format!("A-{n}")), amount: thb(i64::MAX - n as i64), payments: vec![key.clone()] };
+        let new = NewOrder {
+            id: order_id(&format!("A-{n}")),
+            amount: thb(i64::MAX - n as i64),
+            payments: vec![key.clone()],
+            refunds: Vec::new(),
+        };
         let order = registered(&**store, &new, at(n as i64)).await;
         let mut settlement = capture(&order, &key, i64::MAX, time);
         let change = settlement.change.as_mut().unwrap();

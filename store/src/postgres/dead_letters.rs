@@ -8,19 +8,19 @@ use crate::{DeadLetter, DeadLetterFilter, rows};
 const KEEP: &str = "
 with archived as (
     insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at,
-        verified_by, signed_path, headers, body)
+        verified_by, signed_path, headers, body, names, sealed_with)
     select id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by, signed_path,
-        headers::jsonb, body
+        headers::jsonb, body, names, sealed_with
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-        $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::bytea[])
+        $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[], $14::bigint[])
         as n (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
-            signed_path, headers, body)
+            signed_path, headers, body, names, sealed_with)
     on conflict (id) do nothing
 )
 insert into dead_letters (id, cause, detail, provider, account, payment_id, attempts, first_failed_at, last_failed_at,
     bytes, notification_id)
-select * from unnest($13::uuid[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[],
-    $20::timestamptz[], $21::timestamptz[], $22::bytea[], $23::uuid[])
+select * from unnest($15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bigint[],
+    $22::timestamptz[], $23::timestamptz[], $24::bytea[], $25::uuid[])
 on conflict (id) do nothing";
 
 pub(super) async fn keep(on: &mut PgConnection, letters: &[DeadLetter]) -> sqlx::Result<()> {
@@ -46,6 +46,8 @@ pub(super) async fn keep(on: &mut PgConnection, letters: &[DeadLetter]) -> sqlx:
         row.signed_path,
         row.headers.as_str(),
         row.body,
+        row.names.as_deref(),
+        row.sealed_with,
     );
     let query = bind!(
         query,

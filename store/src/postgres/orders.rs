@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use payhook_schema::{NewOrder, Order, OrderId, OrderState, PaymentKey, PaymentState};
 use sqlx::{Connection, PgConnection};
 
+use super::refunds::{self, of_payment};
 use crate::columns::pg_time;
 use crate::register::{self, FIRST_CHECK_AFTER};
 use crate::rows::{self, order_columns};
@@ -60,8 +61,7 @@ pub(super) async fn register(on: &mut PgConnection, new: &NewOrder, now: Timesta
             case when exists (select 1 from notifications n where n.provider = k.provider and n.payment_id = k.id \
                 and n.account = k.account) then $9 else $8 end, 0, $9 \
          from unnest($1::text[], $2::text[], $3::text[], $4::integer[]) as k (provider, account, id, position) \
-         on conflict (provider, id, account) do nothing \
-         returning provider, account, id as payment_id, next_check_at",
+         on conflict (provider, id, account) do nothing",
     )
     .bind(providers)
     .bind(accounts)
@@ -72,26 +72,41 @@ pub(super) async fn register(on: &mut PgConnection, new: &NewOrder, now: Timesta
     .bind(new.amount.currency.as_str())
     .bind(pg_time(now + FIRST_CHECK_AFTER))
     .bind(pg_time(now))
-    .fetch_all(&mut *transaction)
-    .await?;
-    if linked.len() < added.len() {
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected();
+    if linked < added.len() as u64 {
         let taken = taken(&mut transaction, &added, &new.id).await?;
         return Ok(taken);
     }
-    if created || !added.is_empty() {
-        let entry = register::entry(created, new, &added, now);
-        tell(&mut transaction, &new.id, &entry).await?;
+    let order = some_order(&mut transaction, &new.id).await?;
+    let parked = register::parked(&order, &added, now);
+    let known = refunds::known(&mut transaction, &new.refunds).await?;
+    if let Some(refused) = register::refund_refused(&order, new, &known) {
+        return Ok(refused);
     }
-    if !created && !added.is_empty() {
+    let announced = register::announced(new, &known);
+    for refund in &announced {
+        if !refunds::announce(&mut transaction, refund, now).await? {
+            // Registered for another order while we looked: now it is known.
+            let known = refunds::known(&mut transaction, &new.refunds).await?;
+            return register::refund_refused(&order, new, &known).ok_or(sqlx::Error::RowNotFound);
+        }
+    }
+    if !created && added.is_empty() && announced.is_empty() {
+        return Ok(Registered::Order { order, created, parked });
+    }
+    tell(&mut transaction, &new.id, &register::entry(created, new, &added, &announced, now)).await?;
+    if !created {
         sqlx::query("update orders set revision = revision + 1, updated_at = $2 where id = $1")
             .bind(new.id.as_str())
             .bind(pg_time(now))
             .execute(&mut *transaction)
             .await?;
     }
-    let order = some_order(&mut transaction, &new.id).await?;
+    // What was read before is the order but for what was just written.
+    let order = if created && announced.is_empty() { order } else { some_order(&mut transaction, &new.id).await? };
     transaction.commit().await?;
-    let parked = register::parked(&order, &added, now);
     Ok(Registered::Order { order, created, parked })
 }
 
@@ -121,6 +136,8 @@ pub(super) async fn get(on: &mut PgConnection, id: &OrderId) -> sqlx::Result<Opt
     let rows = sqlx::query(concat!(
         "select ",
         order_columns!(),
+        ", ",
+        of_payment!(),
         " from orders o left join payments p on p.order_id = o.id where o.id = $1 order by p.position"
     ))
     .bind(id.as_str())
@@ -141,6 +158,8 @@ macro_rules! list {
                 and ($3 is null or f.provider = $3) and ($4 is null or f.account = $4))) \
               order by o.created_at desc, o.id desc limit $5) select ",
             order_columns!(),
+            ", ",
+            of_payment!(),
             " from page o left join payments p on p.order_id = o.id \
               order by o.created_at desc, o.id desc, p.position"
         )
@@ -165,6 +184,8 @@ pub(super) async fn list(on: &mut PgConnection, filter: &OrderFilter) -> sqlx::R
 const FIND: &str = concat!(
     "select k.ord, (f.account = k.account)::int::bigint as exact, ",
     order_columns!(),
+    ", ",
+    of_payment!(),
     " from unnest($1::text[], $2::text[], $3::text[]) with ordinality as k (provider, account, id, ord) \
       cross join lateral (select f.order_id, f.account from payments f where f.provider = k.provider and f.id = k.id \
         order by (f.account = k.account) desc, f.account limit 1) f \

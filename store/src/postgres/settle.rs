@@ -1,14 +1,18 @@
 use sqlx::{PgConnection, Row};
 
-use crate::batch::{Batch, ChangeRow, CheckRow, EventRow, Micros, NotificationRow, TimelineRow};
+use crate::batch::{Batch, ChangeRow, CheckRow, EventRow, LinkRow, Micros, NotificationRow, TimelineRow};
 use crate::columns::pg_time;
+use crate::refunds::{DisputeRow, RefundRow};
 
 /// Writes a whole wave in one statement, committed by itself: one round trip, and no lock is held while we think.
 ///
 /// Rows come as one array per column. An order moves only from the revision its change was decided on, and everything
 /// with a guard is written only where that happened; two writers of one order queue on its row, and the second then sees
 /// the first one's revision.
-const WRITE: &str = "
+macro_rules! statement {
+    ($marked:literal, $more:literal) => {
+        concat!(
+            "
 with change as (
     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
         $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
@@ -30,7 +34,9 @@ paid as (
     update payments p
     set state = c.payment_state, captured_minor = c.payment_captured, refunded_minor = c.payment_refunded,
         currency = c.payment_currency, provider_reference = c.provider_reference, reason = c.reason,
-        asked_at = c.asked_at, next_check_at = c.next_check_at, checks = c.checks
+        asked_at = c.asked_at, next_check_at = c.next_check_at, checks = c.checks",
+            $marked,
+            "
     from change c join moved using (ord)
     where p.provider = c.provider and p.id = c.payment_id and p.account = c.account
 ),
@@ -44,21 +50,22 @@ checked as (
 ),
 archived as (
     insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at,
-        verified_by, signed_path, headers, body)
+        verified_by, signed_path, headers, body, names, sealed_with)
     select id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by, signed_path,
-        headers::jsonb, body
+        headers::jsonb, body, names, sealed_with
     from unnest($30::bigint[], $31::uuid[], $32::text[], $33::text[], $34::text[], $35::text[], $36::text[],
-        $37::timestamptz[], $38::timestamptz[], $39::text[], $40::text[], $41::text[], $42::bytea[])
+        $37::timestamptz[], $38::timestamptz[], $39::text[], $40::text[], $41::text[], $42::bytea[], $43::text[],
+        $44::bigint[])
         as n (guard, id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
-            signed_path, headers, body)
+            signed_path, headers, body, names, sealed_with)
     where guard is null or guard in (select ord from moved)
     on conflict (id) do nothing
 ),
 told as (
     insert into timeline (order_id, at, kind, provider, account, payment_id, text, detail)
     select order_id, at, kind, provider, account, payment_id, text, detail::jsonb
-    from unnest($43::bigint[], $44::text[], $45::timestamptz[], $46::text[], $47::text[], $48::text[], $49::text[],
-        $50::text[], $51::text[])
+    from unnest($45::bigint[], $46::text[], $47::timestamptz[], $48::text[], $49::text[], $50::text[], $51::text[],
+        $52::text[], $53::text[])
         with ordinality
         as t (guard, order_id, at, kind, provider, account, payment_id, text, detail, place)
     where guard is null or guard in (select ord from moved)
@@ -67,24 +74,74 @@ told as (
 announced as (
     insert into events (id, order_id, version, type, time, body)
     select id, order_id, version, type, time, body::jsonb
-    from unnest($52::bigint[], $53::uuid[], $54::text[], $55::bigint[], $56::text[], $57::timestamptz[], $58::text[])
+    from unnest($54::bigint[], $55::uuid[], $56::text[], $57::bigint[], $58::text[], $59::timestamptz[], $60::text[])
         with ordinality
         as e (guard, id, order_id, version, type, time, body, place)
     where guard in (select ord from moved)
     order by place
-)
-select ord from moved";
+)",
+            $more,
+            "
+select ord from moved"
+        )
+    };
+}
+
+const WRITE: &str = statement!("", "");
+
+/// The same for a wave with refunds, disputes, or notifications that are found to be about a payment: few waves are, and the
+/// others are not to pay for it. Several refunds of one payment become known in their order.
+const WRITE_MORE: &str = statement!(
+    ", has_refunds_or_disputes = p.has_refunds_or_disputes or c.ord = any($61) or c.ord = any($73)",
+    ",
+refunded as (
+    insert into refunds (provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
+        occurred_at)
+    select provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason, occurred_at
+    from unnest($61::bigint[], $62::text[], $63::text[], $64::text[], $65::text[], $66::text[], $67::text[],
+        $68::bigint[], $69::text[], $70::boolean[], $71::text[], $72::timestamptz[])
+        with ordinality
+        as r (guard, provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
+            occurred_at, place)
+    where guard in (select ord from moved)
+    order by place
+    -- Of another payment, it is no conflict of this kind, and refused.
+    on conflict (provider, payment_id, account, id) do update
+    set provider_reference = excluded.provider_reference, state = excluded.state, amount_minor = excluded.amount_minor,
+        currency = excluded.currency, voided = excluded.voided, reason = excluded.reason,
+        occurred_at = excluded.occurred_at
+),
+disputed as (
+    insert into disputes (provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at)
+    select provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at
+    from unnest($73::bigint[], $74::text[], $75::text[], $76::text[], $77::text[], $78::text[], $79::bigint[],
+        $80::text[], $81::text[], $82::timestamptz[], $83::timestamptz[])
+        with ordinality
+        as d (guard, provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at, place)
+    where guard in (select ord from moved)
+    order by place
+    on conflict (provider, payment_id, account, id) do update
+    set state = excluded.state, amount_minor = excluded.amount_minor, currency = excluded.currency,
+        reason = excluded.reason, answer_by = excluded.answer_by, occurred_at = excluded.occurred_at
+),
+linked as (
+    update notifications n set payment_id = l.payment_id
+    from unnest($84::bigint[], $85::uuid[], $86::text[]) as l (guard, id, payment_id)
+    where n.id = l.id and n.payment_id is null and (l.guard is null or l.guard in (select ord from moved))
+)"
+);
 
 /// Writes `batch` and returns the `ord` of each change that was.
 pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<Vec<i64>> {
-    let Batch { changes, checks, notifications, timeline, events } = batch;
+    let Batch { changes, checks, notifications, links, refunds, disputes, timeline, events } = batch;
+    let more = !(links.is_empty() && refunds.is_empty() && disputes.is_empty());
     macro_rules! bind {
         ($query:expr, $rows:expr, |$row:ident: $type:ty| $($column:expr),+ $(,)?) => {
             $query$(.bind($rows.iter().map(|$row: &$type| $column).collect::<Vec<_>>()))+
         };
     }
     let query = bind!(
-        sqlx::query(WRITE),
+        sqlx::query(if more { WRITE_MORE } else { WRITE }),
         changes,
         |row: ChangeRow<'_>| row.ord,
         row.order_id,
@@ -136,6 +193,8 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.signed_path,
         row.headers.as_str(),
         row.body,
+        row.names.as_deref(),
+        row.sealed_with,
     );
     let query = bind!(
         query,
@@ -150,7 +209,7 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.text,
         row.detail.as_deref(),
     );
-    let query = bind!(
+    let mut query = bind!(
         query,
         events,
         |row: EventRow<'_>| row.guard,
@@ -161,6 +220,40 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         time(row.time),
         row.body.as_str(),
     );
+    if more {
+        query = bind!(
+            query,
+            refunds,
+            |row: RefundRow<'_>| row.guard,
+            row.provider,
+            row.account,
+            row.payment_id,
+            row.id,
+            row.provider_reference,
+            row.state,
+            row.amount_minor,
+            row.currency,
+            row.voided,
+            row.reason,
+            row.occurred_at.map(time),
+        );
+        query = bind!(
+            query,
+            disputes,
+            |row: DisputeRow<'_>| row.guard,
+            row.provider,
+            row.account,
+            row.payment_id,
+            row.id,
+            row.state,
+            row.amount_minor,
+            row.currency,
+            row.reason,
+            row.answer_by.map(time),
+            row.occurred_at.map(time),
+        );
+        query = bind!(query, links, |row: LinkRow<'_>| row.guard, row.id, row.payment_id);
+    }
     query.fetch_all(to).await?.iter().map(|row| row.try_get(0)).collect()
 }
 

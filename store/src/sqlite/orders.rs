@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use payhook_schema::{AccountName, NewOrder, Order, OrderId, OrderState, PaymentKey, PaymentState, Provider};
 use sqlx::{Connection, SqliteConnection};
 
+use super::refunds::{self, of_payment};
 use crate::batch::json as to_json;
 use crate::columns::micros;
 use crate::register::{self, FIRST_CHECK_AFTER};
@@ -55,18 +56,29 @@ pub(super) async fn register(on: &mut SqliteConnection, new: &NewOrder, now: Tim
         let found = find(on, &added).await?;
         return register::taken(&added, found, &new.id).ok_or(sqlx::Error::RowNotFound);
     }
-    if created || !added.is_empty() {
-        tell(on, &new.id, &register::entry(created, new, &added, now)).await?;
+    let order = some_order(on, &new.id).await?;
+    let parked = register::parked(&order, &added, now);
+    let known = refunds::known(on, &new.refunds).await?;
+    if let Some(refused) = register::refund_refused(&order, new, &known) {
+        return Ok(refused);
     }
-    if !created && !added.is_empty() {
+    let announced = register::announced(new, &known);
+    for refund in &announced {
+        refunds::announce(on, refund, now).await?;
+    }
+    if !created && added.is_empty() && announced.is_empty() {
+        return Ok(Registered::Order { order, created, parked });
+    }
+    tell(on, &new.id, &register::entry(created, new, &added, &announced, now)).await?;
+    if !created {
         sqlx::query("update orders set revision = revision + 1, updated_at = ?2 where id = ?1")
             .bind(new.id.as_str())
             .bind(micros(now))
             .execute(&mut *on)
             .await?;
     }
-    let order = some_order(on, &new.id).await?;
-    let parked = register::parked(&order, &added, now);
+    // What was read before is the order but for what was just written.
+    let order = if created && announced.is_empty() { order } else { some_order(on, &new.id).await? };
     Ok(Registered::Order { order, created, parked })
 }
 
@@ -90,6 +102,8 @@ pub(super) async fn get(on: &mut SqliteConnection, id: &OrderId) -> sqlx::Result
     let rows = sqlx::query(concat!(
         "select ",
         order_columns!(),
+        ", ",
+        of_payment!(),
         " from orders o left join payments p on p.order_id = o.id where o.id = ?1 order by p.position"
     ))
     .bind(id.as_str())
@@ -110,6 +124,8 @@ macro_rules! list {
                 and (?3 is null or f.provider = ?3) and (?4 is null or f.account = ?4))) \
               order by o.created_at desc, o.id desc limit ?5) select ",
             order_columns!(),
+            ", ",
+            of_payment!(),
             " from page o left join payments p on p.order_id = o.id \
               order by o.created_at desc, o.id desc, p.position"
         )
@@ -134,6 +150,8 @@ pub(super) async fn list(on: &mut SqliteConnection, filter: &OrderFilter) -> sql
 const FIND: &str = concat!(
     "select k.key + 1 as ord, (f.account = k.value ->> 'account') as exact, ",
     order_columns!(),
+    ", ",
+    of_payment!(),
     " from json_each(?1) k \
       cross join payments f on f.provider = k.value ->> 'provider' and f.id = k.value ->> 'id' \
         and f.account = coalesce( \

@@ -37,14 +37,47 @@ where p.provider = c.value ->> 'provider' and p.id = c.value ->> 'payment_id' an
 
 const ARCHIVE: &str = "
 insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
-    signed_path, headers, body)
+    signed_path, headers, names, sealed_with, body)
 select value ->> 'id', value ->> 'provider', value ->> 'account', value ->> 'kind', value ->> 'payment_id',
     value ->> 'idempotency_key', value ->> 'received_at', value ->> 'signed_at', value ->> 'verified_by',
-    value ->> 'signed_path', value ->> 'headers',
+    value ->> 'signed_path', value ->> 'headers', value ->> 'names', value ->> 'sealed_with',
     -- Of no bytes at all, `substr` makes null.
     coalesce(substr(?2, value ->> 'body_from', value ->> 'body_bytes'), x'')
 from jsonb_each(?1) where true
 on conflict (id) do nothing";
+
+/// What is of no payment yet is of this one.
+const LINK: &str = "
+update notifications as n set payment_id = l.value ->> 'payment_id'
+from jsonb_each(?1) l
+where n.id = l.value ->> 'id' and n.payment_id is null";
+
+/// From now on, somebody looks for the payment's refunds and disputes.
+const MARK: &str = "
+update payments as p set has_refunds_or_disputes = 1
+from jsonb_each(?1) r
+where p.provider = r.value ->> 'provider' and p.id = r.value ->> 'payment_id' and p.account = r.value ->> 'account'";
+
+/// One that is there of another payment is no conflict of this kind, and refused.
+const REFUND: &str = "
+insert into refunds (provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
+    occurred_at)
+select value ->> 'provider', value ->> 'account', value ->> 'payment_id', value ->> 'id', value ->> 'provider_reference',
+    value ->> 'state', value ->> 'amount_minor', value ->> 'currency', value ->> 'voided', value ->> 'reason',
+    value ->> 'occurred_at'
+from jsonb_each(?1) where true order by key
+on conflict (provider, payment_id, account, id) do update
+set provider_reference = excluded.provider_reference, state = excluded.state, amount_minor = excluded.amount_minor,
+    currency = excluded.currency, voided = excluded.voided, reason = excluded.reason, occurred_at = excluded.occurred_at";
+
+const DISPUTE: &str = "
+insert into disputes (provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at)
+select value ->> 'provider', value ->> 'account', value ->> 'payment_id', value ->> 'id', value ->> 'state',
+    value ->> 'amount_minor', value ->> 'currency', value ->> 'reason', value ->> 'answer_by', value ->> 'occurred_at'
+from jsonb_each(?1) where true order by key
+on conflict (provider, payment_id, account, id) do update
+set state = excluded.state, amount_minor = excluded.amount_minor, currency = excluded.currency, reason = excluded.reason,
+    answer_by = excluded.answer_by, occurred_at = excluded.occurred_at";
 
 const TELL: &str = "
 insert into timeline (order_id, at, kind, provider, account, payment_id, text, detail)
@@ -64,12 +97,20 @@ pub(super) async fn write(to: &mut SqliteConnection, mut batch: Batch<'_>) -> sq
     batch.changes.retain(|row| written.contains(&row.ord));
     batch.checks.retain(|row| was_written(row.guard));
     batch.notifications.retain(|row| was_written(row.guard));
+    batch.links.retain(|row| was_written(row.guard));
+    batch.refunds.retain(|row| written.contains(&row.guard));
+    batch.disputes.retain(|row| written.contains(&row.guard));
     batch.timeline.retain(|row| was_written(row.guard));
     batch.events.retain(|row| written.contains(&row.guard));
 
     run(to, PAY, &batch.changes).await?;
     run(to, CHECK, &batch.checks).await?;
     archive(to, &batch.notifications).await?;
+    run(to, LINK, &batch.links).await?;
+    run(to, REFUND, &batch.refunds).await?;
+    run(to, DISPUTE, &batch.disputes).await?;
+    run(to, MARK, &batch.refunds).await?;
+    run(to, MARK, &batch.disputes).await?;
     run(to, TELL, &batch.timeline).await?;
     run(to, ANNOUNCE, &batch.events).await?;
     Ok(written)

@@ -1,0 +1,35 @@
+//! Who did what, and which keys verify, alike for both databases.
+
+use crate::columns::{Columns, some};
+use crate::rows::read;
+use crate::{AuditEntry, KeyUse};
+
+/// The newest notifications that tell which keys are in use: a day or less of a busy shop, and read in no time.
+pub(crate) const KEYS_USED_NOTIFICATIONS: i64 = 10_000;
+
+pub(crate) fn entry(row: &impl Columns) -> sqlx::Result<AuditEntry> {
+    Ok(AuditEntry {
+        id: some("id", row.id("id"))?,
+        at: some("at", row.time("at"))?,
+        who: some("who", row.text("who"))?,
+        role: some("role", row.text("role"))?,
+        action: some("action", row.text("action"))?,
+        subject: some("subject", row.text("subject"))?,
+        count: some("count", row.int("count"))? as u64,
+        reason: row.text("reason")?,
+    })
+}
+
+/// What a count is kept as: more than this nobody did.
+pub(crate) fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn key_use(row: &impl Columns) -> sqlx::Result<KeyUse> {
+    Ok(KeyUse {
+        provider: some("provider", read(row, "provider"))?,
+        account: some("account", read(row, "account"))?,
+        verified_by: some("verified_by", row.text("verified_by"))?,
+        last_at: some("last_at", row.time("last_at"))?,
+    })
+}

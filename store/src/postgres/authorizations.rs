@@ -1,0 +1,311 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use payhook_schema::{
+    AccountName, Authorization, AuthorizationId, AuthorizationName, AuthorizationState, Event, NewAuthorization,
+    Notification, Token,
+};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::authorizations::{self, NOTIFICATIONS_MAX, authorization, authorization_columns};
+use crate::batch::{NotificationRow, json};
+use crate::columns::pg_time;
+use crate::{
+    AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Settled, TimelineEntry, names, timeline,
+};
+
+pub(super) async fn register(
+    on: &mut PgConnection,
+    new: &NewAuthorization,
+    now: Timestamp,
+) -> sqlx::Result<AuthorizationRegistered> {
+    let mut transaction = on.begin().await?;
+    let name = AuthorizationName::State(new.auth_state.clone());
+    let created = sqlx::query(
+        "insert into authorizations (id, account, auth_state, wallet, state, version, revision, next_check_at, attempts, \
+            created_at, updated_at) \
+         values ($1, $2, $3, $4, $5, 0, 1, case when exists (select 1 from notifications n \
+            where n.provider = 'antom' and n.account = $2 and n.names = $6) then $7::timestamptz end, 0, $7, $7) \
+         on conflict do nothing",
+    )
+    .bind(new.id.as_str())
+    .bind(new.account.as_str())
+    .bind(new.auth_state.as_str())
+    .bind(new.wallet.as_str())
+    .bind(AuthorizationState::Awaiting.as_str())
+    .bind(names::authorization(&name))
+    .bind(pg_time(now))
+    .execute(&mut *transaction)
+    .await?
+    .rows_affected()
+        == 1;
+    let registered = get(&mut transaction, &new.id).await?;
+    if !created {
+        return match registered {
+            Some(registered) => Ok(authorizations::again(registered, new)),
+            None => {
+                let by = find(&mut transaction, &new.account, &name).await?.ok_or(sqlx::Error::RowNotFound)?.id;
+                Ok(AuthorizationRegistered::AuthStateTaken { by })
+            }
+        };
+    }
+    tell(&mut transaction, &new.id, &authorizations::entry(new, now)).await?;
+    transaction.commit().await?;
+    let authorization = registered.ok_or(sqlx::Error::RowNotFound)?;
+    let parked = authorization.next_check_at.is_some();
+    Ok(AuthorizationRegistered::Authorization { authorization, created, parked })
+}
+
+pub(super) async fn get(on: &mut PgConnection, id: &AuthorizationId) -> sqlx::Result<Option<Authorization>> {
+    let row = sqlx::query(concat!("select ", authorization_columns!(), " from authorizations where id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(on)
+        .await?;
+    row.as_ref().map(authorization).transpose()
+}
+
+pub(super) async fn find(
+    on: &mut PgConnection,
+    account: &AccountName,
+    name: &AuthorizationName,
+) -> sqlx::Result<Option<Authorization>> {
+    let sql = match name {
+        AuthorizationName::State(_) => {
+            concat!("select ", authorization_columns!(), " from authorizations where account = $1 and auth_state = $2")
+        }
+        AuthorizationName::Token(_) => concat!(
+            "select ",
+            authorization_columns!(),
+            " from authorizations where id = \
+                (select authorization_id from authorization_tokens where account = $1 and digest = $2)"
+        ),
+    };
+    let row = sqlx::query(sql).bind(account.as_str()).bind(name.as_str()).fetch_optional(on).await?;
+    row.as_ref().map(authorization).transpose()
+}
+
+pub(super) async fn timeline(on: &mut PgConnection, id: &AuthorizationId) -> sqlx::Result<Vec<TimelineEntry>> {
+    // One snapshot for all three, so that no settlement is seen by half.
+    let mut transaction = on.begin().await?;
+    sqlx::query("set transaction isolation level repeatable read, read only").execute(&mut *transaction).await?;
+    let written = sqlx::query(
+        "select at, kind, null::text as payment_id, text, detail from authorization_timeline \
+         where authorization_id = $1 order by n",
+    )
+    .bind(id.as_str())
+    .fetch_all(&mut *transaction)
+    .await?;
+    let notifications = sqlx::query(
+        "select n.id, null::text as payment_id, n.kind, n.idempotency_key, n.received_at, n.verified_by, \
+            cast(octet_length(n.body) as bigint) as body_bytes, \
+            row_number() over (partition by n.idempotency_key order by n.received_at, n.id) as nth \
+         from (select account, 'state ' || auth_state as name from authorizations where id = $1 \
+            union all select account, 'token ' || digest from authorization_tokens where authorization_id = $1) a \
+         join notifications n on n.provider = 'antom' and n.account = a.account and n.names = a.name \
+         order by n.received_at, n.id",
+    )
+    .bind(id.as_str())
+    .fetch_all(&mut *transaction)
+    .await?;
+    let published = sqlx::query(
+        "select body, seq, published_at from events where authorization_id = $1 and published_at is not null \
+         order by version",
+    )
+    .bind(id.as_str())
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    timeline::merge(&notifications, &written, &published)
+}
+
+pub(super) async fn notifications(
+    on: &mut PgConnection,
+    account: &AccountName,
+    name: &AuthorizationName,
+) -> sqlx::Result<Vec<Notification>> {
+    let rows = sqlx::query(
+        "select id, provider, account, kind, idempotency_key, received_at, signed_at, verified_by, signed_path, headers, \
+            body, sealed_with \
+         from notifications where provider = 'antom' and account = $1 and names = $2 order by received_at, id limit $3",
+    )
+    .bind(account.as_str())
+    .bind(names::authorization(name))
+    .bind(NOTIFICATIONS_MAX)
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(|row| authorizations::notification(row, name)).collect()
+}
+
+pub(super) async fn settle(on: &mut PgConnection, settlement: &AuthorizationSettlement) -> sqlx::Result<Settled> {
+    let mut transaction = on.begin().await?;
+    if let Some(AuthorizationChange { authorization, events }) = &settlement.change {
+        if !moved(&mut transaction, authorization, events.len()).await? {
+            return Ok(Settled::Conflict);
+        }
+        if let Some(token) = &authorization.token {
+            name(&mut transaction, authorization, token).await?;
+        }
+        for event in events {
+            announce(&mut transaction, &authorization.id, event).await?;
+        }
+    }
+    for notification in &settlement.notifications {
+        archive(&mut transaction, &NotificationRow::of(None, notification, None)).await?;
+    }
+    if let Some((id, entries)) = authorizations::history(settlement) {
+        for entry in entries {
+            tell(&mut transaction, id, entry).await?;
+        }
+    }
+    transaction.commit().await?;
+    Ok(Settled::Written)
+}
+
+/// Writes what changed, only onto the revision it was decided on; whoever claimed it has done what was to be done.
+async fn moved(on: &mut PgConnection, new: &Authorization, events: usize) -> sqlx::Result<bool> {
+    let Authorization { code, token, .. } = new;
+    let code_sealed = code.as_ref().and_then(|code| code.sealed.as_ref());
+    let access = token.as_ref().and_then(|token| token.access.as_ref());
+    let refresh = token.as_ref().and_then(|token| token.refresh.as_ref());
+    let moved = sqlx::query(
+        "update authorizations set state = $4, version = $3, revision = revision + 1, code_digest = $5, code_key = $6, \
+            code = $7, token_digest = $8, access_token_key = $9, access_token = $10, refresh_token_key = $11, \
+            refresh_token = $12, expires_at = $13, refresh_expires_at = $14, issued_at = $15, reason = $16, \
+            next_check_at = $17, attempts = $18, updated_at = $19, claimed_by = null, claimed_until = null \
+         where id = $1 and revision = $2 and version + $20 = $3",
+    )
+    .bind(new.id.as_str())
+    .bind(new.revision)
+    .bind(new.version)
+    .bind(new.state.as_str())
+    .bind(code.as_ref().map(|code| code.digest.as_str()))
+    .bind(code_sealed.map(|sealed| i64::from(sealed.key)))
+    .bind(code_sealed.map(|sealed| &sealed.bytes))
+    .bind(token.as_ref().map(|token| token.digest.as_str()))
+    .bind(access.map(|sealed| i64::from(sealed.key)))
+    .bind(access.map(|sealed| &sealed.bytes))
+    .bind(refresh.map(|sealed| i64::from(sealed.key)))
+    .bind(refresh.map(|sealed| &sealed.bytes))
+    .bind(token.as_ref().and_then(|token| token.expires_at).map(pg_time))
+    .bind(token.as_ref().and_then(|token| token.refresh_expires_at).map(pg_time))
+    .bind(token.as_ref().map(|token| pg_time(token.issued_at)))
+    .bind(&new.reason)
+    .bind(new.next_check_at.map(pg_time))
+    .bind(new.attempts)
+    .bind(pg_time(new.updated_at))
+    .bind(events as i64)
+    .execute(on)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Has the token name its authorization from now on. The first it named, it names for ever.
+async fn name(on: &mut PgConnection, of: &Authorization, token: &Token) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into authorization_tokens (account, digest, authorization_id) \
+         select account, $2, id from authorizations where id = $1 on conflict (account, digest) do nothing",
+    )
+    .bind(of.id.as_str())
+    .bind(token.digest.as_str())
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+async fn announce(on: &mut PgConnection, of: &AuthorizationId, event: &Event) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into events (id, authorization_id, version, type, time, body) values ($1, $2, $3, $4, $5, $6::jsonb)",
+    )
+    .bind(event.id)
+    .bind(of.as_str())
+    .bind(event.version())
+    .bind(event.event_type.as_str())
+    .bind(pg_time(event.time))
+    .bind(json(event))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+async fn archive(on: &mut PgConnection, row: &NotificationRow<'_>) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, \
+            verified_by, signed_path, headers, names, sealed_with, body) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, $13, $14) on conflict (id) do nothing",
+    )
+    .bind(row.id)
+    .bind(row.provider)
+    .bind(row.account)
+    .bind(row.kind)
+    .bind(row.payment_id)
+    .bind(row.idempotency_key)
+    .bind(pg_time(row.received_at.0))
+    .bind(row.signed_at.map(|at| pg_time(at.0)))
+    .bind(row.verified_by)
+    .bind(row.signed_path)
+    .bind(&row.headers)
+    .bind(&row.names)
+    .bind(row.sealed_with)
+    .bind(row.body)
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+async fn tell(on: &mut PgConnection, id: &AuthorizationId, entry: &TimelineEntry) -> sqlx::Result<()> {
+    let detail = (!entry.detail.is_null()).then_some(&entry.detail);
+    sqlx::query(
+        "insert into authorization_timeline (authorization_id, at, kind, text, detail) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(id.as_str())
+    .bind(pg_time(entry.at))
+    .bind(entry.kind.as_str())
+    .bind(&entry.text)
+    .bind(detail)
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn claim(
+    on: &mut PgConnection,
+    id: &AuthorizationId,
+    holder: Uuid,
+    now: Timestamp,
+    hold_for: Duration,
+) -> sqlx::Result<Option<Authorization>> {
+    let row = sqlx::query(concat!(
+        "update authorizations set claimed_by = $2, claimed_until = $4 \
+         where id = $1 and next_check_at is not null \
+            and (claimed_by is null or claimed_by = $2 or claimed_until <= $3) returning ",
+        authorization_columns!()
+    ))
+    .bind(id.as_str())
+    .bind(holder)
+    .bind(pg_time(now))
+    .bind(pg_time(now + hold_for))
+    .fetch_optional(on)
+    .await?;
+    row.as_ref().map(authorization).transpose()
+}
+
+pub(super) async fn due(
+    on: &mut PgConnection,
+    now: Timestamp,
+    hold_for: Duration,
+    limit: u32,
+) -> sqlx::Result<Vec<AuthorizationId>> {
+    let rows = sqlx::query(
+        "update authorizations a set next_check_at = $2 from \
+            (select id, next_check_at from authorizations where next_check_at <= $1 \
+             order by next_check_at limit $3 for update skip locked) d \
+         where a.id = d.id returning a.id, d.next_check_at as due_at",
+    )
+    .bind(pg_time(now))
+    .bind(pg_time(now + hold_for))
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await?;
+    authorizations::due(&rows)
+}

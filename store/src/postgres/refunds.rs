@@ -1,0 +1,129 @@
+use jiff::Timestamp;
+use payhook_schema::{AccountName, Money, NewRefund, PaymentKey, RefundState};
+use sqlx::PgConnection;
+
+use crate::columns::{pg_time, some};
+use crate::rows::{payment_key, read};
+use crate::{PaymentName, names};
+
+/// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
+macro_rules! of_payment {
+    () => {
+        "case when p.has_refunds_or_disputes then (select json_agg(json_build_object('id', r.id, 'provider_reference', r.provider_reference, 'state', r.state, \
+            'amount_minor', r.amount_minor, 'currency', r.currency, 'voided', r.voided, 'reason', r.reason, \
+            'occurred_at', (extract(epoch from r.occurred_at) * 1000000)::bigint) order by r.n) \
+          from refunds r where r.provider = p.provider and r.payment_id = p.id and r.account = p.account) end as refunds, \
+         case when p.has_refunds_or_disputes then (select json_agg(json_build_object('id', d.id, 'state', d.state, 'amount_minor', d.amount_minor, \
+            'currency', d.currency, 'reason', d.reason, \
+            'answer_by', (extract(epoch from d.answer_by) * 1000000)::bigint, \
+            'occurred_at', (extract(epoch from d.occurred_at) * 1000000)::bigint) order by d.n) \
+          from disputes d where d.provider = p.provider and d.payment_id = p.id and d.account = p.account) end as disputes"
+    };
+}
+pub(super) use of_payment;
+
+/// Those of `refunds` that are known, whosever they are.
+pub(super) async fn known(on: &mut PgConnection, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
+    let rows = sqlx::query(
+        "select r.provider, r.account, r.payment_id, r.id from refunds r \
+         join unnest($1::text[], $2::text[], $3::text[]) as k (provider, account, id) using (provider, account, id)",
+    )
+    .bind(refunds.iter().map(|refund| refund.payment.provider.as_str()).collect::<Vec<_>>())
+    .bind(refunds.iter().map(|refund| refund.payment.account.as_str()).collect::<Vec<_>>())
+    .bind(refunds.iter().map(|refund| refund.id.as_str()).collect::<Vec<_>>())
+    .fetch_all(on)
+    .await?;
+    let refund =
+        |row| Ok(NewRefund { payment: some("payment_id", payment_key(row))?, id: some("id", read(row, "id"))? });
+    rows.iter().map(refund).collect()
+}
+
+/// Keeps a refund nobody told of yet: its payment is due, and the notifications that name it are the payment's. False
+/// where another registration was faster.
+pub(super) async fn announce(on: &mut PgConnection, refund: &NewRefund, now: Timestamp) -> sqlx::Result<bool> {
+    let NewRefund { payment, id } = refund;
+    let kept = sqlx::query(
+        "insert into refunds (provider, account, payment_id, id, state, voided) values ($1, $2, $3, $4, $5, false) \
+         on conflict (provider, id, account) do nothing",
+    )
+    .bind(payment.provider.as_str())
+    .bind(payment.account.as_str())
+    .bind(payment.id.as_str())
+    .bind(id.as_str())
+    .bind(RefundState::Pending.as_str())
+    .execute(&mut *on)
+    .await?;
+    if kept.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "update payments set next_check_at = $4, has_refunds_or_disputes = true \
+         where provider = $1 and id = $3 and account = $2",
+    )
+    .bind(payment.provider.as_str())
+    .bind(payment.account.as_str())
+    .bind(payment.id.as_str())
+    .bind(pg_time(now))
+    .execute(&mut *on)
+    .await?;
+    sqlx::query(
+        "update notifications set payment_id = $3 \
+         where provider = $1 and account = $2 and names = $4 and payment_id is null",
+    )
+    .bind(payment.provider.as_str())
+    .bind(payment.account.as_str())
+    .bind(payment.id.as_str())
+    .bind(names::refund(id))
+    .execute(on)
+    .await?;
+    Ok(true)
+}
+
+pub(super) async fn named(on: &mut PgConnection, name: &PaymentName) -> sqlx::Result<Option<PaymentKey>> {
+    let query = match name {
+        PaymentName::Refund { provider, account, id } => sqlx::query(
+            "select provider, account, payment_id from refunds where provider = $1 and id = $3 and account = $2",
+        )
+        .bind(provider.as_str())
+        .bind(account.as_str())
+        .bind(id.as_str()),
+        // Two, to see that there is more than one.
+        PaymentName::Reference { provider, account, reference } => sqlx::query(
+            "select provider, account, id as payment_id from payments \
+             where $1 = 'antom' and provider = 'antom' and account = $2 and provider_reference = $3 limit 2",
+        )
+        .bind(provider.as_str())
+        .bind(account.as_str())
+        .bind(reference),
+    };
+    match &query.fetch_all(on).await?[..] {
+        [only] => payment_key(only),
+        _ => Ok(None),
+    }
+}
+
+pub(super) async fn refundable(
+    on: &mut PgConnection,
+    account: &AccountName,
+    amount: Money,
+    since: Timestamp,
+    skip: u32,
+    limit: u32,
+) -> sqlx::Result<Vec<PaymentKey>> {
+    // A payment is registered no earlier than its order: the index tells both when it is registered and that it is recent.
+    let rows = sqlx::query(
+        "select p.provider, p.account, p.id as payment_id from payments p join orders o on o.id = p.order_id \
+         where p.provider = 'antom' and p.state in ('paid', 'partly_refunded') and p.account = $1 and p.currency = $2 \
+            and p.captured_minor - p.refunded_minor >= $3 and p.created_at >= $4 and o.created_at >= $4 \
+         order by p.created_at desc, p.id desc limit $6 offset $5",
+    )
+    .bind(account.as_str())
+    .bind(amount.currency.as_str())
+    .bind(amount.amount_minor)
+    .bind(pg_time(since))
+    .bind(i64::from(skip))
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(|row| some("payment_id", payment_key(row))).collect()
+}

@@ -1,0 +1,159 @@
+//! Refunds and disputes as rows, alike for both databases.
+
+use jiff::Timestamp;
+use payhook_schema::{
+    Currency, Dispute, DisputeId, DisputeState, Money, Payment, PaymentKey, Refund, RefundId, RefundState,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Micros;
+use crate::columns::{Columns, wrong};
+
+#[derive(Serialize)]
+pub(crate) struct RefundRow<'a> {
+    /// The `ord` of the change it came with.
+    pub(crate) guard: i64,
+    pub(crate) provider: &'static str,
+    pub(crate) account: &'a str,
+    pub(crate) payment_id: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) provider_reference: Option<&'a str>,
+    pub(crate) state: &'static str,
+    pub(crate) amount_minor: Option<i64>,
+    pub(crate) currency: Option<&'a str>,
+    pub(crate) voided: bool,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) occurred_at: Option<Micros>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DisputeRow<'a> {
+    pub(crate) guard: i64,
+    pub(crate) provider: &'static str,
+    pub(crate) account: &'a str,
+    pub(crate) payment_id: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) state: &'static str,
+    pub(crate) amount_minor: Option<i64>,
+    pub(crate) currency: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) answer_by: Option<Micros>,
+    pub(crate) occurred_at: Option<Micros>,
+}
+
+impl<'a> RefundRow<'a> {
+    pub(crate) fn of(guard: i64, payment: &'a PaymentKey, refund: &'a Refund) -> Self {
+        Self {
+            guard,
+            provider: payment.provider.as_str(),
+            account: payment.account.as_str(),
+            payment_id: payment.id.as_str(),
+            id: refund.id.as_str(),
+            provider_reference: refund.provider_reference.as_deref(),
+            state: refund.state.as_str(),
+            amount_minor: refund.amount.map(|amount| amount.amount_minor),
+            currency: refund.amount.as_ref().map(|amount| amount.currency.as_str()),
+            voided: refund.voided,
+            reason: refund.reason.as_deref(),
+            occurred_at: refund.occurred_at.map(Micros),
+        }
+    }
+}
+
+impl<'a> DisputeRow<'a> {
+    pub(crate) fn of(guard: i64, payment: &'a PaymentKey, dispute: &'a Dispute) -> Self {
+        Self {
+            guard,
+            provider: payment.provider.as_str(),
+            account: payment.account.as_str(),
+            payment_id: payment.id.as_str(),
+            id: dispute.id.as_str(),
+            state: dispute.state.as_str(),
+            amount_minor: dispute.amount.map(|amount| amount.amount_minor),
+            currency: dispute.amount.as_ref().map(|amount| amount.currency.as_str()),
+            reason: dispute.reason.as_deref(),
+            answer_by: dispute.answer_by.map(Micros),
+            occurred_at: dispute.occurred_at.map(Micros),
+        }
+    }
+}
+
+/// The texts of a payment's refunds and disputes that are anything a provider says.
+pub(crate) fn texts(payment: &Payment) -> impl Iterator<Item = &String> {
+    let refunds = payment.refunds.iter().flat_map(|refund| [&refund.provider_reference, &refund.reason]);
+    refunds.chain(payment.disputes.iter().map(|dispute| &dispute.reason)).flatten()
+}
+
+/// A refund, as the database makes it JSON beside its payment's row.
+#[derive(Deserialize)]
+struct RefundRead {
+    id: RefundId,
+    provider_reference: Option<String>,
+    state: RefundState,
+    amount_minor: Option<i64>,
+    currency: Option<Currency>,
+    voided: bool,
+    reason: Option<String>,
+    occurred_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct DisputeRead {
+    id: DisputeId,
+    state: DisputeState,
+    amount_minor: Option<i64>,
+    currency: Option<Currency>,
+    reason: Option<String>,
+    answer_by: Option<i64>,
+    occurred_at: Option<i64>,
+}
+
+/// The refunds in `refunds`; none where it is null.
+pub(crate) fn refunds(row: &impl Columns) -> sqlx::Result<Vec<Refund>> {
+    let read = |read: RefundRead| {
+        Ok(Refund {
+            id: read.id,
+            provider_reference: read.provider_reference,
+            state: read.state,
+            amount: money(read.amount_minor, read.currency),
+            voided: read.voided,
+            reason: read.reason,
+            occurred_at: time("refunds", read.occurred_at)?,
+        })
+    };
+    list(row, "refunds", read)
+}
+
+/// The disputes in `disputes`; none where it is null.
+pub(crate) fn disputes(row: &impl Columns) -> sqlx::Result<Vec<Dispute>> {
+    let read = |read: DisputeRead| {
+        Ok(Dispute {
+            id: read.id,
+            state: read.state,
+            amount: money(read.amount_minor, read.currency),
+            reason: read.reason,
+            answer_by: time("disputes", read.answer_by)?,
+            occurred_at: time("disputes", read.occurred_at)?,
+        })
+    };
+    list(row, "disputes", read)
+}
+
+fn list<T: DeserializeOwned, U>(
+    row: &impl Columns,
+    column: &str,
+    read: impl Fn(T) -> sqlx::Result<U>,
+) -> sqlx::Result<Vec<U>> {
+    let Some(value) = row.json(column)? else { return Ok(Vec::new()) };
+    let rows: Vec<T> = serde_json::from_value(value).map_err(|error| wrong(column, error))?;
+    rows.into_iter().map(read).collect()
+}
+
+fn money(amount_minor: Option<i64>, currency: Option<Currency>) -> Option<Money> {
+    amount_minor.zip(currency).map(|(amount_minor, currency)| Money::new(amount_minor, currency))
+}
+
+fn time(column: &str, micros: Option<i64>) -> sqlx::Result<Option<Timestamp>> {
+    micros.map(|micros| Timestamp::from_microsecond(micros).map_err(|error| wrong(column, error))).transpose()
+}

@@ -1,0 +1,50 @@
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use crate::audit::{self, KEYS_USED_NOTIFICATIONS};
+use crate::columns::micros;
+use crate::dead_letters::without_nul;
+use crate::{AuditEntry, KeyUse};
+
+/// An entry that is there already was asked for again because its answer was lost.
+pub(super) async fn write(on: &mut SqliteConnection, entry: &AuditEntry) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into audit (id, at, who, role, action, subject, count, reason) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) on conflict (id) do nothing",
+    )
+    .bind(entry.id.to_string())
+    .bind(micros(entry.at))
+    .bind(without_nul(&entry.who))
+    .bind(without_nul(&entry.role))
+    .bind(without_nul(&entry.action))
+    .bind(without_nul(&entry.subject))
+    .bind(audit::count(entry.count))
+    .bind(entry.reason.as_deref().map(without_nul))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn list(on: &mut SqliteConnection, before: Option<Uuid>, limit: u32) -> sqlx::Result<Vec<AuditEntry>> {
+    let rows = sqlx::query(
+        "select id, at, who, role, action, subject, count, reason from audit \
+         where id < coalesce(?1, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by id desc limit ?2",
+    )
+    .bind(before.map(|id| id.to_string()))
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(audit::entry).collect()
+}
+
+pub(super) async fn keys_used(on: &mut SqliteConnection) -> sqlx::Result<Vec<KeyUse>> {
+    let rows = sqlx::query(
+        "select provider, account, verified_by, max(received_at) as last_at \
+         from (select provider, account, verified_by, received_at from notifications order by id desc limit ?1) newest \
+         group by provider, account, verified_by order by provider, account, verified_by",
+    )
+    .bind(KEYS_USED_NOTIFICATIONS)
+    .fetch_all(on)
+    .await?;
+    rows.iter().map(audit::key_use).collect()
+}
