@@ -1,18 +1,28 @@
-//! The simulated Antom: payments in memory, `inquiryPayment`, notifications.
+//! The simulated Antom: payments, refunds and authorizations in memory; what it answers about them, and what it notifies.
 
 mod api;
-mod body;
+mod authorization;
+mod inquiry;
+mod kind;
+mod notification;
 mod payment;
+mod transaction;
+mod wire;
 
 use std::sync::Arc;
 
-use payhook_schema::{AccountName, Money, PaymentId, Provider};
+use jiff::SignedDuration;
+use payhook_schema::{AccountName, AuthState, Money, PaymentId, Provider, RefundId};
 
 pub(crate) use api::{other_id, routes};
-pub use body::AntomKind;
-pub(crate) use body::{KEY_VERSION, iso, notification};
+pub(crate) use authorization::Authorizations;
+pub use kind::{AntomKind, Judgement, SubscriptionStep};
+pub(crate) use notification::of_payment;
 pub use payment::AntomStatus;
-pub(crate) use payment::{Payment, Payments, Refund};
+pub(crate) use payment::{Payment, Payments};
+pub use transaction::AntomOutcome;
+pub(crate) use transaction::TransactionType;
+pub(crate) use wire::{KEY_VERSION, iso};
 
 use crate::request::antom_path;
 use crate::shared::Shared;
@@ -21,6 +31,28 @@ use crate::{Reply, SignedRequest, SimulatorError};
 /// The simulated Antom. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Antom(pub(crate) Arc<Shared>);
+
+/// What Antom does one way for one merchant and another way for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AntomHabits {
+    /// Whether `inquiryPayment` lists refunds among `transactions`; an older gateway does not.
+    pub refunds_listed: bool,
+    /// How long a new access token is good.
+    pub access_token_lives: SignedDuration,
+    /// How long a new refresh token is good, of the wallets that give one.
+    pub refresh_token_lives: SignedDuration,
+}
+
+impl Default for AntomHabits {
+    /// Refunds are listed; 30 days, and a year.
+    fn default() -> Self {
+        Self {
+            refunds_listed: true,
+            access_token_lives: SignedDuration::from_hours(30 * 24),
+            refresh_token_lives: SignedDuration::from_hours(365 * 24),
+        }
+    }
+}
 
 impl Antom {
     /// A payment that `pay` was called for: `PROCESSING`. One of this id that is there already begins anew.
@@ -43,30 +75,33 @@ impl Antom {
 
     /// The payment, as `inquiryPayment` answers it.
     pub fn payment(&self, id: &PaymentId) -> Result<serde_json::Value, SimulatorError> {
-        let body = body::inquiry(self.0.payments().get_mut(id)?);
+        let listed = self.habits().refunds_listed;
+        let body = inquiry::payment(self.0.payments().get_mut(id)?, listed);
         Ok(serde_json::from_slice(&body).expect("just written"))
     }
 
-    /// Gives money back: the payment stays `SUCCESS`, as Antom's does, and lists the refund among its transactions. Answers
-    /// with Antom's `refundId`.
-    pub fn refund(&self, id: &PaymentId, amount_minor: i64) -> Result<String, SimulatorError> {
-        let now = self.0.clock.now();
-        let refund_id = self.0.ids.antom(now);
-        self.0.payments().get_mut(id)?.refund(refund_id.clone(), amount_minor, now)?;
-        Ok(refund_id)
-    }
-
-    /// Forgets the payment: asked about it, this Antom says `ORDER_NOT_EXIST`.
+    /// Forgets the payment and its refunds: asked about it, this Antom says `ORDER_NOT_EXIST`.
     pub fn forget(&self, id: &PaymentId) {
         self.0.payments().remove(id);
     }
 
-    /// The notification Antom would send about this payment to `base_url`, signed over the very path it is posted to:
-    /// `{base_url}/antom/{account}/notifyPayment`, `notifyRefund` or `notifyAuthorization`.
+    pub fn habits(&self) -> AntomHabits {
+        *self.0.habits()
+    }
+
+    /// From now on; tokens that were made keep their times.
+    pub fn set_habits(&self, habits: AntomHabits) {
+        *self.0.habits() = habits;
+    }
+}
+
+/// Notifications: each is signed over the very path it is posted to, `{base_url}/antom/{account}/` and [`AntomKind::call`].
+impl Antom {
+    /// The notification Antom would send about this payment, or about the last refund, capture or dispute of it.
     ///
     /// # Errors
-    /// [`SimulatorError::NotPossible`]: [`AntomKind::State`] of a payment Antom would be silent about, or a refund of one that
-    /// has none.
+    /// [`SimulatorError::NotPossible`]: [`AntomKind::State`] of a payment Antom would be silent about, or a refund or capture of
+    /// one that has none.
     pub fn signed(
         &self,
         base_url: &str,
@@ -75,24 +110,49 @@ impl Antom {
         kind: AntomKind,
     ) -> Result<SignedRequest, SimulatorError> {
         let now = self.0.clock.now();
-        let body = notification(self.0.payments().get_mut(id)?, kind, now)?;
-        self.signed_body(base_url, account, id, kind, body)
+        let body = notification::of_payment(self.0.payments().get_mut(id)?, kind, now)?;
+        self.signed_body(base_url, account, id.as_str(), kind, body)
     }
 
-    /// Signs any body as one of Antom's notifications of this kind. `id` is for the journal alone.
+    /// The notification about this refund: [`AntomKind::RefundState`], `Refund` or `RefundFailed`.
+    pub fn signed_refund(
+        &self,
+        base_url: &str,
+        account: &AccountName,
+        refund: &RefundId,
+        kind: AntomKind,
+    ) -> Result<SignedRequest, SimulatorError> {
+        let of = self.0.payments().refund(refund)?;
+        self.signed_body(base_url, account, refund.as_str(), kind, notification::of_refund(&of, kind)?)
+    }
+
+    /// The notification about this authorization: [`AntomKind::AuthcodeCreated`] with the last code, `TokenCreated` or
+    /// `TokenCanceled` with the last token.
+    pub fn signed_authorization(
+        &self,
+        base_url: &str,
+        account: &AccountName,
+        auth_state: &AuthState,
+        kind: AntomKind,
+    ) -> Result<SignedRequest, SimulatorError> {
+        let body = notification::of_authorization(self.0.authorizations().get_mut(auth_state)?, kind)?;
+        self.signed_body(base_url, account, auth_state.as_str(), kind, body)
+    }
+
+    /// Signs any body as one of Antom's notifications of this kind. `about` is for the journal alone.
     pub fn signed_body(
         &self,
         base_url: &str,
         account: &AccountName,
-        id: &PaymentId,
+        about: &str,
         kind: AntomKind,
         body: Vec<u8>,
     ) -> Result<SignedRequest, SimulatorError> {
         let tail = antom_path(account, kind.call());
-        SignedRequest::new(&self.0, Provider::Antom, id, base_url, &tail, body)
+        SignedRequest::new(&self.0, Provider::Antom, about, base_url, &tail, body)
     }
 
-    /// Sends it once.
+    /// Sends [`Self::signed`] once.
     pub async fn notify(
         &self,
         base_url: &str,
@@ -101,5 +161,27 @@ impl Antom {
         kind: AntomKind,
     ) -> Result<Reply, SimulatorError> {
         self.signed(base_url, account, id, kind)?.send().await
+    }
+
+    /// Sends [`Self::signed_refund`] once.
+    pub async fn notify_refund(
+        &self,
+        base_url: &str,
+        account: &AccountName,
+        refund: &RefundId,
+        kind: AntomKind,
+    ) -> Result<Reply, SimulatorError> {
+        self.signed_refund(base_url, account, refund, kind)?.send().await
+    }
+
+    /// Sends [`Self::signed_authorization`] once.
+    pub async fn notify_authorization(
+        &self,
+        base_url: &str,
+        account: &AccountName,
+        auth_state: &AuthState,
+        kind: AntomKind,
+    ) -> Result<Reply, SimulatorError> {
+        self.signed_authorization(base_url, account, auth_state, kind)?.send().await
     }
 }

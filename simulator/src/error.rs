@@ -17,6 +17,9 @@ pub enum SimulatorError {
     KeyText { path: PathBuf, what: String },
     #[error("the simulated {provider} has no payment `{id}`: create it first")]
     NoSuchPayment { provider: Provider, id: PaymentId },
+    /// Something else the provider has not.
+    #[error("{0}")]
+    Unknown(String),
     /// The provider itself would refuse this, or would have nothing to send.
     #[error("{0}")]
     NotPossible(String),

@@ -9,7 +9,8 @@ use payhook_schema::Provider;
 use crate::SimulatorError;
 use crate::shared::Shared;
 
-/// How a neighbour misbehaves when it is asked. The state of its payments stays what it is.
+/// How a neighbour misbehaves when it is asked. The state of its things stays what it is; an answer that is bent
+/// or lost on its way has still done what was asked for: a code is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Answers with this HTTP status and a proxy's page.
@@ -31,9 +32,9 @@ pub enum Fault {
     HalfAnswer,
     /// Status 200 and a web page.
     HtmlPage,
-    /// A right answer to a question about another payment.
+    /// A right answer to a question about another payment or refund.
     OtherPayment,
-    /// Every second answer about a payment tells its state before the last change, as a replica that lags would.
+    /// Every second answer about a payment or refund tells its state before the last change, as a replica that lags would.
     Flapping,
 }
 

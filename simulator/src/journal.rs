@@ -20,10 +20,11 @@ pub struct Call {
     /// From 1, per simulator.
     pub number: u64,
     pub provider: Provider,
-    /// `inquiryPayment`, `GET /charges/{id}`, `GET /events`.
+    /// `inquiryPayment`, `inquiryRefund`, `applyToken`, `GET /charges/{id}`, `GET /events`.
     pub what: String,
-    /// What the call names, as it spells it; absent where it names nothing readable.
-    pub payment: Option<String>,
+    /// The payment or refund the call names, as it spells it; of a code or token, whose it is: its `authState`. Absent where it
+    /// names nothing known or readable.
+    pub about: Option<String>,
     pub at: Timestamp,
     /// The fault it met.
     pub fault: Option<String>,
@@ -35,7 +36,8 @@ pub struct Call {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sent {
     pub provider: Provider,
-    pub payment: PaymentId,
+    /// The payment, refund, authorization or event it is about.
+    pub about: String,
     pub url: String,
     pub at: Timestamp,
     /// The HTTP status it was answered with; absent when there was no answer.
@@ -54,7 +56,12 @@ impl Journal {
 
     /// Every call, to either provider, that names this payment.
     pub fn calls_for(&self, payment: &PaymentId) -> Vec<Call> {
-        let names = |call: &&Call| call.payment.as_deref() == Some(payment.as_str());
+        self.calls_about(payment.as_str())
+    }
+
+    /// Every call, to either provider, that is about this: a payment, a refund, or an authorization's `authState`.
+    pub fn calls_about(&self, about: &str) -> Vec<Call> {
+        let names = |call: &&Call| call.about.as_deref() == Some(about);
         self.0.journal().calls.iter().filter(names).cloned().collect()
     }
 
@@ -129,7 +136,7 @@ impl OpenCall {
         shared: &Arc<Shared>,
         provider: Provider,
         what: &str,
-        payment: Option<String>,
+        about: Option<String>,
         fault: Option<&Fault>,
     ) -> Self {
         let at = shared.clock.now();
@@ -144,7 +151,7 @@ impl OpenCall {
             entries.calls.pop_front();
         }
         let fault = fault.map(|fault| format!("{fault:?}"));
-        entries.calls.push_back(Call { number, provider, what: what.to_owned(), payment, at, fault, answered: None });
+        entries.calls.push_back(Call { number, provider, what: what.to_owned(), about, at, fault, answered: None });
         drop(entries);
         Self { shared: Arc::clone(shared), provider, number }
     }

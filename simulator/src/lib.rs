@@ -2,7 +2,7 @@
 //!
 //! A [`Simulator`] answers what payhook asks, checking payhook's signature and keys as strictly as the providers do, and sends
 //! the notifications the providers would send, signed over the very path they are posted to. Every answer is made from the
-//! state of its payments and never kept ready; a [`Fault`] bends answers on their way out and leaves the state alone.
+//! state of its things and never kept ready; a [`Fault`] bends answers on their way out and leaves the state alone.
 //!
 //! ```no_run
 //! # use payhook_schema::{AccountName, PaymentId};
@@ -35,11 +35,11 @@ pub mod sample;
 mod server;
 mod shared;
 
-pub use antom::{Antom, AntomKind, AntomStatus};
+pub use antom::{Antom, AntomHabits, AntomKind, AntomOutcome, AntomStatus, Judgement, SubscriptionStep};
 pub use error::SimulatorError;
 pub use faults::{Fault, Faults};
 pub use journal::{Call, Journal, Sent};
 pub use keys::Keys;
-pub use omise::{Omise, OmiseStatus};
+pub use omise::{Omise, OmiseDispute, OmiseStatus, OmiseVersion};
 pub use request::{ANTOM_RESENDS, Reply, SignedRequest};
 pub use server::{Options, Simulator};

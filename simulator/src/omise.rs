@@ -2,17 +2,21 @@
 
 mod api;
 mod charge;
+mod dispute;
 mod event;
 mod render;
+mod version;
 
 use std::sync::Arc;
 
-use payhook_schema::{AccountName, Money, PaymentId, Provider};
+use payhook_schema::{AccountName, Money, PaymentId, Provider, RefundId};
 
 pub(crate) use api::routes;
 pub use charge::OmiseStatus;
 pub(crate) use charge::{Charge, Charges};
-pub(crate) use event::Event;
+pub use dispute::OmiseDispute;
+pub(crate) use event::{Event, KEYS};
+pub use version::OmiseVersion;
 
 use crate::shared::Shared;
 use crate::{Reply, SignedRequest, SimulatorError};
@@ -31,11 +35,37 @@ impl Omise {
 
     /// A pending card charge with 3-D Secure: `charge.create`. One of this id that is there already begins anew.
     pub fn create(&self, id: &PaymentId, amount: Money) {
+        self.begin(&Charge::new(id, amount, self.0.clock.now()));
+    }
+
+    /// The same with a source in the card's place, such as `mobile_banking_kbank` or `promptpay`.
+    pub fn create_with_source(&self, id: &PaymentId, amount: Money, source: &str) {
+        let mut charge = Charge::new(id, amount, self.0.clock.now());
+        charge.source = Some(source.to_owned());
+        self.begin(&charge);
+    }
+
+    /// A card charge without 3-D Secure: `charge.create` says all there is to say, and no `charge.complete` follows.
+    pub fn create_decided(&self, id: &PaymentId, amount: Money, status: OmiseStatus) {
         let now = self.0.clock.now();
-        let charge = Charge::new(id, amount, now);
+        let mut charge = Charge::new(id, amount, now);
+        charge.become_status(status, &self.0.ids, now);
+        self.begin(&charge);
+    }
+
+    fn begin(&self, charge: &Charge) {
+        let now = charge.created_at;
         let mut charges = self.0.charges();
         charges.insert(charge.clone());
-        charges.make_event(&self.0.ids, "charge.create", &charge, now);
+        charges.make_event(&self.0.ids, "charge.create", Some(charge), now);
+    }
+
+    /// The merchant describes it otherwise: `charge.update`.
+    pub fn update(&self, id: &PaymentId, description: &str) -> Result<(), SimulatorError> {
+        self.change(id, "charge.update", |charge, _| {
+            charge.description = Some(description.to_owned());
+            Ok(())
+        })
     }
 
     /// The customer paid: `charge.complete`. Also what Omise's operations do to revive a charge that failed or expired.
@@ -90,9 +120,44 @@ impl Omise {
         })
     }
 
-    /// Gives money back: `refund.create`. All of it at once, with nothing refunded before, is a void, as at Omise.
-    pub fn refund(&self, id: &PaymentId, amount_minor: i64) -> Result<(), SimulatorError> {
-        self.change(id, "refund.create", |charge, shared| charge.refund(amount_minor, &shared.ids, shared.clock.now()))
+    /// Gives money back: `refund.create`. All of it at once, with nothing refunded before, is a void, as at Omise. Answers with
+    /// the refund's id.
+    ///
+    /// # Errors
+    /// [`SimulatorError::NotPossible`]: more than is left, a charge that is disputed, or a source that takes nothing back.
+    pub fn refund(&self, id: &PaymentId, amount_minor: i64) -> Result<RefundId, SimulatorError> {
+        let made = self.change(id, "refund.create", |charge, shared| {
+            charge.refund(amount_minor, &shared.ids, shared.clock.now())
+        })?;
+        Ok(RefundId::new(made).expect("of the allowed letters"))
+    }
+
+    /// Something happens that has to do with no charge: `transfer.create`, `customer.update`, or a key nobody has heard of.
+    /// Answers with the event's id.
+    ///
+    /// # Errors
+    /// [`SimulatorError::NotPossible`]: the key is one of charges, refunds or disputes, which have verbs of their own.
+    pub fn happen(&self, key: &str) -> Result<String, SimulatorError> {
+        if ["charge.", "refund.", "dispute."].iter().any(|family| key.starts_with(family)) {
+            return Err(SimulatorError::NotPossible(format!("`{key}` happens to a charge: do it to one")));
+        }
+        let now = self.0.clock.now();
+        Ok(self.0.charges().make_event(&self.0.ids, key, None, now).id.clone())
+    }
+
+    /// The account's API version: later events are written in it. Calls that name a version are answered in theirs.
+    pub fn set_version(&self, version: OmiseVersion) {
+        self.0.charges().version = version;
+    }
+
+    pub fn version(&self) -> OmiseVersion {
+        self.0.charges().version
+    }
+
+    /// The ids of the charge's events of this key, oldest first.
+    pub fn event_ids(&self, charge: &PaymentId, key: &str) -> Vec<String> {
+        let charges = self.0.charges();
+        charges.events_of(charge).filter(|event| event.key == key).map(|event| event.id.clone()).collect()
     }
 
     pub fn status(&self, id: &PaymentId) -> Result<OmiseStatus, SimulatorError> {
@@ -126,12 +191,28 @@ impl Omise {
         let body = {
             let mut charges = self.0.charges();
             let snapshot = charges.get_mut(charge)?.clone();
-            match charges.last_event(charge, key) {
-                Some(event) => event.body(),
-                None => charges.make_event(&self.0.ids, key, &snapshot.told(key)?, self.0.clock.now()).body(),
+            let known = charges.events_of(charge).rfind(|event| event.key == key).map(Event::body);
+            match known {
+                Some(body) => body,
+                None => {
+                    let (ids, now) = (&self.0.ids, self.0.clock.now());
+                    charges.make_event(ids, key, Some(&snapshot.told(key, ids, now)?), now).body()
+                }
             }
         };
-        self.signed_body(base_url, account, charge, body)
+        self.signed_body(base_url, account, charge.as_str(), body)
+    }
+
+    /// The webhook for one event, whichever it is.
+    pub fn signed_event(
+        &self,
+        base_url: &str,
+        account: &AccountName,
+        event_id: &str,
+    ) -> Result<SignedRequest, SimulatorError> {
+        let body = self.0.charges().event(event_id).map(Event::body);
+        let unknown = || SimulatorError::Unknown(format!("the simulated Omise has no event `{event_id}`"));
+        self.signed_body(base_url, account, event_id, body.ok_or_else(unknown)?)
     }
 
     /// A webhook, truly signed, that says the charge is `status`, whatever is true.
@@ -148,20 +229,21 @@ impl Omise {
             let mut charges = self.0.charges();
             let mut said = charges.get_mut(charge)?.clone();
             said.become_status(status, &self.0.ids, now);
-            charges.make_event(&self.0.ids, key, &said.told(key)?, now).body()
+            let said = said.told(key, &self.0.ids, now)?;
+            charges.make_event(&self.0.ids, key, Some(&said), now).body()
         };
-        self.signed_body(base_url, account, charge, body)
+        self.signed_body(base_url, account, charge.as_str(), body)
     }
 
-    /// Signs any body as one of Omise's webhooks. `charge` is for the journal alone.
+    /// Signs any body as one of Omise's webhooks. `about` is for the journal alone.
     pub fn signed_body(
         &self,
         base_url: &str,
         account: &AccountName,
-        charge: &PaymentId,
+        about: &str,
         body: Vec<u8>,
     ) -> Result<SignedRequest, SimulatorError> {
-        SignedRequest::new(&self.0, Provider::Omise, charge, base_url, &format!("/omise/{account}"), body)
+        SignedRequest::new(&self.0, Provider::Omise, about, base_url, &format!("/omise/{account}"), body)
     }
 
     /// Sends [`Self::signed`] once.
@@ -176,19 +258,19 @@ impl Omise {
     }
 
     /// Changes a charge and makes the event of it, in one step.
-    fn change(
+    fn change<T>(
         &self,
         id: &PaymentId,
         key: &str,
-        change: impl FnOnce(&mut Charge, &Shared) -> Result<(), SimulatorError>,
-    ) -> Result<(), SimulatorError> {
+        change: impl FnOnce(&mut Charge, &Shared) -> Result<T, SimulatorError>,
+    ) -> Result<T, SimulatorError> {
         let mut charges = self.0.charges();
         let charge = charges.get_mut(id)?;
         let before = charge.clone();
-        change(charge, &self.0)?;
+        let made = change(charge, &self.0)?;
         charge.changed_from(before);
         let snapshot = charge.clone();
-        charges.make_event(&self.0.ids, key, &snapshot, self.0.clock.now());
-        Ok(())
+        charges.make_event(&self.0.ids, key, Some(&snapshot), self.0.clock.now());
+        Ok(made)
     }
 }

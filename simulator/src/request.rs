@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payhook_provider::{PrivateKey, antom};
-use payhook_schema::{AccountName, PaymentId, Provider};
+use payhook_schema::{AccountName, Provider};
 use reqwest::Url;
 
 use crate::journal::Sent;
@@ -56,7 +56,7 @@ pub struct SignedRequest {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     provider: Provider,
-    payment: PaymentId,
+    about: String,
     shared: Arc<Shared>,
 }
 
@@ -65,7 +65,7 @@ impl SignedRequest {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         provider: Provider,
-        payment: &PaymentId,
+        about: &str,
         base_url: &str,
         tail: &str,
         body: Vec<u8>,
@@ -82,7 +82,7 @@ impl SignedRequest {
             headers: Vec::new(),
             body,
             provider,
-            payment: payment.clone(),
+            about: about.to_owned(),
             shared: Arc::clone(shared),
         };
         Ok(request.signed_by_provider())
@@ -181,7 +181,7 @@ impl SignedRequest {
         let at = self.shared.clock.now();
         let reply = self.post(&url).await;
         let status = reply.as_ref().ok().map(|reply| reply.status);
-        let sent = Sent { provider: self.provider, payment: self.payment.clone(), url, at, status };
+        let sent = Sent { provider: self.provider, about: self.about.clone(), url, at, status };
         self.shared.journal().sent(sent);
         reply.map_err(|error| SimulatorError::Undelivered(error.without_url()))
     }

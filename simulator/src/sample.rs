@@ -7,47 +7,78 @@ use payhook_provider::PrivateKey;
 use payhook_provider::omise::WebhookSecret;
 use payhook_schema::{Money, PaymentId};
 
-use crate::antom::{AntomStatus, Payment, iso, notification};
+use crate::antom::{AntomOutcome, AntomStatus, Payment, TransactionType, iso, of_payment};
 use crate::ids::{Ids, antom_id, omise_id};
-use crate::omise::{Charge, Event};
+use crate::omise::{Charge, Event, KEYS};
 use crate::request::antom_signature;
-use crate::{AntomKind, SimulatorError};
+use crate::{AntomKind, OmiseVersion, SimulatorError};
 
-/// The body of one of Antom's notifications about a payment of this amount, in the state its kind says.
+/// The kinds [`antom`] makes, each with its name: all but those that tell the truth of a state, which a sample has none of.
+pub fn antom_kinds() -> impl Iterator<Item = AntomKind> {
+    AntomKind::ALL.into_iter().filter(|kind| !matches!(kind, AntomKind::State | AntomKind::RefundState))
+}
+
+/// The event keys Omise documents; [`omise`] makes any of them, and others.
+pub fn omise_kinds() -> &'static [&'static str] {
+    &KEYS
+}
+
+/// The body of one of Antom's notifications about a payment of this amount, in the state its kind says. A refund's and an
+/// authorization's are named after the payment: `RF-` and `AS-` before its id.
 ///
 /// # Errors
-/// [`SimulatorError::NotPossible`] for [`AntomKind::State`]: a sample has no state but what it says.
+/// [`SimulatorError::NotPossible`] for [`AntomKind::State`] and [`AntomKind::RefundState`]: a sample has no state but what it says.
 pub fn antom(kind: AntomKind, payment: &PaymentId, amount: Money, now: Timestamp) -> Result<Vec<u8>, SimulatorError> {
+    if kind == AntomKind::RefundState {
+        return Err(SimulatorError::NotPossible(
+            "a sample has no state to tell: `refund` or `refund_failed`".to_owned(),
+        ));
+    }
     // One payment keeps its `paymentId` all day: two samples about it are about the same one.
     let day = now.as_second().div_euclid(86_400) * 86_400;
     let midnight = Timestamp::from_second(day).unwrap_or(now);
     let number = |what: &str| number(&[payment.as_str(), what]);
     let mut sample = Payment::new(payment, antom_id(midnight, number("payment")), amount, now);
-    match kind {
-        AntomKind::Paid => sample.decide(AntomStatus::Success, now),
-        AntomKind::Refund | AntomKind::RefundFailed => {
-            sample.decide(AntomStatus::Success, now);
-            sample.refund(antom_id(midnight, number("refund")), amount.amount_minor, now)?;
-        }
-        _ => {}
+    let moves = match kind {
+        AntomKind::Refund | AntomKind::RefundFailed => Some((TransactionType::Refund, format!("RF-{payment}"))),
+        AntomKind::Capture | AntomKind::CaptureFailed => Some((TransactionType::Capture, format!("CP-{payment}-1"))),
+        _ => None,
+    };
+    if kind == AntomKind::Paid || moves.is_some() {
+        sample.decide(AntomStatus::Success, now);
     }
-    notification(&sample, kind, now)
+    if let Some((what, request_id)) = moves {
+        let antom_id = antom_id(midnight, number("transaction"));
+        sample.begin(what, request_id.clone(), antom_id, amount.amount_minor, now)?;
+        sample.decide_transaction(&request_id, AntomOutcome::Success, now);
+    }
+    of_payment(&sample, kind, now)
 }
 
 /// The body of one of Omise's webhook events, with the charge in the state its key makes one think of: paid at
-/// `charge.complete`, wholly refunded at `refund.create`. Another time makes another event.
+/// `charge.complete`, wholly refunded at `refund.create`, lost at `dispute.close`. Another time makes another event.
 ///
 /// # Errors
 /// [`SimulatorError::NotPossible`]: the id is none that Omise gives charges in test mode.
 pub fn omise(key: &str, charge: &PaymentId, amount: Money, now: Timestamp) -> Result<Vec<u8>, SimulatorError> {
+    omise_in(OmiseVersion::default(), key, charge, amount, now)
+}
+
+/// The same, as an account of this API version gets it.
+pub fn omise_in(
+    version: OmiseVersion,
+    key: &str,
+    charge: &PaymentId,
+    amount: Money,
+    now: Timestamp,
+) -> Result<Vec<u8>, SimulatorError> {
     if !charge.as_str().starts_with("chrg_test_") {
         return Err(SimulatorError::NotPossible(format!("`{charge}` is no charge of test mode: `chrg_test_…` is")));
     }
-    let ids = Ids::default();
-    let about = Charge::sample(key, charge, amount, &ids, now)?;
+    let about = Some(Charge::sample(key, charge, amount, &Ids::default(), now)?);
     let time = now.as_microsecond().to_string();
     let id = omise_id("evnt", now, number(&[charge.as_str(), key, &time]));
-    Ok(Event { id, key: key.to_owned(), created_at: now, about }.body())
+    Ok(Event { id, key: key.to_owned(), created_at: now, about, version }.body())
 }
 
 /// The headers under which Antom would post `body` to `path`.

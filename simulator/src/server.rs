@@ -144,6 +144,7 @@ api = "{api}"
                 sandbox: true,
                 private_key: Some(again(keys.merchant())),
                 private_key_version: KEY_VERSION,
+                apply_token: false,
                 public_keys: [(KEY_VERSION, public)].into(),
                 signature_age_max: AgeLimit::Off,
             }),

@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard};
 use payhook_schema::Clock;
 
 use crate::Keys;
-use crate::antom::Payments;
+use crate::antom::{AntomHabits, Authorizations, Payments};
 use crate::faults::FaultTable;
 use crate::ids::Ids;
 use crate::journal::Entries;
@@ -16,6 +16,8 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) http: reqwest::Client,
     payments: Mutex<Payments>,
+    authorizations: Mutex<Authorizations>,
+    habits: Mutex<AntomHabits>,
     charges: Mutex<Charges>,
     faults: Mutex<FaultTable>,
     journal: Mutex<Entries>,
@@ -29,6 +31,8 @@ impl Shared {
             http,
             ids: Ids::default(),
             payments: Mutex::default(),
+            authorizations: Mutex::default(),
+            habits: Mutex::default(),
             charges: Mutex::default(),
             faults: Mutex::default(),
             journal: Mutex::default(),
@@ -37,6 +41,14 @@ impl Shared {
 
     pub(crate) fn payments(&self) -> MutexGuard<'_, Payments> {
         lock(&self.payments)
+    }
+
+    pub(crate) fn authorizations(&self) -> MutexGuard<'_, Authorizations> {
+        lock(&self.authorizations)
+    }
+
+    pub(crate) fn habits(&self) -> MutexGuard<'_, AntomHabits> {
+        lock(&self.habits)
     }
 
     pub(crate) fn charges(&self) -> MutexGuard<'_, Charges> {

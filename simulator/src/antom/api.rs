@@ -7,12 +7,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use payhook_provider::antom::{INQUIRY_PAYMENT, api_path, signed_message};
+use payhook_provider::antom::{api_path, signed_message};
 use payhook_schema::{PaymentId, Provider};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::body::{self, KEY_VERSION, iso};
+use super::inquiry;
+use super::wire::{KEY_VERSION, iso};
 use crate::Fault;
 use crate::faults::{Answer, bend, instead};
 use crate::journal::OpenCall;
@@ -24,11 +25,36 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/ams/{*call}", any(call))
 }
 
+/// The calls this gateway knows.
+const INQUIRY_PAYMENT: &str = "v1/payments/inquiryPayment";
+const INQUIRY_REFUND: &str = "v1/payments/inquiryRefund";
+const APPLY_TOKEN: &str = "v1/authorizations/applyToken";
+
+/// "Not found" of a refund: the name of a neighbouring product, Antom's own is not documented.
+const NO_SUCH_REFUND: &str = "REFUND_NOT_EXIST";
+
+/// What any of them may carry.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Asked {
     payment_id: Option<String>,
     payment_request_id: Option<String>,
+    refund_id: Option<String>,
+    refund_request_id: Option<String>,
+    grant_type: Option<String>,
+    customer_belongs_to: Option<String>,
+    auth_code: Option<String>,
+    refresh_token: Option<String>,
+}
+
+impl Asked {
+    /// What the call is about, for the journal. Codes and tokens stay out of it: the authorization they belong to is named.
+    fn about(&self, shared: &Shared) -> Option<String> {
+        let (code, token) = (self.auth_code.as_deref(), self.refresh_token.as_deref());
+        let named = self.payment_id.as_ref().or(self.payment_request_id.as_ref());
+        let named = named.or(self.refund_id.as_ref()).or(self.refund_request_id.as_ref()).cloned();
+        named.or_else(|| shared.authorizations().whose(code, token).map(ToString::to_string))
+    }
 }
 
 /// What is said in answer, and whether Antom knows who asked: only then it signs.
@@ -45,24 +71,24 @@ async fn call(
     body: Bytes,
 ) -> Response<Body> {
     let asked: Option<Asked> = serde_json::from_slice(&body).ok();
-    let named = asked.as_ref().and_then(|asked| asked.payment_id.clone().or(asked.payment_request_id.clone()));
+    let about = asked.as_ref().and_then(|asked| asked.about(&shared));
     let what = uri.path().rsplit('/').next().unwrap_or_default();
     let fault = shared.faults().take(Provider::Antom);
-    let open = OpenCall::begin(&shared, Provider::Antom, what, named, fault.as_ref());
+    let open = OpenCall::begin(&shared, Provider::Antom, what, about, fault.as_ref());
     if let Some(response) = instead(fault.as_ref()).await {
         return open.answered("", response);
     }
     // The answer is made before a slow provider's wait: it tells what was true when it was asked.
     let (answer, said) = match fault {
         Some(Fault::Throttle { retry_after: Some(after) }) => {
-            let body = body::only_result("REQUEST_TRAFFIC_EXCEED_LIMIT", "U");
+            let body = inquiry::only_result("REQUEST_TRAFFIC_EXCEED_LIMIT", "U");
             let headers = vec![(CONTENT_TYPE.as_str(), "application/json".to_owned())];
             let answer = Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body };
             (answer.retry_after(Some(after)), "throttled".to_owned())
         }
         _ => {
             let word = match authenticated(&shared, &method, uri.path(), &headers, &body) {
-                Err(code) => Word::Unsigned(body::only_result(code, "F")),
+                Err(code) => Word::Unsigned(inquiry::only_result(code, "F")),
                 Ok(()) => Word::Signed(answer(&shared, uri.path(), asked, fault.as_ref())),
             };
             (on_paper(&shared, uri.path(), &word, fault.as_ref()), said(&word))
@@ -114,36 +140,82 @@ fn authenticated(
 
 /// What Antom answers somebody it knows.
 fn answer(shared: &Shared, path: &str, asked: Option<Asked>, fault: Option<&Fault>) -> Vec<u8> {
-    if path != api_path(true, INQUIRY_PAYMENT) {
-        return body::only_result("NO_INTERFACE_DEF", "F");
-    }
-    let Some(asked) = asked.filter(|asked| asked.payment_id.is_some() || asked.payment_request_id.is_some()) else {
-        return body::only_result("PARAM_ILLEGAL", "F");
+    let said = match [INQUIRY_PAYMENT, INQUIRY_REFUND, APPLY_TOKEN].into_iter().find(|it| api_path(true, it) == path) {
+        None => Err(("NO_INTERFACE_DEF", "F")),
+        _ if matches!(fault, Some(Fault::Throttle { .. })) => Err(("REQUEST_TRAFFIC_EXCEED_LIMIT", "U")),
+        Some(INQUIRY_PAYMENT) => inquiry_payment(shared, &asked.unwrap_or_default(), fault).map_err(failed),
+        Some(INQUIRY_REFUND) => inquiry_refund(shared, &asked.unwrap_or_default(), fault).map_err(failed),
+        Some(_) => apply_token(shared, asked.unwrap_or_default()).map_err(failed),
     };
-    if matches!(fault, Some(Fault::Throttle { .. })) {
-        return body::only_result("REQUEST_TRAFFIC_EXCEED_LIMIT", "U");
+    said.unwrap_or_else(|(code, status)| inquiry::only_result(code, status))
+}
+
+fn failed(code: &'static str) -> (&'static str, &'static str) {
+    (code, "F")
+}
+
+fn inquiry_payment(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Vec<u8>, &'static str> {
+    let (id, request_id) = (asked.payment_id.as_deref(), asked.payment_request_id.as_deref());
+    if id.or(request_id).is_none() {
+        return Err("PARAM_ILLEGAL");
     }
+    let listed = shared.habits().refunds_listed;
     let mut payments = shared.payments();
-    let Some(payment) = payments.find(asked.payment_id.as_deref(), asked.payment_request_id.as_deref()) else {
-        return body::only_result("ORDER_NOT_EXIST", "F");
-    };
-    match fault {
-        Some(Fault::Flapping) => body::inquiry(&payment.flapping()),
+    let payment = payments.find(id, request_id).ok_or("ORDER_NOT_EXIST")?;
+    Ok(match fault {
+        Some(Fault::Flapping) => inquiry::payment(&payment.flapping(), listed),
         Some(Fault::OtherPayment) => {
             let mut other = payment.clone();
             other.request_id = other_id(&payment.request_id);
-            body::inquiry(&other)
+            inquiry::payment(&other, listed)
         }
-        _ => body::inquiry(payment),
+        _ => inquiry::payment(payment, listed),
+    })
+}
+
+fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Vec<u8>, &'static str> {
+    let (id, request_id) = (asked.refund_id.as_deref(), asked.refund_request_id.as_deref());
+    if id.or(request_id).is_none() {
+        return Err("PARAM_ILLEGAL");
     }
+    let mut payments = shared.payments();
+    let request_id = payments.refund_request_id(id, request_id).ok_or(NO_SUCH_REFUND)?;
+    let payment = payments.payment_of_refund(&request_id).ok_or(NO_SUCH_REFUND)?;
+    let told = match fault {
+        Some(Fault::Flapping) => payment.flapping(),
+        _ => payment.clone(),
+    };
+    let mut refund = told.refund(&request_id).cloned().ok_or(NO_SUCH_REFUND)?;
+    if matches!(fault, Some(Fault::OtherPayment)) {
+        (refund.request_id, refund.antom_id) = (other(&refund.request_id), other(&refund.antom_id));
+    }
+    Ok(inquiry::refund(&refund))
+}
+
+fn apply_token(shared: &Shared, asked: Asked) -> Result<Vec<u8>, &'static str> {
+    let (now, habits) = (shared.clock.now(), *shared.habits());
+    let wallet = asked.customer_belongs_to.ok_or("PARAM_ILLEGAL")?;
+    let mut authorizations = shared.authorizations();
+    let token = match (asked.grant_type.as_deref(), asked.auth_code, asked.refresh_token) {
+        (Some("AUTHORIZATION_CODE"), Some(code), _) => {
+            authorizations.exchange(&code, &wallet, habits, &shared.ids, now)?
+        }
+        (Some("REFRESH_TOKEN"), _, Some(token)) => authorizations.refresh(&token, &wallet, habits, &shared.ids, now)?,
+        _ => return Err("PARAM_ILLEGAL"),
+    };
+    Ok(inquiry::token(token))
 }
 
 /// An id of the same form that is another one.
 pub(crate) fn other_id(id: &PaymentId) -> PaymentId {
-    let mut text = id.to_string();
+    PaymentId::new(other(id.as_str())).expect("of the same form")
+}
+
+fn other(id: &str) -> String {
+    let mut text = id.to_owned();
     let last = text.pop().expect("ids are not empty");
     text.push(if last == '0' { '1' } else { '0' });
-    PaymentId::new(text).expect("of the same form")
+    text
 }
 
 /// Puts the word into an HTTP answer, with the signature it deserves.
@@ -173,9 +245,10 @@ fn said(word: &Word) -> String {
     let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
     let result = format!("{} {}", text(&value["result"]["resultStatus"]), text(&value["result"]["resultCode"]));
-    match (&value["paymentStatus"], word) {
-        (serde_json::Value::String(status), _) => format!("{result}, paymentStatus {status}"),
-        (_, Word::Unsigned(_)) => format!("{result}, unsigned"),
+    match (&value["paymentStatus"], &value["refundStatus"], word) {
+        (serde_json::Value::String(status), _, _) => format!("{result}, paymentStatus {status}"),
+        (_, serde_json::Value::String(status), _) => format!("{result}, refundStatus {status}"),
+        (_, _, Word::Unsigned(_)) => format!("{result}, unsigned"),
         _ => result,
     }
 }

@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use payhook_schema::{Money, PaymentId, Provider};
+use payhook_schema::{DisputeId, Money, PaymentId, Provider, RefundId};
 
+use super::transaction::{Transaction, TransactionType};
 use crate::SimulatorError;
 
 /// Antom's `paymentStatus`, with the code that says why where there is one.
@@ -63,16 +64,17 @@ pub(crate) struct Payment {
     pub(crate) status: AntomStatus,
     /// When it became what it is.
     pub(crate) decided_at: Timestamp,
-    pub(crate) refunds: Vec<Refund>,
+    /// Refunds and captures, in the order they began.
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) disputes: Vec<Dispute>,
     /// What a replica that lags still believes.
-    before: Option<(AntomStatus, Timestamp)>,
+    before: Option<Box<Payment>>,
     flaps: u64,
 }
 
 #[derive(Clone)]
-pub(crate) struct Refund {
-    pub(crate) antom_id: String,
-    pub(crate) request_id: String,
+pub(crate) struct Dispute {
+    pub(crate) id: DisputeId,
     pub(crate) amount: Money,
     pub(crate) at: Timestamp,
 }
@@ -86,7 +88,8 @@ impl Payment {
             created_at: now,
             status: AntomStatus::Processing,
             decided_at: now,
-            refunds: Vec::new(),
+            transactions: Vec::new(),
+            disputes: Vec::new(),
             before: None,
             flaps: 0,
         }
@@ -97,42 +100,45 @@ impl Payment {
         if self.status == status {
             return;
         }
-        let was = std::mem::replace(&mut self.status, status);
-        self.before = Some((was, self.decided_at));
+        self.about_to_change();
+        self.status = status;
         self.decided_at = now;
     }
 
-    pub(crate) fn refund(&mut self, antom_id: String, minor: i64, now: Timestamp) -> Result<(), SimulatorError> {
-        let given: i64 = self.refunds.iter().map(|refund| refund.amount.amount_minor).sum();
-        let left = self.amount.amount_minor - given;
-        if self.status != AntomStatus::Success || minor <= 0 || minor > left {
-            let no = format!("{minor} cannot be refunded: the payment is {} with {left} left", self.status.word());
-            return Err(SimulatorError::NotPossible(no));
-        }
-        let request_id = format!("RF-{}-{}", self.request_id, self.refunds.len() + 1);
-        let amount = Money::new(minor, self.amount.currency);
-        self.refunds.push(Refund { antom_id, request_id, amount, at: now });
-        Ok(())
+    /// Keeps what was true until now, for a replica that lags.
+    pub(super) fn about_to_change(&mut self) {
+        let mut was = self.clone();
+        was.before = None;
+        self.before = Some(Box::new(was));
+    }
+
+    pub(super) fn of_type(&self, kind: TransactionType) -> impl DoubleEndedIterator<Item = &Transaction> {
+        self.transactions.iter().filter(move |transaction| transaction.kind == kind)
+    }
+
+    pub(super) fn refund(&self, request_id: &str) -> Option<&Transaction> {
+        self.of_type(TransactionType::Refund).find(|refund| refund.request_id == request_id)
     }
 
     /// The payment as every second answer of a lagging replica has it: the truth first.
     pub(crate) fn flapping(&mut self) -> Self {
         self.flaps += 1;
-        let mut told = self.clone();
-        if self.flaps.is_multiple_of(2)
-            && let Some((status, at)) = &self.before
-        {
-            (told.status, told.decided_at) = (status.clone(), *at);
+        match &self.before {
+            Some(before) if self.flaps.is_multiple_of(2) => (**before).clone(),
+            _ => self.clone(),
         }
-        told
     }
 }
 
-/// Every payment, found by either of its names.
+/// Every payment, found by either of its names, or by one of its refunds'.
 #[derive(Default)]
 pub(crate) struct Payments {
     by_request_id: HashMap<String, Payment>,
     request_ids: HashMap<String, String>,
+    /// Of each refund, by the merchant's name for it: whose it is.
+    refunded: HashMap<String, String>,
+    /// The merchant's name of each refund, by Antom's.
+    refund_request_ids: HashMap<String, String>,
 }
 
 impl Payments {
@@ -144,8 +150,11 @@ impl Payments {
     }
 
     pub(crate) fn remove(&mut self, id: &PaymentId) {
-        if let Some(payment) = self.by_request_id.remove(id.as_str()) {
-            self.request_ids.remove(&payment.antom_id);
+        let Some(payment) = self.by_request_id.remove(id.as_str()) else { return };
+        self.request_ids.remove(&payment.antom_id);
+        for refund in payment.of_type(TransactionType::Refund) {
+            self.refunded.remove(&refund.request_id);
+            self.refund_request_ids.remove(&refund.antom_id);
         }
     }
 
@@ -161,5 +170,30 @@ impl Payments {
             None => request_id?,
         };
         self.by_request_id.get_mut(request_id)
+    }
+
+    /// Writes down whose a new refund is.
+    pub(super) fn refund_began(&mut self, id: &PaymentId, request_id: &str, antom_id: &str) {
+        self.refunded.insert(request_id.to_owned(), id.to_string());
+        self.refund_request_ids.insert(antom_id.to_owned(), request_id.to_owned());
+    }
+
+    /// A refund as it is now.
+    pub(super) fn refund(&mut self, id: &RefundId) -> Result<Transaction, SimulatorError> {
+        let payment = self.payment_of_refund(id.as_str());
+        let unknown = || SimulatorError::Unknown(format!("the simulated Antom has no refund `{id}`: begin it first"));
+        payment.and_then(|payment| payment.refund(id.as_str()).cloned()).ok_or_else(unknown)
+    }
+
+    pub(super) fn payment_of_refund(&mut self, request_id: &str) -> Option<&mut Payment> {
+        self.by_request_id.get_mut(self.refunded.get(request_id)?)
+    }
+
+    /// The merchant's name of a refund, as `inquiryRefund` looks it up: `refundId` wins.
+    pub(super) fn refund_request_id(&self, refund_id: Option<&str>, request_id: Option<&str>) -> Option<String> {
+        match refund_id {
+            Some(refund_id) => self.refund_request_ids.get(refund_id).cloned(),
+            None => request_id.map(str::to_owned),
+        }
     }
 }

@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::get;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
-use payhook_provider::omise::API_VERSION;
 use payhook_schema::Provider;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use super::charge::Charge;
 use super::event::EventBody;
 use super::render::{self, time};
+use super::version::OmiseVersion;
 use crate::Fault;
 use crate::antom::other_id;
 use crate::faults::{Answer, bend, instead};
@@ -35,7 +36,7 @@ type Said = (StatusCode, Vec<u8>, String);
 
 async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
     let named = Some(id.clone());
-    called(&shared, "GET /charges/{id}", named, &headers, |fault| {
+    called(&shared, "GET /charges/{id}", named, &headers, |fault, version| {
         let mut charges = shared.charges();
         let Some(found) = charges.find(&id) else {
             return error(StatusCode::NOT_FOUND, "not_found", &format!("charge {id} was not found"));
@@ -50,17 +51,25 @@ async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, heade
             _ => found.clone(),
         };
         let words = format!("status {:?}, refunded {}", told.status, told.refunded_minor());
-        (StatusCode::OK, json::pretty(&render::charge(&told)), words)
+        (StatusCode::OK, charge_in(version, &told), words)
     })
     .await
 }
 
+/// In the latest version, fields keep the order they are documented in.
+fn charge_in(version: OmiseVersion, told: &Charge) -> Vec<u8> {
+    let body = render::charge(told);
+    match version {
+        OmiseVersion::V2019 => json::pretty(&body),
+        older => json::pretty(&older.shape(serde_json::to_value(body).expect("plain data always serialises"))),
+    }
+}
+
 async fn event(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
-    called(&shared, "GET /events/{id}", None, &headers, |_| {
-        match shared.charges().events().find(|event| event.id == id) {
-            Some(event) => (StatusCode::OK, json::pretty(&event.render()), event.key.clone()),
-            None => error(StatusCode::NOT_FOUND, "not_found", &format!("event {id} was not found")),
-        }
+    let about = Some(id.clone());
+    called(&shared, "GET /events/{id}", about, &headers, |_, version| match shared.charges().event(&id) {
+        Some(event) => (StatusCode::OK, json::pretty(&event.render(version)), event.key.clone()),
+        None => error(StatusCode::NOT_FOUND, "not_found", &format!("event {id} was not found")),
     })
     .await
 }
@@ -84,7 +93,7 @@ async fn events(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response<Body> {
-    called(&shared, "GET /events", None, &headers, |_| {
+    called(&shared, "GET /events", None, &headers, |_, version| {
         let page = match Page::read(query.as_deref().unwrap_or_default(), shared.clock.now()) {
             Ok(page) => page,
             Err(what) => return error(StatusCode::BAD_REQUEST, "bad_request", &what),
@@ -95,7 +104,7 @@ async fn events(
         let within = charges.events().filter(|event| (from..=to).contains(&event.created_at.as_second()));
         let total = within.clone().count();
         let take = |events: &mut dyn Iterator<Item = &super::Event>| -> Vec<EventBody> {
-            events.skip(page.offset).take(page.limit).map(super::Event::render).collect()
+            events.skip(page.offset).take(page.limit).map(|event| event.render(version)).collect()
         };
         let (mut forth, mut back) = (within.clone(), within.rev());
         let list = List {
@@ -158,29 +167,31 @@ impl Page {
 async fn called(
     shared: &Arc<Shared>,
     what: &str,
-    named: Option<String>,
+    about: Option<String>,
     headers: &HeaderMap,
-    answer: impl FnOnce(Option<&Fault>) -> Said,
+    answer: impl FnOnce(Option<&Fault>, OmiseVersion) -> Said,
 ) -> Response<Body> {
     let fault = shared.faults().take(Provider::Omise);
-    let open = OpenCall::begin(shared, Provider::Omise, what, named, fault.as_ref());
+    let open = OpenCall::begin(shared, Provider::Omise, what, about, fault.as_ref());
     if let Some(response) = instead(fault.as_ref()).await {
         return open.answered("", response);
     }
     // The answer is made before a slow provider's wait: it tells what was true when it was asked.
-    let (status, body, words) = match (&fault, refused(shared, headers)) {
+    let version = admitted(shared, headers);
+    let echoed = version.as_ref().ok().copied();
+    let (status, body, words) = match (&fault, version) {
         (Some(Fault::Throttle { .. }), _) => {
             error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many requests")
         }
-        (_, Some(refusal)) => refusal,
-        _ => answer(fault.as_ref()),
+        (_, Err(refusal)) => refusal,
+        (_, Ok(version)) => answer(fault.as_ref(), version),
     };
     let mut headers = vec![
         (CONTENT_TYPE.as_str(), "application/json; charset=utf-8".to_owned()),
         ("x-request-id", shared.ids.omise("rqst", shared.clock.now())),
     ];
-    if status == StatusCode::OK {
-        headers.push(("omise-version", API_VERSION.to_owned()));
+    if let (StatusCode::OK, Some(version)) = (status, echoed) {
+        headers.push(("omise-version", version.to_string()));
     }
     let mut answer = Answer { status, headers, body };
     if let Some(Fault::Throttle { retry_after }) = &fault {
@@ -190,20 +201,19 @@ async fn called(
     open.answered(&words, response)
 }
 
-/// Why a call is refused before it is looked at: who asks, and in which version.
-fn refused(shared: &Shared, headers: &HeaderMap) -> Option<Said> {
+/// The version a call is answered in, or why it is refused before it is looked at.
+fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<OmiseVersion, Said> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credentials = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Basic "));
     let wanted = BASE64_STANDARD.encode(format!("{}:", shared.keys.secret_key()));
     if credentials != Some(&wanted) {
-        return Some(error(StatusCode::UNAUTHORIZED, "authentication_failure", "authentication failed"));
+        return Err(error(StatusCode::UNAUTHORIZED, "authentication_failure", "authentication failed"));
     }
-    // Without the header Omise speaks the account's own version; this account's is the one this simulator speaks.
     match header("omise-version") {
-        None | Some(API_VERSION) => None,
-        Some(other) => {
-            let what = format!("this simulator speaks API version {API_VERSION} only, not {other}");
-            Some(error(StatusCode::BAD_REQUEST, "bad_request", &what))
+        None => Ok(shared.charges().version),
+        Some(word) => {
+            let unknown = || error(StatusCode::BAD_REQUEST, "bad_request", &format!("there is no API version {word}"));
+            word.parse().map_err(|_| unknown())
         }
     }
 }

@@ -3,7 +3,9 @@ use std::collections::{HashMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{Money, PaymentId, Provider};
 
+use super::dispute::{Dispute, OmiseDispute};
 use super::event::Event;
+use super::version::OmiseVersion;
 use crate::SimulatorError;
 use crate::ids::Ids;
 
@@ -48,6 +50,9 @@ impl OmiseStatus {
 pub(crate) struct Charge {
     pub(crate) id: PaymentId,
     pub(crate) amount: Money,
+    /// What it is paid with, such as `mobile_banking_kbank`; a card where there is none.
+    pub(crate) source: Option<String>,
+    pub(crate) description: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     pub(crate) status: OmiseStatus,
@@ -60,6 +65,7 @@ pub(crate) struct Charge {
     pub(crate) captured_minor: i64,
     pub(crate) transaction: Option<String>,
     pub(crate) refunds: Vec<Refund>,
+    pub(crate) dispute: Option<Dispute>,
     /// What a replica that lags still believes.
     before: Option<Box<Charge>>,
     flaps: u64,
@@ -79,6 +85,8 @@ impl Charge {
         Self {
             id: id.clone(),
             amount,
+            source: None,
+            description: None,
             created_at: now,
             expires_at: now.saturating_add(LAPSES_AFTER).expect("hours are a fixed length"),
             status: OmiseStatus::Pending,
@@ -89,6 +97,7 @@ impl Charge {
             captured_minor: 0,
             transaction: None,
             refunds: Vec::new(),
+            dispute: None,
             before: None,
             flaps: 0,
         }
@@ -118,7 +127,18 @@ impl Charge {
             }
             _ => {}
         }
-        Ok(charge)
+        charge.told(key, ids, now)
+    }
+
+    pub(super) fn is_card(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// Neither mobile banking nor PromptPay can be paid back through Omise; `reference/omise.md` section 4.6.
+    pub(super) fn can_be_refunded(&self) -> bool {
+        let source = self.source.as_deref().unwrap_or_default();
+        let disputed = self.dispute.as_ref().is_some_and(|dispute| dispute.status != OmiseDispute::Won);
+        !disputed && source != "promptpay" && !source.starts_with("mobile_banking_")
     }
 
     pub(crate) fn refunded_minor(&self) -> i64 {
@@ -153,6 +173,7 @@ impl Charge {
     fn not_paid(&mut self) {
         (self.paid_at, self.captured_minor, self.transaction) = (None, 0, None);
         self.refunds.clear();
+        self.dispute = None;
     }
 
     pub(super) fn capture(&mut self, minor: i64, ids: &Ids, now: Timestamp) -> Result<(), SimulatorError> {
@@ -166,8 +187,14 @@ impl Charge {
         Ok(())
     }
 
-    pub(super) fn refund(&mut self, minor: i64, ids: &Ids, now: Timestamp) -> Result<(), SimulatorError> {
+    /// Answers with the refund's id.
+    pub(super) fn refund(&mut self, minor: i64, ids: &Ids, now: Timestamp) -> Result<String, SimulatorError> {
         self.only_from("be refunded", &OmiseStatus::Successful)?;
+        if !self.can_be_refunded() {
+            let no =
+                format!("charge `{}` cannot be refunded: it is disputed, or its source takes nothing back", self.id);
+            return Err(SimulatorError::NotPossible(no));
+        }
         let left = self.captured_minor - self.refunded_minor();
         if minor <= 0 || minor > left || self.refunds.len() == REFUNDS_MAX {
             let no = format!("{minor} cannot be refunded: {left} are left, after {} refunds", self.refunds.len());
@@ -175,8 +202,8 @@ impl Charge {
         }
         let voided = self.refunds.is_empty() && minor == left;
         let (id, transaction) = (ids.omise("rfnd", now), ids.omise("trxn", now));
-        self.refunds.push(Refund { id, transaction, minor, voided, at: now });
-        Ok(())
+        self.refunds.push(Refund { id: id.clone(), transaction, minor, voided, at: now });
+        Ok(id)
     }
 
     pub(super) fn only_from(&self, verb: &str, from: &OmiseStatus) -> Result<(), SimulatorError> {
@@ -211,12 +238,20 @@ impl Charge {
         }
     }
 
-    /// Itself, if an event of this key can be told about it.
-    pub(super) fn told(self, key: &str) -> Result<Self, SimulatorError> {
-        match key.starts_with("refund.") && self.refunds.is_empty() {
-            true => Err(SimulatorError::NotPossible(format!("charge `{}` has no refund to tell of", self.id))),
-            false => Ok(self),
+    /// Itself, as an event of this key tells of it; a dispute that nobody opened is of all that is left.
+    pub(super) fn told(mut self, key: &str, ids: &Ids, now: Timestamp) -> Result<Self, SimulatorError> {
+        if key.starts_with("refund.") && self.refunds.is_empty() {
+            return Err(SimulatorError::NotPossible(format!("charge `{}` has no refund to tell of", self.id)));
         }
+        if key.starts_with("dispute.") && self.dispute.is_none() {
+            let status = match key {
+                "dispute.create" => OmiseDispute::Open,
+                "dispute.close" => OmiseDispute::Lost,
+                _ => OmiseDispute::Pending,
+            };
+            self.dispute = Some(self.disputed(status, ids, now));
+        }
+        Ok(self)
     }
 }
 
@@ -229,6 +264,8 @@ pub(crate) struct Charges {
     dropped: u64,
     /// The numbers of each charge's events, oldest first.
     events_of: HashMap<String, Vec<u64>>,
+    /// The account's API version: what its events are written in, and answers to whoever names none.
+    pub(super) version: OmiseVersion,
 }
 
 impl Charges {
@@ -251,32 +288,39 @@ impl Charges {
         self.by_id.get_mut(id.as_str()).ok_or_else(unknown)
     }
 
-    pub(super) fn make_event(&mut self, ids: &Ids, key: &str, about: &Charge, now: Timestamp) -> &Event {
+    pub(super) fn make_event(&mut self, ids: &Ids, key: &str, about: Option<&Charge>, now: Timestamp) -> &Event {
         if self.events.len() == EVENTS_KEPT {
             self.drop_oldest();
         }
         let number = self.dropped + self.events.len() as u64;
-        self.events_of.entry(about.id.to_string()).or_default().push(number);
-        let mut about = about.clone();
-        about.before = None;
-        self.events.push_back(Event { id: ids.omise("evnt", now), key: key.to_owned(), created_at: now, about });
+        let mut about = about.cloned();
+        if let Some(charge) = &mut about {
+            charge.before = None;
+            self.events_of.entry(charge.id.to_string()).or_default().push(number);
+        }
+        let (id, key) = (ids.omise("evnt", now), key.to_owned());
+        self.events.push_back(Event { id, key, created_at: now, about, version: self.version });
         self.events.back().expect("just pushed")
     }
 
-    pub(super) fn last_event(&self, charge: &PaymentId, key: &str) -> Option<&Event> {
-        let numbers = self.events_of.get(charge.as_str())?.iter().rev();
-        let mut events = numbers.filter_map(|number| self.events.get((number - self.dropped) as usize));
-        events.find(|event| event.key == key)
+    pub(super) fn event(&self, id: &str) -> Option<&Event> {
+        self.events.iter().rev().find(|event| event.id == id)
+    }
+
+    /// The events of one charge, oldest first.
+    pub(super) fn events_of(&self, charge: &PaymentId) -> impl DoubleEndedIterator<Item = &Event> {
+        let numbers = self.events_of.get(charge.as_str()).into_iter().flatten();
+        numbers.filter_map(|number| self.events.get((number - self.dropped) as usize))
     }
 
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.events.pop_front() else { return };
         self.dropped += 1;
-        let charge = oldest.about.id.as_str();
-        if let Some(numbers) = self.events_of.get_mut(charge) {
+        let Some(charge) = oldest.about.map(|charge| charge.id.to_string()) else { return };
+        if let Some(numbers) = self.events_of.get_mut(&charge) {
             numbers.retain(|number| *number >= self.dropped);
             if numbers.is_empty() {
-                self.events_of.remove(charge);
+                self.events_of.remove(&charge);
             }
         }
     }

@@ -2,6 +2,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::charge::{Charge, OmiseStatus, Refund};
+use super::dispute::Dispute;
 
 /// Omise's card fee in basis points, and the tax on it in percent; stated as text in `transaction_fees`.
 const FEE_BASIS_POINTS: i128 = 365;
@@ -41,12 +42,12 @@ pub(crate) struct ChargeBody {
     link: Option<String>,
     description: Option<String>,
     metadata: Empty,
-    card: Card,
-    source: Option<String>,
+    card: Option<Card>,
+    source: Option<Source>,
     schedule: Option<String>,
     linked_account: Option<String>,
     customer: Option<String>,
-    dispute: Option<String>,
+    dispute: Option<DisputeBody>,
     transaction: Option<String>,
     failure_code: Option<String>,
     failure_message: Option<String>,
@@ -128,6 +129,20 @@ struct Card {
 }
 
 #[derive(Serialize)]
+struct Source {
+    object: &'static str,
+    id: String,
+    livemode: bool,
+    location: String,
+    amount: i64,
+    currency: String,
+    flow: &'static str,
+    #[serde(rename = "type")]
+    kind: String,
+    charge_status: &'static str,
+}
+
+#[derive(Serialize)]
 pub(super) struct RefundBody {
     object: &'static str,
     id: String,
@@ -156,7 +171,7 @@ pub(super) struct DisputeBody {
     funding_amount: i64,
     funding_currency: String,
     charge: String,
-    transactions: [(); 0],
+    transactions: [String; 1],
     status: &'static str,
     reason_code: &'static str,
     reason_message: &'static str,
@@ -178,11 +193,11 @@ pub(super) fn charge(charge: &Charge) -> ChargeBody {
     let fee_vat = fee * VAT_PERCENT / 100;
     let refunded = charge.refunded_minor();
     let voided = charge.refunds.iter().any(|refund| refund.voided);
-    let refundable = paid && refunded < charge.captured_minor;
+    let refundable = paid && refunded < charge.captured_minor && charge.can_be_refunded();
     let decided = |is: bool| is.then(|| time(charge.decided_at));
     let expired = charge.status == OmiseStatus::Expired;
     let reversed = charge.status == OmiseStatus::Reversed;
-    let suffix = charge.id.as_str().trim_start_matches("chrg_test_");
+    let suffix = suffix(charge);
     let location = format!("/charges/{}", charge.id);
     let failure_code = match &charge.status {
         OmiseStatus::Failed(code) => Some(code.clone()),
@@ -220,38 +235,20 @@ pub(super) fn charge(charge: &Charge) -> ChargeBody {
         },
         location,
         link: None,
-        description: None,
+        description: charge.description.clone(),
         metadata: Empty {},
-        card: Card {
-            object: "card",
-            id: format!("card_test_{suffix}"),
-            livemode: false,
-            deleted: false,
-            brand: "Visa",
-            financing: "credit",
-            country: "th",
-            last_digits: "4242",
-            expiration_month: 12,
-            expiration_year: charge.created_at.to_zoned(jiff::tz::TimeZone::UTC).year() + 3,
-            security_code_check: true,
-        },
-        source: None,
+        card: charge.is_card().then(|| card(charge)),
+        source: charge.source.as_ref().map(|kind| source(charge, kind)),
         schedule: None,
         linked_account: None,
         customer: None,
-        dispute: None,
+        dispute: charge.dispute.as_ref().map(|it| self::dispute(charge, it)),
         transaction: charge.transaction.clone(),
         failure_message: failure_code.as_ref().map(|code| code.replace('_', " ")),
         failure_code,
         merchant_advice: None,
         merchant_advice_code: None,
-        status: match charge.status {
-            OmiseStatus::Pending | OmiseStatus::Authorized => "pending",
-            OmiseStatus::Successful => "successful",
-            OmiseStatus::Failed(_) => "failed",
-            OmiseStatus::Expired => "expired",
-            OmiseStatus::Reversed => "reversed",
-        },
+        status: status(charge),
         authorize_uri: format!("https://pay.example/payments/pay2_test_{suffix}/authorize"),
         return_uri: "https://shop.example/complete".to_owned(),
         created_at: time(charge.created_at),
@@ -267,7 +264,7 @@ pub(super) fn charge(charge: &Charge) -> ChargeBody {
         authorized: charge.authorized_at.is_some(),
         capturable: held,
         capture: charge.capture,
-        disputable: paid,
+        disputable: paid && charge.is_card() && charge.dispute.is_none(),
         livemode: false,
         refundable,
         partially_refundable: refundable,
@@ -279,6 +276,55 @@ pub(super) fn charge(charge: &Charge) -> ChargeBody {
         can_perform_void: refundable && refunded == 0,
         approval_code: None,
         webhook_endpoints: [],
+    }
+}
+
+fn status(charge: &Charge) -> &'static str {
+    match charge.status {
+        OmiseStatus::Pending | OmiseStatus::Authorized => "pending",
+        OmiseStatus::Successful => "successful",
+        OmiseStatus::Failed(_) => "failed",
+        OmiseStatus::Expired => "expired",
+        OmiseStatus::Reversed => "reversed",
+    }
+}
+
+fn suffix(charge: &Charge) -> &str {
+    charge.id.as_str().trim_start_matches("chrg_test_")
+}
+
+fn card(charge: &Charge) -> Card {
+    Card {
+        object: "card",
+        id: format!("card_test_{}", suffix(charge)),
+        livemode: false,
+        deleted: false,
+        brand: "Visa",
+        financing: "credit",
+        country: "th",
+        last_digits: "4242",
+        expiration_month: 12,
+        expiration_year: charge.created_at.to_zoned(jiff::tz::TimeZone::UTC).year() + 3,
+        security_code_check: true,
+    }
+}
+
+fn source(charge: &Charge, kind: &str) -> Source {
+    let id = format!("src_test_{}", suffix(charge));
+    Source {
+        object: "source",
+        livemode: false,
+        location: format!("/sources/{id}"),
+        id,
+        amount: charge.amount.amount_minor,
+        currency: charge.amount.currency.to_string(),
+        flow: match kind {
+            "promptpay" => "offline",
+            kind if kind.starts_with("mobile_banking_") => "app_redirect",
+            _ => "redirect",
+        },
+        kind: kind.to_owned(),
+        charge_status: status(charge),
     }
 }
 
@@ -304,25 +350,24 @@ pub(super) fn refund(charge: &Charge, refund: &Refund) -> RefundBody {
 }
 
 /// `reference/omise.md` section 4.5.
-pub(super) fn dispute(charge: &Charge, at: Timestamp) -> DisputeBody {
+pub(super) fn dispute(charge: &Charge, dispute: &Dispute) -> DisputeBody {
     let currency = charge.amount.currency.to_string();
-    let id = charge.id.as_str().replacen("chrg", "dspt", 1);
     DisputeBody {
         object: "dispute",
+        id: dispute.id.clone(),
         livemode: false,
-        location: format!("/disputes/{id}"),
-        id,
-        amount: charge.amount.amount_minor,
-        funding_amount: charge.amount.amount_minor,
+        location: format!("/disputes/{}", dispute.id),
+        amount: dispute.minor,
+        funding_amount: dispute.minor,
         funding_currency: currency.clone(),
         currency,
         charge: charge.id.to_string(),
-        transactions: [],
-        status: "open",
+        transactions: [dispute.transaction.clone()],
+        status: dispute.status.word(),
         reason_code: "goods_or_services_not_provided",
         reason_message: "Services not provided or Merchandise not received",
         metadata: Empty {},
-        closed_at: None,
-        created_at: time(at),
+        closed_at: dispute.closed_at.map(time),
+        created_at: time(dispute.at),
     }
 }

@@ -38,7 +38,7 @@ async fn a_shell_tells_antoms_story() {
         (journal["call_count"]["antom"].as_u64(), journal["notifications"].as_array().unwrap().len()),
         (Some(2), 3)
     );
-    assert_eq!(journal["calls"][0]["payment"], "PR-1");
+    assert_eq!(journal["calls"][0]["about"], "PR-1");
     assert_eq!(call(&simulator, Method::DELETE, "antom/payments/PR-1", Value::Null).await.0, 204);
     assert_eq!(call(&simulator, Method::GET, "antom/payments/PR-1", Value::Null).await.0, 404);
 }
@@ -63,6 +63,87 @@ async fn a_shell_tells_omises_story() {
     let (status, shown) = call(&simulator, Method::POST, &format!("{charge}/notify"), notify).await;
     assert_eq!((status, &shown["replies"][0]["status"]), (200, &json!(200)));
     assert!(String::from_utf8(ingress.last().unwrap().body).unwrap().contains("failed_processing"));
+}
+
+#[tokio::test]
+async fn a_shell_refunds_captures_and_disputes_at_antoms() {
+    let simulator = simulator().await;
+    let ingress = Ingress::start(&simulator).await;
+    let put = async |path: &str, body| call(&simulator, Method::PUT, &format!("antom/{path}"), body).await;
+    put("payments/PR-1", json!({ "amount_minor": 150_000, "currency": "THB", "status": "SUCCESS" })).await;
+    let (status, shown) = put("refunds/RF-1", json!({ "payment": "PR-1", "amount_minor": 50_000 })).await;
+    assert_eq!((status, &shown["refundStatus"]), (200, &json!("PROCESSING")));
+    let notify = json!({ "to": ingress.url, "account": "shop" });
+    let early = call(&simulator, Method::POST, "antom/refunds/RF-1/notify", notify.clone()).await;
+    assert_eq!(early.0, 409, "{}", early.1);
+    let (_, shown) = put("refunds/RF-1", json!({ "status": "fail", "code": "REFUND_NOT_SUPPORTED" })).await;
+    assert_eq!(shown["refundStatus"], "FAIL");
+    call(&simulator, Method::POST, "antom/refunds/RF-1/notify", notify).await;
+    assert!(String::from_utf8(ingress.last().unwrap().body).unwrap().contains("REFUND_NOT_SUPPORTED"));
+    let (_, shown) = put("payments/PR-1", json!({ "refund_minor": 1_000 })).await;
+    assert_eq!(shown["transactions"][1]["transactionRequestId"], "RF-PR-1-1");
+    let (_, shown) = put("habits", json!({ "refunds_listed": false })).await;
+    assert_eq!(shown["access_token_lives_s"], 30 * 24 * 3600);
+    let (_, shown) = call(&simulator, Method::GET, "antom/payments/PR-1", Value::Null).await;
+    assert_eq!(shown["transactions"], Value::Null);
+
+    put("payments/PR-2", json!({ "amount_minor": 9_000, "currency": "THB", "status": "SUCCESS" })).await;
+    let (_, shown) = put("payments/PR-2", json!({ "capture_minor": 8_000, "dispute_minor": 500 })).await;
+    assert_eq!(shown["transactions"][0]["transactionStatus"], "PROCESSING");
+    let (_, shown) = put("payments/PR-2", json!({ "capture": "success" })).await;
+    assert_eq!(shown["transactions"][0]["transactionStatus"], "SUCCESS");
+    let notify = json!({ "to": ingress.url, "account": "shop", "kind": "dispute_accept_by_customer" });
+    call(&simulator, Method::POST, "antom/payments/PR-2/notify", notify).await;
+    assert!(String::from_utf8(ingress.last().unwrap().body).unwrap().contains(r#""disputeId":"DP-PR-2""#));
+}
+
+#[tokio::test]
+async fn a_shell_plays_the_customer_of_an_authorization() {
+    let simulator = simulator().await;
+    let ingress = Ingress::start(&simulator).await;
+    let path = "antom/authorizations/AS-1";
+    let put = async |body| call(&simulator, Method::PUT, path, body).await;
+    let notify = json!({ "to": ingress.url, "account": "shop" });
+    let steps = [
+        (json!({ "wallet": "KPLUS", "step": "agree" }), "agreed", "AUTHCODE_CREATED"),
+        (json!({ "step": "issue_token" }), "token_issued", "TOKEN_CREATED"),
+        (json!({ "step": "cancel", "reason": "too dear" }), "cancelled", "TOKEN_CANCELED"),
+    ];
+    for (body, state, kind) in steps {
+        let (status, shown) = put(body).await;
+        assert_eq!((status, &shown["state"]), (200, &json!(state)), "{shown}");
+        call(&simulator, Method::POST, &format!("{path}/notify"), notify.clone()).await;
+        assert_eq!(ingress.last().unwrap().kind, kind);
+    }
+    let (_, shown) = call(&simulator, Method::GET, path, Value::Null).await;
+    let token = simulator.antom().access_token(&"AS-1".parse().unwrap()).unwrap().unwrap();
+    assert!(shown["accessTokenExpiryTime"].is_string() && !shown.to_string().contains(&token), "{shown}");
+    assert_eq!(put(json!({ "step": "agree" })).await.0, 409);
+}
+
+#[tokio::test]
+async fn a_shell_disputes_at_omises_and_makes_other_things_happen() {
+    let simulator = simulator().await;
+    let ingress = Ingress::start(&simulator).await;
+    let put = async |path: &str, body| call(&simulator, Method::PUT, &format!("omise/{path}"), body).await;
+    let at_once = json!({ "amount_minor": 9_000, "currency": "THB", "at_once": true });
+    assert_eq!(put("charges/chrg_test_1", at_once).await.1["status"], "successful");
+    for (word, status) in [("open", "open"), ("pending", "pending"), ("accepted", "pending"), ("lost", "lost")] {
+        let (_, shown) = put("charges/chrg_test_1", json!({ "dispute": word })).await;
+        assert_eq!(shown["dispute"]["status"], status);
+    }
+    assert_eq!(put("charges/chrg_test_1", json!({ "description": "tea" })).await.1["description"], "tea");
+    let kbank = json!({ "amount_minor": 9_000, "currency": "THB", "source": "mobile_banking_kbank" });
+    assert_eq!(put("charges/chrg_test_2", kbank).await.1["source"]["type"], "mobile_banking_kbank");
+    assert_eq!(put("version", json!({ "version": "2017-11-02" })).await.1, json!({ "version": "2017-11-02" }));
+    let key = json!({ "key": "transfer.create" });
+    let (_, event) = call(&simulator, Method::POST, "omise/events", key).await;
+    let path = format!("omise/events/{}/notify", event["id"].as_str().unwrap());
+    let notify = json!({ "to": ingress.url, "account": "shop" });
+    assert_eq!(call(&simulator, Method::POST, &path, notify).await.0, 200);
+    let notification = ingress.last().unwrap();
+    let body = String::from_utf8(notification.body).unwrap();
+    assert!(notification.kind == "transfer.create" && body.contains("\"created\": "), "{body}");
 }
 
 #[tokio::test]
@@ -102,6 +183,18 @@ async fn mistakes_are_told_in_json() {
         (Method::PUT, "faults/antom", json!({ "fault": "slow" }), 400),
         (Method::PUT, "faults/antom", json!({ "fault": "earthquake" }), 400),
         (Method::POST, "antom/payments/PR-1/notify", notify, 404),
+        (Method::PUT, "antom/refunds/RF-1", json!({ "status": "SUCCESS" }), 404),
+        (Method::PUT, "antom/refunds/RF-1", json!({ "payment": "PR-1" }), 400),
+        (Method::PUT, "antom/refunds/RF-1", json!({ "status": "paid" }), 400),
+        (Method::PUT, "antom/payments/PR-1", json!({ "capture": "maybe" }), 400),
+        (Method::PUT, "antom/authorizations/AS-1", json!({ "step": "agree" }), 404),
+        (Method::PUT, "antom/authorizations/AS-1", json!({ "wallet": "kplus" }), 422),
+        (Method::PUT, "omise/charges/chrg_test_1", json!({ "source": "promptpay" }), 400),
+        (Method::PUT, "omise/charges/chrg_test_1", json!({ "dispute": "maybe" }), 400),
+        (Method::PUT, "omise/version", json!({ "version": "2020-01-01" }), 400),
+        (Method::POST, "omise/events", json!({ "key": "charge.create" }), 409),
+        (Method::POST, "omise/events/evnt_test_1/notify", json!({ "to": "http://127.0.0.1:1", "account": "a" }), 404),
+        (Method::POST, "antom/habits", json!({}), 404),
         (Method::POST, "journal", Value::Null, 404),
         (Method::GET, "nothing", Value::Null, 404),
         (Method::PUT, "faults/antom", Value::Null, 415),
@@ -114,39 +207,4 @@ async fn mistakes_are_told_in_json() {
     let (_, journal) = call(&simulator, Method::GET, "journal", Value::Null).await;
     assert_eq!(journal["calls"], json!([]), "nothing of this reached a provider");
     assert!(simulator.antom().status(&id("PR-1")).is_err(), "a wrong status creates nothing");
-}
-
-#[tokio::test]
-async fn omises_events_are_listed_by_pages() {
-    let simulator = simulator().await;
-    let omise = simulator.omise();
-    for _ in 0..3 {
-        let charge = omise.new_charge_id();
-        omise.create(&charge, crate::world::money("100.00 THB"));
-        omise.pay(&charge).unwrap();
-    }
-    let get = async |path: &str, key: &str| {
-        let request = reqwest::Client::new().get(format!("{}{path}", simulator.url())).basic_auth(key, Some(""));
-        let response = request.header("omise-version", "2019-05-29").send().await.unwrap();
-        (response.status().as_u16(), serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap())
-    };
-    let key = simulator.keys().secret_key();
-    let (_, all) = get("/events", key).await;
-    assert_eq!(
-        (all["total"].as_u64(), all["limit"].as_u64(), all["object"].as_str()),
-        (Some(6), Some(20), Some("list"))
-    );
-    let (_, page) = get("/events?offset=4&limit=4&order=chronological", key).await;
-    assert_eq!(page["data"].as_array().unwrap()[..], all["data"].as_array().unwrap()[4..]);
-    let (_, back) = get("/events?order=reverse_chronological&limit=1", key).await;
-    assert_eq!(back["data"][0], all["data"][5]);
-    let (_, none) = get("/events?from=2026-01-01T00:00:01Z", key).await;
-    assert_eq!(none["total"], 0);
-    let (_, exact) = get("/events?from=2026-01-01T00:00:00Z&to=2026-01-01T07%3A00%3A00%2B07:00", key).await;
-    assert_eq!(exact["total"], 6);
-    let one = format!("/events/{}", all["data"][0]["id"].as_str().unwrap());
-    assert_eq!(get(&one, key).await.1, all["data"][0]);
-    assert_eq!(get("/events?limit=101", key).await.0, 400);
-    let (status, error) = get("/events", "skey_test_wrong").await;
-    assert_eq!((status, error["code"].as_str()), (401, Some("authentication_failure")));
 }

@@ -1,7 +1,10 @@
 //! The simulated providers and payhook's own client and `verify`, against each other over real HTTP.
 
 mod asking;
+mod authorizing;
 mod control;
+mod events;
 mod notifying;
+mod refunding;
 mod samples;
 mod world;

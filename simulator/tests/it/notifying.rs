@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::world::{Ingress, id, money, shop, simulator};
+use crate::world::{Ingress, id, money, refund_id, shop, simulator};
 use payhook_provider::Refusal;
 use payhook_schema::About;
-use payhook_simulator::{AntomKind, AntomStatus, Keys, OmiseStatus, SignedRequest, SimulatorError};
+use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus, Keys, OmiseStatus, SignedRequest, SimulatorError};
 
 #[tokio::test]
 async fn every_kind_of_antoms_notifications_verifies() {
@@ -13,22 +13,47 @@ async fn every_kind_of_antoms_notifications_verifies() {
     let (ingress, antom, pr) = (Ingress::start(&simulator).await, simulator.antom(), id("PR-1"));
     antom.create(&pr, money("1500.00 THB"));
     antom.decide(&pr, AntomStatus::Success).unwrap();
-    antom.refund(&pr, 1_000).unwrap();
+    antom.capture(&pr, 150_000).unwrap();
+    antom.decide_capture(&pr, AntomOutcome::Success).unwrap();
+    antom.refund(&pr, &refund_id("RF-1"), 1_000).unwrap();
+    antom.decide_refund(&refund_id("RF-1"), AntomOutcome::Success).unwrap();
+    let theirs = antom.payment(&pr).unwrap()["paymentId"].as_str().unwrap().to_owned();
     for kind in AntomKind::ALL {
         let reply = antom.notify(&ingress.url, &shop(), &pr, kind).await.unwrap();
         assert!(reply.acknowledged(), "{kind}: {reply:?}");
         let notification = ingress.last().unwrap();
-        let word = match kind {
-            AntomKind::State | AntomKind::Paid | AntomKind::Failed => "PAYMENT_RESULT",
-            AntomKind::Pending => "PAYMENT_PENDING",
-            AntomKind::Refund | AntomKind::RefundFailed => "REFUND_RESULT",
-            AntomKind::AuthcodeCreated => "AUTHCODE_CREATED",
-            AntomKind::TokenCreated => "TOKEN_CREATED",
-            AntomKind::TokenCanceled => "TOKEN_CANCELED",
-            AntomKind::Dispute => "DISPUTE_CREATED",
+        let (word, about) = match kind {
+            AntomKind::State | AntomKind::Paid | AntomKind::Failed | AntomKind::SubscriptionPayment => {
+                ("PAYMENT_RESULT", "payment")
+            }
+            AntomKind::Pending => ("PAYMENT_PENDING", "payment"),
+            AntomKind::AmountUpdated => ("UPDATE_AMOUNT_RESULT", "payment"),
+            AntomKind::Capture | AntomKind::CaptureFailed => ("CAPTURE_RESULT", "reference"),
+            AntomKind::RefundState | AntomKind::Refund | AntomKind::RefundFailed => ("REFUND_RESULT", "refund"),
+            AntomKind::AuthcodeCreated => ("AUTHCODE_CREATED", "authorization"),
+            AntomKind::TokenCreated => ("TOKEN_CREATED", "authorization"),
+            AntomKind::TokenCanceled => ("TOKEN_CANCELED", "authorization"),
+            AntomKind::Dispute => ("DISPUTE_CREATED", "payment"),
+            AntomKind::DefenseDueAlert => ("DEFENSE_DUE_ALERT", "payment"),
+            AntomKind::DefenseSupplied => ("DEFENSE_SUPPLIED", "payment"),
+            AntomKind::DisputeJudged(_) => ("DISPUTE_JUDGED", "payment"),
+            AntomKind::DisputeAccepted => ("DISPUTE_ACCEPTED", "payment"),
+            AntomKind::DisputeCancelled => ("DISPUTE_CANCELLED", "payment"),
+            AntomKind::RdrResolved => ("RDR_RESOLVED", "payment"),
+            AntomKind::Subscription(step) => (step.word(), "other"),
+            AntomKind::Vaulting => ("VAULTING", "other"),
+            AntomKind::Unknown => ("NOVELTY_RESULT", "other"),
         };
         assert_eq!(notification.kind, word);
-        assert_eq!(notification.about == About::Payment(pr.clone()), word.starts_with("PAYMENT"));
+        let named = match &notification.about {
+            About::Payment(id) if *id == pr => "payment",
+            About::Reference(name) if *name == theirs => "reference",
+            About::Refund { id, payment: None } if id.as_str() == "RF-1" => "refund",
+            About::Authorization(_) => "authorization",
+            About::Other => "other",
+            wrong => panic!("{kind}: {wrong:?}"),
+        };
+        assert_eq!(named, about, "{kind}");
         assert!(
             !notification.body.contains(&b'\n') && notification.signed_at == Some(crate::world::NOW.parse().unwrap())
         );
@@ -170,7 +195,7 @@ async fn a_notification_is_sent_often_at_once_and_until_it_is_acknowledged() {
     let statuses: Vec<_> = replies.into_iter().map(|reply| reply.unwrap().status).collect();
     assert_eq!(statuses, [503, 503, 200]);
     let sent = simulator.journal().notifications();
-    assert_eq!((sent.len(), sent[10].status, &sent[10].payment), (11, Some(200), &pr));
+    assert_eq!((sent.len(), sent[10].status, sent[10].about.as_str()), (11, Some(200), pr.as_str()));
     assert_eq!(sent[10].url, format!("{}/antom/shop/notifyPayment", ingress.url));
 }
 

@@ -3,8 +3,8 @@
 use crate::world::{NOW, id, money, shop, simulator};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use payhook_provider::{Received, verify};
-use payhook_schema::{Notification, Provider};
-use payhook_simulator::{AntomKind, Keys, Simulator, sample};
+use payhook_schema::{About, Notification, Provider};
+use payhook_simulator::{AntomKind, Keys, OmiseVersion, Simulator, sample};
 use uuid::Uuid;
 
 fn verified(
@@ -20,27 +20,33 @@ fn verified(
     }
     let at = NOW.parse().unwrap();
     let received = Received { path, query: None, headers: &map, body, at, id: Uuid::nil() };
-    verify(simulator.accounts(&shop()).get(provider, &shop()).unwrap(), &received).unwrap().into_inner()
+    verify(&simulator.accounts(&shop()).get(provider, &shop()).unwrap(), &received).unwrap().into_inner()
 }
 
 #[tokio::test]
-async fn a_signed_sample_verifies() {
+async fn a_signed_sample_of_every_kind_verifies() {
     let simulator = simulator().await;
     let (keys, now, path) = (simulator.keys(), NOW.parse().unwrap(), "/antom/shop/notifyPayment");
-    for kind in AntomKind::ALL.into_iter().filter(|kind| *kind != AntomKind::State) {
+    for kind in sample::antom_kinds() {
         let body = sample::antom(kind, &id("PR-1"), money("1500.00 THB"), now).unwrap();
         let headers = sample::sign_antom(keys.antom(), keys.client_id(), path, now, &body);
         verified(&simulator, Provider::Antom, path, &headers, &body);
         assert_eq!(kind.as_str().parse::<AntomKind>().unwrap(), kind);
     }
-    for key in ["charge.create", "charge.complete", "charge.capture", "charge.reverse", "refund.create", "link.create"]
-    {
-        let body = sample::omise(key, &id("chrg_test_1"), money("1500.00 THB"), now).unwrap();
-        let headers = sample::sign_omise(keys.webhook(), now, &body);
-        assert_eq!(verified(&simulator, Provider::Omise, "/omise/shop", &headers, &body).kind, key);
+    for version in OmiseVersion::ALL {
+        for key in sample::omise_kinds() {
+            let body = sample::omise_in(version, key, &id("chrg_test_1"), money("1500.00 THB"), now).unwrap();
+            let headers = sample::sign_omise(keys.webhook(), now, &body);
+            let notification = verified(&simulator, Provider::Omise, "/omise/shop", &headers, &body);
+            assert_eq!(notification.kind, *key);
+            let ours = ["charge.", "refund.", "dispute."].iter().any(|family| key.starts_with(family));
+            assert_eq!(notification.about == About::Payment(id("chrg_test_1")), ours, "{version} {key}");
+        }
     }
     assert!(sample::omise("charge.complete", &id("PR-1"), money("1.00 THB"), now).is_err());
-    assert!(sample::antom(AntomKind::State, &id("PR-1"), money("1.00 THB"), now).is_err());
+    for kind in [AntomKind::State, AntomKind::RefundState] {
+        assert!(sample::antom(kind, &id("PR-1"), money("1.00 THB"), now).is_err());
+    }
 }
 
 #[test]

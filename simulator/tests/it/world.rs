@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::post;
 use jiff::Timestamp;
 use payhook_provider::{Account, Accounts, AskError, Client, Received, Refusal, antom, verify};
-use payhook_schema::{AccountName, Clock, Money, Notification, PaymentFacts, PaymentId, Provider};
+use payhook_schema::{AccountName, AuthState, Clock, Money, Notification, PaymentFacts, PaymentId, Provider, RefundId};
 use payhook_simulator::{Keys, Options, Simulator};
 use uuid::Uuid;
 
@@ -32,6 +32,14 @@ pub(crate) fn id(text: &str) -> PaymentId {
     PaymentId::new(text).unwrap()
 }
 
+pub(crate) fn refund_id(text: &str) -> RefundId {
+    RefundId::new(text).unwrap()
+}
+
+pub(crate) fn auth_state(text: &str) -> AuthState {
+    AuthState::new(text).unwrap()
+}
+
 pub(crate) fn money(text: &str) -> Money {
     text.parse().unwrap()
 }
@@ -39,7 +47,7 @@ pub(crate) fn money(text: &str) -> Money {
 /// Asks as a worker does.
 pub(crate) async fn ask(simulator: &Simulator, provider: Provider, id: &PaymentId) -> Result<PaymentFacts, AskError> {
     let accounts = simulator.accounts(&shop());
-    ask_with(accounts.get(provider, &shop()).unwrap(), id).await
+    ask_with(&accounts.get(provider, &shop()).unwrap(), id).await
 }
 
 pub(crate) async fn ask_with(account: &Account, id: &PaymentId) -> Result<PaymentFacts, AskError> {
@@ -113,7 +121,7 @@ async fn taken(
         id: Uuid::nil(),
     };
     let account = ingress.accounts.get(provider, &shop()).unwrap();
-    let outcome = verify(account, &received).map(payhook_schema::Verified::into_inner);
+    let outcome = verify(&account, &received).map(payhook_schema::Verified::into_inner);
     let answer = match &outcome {
         Ok(_) => (StatusCode::OK, antom::SUCCESS),
         Err(Refusal::NotGenuine(_)) => (StatusCode::UNAUTHORIZED, ""),
