@@ -133,7 +133,7 @@ impl World {
             id: new_id(now),
         };
         let account = self.accounts.get(provider, &self.account).context("both providers have the account")?;
-        match verify(account, &received) {
+        match verify(&account, &received) {
             Ok(notification) => Ok(Envelope::notification(notification)),
             Err(refusal) => bail!("our own notification was refused: {refusal}"),
         }

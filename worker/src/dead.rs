@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
 use payhook_schema::{DeadCause, Hint, content_id};
 use payhook_store::DeadLetter;
+use payhook_vault::Vault;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -36,7 +37,7 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
             taken = consumer.deliveries.next(usize::from(PREFETCH)) => taken?,
         };
         let letters: Vec<DeadLetter> =
-            deliveries.iter().map(|delivery| letter(delivery, context.clock.now())).collect();
+            deliveries.iter().map(|delivery| letter(delivery, &context.vault, context.clock.now())).collect();
         match patiently("keeping dead letters", stop, || context.store.dead_letter_keep(&letters)).await {
             Ok(()) => {
                 for letter in &letters {
@@ -53,15 +54,18 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
     }
 }
 
-fn letter(delivery: &Delivery, now: Timestamp) -> DeadLetter {
+fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
     let unexplained = || Death { cause: DeadCause::Poison, detail: "died without a reason".to_owned(), died_at: now };
     let death = delivery.death.clone().unwrap_or_else(unexplained);
     let envelope = delivery.envelope.as_ref().ok();
     let payment = envelope.and_then(payhook_schema::Envelope::payment);
-    let notification = envelope.and_then(|envelope| match &envelope.hint {
+    let mut notification = envelope.and_then(|envelope| match &envelope.hint {
         Hint::Notification(notification) => Some((***notification).clone()),
-        Hint::Ask { .. } => None,
+        Hint::Ask { .. } | Hint::Tend { .. } => None,
     });
+    if let Some(notification) = &mut notification {
+        vault.seal_at_rest(notification);
+    }
     let provider = notification.as_ref().map(|it| it.provider).or(payment.as_ref().map(|it| it.provider));
     let account = notification.as_ref().map(|it| it.account.clone()).or(payment.as_ref().map(|it| it.account.clone()));
     DeadLetter {

@@ -1,10 +1,10 @@
 use jiff::Timestamp;
 use payhook_schema::{
-    Event, EventData, EventType, Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState,
-    Step, TimelineKind,
+    Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState, Step, TimelineKind,
 };
 use payhook_store::{Change, TimelineEntry};
 
+use crate::announce::{Before, announce};
 use crate::guard::objection;
 
 /// What one answer of the provider does to an order: a pure function of what was registered, what is stored, and what was said.
@@ -67,11 +67,12 @@ pub(crate) fn decide(
     };
     let mut timeline = vec![entry(TimelineKind::Inquiry, format!("asked {}: {}", key.provider, facts.answer))];
     let mut payment = Payment { checks: next.checks, next_check_at: Some(next.at), ..stored.clone() };
+    let facts = &facts.clone().with_refunds(&stored.refunds);
     let verdict = compare(stored, facts);
     payment.asked_at = stored.asked_at.max(Some(facts.asked_at));
 
     let mut order = order.clone();
-    let outcome = match verdict {
+    let mut outcome = match verdict {
         Verdict::Nothing => Decided::Unchanged,
         Verdict::Stale => {
             timeline.push(entry(
@@ -112,16 +113,26 @@ pub(crate) fn decide(
             }
         }
     };
-    if payment.state.is_final() {
+    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing.
+    if !matches!(verdict, Verdict::Stale | Verdict::Contradiction) {
+        payment.refunds.clone_from(&facts.refunds);
+        payment.disputes = facts.disputes_after(&stored.disputes);
+        let told = overlay_told(stored, &payment);
+        if outcome == Decided::Unchanged && !told.is_empty() {
+            outcome = Decided::Applied;
+        }
+        timeline.extend(told.into_iter().map(|text| entry(TimelineKind::Transition, text)));
+    }
+    if !payment.is_unfinished() {
         payment.next_check_at = None;
     }
 
-    let before = order_before(&order, stored);
+    let before = Before::of(&order, stored);
     if outcome != Decided::Unchanged {
         order.updated_at = now;
     }
     replace(&mut order, &payment);
-    let events = follow(&mut order, &before, stored, &payment, facts, now);
+    let events = follow(&mut order, &before, &payment, facts, now);
     if order.state != before.state && order.state != OrderState::Held {
         timeline.push(entry(TimelineKind::Transition, format!("order {} -> {}", before.state, order.state)));
     }
@@ -151,12 +162,12 @@ pub(crate) fn decide_other_account(
     let mut timeline =
         vec![entry(TimelineKind::Inquiry, format!("asked {} as {}: {}", key.provider, key.account, facts.answer))];
     let mut order = order.clone();
-    let before = order_before(&order, registered);
+    let before = Before::of(&order, registered);
     order.updated_at = now;
     let detail = format!("registered under {}, paid under {}", registered.key, key);
     hold(&mut order, Hold { reason: HoldReason::AccountMismatch, detail }, &mut timeline, &entry);
     let payment = registered.clone();
-    let events = follow(&mut order, &before, registered, &payment, facts, now);
+    let events = follow(&mut order, &before, &payment, facts, now);
     Some(Decision { change: Change { order, payment, events }, timeline, outcome: Decided::Held })
 }
 
@@ -219,15 +230,18 @@ fn hold(
     Decided::Held
 }
 
-/// What the order was before this answer, as far as events need it.
-struct Before {
-    state: OrderState,
-    took_money: bool,
-    refunded_minor: i64,
-}
-
-fn order_before(order: &Order, stored: &Payment) -> Before {
-    Before { state: order.state, took_money: stored.state.took_money(), refunded_minor: order.refunded_minor }
+/// What is new about refunds and disputes, one sentence each.
+fn overlay_told(stored: &Payment, payment: &Payment) -> Vec<String> {
+    let amount = |amount: Option<payhook_schema::Money>| amount.map_or(String::new(), |amount| format!(", {amount}"));
+    let word = |reason: &Option<String>| reason.as_ref().map_or(String::new(), |word| format!(" ({word})"));
+    let refunds = payment.refunds.iter().filter(|refund| !stored.refunds.contains(refund)).map(|refund| {
+        let what = if refund.voided { "void" } else { "refund" };
+        format!("{what} {} {}{}{}", refund.id, refund.state, amount(refund.amount), word(&refund.reason))
+    });
+    let disputes = payment.disputes.iter().filter(|dispute| !stored.disputes.contains(dispute)).map(|dispute| {
+        format!("dispute {} {}{}{}", dispute.id, dispute.state, amount(dispute.amount), word(&dispute.reason))
+    });
+    refunds.chain(disputes).collect()
 }
 
 fn replace(order: &mut Order, payment: &Payment) {
@@ -246,67 +260,13 @@ fn replace(order: &mut Order, payment: &Payment) {
 /// Lets the order follow its payments, and says what that means to fulfilment.
 fn follow(
     order: &mut Order,
-    before: &Before,
-    stored: &Payment,
+    before: &Before<'_>,
     payment: &Payment,
     facts: &PaymentFacts,
     now: Timestamp,
-) -> Vec<Event> {
+) -> Vec<payhook_schema::Event> {
     order.state = if order.hold.is_some() { OrderState::Held } else { state_of(&order.payments) };
-
-    let mut types = Vec::new();
-    if payment.state != stored.state {
-        match payment.state {
-            PaymentState::Failed => types.push(EventType::PaymentFailed),
-            PaymentState::Expired => types.push(EventType::PaymentExpired),
-            PaymentState::Cancelled => types.push(EventType::PaymentCancelled),
-            _ => {}
-        }
-    }
-    let held = order.state == OrderState::Held;
-    if held && before.state != OrderState::Held {
-        types.push(EventType::OrderHeld);
-    }
-    if !held {
-        if order.state == OrderState::Authorized && before.state != OrderState::Authorized {
-            types.push(EventType::OrderAuthorized);
-        }
-        if payment.state.took_money() && !before.took_money {
-            types.push(EventType::OrderPaid);
-        }
-        if order.refunded_minor > before.refunded_minor {
-            types.push(EventType::OrderRefunded);
-        }
-    }
-
-    types
-        .into_iter()
-        .map(|event_type| {
-            order.version += 1;
-            let reason = match event_type {
-                EventType::OrderHeld => order.hold.as_ref().map(|hold| hold.reason.to_string()),
-                EventType::PaymentFailed => payment.reason.clone(),
-                _ => None,
-            };
-            // A payment first seen when some of it had gone back was paid all the same, before that.
-            let refunded =
-                if event_type == EventType::OrderPaid { before.refunded_minor } else { order.refunded_minor };
-            let data = EventData {
-                order_id: order.id.clone(),
-                version: order.version,
-                amount_minor: order.amount.amount_minor,
-                currency: order.amount.currency,
-                captured_minor: order.captured_minor,
-                refunded_minor: refunded,
-                provider: payment.key.provider,
-                account: payment.key.account.clone(),
-                payment_id: payment.key.id.clone(),
-                occurred_at: facts.occurred_at.unwrap_or(facts.asked_at),
-                reason,
-            };
-            Event::new(event_type, data, now)
-        })
-        .collect()
+    announce(order, before, payment, facts.occurred_at.unwrap_or(facts.asked_at), now)
 }
 
 /// An order is what its payments make it: one of them may fail and the next one pay.
@@ -325,6 +285,8 @@ fn state_of(payments: &[Payment]) -> OrderState {
     }
 }
 
+#[cfg(test)]
+mod overlay_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

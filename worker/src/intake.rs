@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{PaymentKey, Provider};
+use payhook_schema::{About, Envelope, Hint, PaymentKey, Provider};
 use payhook_store::Found;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::flights::{Generation, InHand, Unsettled};
 use crate::outcome::{Making, Outcome, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
-use crate::writer;
+use crate::{authorization, named, writer};
 
 /// Deliveries taken, and payments looked up, in one go.
 const AT_MOST: usize = 64;
@@ -75,18 +75,48 @@ async fn take(
     }
 }
 
+/// What a delivery is about, and so who deals with it.
+enum Concern {
+    Payment(PaymentKey),
+    /// A payment, too, but by another name than its id.
+    NamedOtherwise,
+    Authorization,
+    Nothing,
+}
+
+impl Concern {
+    fn of(envelope: &Envelope) -> Self {
+        match &envelope.hint {
+            Hint::Ask { payment, .. } => Self::Payment(payment.clone()),
+            Hint::Tend { .. } => Self::Authorization,
+            Hint::Notification(notification) => match (&notification.about, notification.payment()) {
+                (_, Some(payment)) => Self::Payment(payment),
+                (About::Reference(_) | About::Refund { .. }, None) => Self::NamedOtherwise,
+                (About::Authorization(_), None) => Self::Authorization,
+                (About::Payment(_) | About::Other, None) => Self::Nothing,
+            },
+        }
+    }
+}
+
 /// Sends a delivery where it can be dealt with.
 async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Generation>) {
-    let payment = match &delivery.envelope {
-        Ok(envelope) => Ok(envelope.payment()),
+    let concern = match &delivery.envelope {
+        Ok(envelope) => Ok(Concern::of(envelope)),
         // Without its cause: serde's own words quote what was in it.
         Err(error) => Err(error.to_string()),
     };
     let unsettled = Unsettled::new(generation.clone());
     let in_hand = InHand { delivery, unsettled, token: context.in_hand.token() };
-    match payment {
-        Ok(Some(key)) => context.flights.board(key, in_hand),
-        Ok(None) => context.write(Making::kept(in_hand)).await,
+    match concern {
+        Ok(Concern::Payment(key)) => context.flights.board(key, in_hand),
+        Ok(Concern::NamedOtherwise) => {
+            tokio::spawn(named::find(context.clone(), in_hand));
+        }
+        Ok(Concern::Authorization) => {
+            tokio::spawn(authorization::settle(context.clone(), in_hand));
+        }
+        Ok(Concern::Nothing) => context.write(Making::kept(in_hand)).await,
         Err(why) => {
             warn!("dead-lettering what is no envelope: {why}");
             context.write(context.making().poison(in_hand, why)).await;
@@ -135,7 +165,7 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
     let outcome = match &found {
         Found::Unknown => {
             let passengers = context.flights.depart(&key);
-            context.making().parked(key, passengers)
+            context.making().parked_payment(key, passengers)
         }
         Found::Order(order) | Found::OtherAccount(order) => {
             let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
@@ -143,12 +173,12 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
             // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.
             let elsewhere = matches!(found, Found::OtherAccount(_)) && key.provider == Provider::Antom;
             if elsewhere && context.making().can_wait(&passengers) {
-                return context.write(context.making().parked(key, passengers)).await;
+                return context.write(context.making().parked_payment(key, passengers)).await;
             }
             if overtaken(order, &key, &passengers, context.options.clocks_differ) {
                 return context.write(Making::settled_meanwhile(key, passengers)).await;
             }
-            let answer = context.ask(&key).await;
+            let answer = context.ask_whole(&key, order.payment(&key), &passengers).await;
             let making: Making<'_> = context.making();
             match (answer, &found) {
                 (Ok(facts), Found::Order(_)) => making.answered(order, key, passengers, &facts),

@@ -1,13 +1,18 @@
 //! The only place where a payment changes: take a hint, ask the provider, decide, write it once, tell fulfilment.
 //!
-//! **Invariant:** a payment moves on the provider's answer, asked for after the hint was taken, and on nothing else.
+//! **Invariant:** a payment moves on the provider's answer, asked for after the hint was taken, and on nothing else. An authorization,
+//! for which there is nothing to ask, moves on a notification whose signature held.
 //! **Invariant:** a delivery is acked after what it caused is committed, never before.
 
+mod announce;
+mod authorization;
 mod dead;
 mod decide;
 mod flights;
 mod guard;
+mod inquire;
 mod intake;
+mod named;
 mod outcome;
 mod patience;
 mod relay;
@@ -17,4 +22,4 @@ mod worker;
 mod writer;
 
 pub use schedule::Schedule;
-pub use worker::{Died, Worker, WorkerOptions};
+pub use worker::{Died, Worker, WorkerOptions, WorkerParts};

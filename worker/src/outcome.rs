@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_provider::AskError;
+use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
-use payhook_schema::{Because, DeadCause, Hint, Notification, Order, PaymentFacts, PaymentKey, TimelineKind};
+use payhook_schema::{About, Because, DeadCause, Hint, Notification, Order, PaymentFacts, PaymentKey, TimelineKind};
 use payhook_store::{PaymentCheck, Settlement, TimelineEntry};
 
 use crate::Schedule;
@@ -42,21 +42,42 @@ impl Making<'_> {
 
     /// Tried again, and settled by another hint since: kept.
     pub(crate) fn settled_meanwhile(key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
-        let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
+        let notifications = notifications(&passengers);
+        let settlement = Settlement { notifications, about: Some(key.clone()), ..Settlement::default() };
         Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: "settled_meanwhile" }
     }
 
-    /// Its order is not registered yet: kept, and tried again until the schedule ends. Registration links it at once.
-    pub(crate) fn parked(self, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
+    /// Its order is not registered yet. Registration links it at once.
+    pub(crate) fn parked_payment(self, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
+        let what = format!("no order was registered with payment {key}");
+        self.parked(Some(key), what, passengers)
+    }
+
+    /// What it is about is not known yet: kept, and tried again until the schedule ends.
+    pub(crate) fn parked(self, key: Option<PaymentKey>, what: String, passengers: Vec<InHand>) -> Outcome {
         let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
         let failure = Failure {
             cause: DeadCause::UnknownPayment,
-            detail: format!("no order was registered with payment {key}"),
+            detail: what,
             at_least: Duration::ZERO,
             is_the_payments: true,
+            is_final: false,
         };
         let verdicts = self.retried(passengers, &failure);
-        Outcome { key: Some(key), settlement, verdicts, word: "parked" }
+        Outcome { key, settlement, verdicts, word: "parked" }
+    }
+
+    /// The provider did not tell which payment a notification is about, or what to do about an authorization.
+    pub(crate) fn not_found_out(self, in_hand: InHand, error: &AskError) -> Outcome {
+        let settlement =
+            Settlement { notifications: notifications(std::slice::from_ref(&in_hand)), ..Settlement::default() };
+        let verdicts = self.retried(vec![in_hand], &Failure::of(error));
+        Outcome { key: None, settlement, verdicts, word: "unanswered" }
+    }
+
+    /// Dealt with and written already: only the queue is still to hear of it.
+    pub(crate) fn done(in_hand: InHand, word: &'static str) -> Outcome {
+        Outcome { key: None, settlement: Settlement::default(), verdicts: vec![(in_hand, Verdict::Ack)], word }
     }
 
     /// Whether none of these would be given up on, were it tried once more.
@@ -91,6 +112,7 @@ impl Making<'_> {
         let Some(decision) = decide_other_account(order, &key, facts, self.now) else {
             let settlement = Settlement {
                 notifications: notifications(&passengers),
+                about: Some(key.clone()),
                 order: Some(order.id.clone()),
                 timeline: vec![TimelineEntry {
                     at: self.now,
@@ -126,8 +148,9 @@ impl Making<'_> {
         let at_least = self.now.checked_add(failure.at_least).unwrap_or(self.now);
         let check = order.payment(&key).map(|payment| PaymentCheck {
             key: key.clone(),
-            // A final payment was looked at because somebody asked; it is not looked at again by itself.
-            next_check_at: (!payment.state.is_final())
+            // A finished payment was looked at because somebody asked; it is not looked at again by itself.
+            next_check_at: payment
+                .is_unfinished()
                 .then(|| self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
             checks: match failure.is_the_payments {
                 true => payment.checks.saturating_add(1),
@@ -137,6 +160,7 @@ impl Making<'_> {
         });
         let settlement = Settlement {
             notifications: notifications(&passengers),
+            about: Some(key.clone()),
             order: Some(order.id.clone()),
             timeline: vec![TimelineEntry {
                 at: self.now,
@@ -158,7 +182,7 @@ impl Making<'_> {
             if notification(delivery).is_none() && !is_replay(delivery) {
                 return Verdict::Ack;
             }
-            match self.schedule.retry_after(delivery.attempt) {
+            match self.schedule.retry_after(delivery.attempt).filter(|_| !failure.is_final) {
                 Some(delay) => Verdict::Retry {
                     after: delay.max(failure.at_least),
                     attempt: delivery.attempt.saturating_add(1),
@@ -179,13 +203,15 @@ impl Making<'_> {
     }
 }
 
-/// Whether these are all second tries of notifications whose first try was well before the provider's last, final answer: that answer is
+/// Whether these are all second tries of plain notifications of the payment whose first try was well before the provider's last, final answer: that answer is
 /// newer than anything they could hint at, so asking again would only cost. Both times are workers', a margin apart: their clocks differ.
 pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], clocks_differ: SignedDuration) -> bool {
     let Some(payment) = order.payment(key).filter(|payment| payment.state.is_final()) else { return false };
     let Some(asked_at) = payment.asked_at else { return false };
     let is_older = |delivery: &Delivery| {
-        let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some());
+        // A refund is asked about by itself, and a dispute only its notification tells: no answer about the payment overtakes these.
+        let plain = |it: &Notification| matches!(it.about, About::Payment(_)) && dispute_told(it, &it.body).is_none();
+        let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some_and(plain));
         first_failed_at.is_some_and(|at| at.checked_add(clocks_differ).is_ok_and(|at| at < asked_at))
     };
     passengers.iter().all(|passenger| is_older(&passenger.delivery))
@@ -197,6 +223,7 @@ fn decided(decision: Decision, key: PaymentKey, passengers: Vec<InHand>) -> Outc
     tell(&change.order, &key, outcome);
     let settlement = Settlement {
         notifications: notifications(&passengers),
+        about: Some(key.clone()),
         order: Some(change.order.id.clone()),
         timeline,
         check: None,
@@ -212,6 +239,8 @@ struct Failure {
     at_least: Duration,
     /// Whether it is about this payment, and not about the provider or the account.
     is_the_payments: bool,
+    /// Whether trying again will not help: a person must look.
+    is_final: bool,
 }
 
 impl Failure {
@@ -220,11 +249,14 @@ impl Failure {
         let (cause, at_least) = match error {
             AskError::Unavailable { .. } => (DeadCause::ProviderUnreachable, Duration::ZERO),
             AskError::Throttled { after } => (DeadCause::ProviderUnreachable, after.unwrap_or_default()),
-            AskError::NotThere { .. } | AskError::OutsideTables { .. } => (DeadCause::ProviderRefused, Duration::ZERO),
+            AskError::NotThere { .. } | AskError::Refused { .. } | AskError::OutsideTables { .. } => {
+                (DeadCause::ProviderRefused, Duration::ZERO)
+            }
             AskError::Misconfigured { .. } => (DeadCause::Misconfigured, Duration::ZERO),
         };
-        let is_the_payments = matches!(error, AskError::NotThere { .. } | AskError::OutsideTables { .. });
-        Self { cause, detail: error.to_string(), at_least, is_the_payments }
+        let is_final = matches!(error, AskError::Refused { .. } | AskError::OutsideTables { .. });
+        let is_the_payments = is_final || matches!(error, AskError::NotThere { .. });
+        Self { cause, detail: error.to_string(), at_least, is_the_payments, is_final }
     }
 }
 
@@ -232,10 +264,10 @@ fn acked(passengers: Vec<InHand>) -> Vec<(InHand, Verdict)> {
     passengers.into_iter().map(|passenger| (passenger, Verdict::Ack)).collect()
 }
 
-fn notification(delivery: &Delivery) -> Option<&Notification> {
+pub(crate) fn notification(delivery: &Delivery) -> Option<&Notification> {
     match &delivery.envelope.as_ref().ok()?.hint {
         Hint::Notification(notification) => Some(notification),
-        Hint::Ask { .. } => None,
+        Hint::Ask { .. } | Hint::Tend { .. } => None,
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use payhook_queue::QueueError;
-use payhook_schema::OrderId;
 use payhook_store::{FeedEvent, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -22,9 +21,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After a round in which an event could not be published.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Events of one round, and how many orders' events are published at once.
+/// Events of one round, and how many orders' or authorizations' events are published at once.
 const ROUND: u32 = 500;
-const ORDERS_AT_ONCE: usize = 32;
+const SUBJECTS_AT_ONCE: usize = 32;
 
 /// Tells fulfilment: gives new events their place in the feed and publishes them, in version order per order. One relay works
 /// at a time, by a lease in the store; where the queue carries no events, the feed is all there is.
@@ -73,13 +72,13 @@ async fn round(context: &Context) -> Result<bool, StoreError> {
         context.store.events_mark_published(&ids, context.clock.now()).await?;
         return Ok(true);
     }
-    let mut by_order: BTreeMap<OrderId, Vec<FeedEvent>> = BTreeMap::new();
+    let mut by_subject: BTreeMap<String, Vec<FeedEvent>> = BTreeMap::new();
     for event in events {
-        by_order.entry(event.event.subject.clone()).or_default().push(event);
+        by_subject.entry(event.event.subject.clone()).or_default().push(event);
     }
-    let published = stream::iter(by_order.into_values())
+    let published = stream::iter(by_subject.into_values())
         .map(|events| publish_in_order(context, events))
-        .buffer_unordered(ORDERS_AT_ONCE)
+        .buffer_unordered(SUBJECTS_AT_ONCE)
         .fold((Vec::new(), None), async |(mut all, failed): (Vec<Uuid>, Option<QueueError>), (some, error)| {
             all.extend(some);
             (all, failed.or(error))
@@ -98,7 +97,7 @@ async fn round(context: &Context) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Publishes one order's events one after the other; the first that is not confirmed ends it, so that none overtakes it.
+/// Publishes one order's or authorization's events one after the other; the first that is not confirmed ends it, so that none overtakes it.
 async fn publish_in_order(context: &Context, events: Vec<FeedEvent>) -> (Vec<Uuid>, Option<QueueError>) {
     let mut published = Vec::with_capacity(events.len());
     for FeedEvent { event, .. } in events {

@@ -15,7 +15,8 @@ const HOLD_FOR: Duration = Duration::from_mins(2);
 /// Hints of one round, and how many may wait before another: what is left is due again in a second.
 const ROUND: u32 = 100;
 
-/// Finds what nobody told us: a payment that is not final and due becomes a hint like any other.
+/// Finds what nobody told us: a payment that is not finished and due becomes a hint like any other, and so does an authorization
+/// with a code to exchange or a token to refresh.
 pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
     let mut busy = false;
     loop {
@@ -35,9 +36,17 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
                 continue;
             }
         };
-        busy = !due.is_empty();
-        for payment in due {
-            let envelope = Envelope::ask(payment, Because::Sweep, now);
+        let tended = match context.store.authorizations_due(now, HOLD_FOR, ROUND).await {
+            Ok(tended) => tended,
+            Err(error) => {
+                warn!(error = %chain(&error), "cannot sweep authorizations, trying again");
+                Vec::new()
+            }
+        };
+        busy = !due.is_empty() || !tended.is_empty();
+        let asks = due.into_iter().map(|payment| Envelope::ask(payment, Because::Sweep, now));
+        let tends = tended.into_iter().map(|id| Envelope::tend(id, Because::Sweep, now));
+        for envelope in asks.chain(tends) {
             // Not published, it stays due: held for a while, then found again.
             if let Err(error) = context.queue.publish(&envelope).await {
                 warn!(error = %chain(&error), "cannot hint at what is due, trying again later");

@@ -1,11 +1,12 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::SignedDuration;
-use payhook_provider::{Accounts, AskError, Client};
+use payhook_provider::{Accounts, Client};
 use payhook_queue::Queue;
-use payhook_schema::{Clock, PaymentFacts, PaymentKey, new_id};
-use payhook_store::Store;
+use payhook_schema::{Clock, PaymentKey, new_id};
+use payhook_store::{Store, StoreError};
+use payhook_vault::Vault;
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -15,6 +16,7 @@ use tracing::warn;
 
 use crate::flights::Flights;
 use crate::outcome::{Making, Outcome};
+use crate::patience::{GaveUp, patiently};
 use crate::{Schedule, dead, intake, relay, sweep, writer};
 
 /// Outcomes waiting for a writer: a few batches' worth.
@@ -32,6 +34,17 @@ pub struct WorkerOptions {
     pub clocks_differ: SignedDuration,
 }
 
+/// What a worker works with.
+pub struct WorkerParts {
+    pub accounts: Accounts,
+    pub client: Client,
+    pub queue: Arc<dyn Queue>,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub vault: Vault,
+    pub schedule: Schedule,
+}
+
 /// Everything the worker's tasks share.
 pub(crate) struct Context {
     pub(crate) accounts: Accounts,
@@ -39,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
+    pub(crate) vault: Vault,
     pub(crate) schedule: Schedule,
     pub(crate) options: WorkerOptions,
     pub(crate) flights: Flights,
@@ -46,6 +60,8 @@ pub(crate) struct Context {
     pub(crate) outcomes: mpsc::Sender<Outcome>,
     pub(crate) events_written: Notify,
     pub(crate) in_hand: TaskTracker,
+    /// Set when the worker ends for good: what still waits for the store is given up and comes back.
+    pub(crate) abandon: CancellationToken,
 }
 
 /// Takes hints, asks providers, moves payments, tells fulfilment.
@@ -56,15 +72,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(
-        accounts: Accounts,
-        client: Client,
-        queue: Arc<dyn Queue>,
-        store: Arc<dyn Store>,
-        clock: Clock,
-        schedule: Schedule,
-        options: WorkerOptions,
-    ) -> Self {
+    pub fn new(parts: WorkerParts, options: WorkerOptions) -> Self {
+        let WorkerParts { accounts, client, queue, store, clock, vault, schedule } = parts;
         let (flights, departures) = Flights::new();
         let (outcomes, ready) = mpsc::channel(OUTCOMES_MAX);
         let asking = Semaphore::new(options.concurrency);
@@ -74,6 +83,7 @@ impl Worker {
             queue,
             store,
             clock,
+            vault,
             schedule,
             options,
             flights,
@@ -81,6 +91,7 @@ impl Worker {
             outcomes,
             events_written: Notify::new(),
             in_hand: TaskTracker::new(),
+            abandon: CancellationToken::new(),
         };
         Self { context: Arc::new(context), departures, ready }
     }
@@ -92,7 +103,7 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Died> {
         let Self { context, departures, ready } = self;
         // The inner tasks outlive the outer ones: what was taken is still asked about, written and settled.
-        let (flow, abandon) = (stop.child_token(), CancellationToken::new());
+        let (flow, abandon) = (stop.child_token(), context.abandon.clone());
         let (mut outer, mut inner) = (JoinSet::new(), JoinSet::new());
         let holder = new_id(context.clock.now());
         outer.spawn(intake::intake(context.clone(), flow.clone()));
@@ -137,25 +148,11 @@ impl Context {
         Making { schedule: &self.schedule, now: self.clock.now() }
     }
 
-    /// Asks the provider about one payment, under the account it is registered with.
-    pub(crate) async fn ask(&self, key: &PaymentKey) -> Result<PaymentFacts, AskError> {
-        let Some(account) = self.accounts.of(key) else {
-            return Err(AskError::Misconfigured {
-                what: format!("{} account `{}` is not configured", key.provider, key.account),
-            });
-        };
-        let started = Instant::now();
-        let answer = self.client.ask(account, &key.id).await;
-        let outcome = match &answer {
-            Ok(_) => "answered",
-            Err(AskError::Unavailable { .. }) => "unavailable",
-            Err(AskError::Throttled { .. }) => "throttled",
-            Err(AskError::NotThere { .. }) => "not_there",
-            Err(AskError::Misconfigured { .. }) => "misconfigured",
-            Err(AskError::OutsideTables { .. }) => "outside_tables",
-        };
-        let labels = [("provider", key.provider.as_str()), ("outcome", outcome)];
-        metrics::histogram!("payhook_inquiry_seconds", &labels).record(started.elapsed().as_secs_f64());
-        answer
+    /// Repeats an operation on the store until it answers, it was away for too long, or the worker ends.
+    pub(crate) async fn patiently<T, F>(&self, what: &'static str, operation: impl Fn() -> F) -> Result<T, GaveUp>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        patiently(what, &self.abandon, operation).await
     }
 }

@@ -35,8 +35,11 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
             return;
         }
         let mut outcomes = std::mem::take(&mut batch);
-        let settlements: Vec<Settlement> =
+        let mut settlements: Vec<Settlement> =
             outcomes.iter_mut().map(|outcome| std::mem::take(&mut outcome.settlement)).collect();
+        for notification in settlements.iter_mut().flat_map(|settlement| &mut settlement.notifications) {
+            context.vault.seal_at_rest(notification);
+        }
         metrics::histogram!("payhook_worker_batch_settlements").record(settlements.len() as f64);
         match patiently("writing settlements", &stop, || context.store.settle(&settlements)).await {
             Ok(written) => {

@@ -53,6 +53,7 @@ pub(super) fn hint(envelope: Option<&Envelope>, trail: &Trail<'_>, now: Timestam
     let kind = match &envelope.hint {
         Hint::Notification(_) => "payhook.notification",
         Hint::Ask { .. } => "payhook.ask",
+        Hint::Tend { .. } => "payhook.tend",
     };
     let key = envelope.payment().map_or_else(|| envelope.id.to_string(), |payment| payment.to_string());
     (properties.with_type(kind.into()).with_message_id(envelope.id.to_string().into()), short(key))

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use payhook_queue::conformance::Harness;
 use payhook_queue::{EmbeddedQueue, Lane, Queue, QueueError, Verdict};
 use payhook_schema::{
-    AccountName, Because, Clock, Currency, Envelope, Event, EventData, EventType, OrderId, PaymentId, PaymentKey,
+    AccountName, Because, Clock, Currency, Envelope, Event, EventType, OrderEvent, OrderId, PaymentId, PaymentKey,
     Provider,
 };
 use tokio::time::timeout;
@@ -45,7 +45,7 @@ async fn a_file_without_the_table_is_a_misconfiguration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn order_events_are_refused_because_the_feed_has_them() {
     let queue = EmbeddedHarness::start().await.process().await;
-    let data = EventData {
+    let data = OrderEvent {
         order_id: OrderId::new("A-1001").unwrap(),
         version: 1,
         amount_minor: 12_000,
@@ -57,8 +57,10 @@ async fn order_events_are_refused_because_the_feed_has_them() {
         payment_id: PaymentId::new("chrg_1").unwrap(),
         occurred_at: Timestamp::UNIX_EPOCH,
         reason: None,
+        refund_id: None,
+        dispute_id: None,
     };
-    let event = Event::new(EventType::OrderPaid, data, Timestamp::UNIX_EPOCH);
+    let event = Event::of_order(EventType::OrderPaid, data, Timestamp::UNIX_EPOCH);
     assert!(!queue.carries_events());
     assert!(matches!(queue.publish_event(&event).await, Err(QueueError::Misconfigured { .. })));
 }

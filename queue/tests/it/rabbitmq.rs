@@ -12,7 +12,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use payhook_queue::conformance::Harness;
 use payhook_queue::{Lane, Queue, QueueError, RabbitOptions, RabbitQueue, Verdict};
 use payhook_schema::{
-    AccountName, Because, Clock, Currency, DeadCause, Envelope, Event, EventData, EventType, OrderId, PaymentId,
+    AccountName, Because, Clock, Currency, DeadCause, Envelope, Event, EventType, OrderEvent, OrderId, PaymentId,
     PaymentKey, Provider,
 };
 use payhook_test_servers::{PrivateRabbit, Proxy, Vhost, rabbit_is_installed};
@@ -380,7 +380,7 @@ async fn a_hint_on_the_wire_is_persistent_named_and_keyed_by_its_payment() {
 }
 
 pub(crate) fn event() -> Event {
-    let data = EventData {
+    let data = OrderEvent {
         order_id: OrderId::new("A-1001").unwrap(),
         version: 1,
         amount_minor: 12_000,
@@ -392,8 +392,10 @@ pub(crate) fn event() -> Event {
         payment_id: PaymentId::new("chrg_1").unwrap(),
         occurred_at: Timestamp::UNIX_EPOCH,
         reason: None,
+        refund_id: None,
+        dispute_id: None,
     };
-    Event::new(EventType::OrderPaid, data, Clock::system().now())
+    Event::of_order(EventType::OrderPaid, data, Clock::system().now())
 }
 
 #[tokio::test(flavor = "multi_thread")]

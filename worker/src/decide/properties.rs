@@ -1,9 +1,10 @@
 //! Whatever order answers are applied in, however often, whichever are missing: after one true answer the order is right, and
 //! fulfilment was told each thing once.
 
+use payhook_schema::{Dispute, DisputeId, DisputeState, Event, EventType, Refund, RefundId, RefundState};
 use proptest::prelude::*;
 
-use super::tests::{at, facts, key, order};
+use super::tests::{at, facts, key, order, thb};
 use super::*;
 
 /// One way a payment can really go, step by step, along the arrows.
@@ -63,17 +64,87 @@ proptest! {
 
         let payment = &order.payments[0];
         prop_assert_eq!((payment.state, amounts), (last.state, (last.captured_minor, last.refunded_minor)));
-        let versions: Vec<i64> = told.iter().map(|event| event.data.version).collect();
+        let versions: Vec<i64> = told.iter().map(Event::version).collect();
         prop_assert_eq!(versions, (1..=told.len() as i64).collect::<Vec<_>>(), "versions from 1 without gaps");
         let count = |wanted| told.iter().filter(|event| event.event_type == wanted).count();
         prop_assert_eq!(count(EventType::OrderPaid), usize::from(last.state.took_money()));
         let refunds: Vec<i64> = told
             .iter()
             .filter(|event| event.event_type == EventType::OrderRefunded)
-            .map(|event| event.data.refunded_minor)
+            .map(|event| event.order().unwrap().refunded_minor)
             .collect();
         prop_assert!(refunds.is_sorted_by(|earlier, later| earlier < later));
         prop_assert_eq!(refunds.last().copied().unwrap_or(0), last.refunded_minor);
         prop_assert_eq!(payment.next_check_at.is_none(), payment.state.is_final());
+    }
+}
+
+/// What becomes of each of some refunds, and of a dispute; each is on its way before it is what it ends as.
+type Endings = (Vec<(i64, bool)>, Option<DisputeState>);
+
+fn endings() -> impl Strategy<Value = Endings> {
+    let refunds = prop::collection::vec((1..4_000_i64, any::<bool>()), 0..4);
+    let over = prop_oneof![Just(DisputeState::Won), Just(DisputeState::Lost), Just(DisputeState::Closed)];
+    (refunds, prop::option::of(over))
+}
+
+/// Everything the provider may ever say about a paid payment on its way to `endings`: each refund and the dispute in each of its states,
+/// told alone, and the whole truth last.
+fn sayings((refunds, dispute): &Endings) -> Vec<PaymentFacts> {
+    let paid = facts(PaymentState::Paid, 12_000, 0);
+    let refund = |index: usize, state, amount_minor| Refund {
+        state,
+        amount: Some(thb(amount_minor)),
+        ..Refund::announced(RefundId::new(format!("RF-{index}")).unwrap())
+    };
+    let id = DisputeId::new("D-1").unwrap();
+    let disputed =
+        |state| Dispute { id: id.clone(), state, amount: None, reason: None, answer_by: None, occurred_at: None };
+    let ends = refunds.iter().enumerate().map(|(index, (amount, succeeds))| {
+        refund(index, if *succeeds { RefundState::Succeeded } else { RefundState::Failed }, *amount)
+    });
+    let ends: Vec<Refund> = ends.collect();
+    let begun = refunds.iter().enumerate().map(|(index, (amount, _))| refund(index, RefundState::Pending, *amount));
+    let alone = begun.chain(ends.clone()).map(|refund| PaymentFacts { refunds: vec![refund], ..paid.clone() });
+    let states = dispute.iter().flat_map(|end| [DisputeState::Open, DisputeState::Pending, *end]);
+    let disputes = states.map(|state| PaymentFacts { disputes: vec![disputed(state)], ..paid.clone() });
+    let disputes: Vec<PaymentFacts> = disputes.collect();
+    let whole =
+        PaymentFacts { refunds: ends, disputes: dispute.iter().map(|end| disputed(*end)).collect(), ..paid.clone() };
+    [facts(PaymentState::Awaiting, 0, 0), paid.clone()]
+        .into_iter()
+        .chain(alone)
+        .chain(disputes)
+        .chain([whole])
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn refunds_and_disputes_end_alike_whatever_is_told_of_them_and_when(
+        endings in endings(),
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 0..24),
+    ) {
+        let sayings = sayings(&endings);
+        let whole = sayings.last().expect("the whole truth is always said").clone();
+        let mut order = order(&["P1"]);
+        let mut told: Vec<Event> = Vec::new();
+        for answer in picks.iter().map(|pick| pick.get(&sayings).clone()).chain([whole]) {
+            let decision = decide(&order, &key("P1"), &answer, NextCheck { at: at(2_000), checks: 1 }, at(1_001));
+            prop_assert!(decision.outcome != Decided::Held, "{:?}", decision.timeline);
+            told.extend(decision.change.events);
+            order = Order { revision: order.revision + 1, ..decision.change.order };
+        }
+        let (refunds, dispute) = &endings;
+        let refunded: i64 = refunds.iter().filter(|(_, succeeds)| *succeeds).map(|(amount, _)| amount).sum();
+        prop_assert_eq!((order.captured_minor, order.refunded_minor), (12_000, refunded));
+        let count = |wanted| told.iter().filter(|event| event.event_type == wanted).count();
+        prop_assert_eq!(count(EventType::OrderPaid), 1);
+        prop_assert_eq!(count(EventType::RefundFailed), refunds.iter().filter(|(_, succeeds)| !succeeds).count());
+        prop_assert_eq!(count(EventType::DisputeOpened), usize::from(dispute.is_some()));
+        prop_assert_eq!(count(EventType::DisputeClosed), usize::from(dispute.is_some()));
+        let ids: std::collections::BTreeSet<_> = told.iter().map(|event| event.id).collect();
+        prop_assert_eq!(ids.len(), told.len(), "every event is another fact");
+        prop_assert_eq!(order.payments[0].next_check_at, None, "all is settled: nobody needs to ask again");
     }
 }

@@ -1,4 +1,4 @@
-use payhook_schema::{AccountName, Currency, Money, OrderId, PaymentId, Provider};
+use payhook_schema::{AccountName, Currency, Event, EventType, Money, OrderId, PaymentId, Provider};
 
 use super::*;
 
@@ -14,7 +14,7 @@ pub(super) fn key(id: &str) -> PaymentKey {
     }
 }
 
-fn thb(amount_minor: i64) -> Money {
+pub(super) fn thb(amount_minor: i64) -> Money {
     Money::new(amount_minor, Currency::new("THB").unwrap())
 }
 
@@ -30,6 +30,8 @@ pub(super) fn order(ids: &[&str]) -> Order {
         asked_at: None,
         next_check_at: Some(at(60)),
         checks: 0,
+        refunds: Vec::new(),
+        disputes: Vec::new(),
         created_at: at(0),
     };
     Order {
@@ -53,6 +55,8 @@ pub(super) fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i6
         amount: Some(thb(12_000)),
         captured_minor,
         refunded_minor,
+        refunds: Vec::new(),
+        disputes: Vec::new(),
         provider_reference: Some("2024".to_owned()),
         reason: (state == PaymentState::Failed).then(|| "USER_BALANCE_NOT_ENOUGH".to_owned()),
         occurred_at: Some(at(5)),
@@ -62,16 +66,16 @@ pub(super) fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i6
     }
 }
 
-fn paid() -> PaymentFacts {
+pub(super) fn paid() -> PaymentFacts {
     facts(PaymentState::Paid, 12_000, 0)
 }
 
 /// Decides and makes the order what the store would make it.
-fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
+pub(super) fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
     let next = NextCheck { at: at(100), checks: 1 };
     let decision = decide(order, &key(id), facts, next, at(11));
     *order = Order { revision: order.revision + 1, ..decision.change.order };
-    let versions: Vec<i64> = decision.change.events.iter().map(|event| event.data.version).collect();
+    let versions: Vec<i64> = decision.change.events.iter().map(Event::version).collect();
     assert_eq!(
         versions.last().copied().unwrap_or(order.version),
         order.version,
@@ -172,7 +176,7 @@ fn a_refund_seen_before_the_payment_tells_both_in_order() {
         at(11),
     );
     let told: Vec<_> =
-        decision.change.events.iter().map(|event| (event.event_type, event.data.refunded_minor)).collect();
+        decision.change.events.iter().map(|event| (event.event_type, event.order().unwrap().refunded_minor)).collect();
     assert_eq!(told, [(EventType::OrderPaid, 0), (EventType::OrderRefunded, 12_000)]);
     order = decision.change.order;
     assert_eq!((order.state, order.version), (OrderState::Refunded, 2));

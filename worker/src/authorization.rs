@@ -1,0 +1,247 @@
+//! A customer's consent to be charged: from notifications, believed on their signature, and from calls of ours that exchange a code
+//! or refresh a token. Whatever is learned takes one way: decide on what is stored, write it if that still stands, else again.
+
+use std::sync::Arc;
+
+use payhook_provider::{AuthorizationSaid, IssuedToken, authorization_told};
+use payhook_schema::{
+    About, AccountName, Authorization, AuthorizationId, AuthorizationName, Because, Code, Hint, Notification, Provider,
+    SealedPlace, SecretDigest, Token,
+};
+use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled};
+use payhook_vault::VaultError;
+use secrecy::ExposeSecret;
+use tracing::{error, info, warn};
+
+use crate::flights::InHand;
+use crate::outcome::Making;
+use crate::patience::GaveUp;
+use crate::worker::Context;
+use crate::writer;
+
+mod decide;
+mod tend;
+
+use decide::{Told, decide};
+
+/// Why something about an authorization was not learned.
+#[derive(Debug)]
+pub(crate) enum Unlearned {
+    /// Nobody registered it, or its token is not known yet.
+    Unknown(String),
+    /// We cannot keep its secrets: a person must mend the configuration.
+    Vault(VaultError),
+    /// The store can never keep it.
+    Refused(String),
+    Store(GaveUp),
+}
+
+impl From<GaveUp> for Unlearned {
+    fn from(gave_up: GaveUp) -> Self {
+        Self::Store(gave_up)
+    }
+}
+
+impl From<VaultError> for Unlearned {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+/// Deals with one delivery about an authorization.
+pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
+    let learned = match in_hand.delivery.envelope.as_ref().map(|envelope| &envelope.hint) {
+        Ok(Hint::Notification(it)) => context.learn_from(it).await,
+        Ok(Hint::Tend { authorization, because }) => context.tend(authorization, *because).await,
+        Ok(Hint::Ask { .. }) | Err(_) => return,
+    };
+    let making = context.making();
+    let outcome = match learned {
+        Ok(Learned { again, word }) => {
+            context.write(Making::done(in_hand, word)).await;
+            if let Some(id) = again {
+                context.take_next_step(&id).await;
+            }
+            return;
+        }
+        Err(Unlearned::Unknown(what)) => making.parked(None, what, vec![in_hand]),
+        Err(Unlearned::Vault(why)) => {
+            error!("a notification about an authorization cannot be dealt with: {why}");
+            let error = payhook_provider::AskError::Misconfigured { what: why.to_string() };
+            making.not_found_out(in_hand, &error)
+        }
+        Err(Unlearned::Refused(why)) => making.poison(in_hand, why),
+        Err(Unlearned::Store(GaveUp::Stopped)) => return,
+        Err(Unlearned::Store(GaveUp::TooLong)) => return writer::go_round(&context, vec![in_hand]).await,
+    };
+    context.write(outcome).await;
+}
+
+/// What became of it, and whose next step is due now.
+pub(crate) struct Learned {
+    again: Option<AuthorizationId>,
+    word: &'static str,
+}
+
+impl Context {
+    /// Reads a notification, archives it, and applies what it says.
+    async fn learn_from(&self, notification: &Notification) -> Result<Learned, Unlearned> {
+        let About::Authorization(name) = &notification.about else {
+            unreachable!("only notifications about authorizations come here");
+        };
+        let body = self.vault.open_body(notification)?;
+        let mut archived = notification.clone();
+        self.vault.seal_at_rest(&mut archived);
+        let account = &notification.account;
+        let Some(said) = authorization_told(notification, &body) else {
+            // Its kind is one we know nothing of: kept, shown, nothing moves.
+            let kept = AuthorizationSettlement { notifications: vec![archived], ..Default::default() };
+            self.patiently("archiving", || self.store.authorization_settle(&kept)).await?;
+            return Ok(Learned { again: None, word: "kept" });
+        };
+        loop {
+            let find = || self.store.authorization_find(account, name);
+            let Some(authorization) = self.patiently("looking an authorization up", find).await? else {
+                return Err(Unlearned::Unknown(unknown(account, name)));
+            };
+            let told = self.told(&authorization, name, &said).await?;
+            match self.apply(&authorization, told, vec![archived.clone()]).await? {
+                Applied::Changed(next) => {
+                    info!(authorization.id = %next.id, state = %next.state, "authorization {} is {}", next.id, next.state);
+                    let again = next.next_check_at.is_some_and(|at| at <= self.clock.now()).then(|| next.id.clone());
+                    return Ok(Learned { again, word: "applied" });
+                }
+                Applied::Unchanged => return Ok(Learned { again: None, word: "unchanged" }),
+                Applied::Conflict => {}
+            }
+        }
+    }
+
+    /// What a notification says, with its secrets sealed for this authorization.
+    async fn told(
+        &self,
+        authorization: &Authorization,
+        name: &AuthorizationName,
+        said: &AuthorizationSaid,
+    ) -> Result<Told, Unlearned> {
+        match said {
+            AuthorizationSaid::Granted { code } => {
+                let ours_to_exchange = self.exchanges(&authorization.account);
+                let place = SealedPlace::Code(authorization.id.clone());
+                let seal = || self.vault.seal(&place, code.expose_secret().as_bytes());
+                let sealed = ours_to_exchange.then(seal).transpose()?;
+                Ok(Told::Granted(Code { digest: SecretDigest::of(code.expose_secret()), sealed }))
+            }
+            AuthorizationSaid::Issued { token } => self.issued(authorization, token).await,
+            AuthorizationSaid::Cancelled { reason } => {
+                let token = match name {
+                    AuthorizationName::Token(digest) => Some(digest.clone()),
+                    AuthorizationName::State(_) => authorization.token.as_ref().map(|token| token.digest.clone()),
+                };
+                Ok(Told::Cancelled { token, reason: reason.clone() })
+            }
+        }
+    }
+
+    /// A token, sealed for its authorization.
+    async fn issued(&self, authorization: &Authorization, token: &IssuedToken) -> Result<Told, Unlearned> {
+        let id = || authorization.id.clone();
+        let access = token.access.expose_secret();
+        let digest = SecretDigest::of(access);
+        let seal = |place, secret: &str| self.vault.seal(&place, secret.as_bytes());
+        let refresh = token.refresh.as_ref();
+        let sealed = Token {
+            access: Some(seal(SealedPlace::AccessToken(id()), access)?),
+            refresh: refresh.map(|it| seal(SealedPlace::RefreshToken(id()), it.expose_secret())).transpose()?,
+            expires_at: token.expires_at,
+            refresh_expires_at: token.refresh_expires_at,
+            issued_at: self.clock.now(),
+            digest: digest.clone(),
+        };
+        let name = AuthorizationName::Token(digest.clone());
+        let find = || self.store.authorization_find(&authorization.account, &name);
+        let owner = self.patiently("looking a token up", find).await?;
+        let current = authorization.token.as_ref().is_some_and(|current| current.digest == digest);
+        Ok(Told::Issued { token: sealed, former: owner.is_some() && !current })
+    }
+
+    /// Decides and writes; a change is written only if what it was decided on still stands.
+    async fn apply(
+        &self,
+        authorization: &Authorization,
+        told: Told,
+        notifications: Vec<Notification>,
+    ) -> Result<Applied, Unlearned> {
+        let decision = decide(authorization, told, self.clock.now());
+        for refusal in decision.timeline.iter().filter(|_| decision.change.is_none()) {
+            warn!(authorization.id = %authorization.id, "authorization {}: {}", authorization.id, refusal.text);
+        }
+        let settlement = AuthorizationSettlement {
+            notifications,
+            change: decision.change,
+            timeline: Some((authorization.id.clone(), decision.timeline)),
+        };
+        self.write_authorization(settlement).await
+    }
+
+    async fn write_authorization(&self, settlement: AuthorizationSettlement) -> Result<Applied, Unlearned> {
+        let write = || self.store.authorization_settle(&settlement);
+        match self.patiently("writing an authorization", write).await? {
+            Settled::Written => Ok(match settlement.change {
+                Some(AuthorizationChange { authorization, events }) => {
+                    if !events.is_empty() {
+                        self.events_written.notify_one();
+                    }
+                    Applied::Changed(Box::new(authorization))
+                }
+                None => Applied::Unchanged,
+            }),
+            Settled::Conflict => Ok(Applied::Conflict),
+            Settled::Refused(why) => Err(Unlearned::Refused(why)),
+        }
+    }
+
+    /// Whether codes of this account are ours to exchange.
+    fn exchanges(&self, account: &AccountName) -> bool {
+        let account = self.accounts.get(Provider::Antom, account);
+        account.is_some_and(|account| matches!(&*account, payhook_provider::Account::Antom(antom) if antom.apply_token))
+    }
+
+    /// A hint to see to an authorization.
+    async fn tend(&self, id: &AuthorizationId, because: Because) -> Result<Learned, Unlearned> {
+        if because == Because::Registered {
+            self.catch_up(id).await?;
+        }
+        Ok(Learned { again: Some(id.clone()), word: "tended" })
+    }
+
+    /// Applies the notifications that came before the authorization was registered; those applied already change nothing.
+    async fn catch_up(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
+        let get = || self.store.authorization_get(id);
+        let Some(authorization) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
+        let (account, name) = (&authorization.account, AuthorizationName::State(authorization.auth_state.clone()));
+        let archived = || self.store.authorization_notifications(account, &name);
+        for notification in self.patiently("looking for early notifications", archived).await? {
+            self.learn_from(&notification).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What became of a decision.
+pub(crate) enum Applied {
+    Changed(Box<Authorization>),
+    Unchanged,
+    /// It moved on since it was read.
+    Conflict,
+}
+
+/// Says which authorization nobody knows, and nothing of its token.
+fn unknown(account: &AccountName, name: &AuthorizationName) -> String {
+    match name {
+        AuthorizationName::State(state) => {
+            format!("no authorization of `{account}` is registered with auth state {state}")
+        }
+        AuthorizationName::Token(_) => format!("no authorization of `{account}` is known with this token"),
+    }
+}

@@ -1,0 +1,168 @@
+use jiff::{SignedDuration, Timestamp};
+use payhook_schema::{
+    Authorization, AuthorizationEvent, AuthorizationState, Code, Event, EventType, Provider, SecretDigest,
+    TimelineKind, Token,
+};
+use payhook_store::{AuthorizationChange, TimelineEntry};
+use serde_json::Value;
+
+/// What was learned about an authorization: from a notification, or from the answer to a call of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The customer agreed. The code is sealed where it is ours to exchange.
+    Granted(Code),
+    /// There is a token. `former`: it was this authorization's before, and another one took its place.
+    Issued { token: Token, former: bool },
+    /// A token is dead, or where none is named, all of them. `reason` in the customer's words.
+    Cancelled { token: Option<SecretDigest>, reason: Option<String> },
+}
+
+/// What it does: nothing but a line in the history, or a change with what is to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Decision {
+    pub(crate) change: Option<AuthorizationChange>,
+    pub(crate) timeline: Vec<TimelineEntry>,
+}
+
+/// A token is refreshed when a tenth of its life is left, a week at most: time for a person, should the wallet refuse.
+const REFRESH_AHEAD_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// When a token is to be refreshed; never where the wallet gave nothing to do it with.
+pub(crate) fn refresh_at(token: &Token) -> Option<Timestamp> {
+    let expires_at = token.expires_at.filter(|_| token.refresh.is_some())?;
+    let life = expires_at.duration_since(token.issued_at);
+    Some(expires_at - (life / 10).clamp(SignedDuration::ZERO, REFRESH_AHEAD_MAX))
+}
+
+/// What `told` does to `authorization`: a pure function. States only go forward, repeats change nothing, and what is over stays over.
+pub(crate) fn decide(authorization: &Authorization, told: Told, now: Timestamp) -> Decision {
+    let mut next = Authorization { updated_at: now, ..authorization.clone() };
+    let moved = match told {
+        Told::Granted(code) => granted(authorization, &mut next, code, now),
+        Told::Issued { token, former } => issued(authorization, &mut next, token, former),
+        Told::Cancelled { token, reason } => cancelled(authorization, &mut next, token.as_ref(), reason),
+    };
+    let entry = |kind, text| TimelineEntry { at: now, kind, payment: None, text, detail: Value::Null };
+    match moved {
+        Moved::Not(why) => Decision { change: None, timeline: vec![entry(TimelineKind::Refusal, why.to_owned())] },
+        Moved::Repeat => Decision { change: None, timeline: Vec::new() },
+        Moved::To(text) => {
+            let events = announce(authorization, &mut next, now);
+            let change = AuthorizationChange { authorization: next, events };
+            Decision { change: Some(change), timeline: vec![entry(TimelineKind::Transition, text)] }
+        }
+    }
+}
+
+enum Moved {
+    To(String),
+    Repeat,
+    Not(&'static str),
+}
+
+fn granted(was: &Authorization, next: &mut Authorization, code: Code, now: Timestamp) -> Moved {
+    let is_known = was.code.as_ref().is_some_and(|known| known.digest == code.digest);
+    match was.state {
+        _ if is_known => Moved::Repeat,
+        AuthorizationState::TokenIssued => Moved::Not("a code, though there is a token already; nothing changes"),
+        AuthorizationState::Cancelled => Moved::Not("a code for what was cancelled; nothing changes"),
+        AuthorizationState::Granted if was.code.as_ref().is_some_and(|known| known.sealed.is_some()) => {
+            Moved::Not("another code, while the first one is being exchanged; nothing changes")
+        }
+        AuthorizationState::Awaiting | AuthorizationState::Granted => {
+            next.state = AuthorizationState::Granted;
+            next.next_check_at = code.sealed.is_some().then_some(now);
+            next.attempts = 0;
+            next.reason = None;
+            let to_do =
+                if code.sealed.is_some() { "its code is to be exchanged" } else { "its code is not ours to exchange" };
+            next.code = Some(code);
+            Moved::To(format!("authorization {} -> granted; {to_do}", was.state))
+        }
+    }
+}
+
+fn issued(was: &Authorization, next: &mut Authorization, token: Token, former: bool) -> Moved {
+    let known = was.token.as_ref().filter(|known| known.digest == token.digest);
+    match (was.state, known) {
+        (AuthorizationState::Cancelled, _) => Moved::Not("a token for what was cancelled; nothing changes"),
+        (_, None) if former => Moved::Not("a token that was replaced by a newer one; nothing changes"),
+        (_, Some(known)) => {
+            // A notification tells the token alone, the answer to the exchange all of it.
+            let whole = Token {
+                refresh: known.refresh.clone().or(token.refresh),
+                expires_at: known.expires_at.or(token.expires_at),
+                refresh_expires_at: known.refresh_expires_at.or(token.refresh_expires_at),
+                ..known.clone()
+            };
+            if whole == *known {
+                return Moved::Repeat;
+            }
+            next.next_check_at = refresh_at(&whole);
+            next.token = Some(whole);
+            Moved::To("the token's expiry is known now".to_owned())
+        }
+        (_, None) => {
+            next.state = AuthorizationState::TokenIssued;
+            next.next_check_at = refresh_at(&token);
+            next.attempts = 0;
+            next.reason = None;
+            if let Some(code) = &mut next.code {
+                code.sealed = None;
+            }
+            let until = token.expires_at.map_or(String::new(), |at| format!(", good until {at}"));
+            next.token = Some(token);
+            match was.state {
+                AuthorizationState::TokenIssued => Moved::To(format!("a new token takes the old one's place{until}")),
+                from => Moved::To(format!("authorization {from} -> token_issued{until}")),
+            }
+        }
+    }
+}
+
+fn cancelled(
+    was: &Authorization,
+    next: &mut Authorization,
+    token: Option<&SecretDigest>,
+    reason: Option<String>,
+) -> Moved {
+    let is_current = token.is_none_or(|token| was.token.as_ref().is_some_and(|current| current.digest == *token));
+    match was.state {
+        AuthorizationState::Cancelled => Moved::Repeat,
+        _ if !is_current => Moved::Not("a former token was cancelled; the one that counts is not touched"),
+        from => {
+            next.state = AuthorizationState::Cancelled;
+            next.next_check_at = None;
+            next.reason = reason;
+            if let Some(token) = &mut next.token {
+                (token.access, token.refresh) = (None, None);
+            }
+            Moved::To(format!("authorization {from} -> cancelled"))
+        }
+    }
+}
+
+/// What the merchant's programs are told of a change: that the customer agreed, once, and that it is over.
+fn announce(was: &Authorization, next: &mut Authorization, now: Timestamp) -> Vec<Event> {
+    let granted = was.state == AuthorizationState::Awaiting;
+    let cancelled = next.state == AuthorizationState::Cancelled;
+    let types = [(granted, EventType::AuthorizationGranted), (cancelled, EventType::AuthorizationCancelled)];
+    let mut events = Vec::new();
+    for (_, event_type) in types.into_iter().filter(|(happened, _)| *happened) {
+        next.version += 1;
+        let data = AuthorizationEvent {
+            authorization_id: next.id.clone(),
+            version: next.version,
+            provider: Provider::Antom,
+            account: next.account.clone(),
+            customer_belongs_to: next.wallet.clone(),
+            occurred_at: now,
+            reason: next.reason.clone().filter(|_| event_type == EventType::AuthorizationCancelled),
+        };
+        events.push(Event::of_authorization(event_type, data, now));
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use payhook_schema::{AccountName, AuthState, AuthorizationId, Sealed, Wallet};
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn authorization() -> Authorization {
+    Authorization {
+        id: AuthorizationId::new("AU-1").unwrap(),
+        account: AccountName::new("shop").unwrap(),
+        auth_state: AuthState::new("AS-1").unwrap(),
+        wallet: Wallet::new("KPLUS").unwrap(),
+        state: AuthorizationState::Awaiting,
+        version: 0,
+        revision: 1,
+        code: None,
+        token: None,
+        reason: None,
+        next_check_at: None,
+        attempts: 0,
+        created_at: at(0),
+        updated_at: at(0),
+    }
+}
+
+fn sealed() -> Sealed {
+    Sealed { key: 1, bytes: vec![1, 2, 3] }
+}
+
+fn code(word: &str) -> Told {
+    Told::Granted(Code { digest: SecretDigest::of(word), sealed: Some(sealed()) })
+}
+
+fn token(word: &str) -> Token {
+    Token {
+        digest: SecretDigest::of(word),
+        access: Some(sealed()),
+        refresh: Some(sealed()),
+        expires_at: Some(at(100 + 30 * 86_400)),
+        refresh_expires_at: None,
+        issued_at: at(100),
+    }
+}
+
+fn issued(word: &str) -> Told {
+    Told::Issued { token: token(word), former: false }
+}
+
+fn cancelled(word: &str) -> Told {
+    Told::Cancelled { token: Some(SecretDigest::of(word)), reason: Some("user request".to_owned()) }
+}
+
+/// Decides and makes the authorization what the store would make it; the events' types, none where nothing changed.
+fn told(authorization: &mut Authorization, told: Told) -> Option<Vec<EventType>> {
+    let change = decide(authorization, told, at(100)).change?;
+    assert_eq!(change.authorization.version - authorization.version, change.events.len() as i64);
+    *authorization = Authorization { revision: authorization.revision + 1, ..change.authorization };
+    Some(change.events.iter().map(|event| event.event_type).collect())
+}
+
+#[test]
+fn a_code_grants_once_and_is_to_be_exchanged_at_once() {
+    let mut it = authorization();
+    assert_eq!(told(&mut it, code("C")), Some(vec![EventType::AuthorizationGranted]));
+    assert_eq!((it.state, it.next_check_at), (AuthorizationState::Granted, Some(at(100))));
+    assert_eq!(told(&mut it, code("C")), None);
+}
+
+#[test]
+fn a_code_that_is_not_ours_to_exchange_grants_all_the_same() {
+    let mut it = authorization();
+    let code = Told::Granted(Code { digest: SecretDigest::of("C"), sealed: None });
+    assert_eq!(told(&mut it, code), Some(vec![EventType::AuthorizationGranted]));
+    assert_eq!(it.next_check_at, None);
+}
+
+#[test]
+fn a_token_ends_the_exchange_and_is_refreshed_before_it_expires() {
+    let mut it = authorization();
+    told(&mut it, code("C"));
+    assert_eq!(told(&mut it, issued("T")), Some(vec![]));
+    assert_eq!((it.state, it.code.as_ref().unwrap().sealed.as_ref()), (AuthorizationState::TokenIssued, None));
+    assert_eq!(it.next_check_at, Some(at(100 + 27 * 86_400)), "a tenth of thirty days ahead");
+    assert_eq!(told(&mut it, code("C")), None, "a resend of the code");
+    assert_eq!(told(&mut it, issued("T")), None, "a resend of the token");
+}
+
+#[test]
+fn a_token_without_a_code_grants_by_itself() {
+    let mut it = authorization();
+    assert_eq!(told(&mut it, issued("T")), Some(vec![EventType::AuthorizationGranted]));
+    assert_eq!(it.state, AuthorizationState::TokenIssued);
+}
+
+#[test]
+fn what_a_notification_leaves_out_the_exchange_fills_in() {
+    let mut it = authorization();
+    let bare = Token { refresh: None, expires_at: None, ..token("T") };
+    told(&mut it, Told::Issued { token: bare, former: false });
+    assert_eq!(it.next_check_at, None);
+    assert_eq!(told(&mut it, issued("T")), Some(vec![]));
+    assert_eq!(it.next_check_at, refresh_at(&token("T")));
+}
+
+#[test]
+fn a_cancelled_token_is_forgotten_and_nothing_comes_after_it() {
+    let mut it = authorization();
+    told(&mut it, issued("T"));
+    assert_eq!(told(&mut it, cancelled("T")), Some(vec![EventType::AuthorizationCancelled]));
+    let kept = it.token.clone().unwrap();
+    assert_eq!((it.state, kept.access, kept.refresh), (AuthorizationState::Cancelled, None, None));
+    for late in [code("C"), code("C2"), issued("T"), issued("T2"), cancelled("T")] {
+        assert_eq!(told(&mut it, late), None);
+    }
+}
+
+#[test]
+fn the_end_of_a_former_token_does_not_touch_the_one_that_counts() {
+    let mut it = authorization();
+    told(&mut it, issued("T1"));
+    assert_eq!(told(&mut it, issued("T2")), Some(vec![]), "refreshed");
+    assert_eq!(told(&mut it, cancelled("T1")), None);
+    assert_eq!(told(&mut it, Told::Issued { token: token("T1"), former: true }), None);
+    assert_eq!((it.state, it.token.unwrap().digest), (AuthorizationState::TokenIssued, SecretDigest::of("T2")));
+}
+
+#[test]
+fn a_refused_code_makes_room_for_another() {
+    let mut it = authorization();
+    told(&mut it, code("C1"));
+    assert_eq!(told(&mut it, code("C2")), None, "the first is being exchanged");
+    it.code.as_mut().unwrap().sealed = None;
+    assert_eq!(told(&mut it, code("C2")), Some(vec![]), "granted already, so nobody is told again");
+    assert!(it.next_check_at.is_some());
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_any_repetition_end_alike(picks in prop::collection::vec(0..3_usize, 0..12)) {
+        let all = [code("C"), issued("T"), cancelled("T")];
+        let mut it = authorization();
+        let mut events = Vec::new();
+        for pick in picks.into_iter().chain([0, 1, 2]) {
+            // A token nobody knows yet names no authorization: its end waits in the queue.
+            let waits = matches!(&all[pick], Told::Cancelled { .. }) && it.token.is_none();
+            if !waits {
+                events.extend(told(&mut it, all[pick].clone()).unwrap_or_default());
+            }
+        }
+        prop_assert_eq!(it.state, AuthorizationState::Cancelled);
+        prop_assert_eq!(events, [EventType::AuthorizationGranted, EventType::AuthorizationCancelled]);
+    }
+}

@@ -1,0 +1,110 @@
+use payhook_schema::{Dispute, DisputeId, DisputeState, EventType, Provider, Refund, RefundId, RefundState};
+
+use super::tests::{at, facts, order, paid, thb, told};
+use super::*;
+
+fn refund(id: &str, state: RefundState, amount_minor: i64) -> Refund {
+    Refund {
+        state,
+        amount: Some(thb(amount_minor)),
+        reason: (state == RefundState::Failed).then(|| "PROCESS_FAIL".to_owned()),
+        ..Refund::announced(RefundId::new(id).unwrap())
+    }
+}
+
+fn dispute(state: DisputeState) -> Dispute {
+    let id = DisputeId::new("D-1").unwrap();
+    Dispute { id, state, amount: Some(thb(12_000)), reason: None, answer_by: None, occurred_at: Some(at(7)) }
+}
+
+fn with_refund(refund: Refund) -> PaymentFacts {
+    PaymentFacts { refunds: vec![refund], ..paid() }
+}
+
+fn with_dispute(state: DisputeState) -> PaymentFacts {
+    PaymentFacts { disputes: vec![dispute(state)], ..paid() }
+}
+
+#[test]
+fn refunds_told_one_at_a_time_add_up_whatever_the_inquiry_leaves_out() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let first = with_refund(refund("RF-1", RefundState::Succeeded, 3_000));
+    assert_eq!(told(&mut order, "P1", &first), (Decided::Applied, vec![EventType::OrderRefunded]));
+    let second = with_refund(refund("RF-2", RefundState::Succeeded, 9_000));
+    assert_eq!(told(&mut order, "P1", &second).1, [EventType::OrderRefunded]);
+    assert_eq!((order.state, order.refunded_minor), (OrderState::Refunded, 12_000));
+    for again in [&first, &second, &paid()] {
+        assert_eq!(told(&mut order, "P1", again), (Decided::Unchanged, vec![]));
+    }
+    assert_eq!(order.payments[0].refunds.len(), 2);
+}
+
+#[test]
+fn a_failed_refund_is_told_once_and_moves_no_money() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let failed = with_refund(refund("RF-1", RefundState::Failed, 3_000));
+    assert_eq!(told(&mut order, "P1", &failed), (Decided::Applied, vec![EventType::RefundFailed]));
+    assert_eq!(told(&mut order, "P1", &failed), (Decided::Unchanged, vec![]));
+    assert_eq!((order.state, order.refunded_minor), (OrderState::Paid, 0));
+    let after_all = with_refund(refund("RF-1", RefundState::Succeeded, 3_000));
+    assert_eq!(told(&mut order, "P1", &after_all).1, [EventType::OrderRefunded]);
+    assert_eq!(told(&mut order, "P1", &failed), (Decided::Unchanged, vec![]), "money that went back stays gone");
+    assert_eq!(order.refunded_minor, 3_000);
+}
+
+#[test]
+fn a_refund_on_its_way_keeps_the_payment_under_watch() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    assert_eq!(order.payments[0].next_check_at, None);
+    told(&mut order, "P1", &with_refund(refund("RF-1", RefundState::Pending, 3_000)));
+    assert_eq!(order.payments[0].next_check_at, Some(at(100)));
+    told(&mut order, "P1", &with_refund(refund("RF-1", RefundState::Succeeded, 3_000)));
+    assert_eq!(order.payments[0].next_check_at, None);
+}
+
+#[test]
+fn a_dispute_lies_over_the_order_and_changes_neither_state_nor_money() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    assert_eq!(told(&mut order, "P1", &with_dispute(DisputeState::Open)).1, [EventType::DisputeOpened]);
+    assert_eq!(told(&mut order, "P1", &with_dispute(DisputeState::Pending)), (Decided::Applied, vec![]));
+    assert_eq!(told(&mut order, "P1", &with_dispute(DisputeState::Lost)).1, [EventType::DisputeClosed]);
+    for late in [DisputeState::Open, DisputeState::Pending, DisputeState::Won] {
+        assert_eq!(told(&mut order, "P1", &with_dispute(late)).1, [], "{late} after lost");
+    }
+    assert_eq!(order.payments[0].disputes[0].state, DisputeState::Lost);
+    assert_eq!((order.state, order.captured_minor, order.refunded_minor), (OrderState::Paid, 12_000, 0));
+}
+
+#[test]
+fn a_dispute_first_seen_when_it_is_over_is_told_like_any_other() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let events = told(&mut order, "P1", &with_dispute(DisputeState::Won)).1;
+    assert_eq!(events, [EventType::DisputeOpened, EventType::DisputeClosed]);
+}
+
+#[test]
+fn only_a_dispute_whose_end_the_inquiry_tells_is_watched() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &with_dispute(DisputeState::Open));
+    assert!(!order.payments[0].is_unfinished(), "Antom has no inquiry for disputes");
+    order.payments[0].key.provider = Provider::Omise;
+    assert!(order.payments[0].is_unfinished());
+}
+
+#[test]
+fn an_answer_that_contradicts_the_payment_is_believed_in_nothing() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let failed = PaymentFacts {
+        refunds: vec![refund("RF-1", RefundState::Failed, 1)],
+        disputes: vec![dispute(DisputeState::Open)],
+        ..facts(PaymentState::Failed, 0, 0)
+    };
+    assert_eq!(told(&mut order, "P1", &failed).1, [EventType::OrderHeld]);
+    assert_eq!((order.payments[0].refunds.len(), order.payments[0].disputes.len()), (0, 0));
+}

@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use payhook_provider::AskError;
+use payhook_schema::{About, Money, Notification, PaymentId, PaymentKey, Provider, RefundId};
+use payhook_store::PaymentName;
+use tracing::{debug, warn};
+
+use crate::flights::InHand;
+use crate::inquire::refund_named;
+use crate::outcome::notification;
+use crate::patience::GaveUp;
+use crate::worker::Context;
+use crate::writer;
+
+/// A refund nobody announced is looked for among this many payments at each try of its notification, the newest first.
+const LOOKS: u32 = 8;
+/// No method takes a refund later than a year after the payment, a few weeks of 2024's exceptions aside.
+const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
+
+/// Why the payment of a notification was not found.
+enum Lost {
+    /// Nobody knows of it yet: the notification waits, like one whose order is not registered.
+    Unknown(String),
+    Unanswered(AskError),
+    Store(GaveUp),
+}
+
+impl From<GaveUp> for Lost {
+    fn from(gave_up: GaveUp) -> Self {
+        Self::Store(gave_up)
+    }
+}
+
+impl From<AskError> for Lost {
+    fn from(error: AskError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
+/// Finds the payment a notification is about that names it otherwise than by its id, and sends it there.
+pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
+    let attempt = in_hand.delivery.attempt;
+    let found = match notification(&in_hand.delivery) {
+        Some(notification) => payment_of(&context, notification, attempt).await,
+        None => return,
+    };
+    match found {
+        Ok(key) => context.flights.board(key, in_hand),
+        Err(Lost::Unknown(what)) => {
+            debug!("a notification waits for what it is about: {what}");
+            context.write(context.making().parked(None, what, vec![in_hand])).await;
+        }
+        Err(Lost::Unanswered(error)) => {
+            warn!(error = %error, "cannot find out which payment a notification is about: {error}");
+            context.write(context.making().not_found_out(in_hand, &error)).await;
+        }
+        Err(Lost::Store(GaveUp::Stopped)) => drop(in_hand),
+        Err(Lost::Store(GaveUp::TooLong)) => writer::go_round(&context, vec![in_hand]).await,
+    }
+}
+
+async fn payment_of(context: &Context, notification: &Notification, attempt: u32) -> Result<PaymentKey, Lost> {
+    let Notification { provider, account, .. } = notification;
+    let key = |id: &PaymentId| PaymentKey { provider: *provider, account: account.clone(), id: id.clone() };
+    match &notification.about {
+        About::Payment(id) | About::Refund { payment: Some(id), .. } => Ok(key(id)),
+        About::Reference(reference) => {
+            let name =
+                PaymentName::Reference { provider: *provider, account: account.clone(), reference: reference.clone() };
+            let found = context.patiently("looking a payment up", || context.store.payment_named(&name)).await?;
+            found.ok_or_else(|| Lost::Unknown(format!("no payment is known as {reference} by {provider}")))
+        }
+        About::Refund { id, payment: None } => refunded_payment(context, notification, id, attempt).await,
+        About::Authorization(_) | About::Other => unreachable!("only what is about a payment is looked for"),
+    }
+}
+
+/// The payment a refund is of: as announced or told before; as Antom's answer says, should it; else the one, of those it may be,
+/// whose inquiry lists the refund. A refund made in Antom's dashboard is found in no other way.
+async fn refunded_payment(
+    context: &Context,
+    notification: &Notification,
+    id: &RefundId,
+    attempt: u32,
+) -> Result<PaymentKey, Lost> {
+    let (provider, account) = (notification.provider, notification.account.clone());
+    let name = PaymentName::Refund { provider, account: account.clone(), id: id.clone() };
+    if let Some(key) = context.patiently("looking a refund up", || context.store.payment_named(&name)).await? {
+        return Ok(key);
+    }
+    let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
+    let of_account = |id| PaymentKey { provider, account: account.clone(), id };
+    let answer = context.ask_refund(provider, &account, id).await?;
+    if let Some(id) = answer.payment {
+        return Ok(of_account(id));
+    }
+    if let Some(reference) = answer.reference {
+        let name = PaymentName::Reference { provider, account: account.clone(), reference };
+        if let Some(key) = context.patiently("looking a payment up", || context.store.payment_named(&name)).await? {
+            return Ok(key);
+        }
+    }
+    let unknown = || Lost::Unknown(format!("no payment is known that refund {id} is of; announce it with its order"));
+    let amount = answer.refund.amount.ok_or_else(unknown)?;
+    for key in candidates(context, notification, amount, attempt).await? {
+        let facts = context.ask(&key).await?;
+        if facts.refunds.iter().any(|refund| refund.is_same(&answer.refund)) {
+            return Ok(key);
+        }
+    }
+    Err(unknown())
+}
+
+/// The payments to look at this time: each try of a notification looks further back.
+async fn candidates(
+    context: &Context,
+    notification: &Notification,
+    amount: Money,
+    attempt: u32,
+) -> Result<Vec<PaymentKey>, Lost> {
+    debug_assert!(refund_named(notification).is_some() && notification.provider == Provider::Antom);
+    let since = context.clock.now() - REFUNDABLE_FOR;
+    let skip = attempt.saturating_sub(1).saturating_mul(LOOKS);
+    let (store, account) = (&context.store, &notification.account);
+    let look = || store.payments_refundable(account, amount, since, skip, LOOKS);
+    Ok(context.patiently("looking for the payment of a refund", look).await?)
+}
