@@ -1,42 +1,85 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 use crate::Console;
 use crate::problem::Problem;
+use crate::role::{Role, either};
 
-/// The bearer token, kept as its digest: comparing digests tells nothing about the token through time.
-#[derive(Clone)]
-pub struct Token([u8; 32]);
+/// Who sent a request: what the audit log names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// As the configuration has it.
+    pub name: String,
+    pub role: Role,
+}
+
+/// A bearer token, kept as its digest: comparing digests tells nothing about the token through time.
+struct Token([u8; 32]);
 
 impl Token {
-    pub fn new(token: &SecretString) -> Self {
-        Self(Sha256::digest(token.expose_secret().as_bytes()).into())
-    }
-
-    fn is(&self, offered: &str) -> bool {
-        let offered: [u8; 32] = Sha256::digest(offered.as_bytes()).into();
-        self.0 == offered
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
     }
 }
 
-/// Lets a request through that carries the token, or any where none is configured.
-pub(crate) async fn require_token(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
-    let Some(token) = &console.token else {
-        return next.run(request).await;
+/// Everyone who may come, told apart by their tokens.
+pub struct Callers(Option<Vec<(Token, Caller)>>);
+
+impl Callers {
+    /// Nobody is asked for a token. Only where nobody but this machine can connect.
+    pub fn local() -> Self {
+        Self(None)
+    }
+
+    /// `token` belongs to nobody by name and may do everything; the named ones do what their roles allow.
+    pub fn known<'a>(
+        token: Option<&'a SecretString>,
+        named: impl IntoIterator<Item = (&'a SecretString, Caller)>,
+    ) -> Self {
+        let nameless = token.map(|token| (token, Caller { name: "console".to_owned(), role: Role::All }));
+        let all = nameless.into_iter().chain(named);
+        Self(Some(all.map(|(token, caller)| (Token::of(token.expose_secret()), caller)).collect()))
+    }
+
+    /// Whose token the request carries.
+    fn find(&self, headers: &HeaderMap) -> Option<Caller> {
+        let Some(known) = &self.0 else {
+            return Some(Caller { name: "local".to_owned(), role: Role::All });
+        };
+        let mut offered = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (offered.next(), offered.next()) else { return None };
+        let offered = Token::of(value.to_str().ok()?.strip_prefix("Bearer ")?.trim());
+        known.iter().find(|(token, _)| token.0 == offered.0).map(|(_, caller)| caller.clone())
+    }
+}
+
+/// Lets a request through whose sender we know, and says who it is to whatever comes after.
+pub(crate) async fn require_caller(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
+    let Some(caller) = console.callers.find(request.headers()) else {
+        return Problem::unauthorized().into_response();
     };
-    let mut offered = request.headers().get_all(AUTHORIZATION).iter();
-    let bearer = match (offered.next(), offered.next()) {
-        (Some(value), None) => value.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")),
-        _ => None,
-    };
-    match bearer {
-        Some(bearer) if token.is(bearer.trim()) => next.run(request).await,
-        _ => Problem::unauthorized().into_response(),
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+/// Lets a request through whose sender has one of the roles in `may`.
+pub(crate) async fn require_role(State(may): State<&'static [Role]>, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>() {
+        Some(caller) if caller.role.is_of(may) => next.run(request).await,
+        Some(Caller { name, role }) => {
+            let wanted = either(may);
+            warn!(caller.name = %name, caller.role = %role, "refused a caller: this wants {wanted}");
+            Problem::forbidden(format!("This wants the role {wanted}, and `{name}` has `{role}`: send another token."))
+                .into_response()
+        }
+        None => Problem::unauthorized().into_response(),
     }
 }

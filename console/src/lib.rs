@@ -1,54 +1,84 @@
-//! HTTP for people and the merchant's programs, on its own listener: the orders API, the event feed, dead letters, health and
-//! metrics. Shows and hints; it never decides anything.
+//! HTTP for people and the merchant's programs, on its own listener: orders, authorizations, the event feed, dead letters, the
+//! audit log, health and metrics. Shows and hints; it never decides anything.
 
+mod audit;
 mod auth;
+mod authorizations;
 mod dead_letters;
 mod events;
 mod health;
+mod keys;
 mod orders;
 mod problem;
 mod query;
+mod role;
 mod view;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use payhook_queue::Queue;
 use payhook_schema::{AccountName, Clock, Provider};
 use payhook_store::Store;
+use payhook_vault::Vault;
 
-pub use auth::Token;
+pub use auth::{Caller, Callers};
 pub use health::{Health, ReadyCheck, health_routes};
+pub use role::{Role, UnknownRole};
+
+use role::{ADMINISTER, READ, READ_TOKENS, REFRESH, REGISTER};
 
 /// Largest request body accepted, in bytes; a registration with a hundred payments has some 15 KB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether an account of this name is configured with a provider.
+pub type HasAccount = Box<dyn Fn(Provider, &AccountName) -> bool + Send + Sync>;
 
 /// What every request needs.
 pub struct Console {
     pub queue: Arc<dyn Queue>,
     pub store: Arc<dyn Store>,
     pub clock: Clock,
-    /// Which accounts a payment may be registered under.
-    pub accounts: BTreeSet<(Provider, AccountName)>,
-    /// Absent only where nobody but this machine can connect.
-    pub token: Option<Token>,
+    /// Opens tokens for the merchant's program, and seals everything anew when keys rotate.
+    pub vault: Vault,
+    /// Asked each time: accounts come while we run.
+    pub has_account: HasAccount,
+    pub callers: Callers,
+}
+
+type Route = (&'static str, &'static [Role], MethodRouter<Arc<Console>>);
+
+/// Every route, and who may: what is not in this table does not exist.
+fn table() -> Vec<Route> {
+    vec![
+        ("/v1/orders", READ, get(orders::list)),
+        ("/v1/orders/{order_id}", READ, get(orders::show)),
+        ("/v1/orders/{order_id}", REGISTER, put(orders::register)),
+        ("/v1/orders/{order_id}/refresh", REFRESH, post(orders::refresh)),
+        ("/v1/orders/{order_id}/timeline", READ, get(orders::timeline)),
+        ("/v1/authorizations/{authorization_id}", READ, get(authorizations::show)),
+        ("/v1/authorizations/{authorization_id}", REGISTER, put(authorizations::register)),
+        ("/v1/authorizations/{authorization_id}/timeline", READ, get(authorizations::timeline)),
+        ("/v1/authorizations/{authorization_id}/token", READ_TOKENS, post(authorizations::token)),
+        ("/v1/events", READ, get(events::feed)),
+        ("/v1/dead-letters", READ, get(dead_letters::list)),
+        ("/v1/audit", ADMINISTER, get(audit::list)),
+        ("/v1/keys/rotate", ADMINISTER, post(keys::rotate)),
+    ]
 }
 
 /// The merchant's API. Health and metrics stand beside it, see [`health_routes`].
 pub fn routes(console: Console) -> Router {
     let console = Arc::new(console);
-    Router::new()
-        .route("/v1/orders", get(orders::list))
-        .route("/v1/orders/{order_id}", put(orders::register).get(orders::show))
-        .route("/v1/orders/{order_id}/refresh", post(orders::refresh))
-        .route("/v1/orders/{order_id}/timeline", get(orders::timeline))
-        .route("/v1/events", get(events::feed))
-        .route("/v1/dead-letters", get(dead_letters::list))
-        .layer(middleware::from_fn_with_state(console.clone(), auth::require_token))
+    let mut router = Router::new();
+    for (path, may, handler) in table() {
+        router = router.route(path, handler.route_layer(middleware::from_fn_with_state(may, auth::require_role)));
+    }
+    router
+        .layer(middleware::from_fn_with_state(console.clone(), auth::require_caller))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(console)
         .fallback(async || problem::Problem::not_found("There is no such path; the API begins at /v1/orders."))

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use payhook_schema::{
-    AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, Order, OrderId, PaymentId, PaymentKey,
-    Provider,
+    AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId, PaymentId,
+    PaymentKey, Provider, Refund, RefundId, RefundState,
 };
 use payhook_store::{OrderFilter, Registered};
 use serde::Deserialize;
@@ -23,6 +24,8 @@ use crate::view::{OrderView, TimelineView};
 const AMOUNT_MINOR_MAX: i64 = 9_007_199_254_740_991;
 /// Attempts to pay one order.
 const PAYMENTS_MAX: usize = 100;
+/// Refunds announced in one request; an order may have more.
+const REFUNDS_MAX: usize = 100;
 /// How often a waiting request looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -33,6 +36,8 @@ pub(crate) struct Registration {
     currency: String,
     #[serde(default)]
     payments: Vec<PaymentName>,
+    #[serde(default)]
+    refunds: Vec<RefundName>,
 }
 
 #[derive(Deserialize)]
@@ -45,30 +50,50 @@ struct PaymentName {
     method: Option<String>,
 }
 
+/// A refund of Antom's, before it is asked for: its notification names no payment.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundName {
+    provider: String,
+    account: String,
+    payment_id: String,
+    id: String,
+}
+
 type OrderPath = Result<Path<String>, PathRejection>;
 type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-/// `PUT /v1/orders/{order_id}`: repeating it is fine, adding payments is, changing the amount is not.
+/// `PUT /v1/orders/{order_id}`: repeating it is fine, adding payments and refunds is, changing the amount is not.
 pub(crate) async fn register(
     State(console): State<Arc<Console>>,
     path: OrderPath,
     JsonBody(body): JsonBody<Registration>,
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
-    let order = console.read(order_id(path)?, body)?;
-    match console.store.order_register(&order, console.clock.now()).await? {
+    let new = console.read(order_id(path)?, body)?;
+    match console.store.order_register(&new, console.clock.now()).await? {
         Registered::Order { order, created, parked } => {
-            // Their notifications came first. Should the queue be away, the sweep finds them: their check is due.
-            console.hint(parked, Because::Registered).await;
+            // The notifications of these came first, or are about refunds nobody could place. Should the queue be away, the
+            // sweep finds them: their check is due.
+            let announced = new.refunds.iter().filter(|refund| is_untold(&order, refund)).map(|it| &it.payment);
+            let due: BTreeSet<PaymentKey> = parked.into_iter().chain(announced.cloned()).collect();
+            console.hint(due, Because::Registered).await;
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
             Ok((status, Json(order.into())))
         }
         Registered::AmountDiffers { registered } => Err(Problem::conflict(format!(
             "Order {} is registered with {registered}; an amount never changes. Register another order.",
-            order.id
+            new.id
         ))),
         Registered::PaymentTaken { payment, order: other } => {
             Err(Problem::conflict(format!("Payment {payment} belongs to order {other}.")))
         }
+        Registered::RefundTaken { refund, payment } => {
+            Err(Problem::conflict(format!("Refund {refund} is of payment {payment}; name each refund once.")))
+        }
+        Registered::RefundOfNoPayment { refund, payment } => Err(Problem::unprocessable(format!(
+            "Refund {refund} names payment {payment}, which order {} does not have: name it under `payments`, too.",
+            new.id
+        ))),
     }
 }
 
@@ -137,6 +162,13 @@ pub(crate) async fn timeline(
     Ok(Json(json!({ "order_id": order.id, "timeline": entries })))
 }
 
+/// Whether all that is known of a refund is that it was announced.
+fn is_untold(order: &Order, announced: &NewRefund) -> bool {
+    let payment = order.payment(&announced.payment);
+    let refund = payment.and_then(|payment| payment.refunds.iter().find(|refund| refund.id == announced.id));
+    matches!(refund, Some(Refund { state: RefundState::Pending, amount: None, .. }))
+}
+
 fn order_id(path: OrderPath) -> Result<OrderId, Problem> {
     let Path(id) = path.map_err(|error| Problem::malformed(error.body_text()))?;
     OrderId::new(id).map_err(|error| Problem::malformed(error.to_string()))
@@ -161,18 +193,13 @@ impl Console {
         if body.payments.len() > PAYMENTS_MAX {
             return Err(wrong(&format!("An order has at most {PAYMENTS_MAX} payments.")));
         }
+        if body.refunds.len() > REFUNDS_MAX {
+            return Err(wrong(&format!("At most {REFUNDS_MAX} refunds are announced at a time.")));
+        }
         let currency = Currency::new(&body.currency).map_err(|error| wrong(&error))?;
         let mut payments = Vec::with_capacity(body.payments.len());
         for payment in body.payments {
-            let key = PaymentKey {
-                provider: payment.provider.parse::<Provider>().map_err(|error| wrong(&error))?,
-                account: AccountName::new(payment.account).map_err(|error| wrong(&error))?,
-                id: PaymentId::new(payment.id).map_err(|error| wrong(&error))?,
-            };
-            if !self.accounts.contains(&(key.provider, key.account.clone())) {
-                let detail = format!("There is no {} account `{}` in the configuration.", key.provider, key.account);
-                return Err(wrong(&detail));
-            }
+            let key = self.payment_key(&payment.provider, payment.account, payment.id)?;
             if let Some(code) = payment.method {
                 let method = Method::find(key.provider, &code).ok_or_else(|| {
                     let known =
@@ -190,11 +217,38 @@ impl Console {
                 payments.push(key);
             }
         }
-        Ok(NewOrder { id, amount: Money::new(body.amount_minor, currency), payments })
+        let mut refunds = Vec::with_capacity(body.refunds.len());
+        for RefundName { provider, account, payment_id, id } in body.refunds {
+            let payment = self.payment_key(&provider, account, payment_id)?;
+            if payment.provider == Provider::Omise {
+                return Err(wrong(&"Omise names refunds itself, there is nothing to announce."));
+            }
+            let refund = NewRefund { payment, id: RefundId::new(id).map_err(|error| wrong(&error))? };
+            if !refunds.contains(&refund) {
+                refunds.push(refund);
+            }
+        }
+        Ok(NewOrder { id, amount: Money::new(body.amount_minor, currency), payments, refunds })
+    }
+
+    /// A payment under one of our accounts.
+    fn payment_key(&self, provider: &str, account: String, id: String) -> Result<PaymentKey, Problem> {
+        let wrong = |what: &dyn std::fmt::Display| Problem::unprocessable(what.to_string());
+        let key = PaymentKey {
+            provider: provider.parse::<Provider>().map_err(|error| wrong(&error))?,
+            account: AccountName::new(account).map_err(|error| wrong(&error))?,
+            id: PaymentId::new(id).map_err(|error| wrong(&error))?,
+        };
+        match (self.has_account)(key.provider, &key.account) {
+            true => Ok(key),
+            false => {
+                Err(wrong(&format!("There is no {} account `{}` in the configuration.", key.provider, key.account)))
+            }
+        }
     }
 
     /// Hints at payments whose check is due already: a hint that cannot be published is made up for by the sweep.
-    async fn hint(&self, payments: Vec<PaymentKey>, because: Because) {
+    async fn hint(&self, payments: BTreeSet<PaymentKey>, because: Because) {
         for payment in payments {
             let envelope = Envelope::ask(payment, because, self.clock.now());
             if let Err(error) = self.queue.publish(&envelope).await {

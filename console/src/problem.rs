@@ -31,8 +31,13 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        let detail = "Send the console's token: `Authorization: Bearer …` (configuration: console.token).";
+        let detail =
+            "Send a token: `Authorization: Bearer …` (configuration: console.token, or console.callers.NAME.token).";
         Self::new(StatusCode::UNAUTHORIZED, "Token wanted", detail)
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Another role wanted", detail)
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -57,6 +62,16 @@ impl Problem {
 
     pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Not acceptable as it is", detail)
+    }
+
+    /// Trying again later helps.
+    pub(crate) fn unavailable(title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, title, detail)
+    }
+
+    /// Our fault, and trying again does not help.
+    pub(crate) fn broken(title: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, title, detail)
     }
 }
 

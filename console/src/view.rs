@@ -1,7 +1,8 @@
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Currency, DeadCause, Hold, Order, OrderId, OrderState, Payment, PaymentId, PaymentState, Provider,
-    TimelineKind,
+    AccountName, Authorization, AuthorizationId, AuthorizationState, Currency, DeadCause, Dispute, DisputeId,
+    DisputeState, Hold, Order, OrderId, OrderState, Payment, PaymentId, PaymentState, Provider, Refund, RefundId,
+    RefundState, TimelineKind, Wallet,
 };
 use payhook_store::{DeadLetter, TimelineEntry};
 use serde::Serialize;
@@ -20,6 +21,7 @@ pub(crate) struct OrderView {
     hold: Option<Hold>,
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView>,
+    disputes: Vec<DisputeView>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -41,22 +43,42 @@ struct PaymentView {
     next_check_at: Option<Timestamp>,
 }
 
-/// What went back of one payment. Both providers tell the sum with the payment.
 #[derive(Serialize)]
 struct RefundView {
+    id: RefundId,
     provider: Provider,
     account: AccountName,
     payment_id: PaymentId,
-    amount_minor: i64,
-    currency: Currency,
+    state: RefundState,
+    /// Null, as the currency is, until the provider told.
+    amount_minor: Option<i64>,
+    currency: Option<Currency>,
+    voided: bool,
+    reason: Option<String>,
+    occurred_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct DisputeView {
+    id: DisputeId,
+    provider: Provider,
+    account: AccountName,
+    payment_id: PaymentId,
+    state: DisputeState,
+    amount_minor: Option<i64>,
+    currency: Option<Currency>,
+    reason: Option<String>,
+    answer_by: Option<Timestamp>,
+    occurred_at: Option<Timestamp>,
 }
 
 impl From<Order> for OrderView {
     fn from(order: Order) -> Self {
-        let refunded = order.payments.iter().filter(|payment| payment.refunded_minor > 0);
+        let payments = || order.payments.iter();
         Self {
-            refunds: refunded.map(RefundView::from).collect(),
-            payments: order.payments.iter().map(PaymentView::from).collect(),
+            refunds: payments().flat_map(|it| it.refunds.iter().map(|refund| refund_view(it, refund))).collect(),
+            disputes: payments().flat_map(|it| it.disputes.iter().map(|dispute| dispute_view(it, dispute))).collect(),
+            payments: payments().map(PaymentView::from).collect(),
             order_id: order.id,
             state: order.state,
             amount_minor: order.amount.amount_minor,
@@ -89,14 +111,69 @@ impl From<&Payment> for PaymentView {
     }
 }
 
-impl From<&Payment> for RefundView {
-    fn from(payment: &Payment) -> Self {
+fn refund_view(payment: &Payment, refund: &Refund) -> RefundView {
+    RefundView {
+        id: refund.id.clone(),
+        provider: payment.key.provider,
+        account: payment.key.account.clone(),
+        payment_id: payment.key.id.clone(),
+        state: refund.state,
+        amount_minor: refund.amount.map(|amount| amount.amount_minor),
+        currency: refund.amount.map(|amount| amount.currency),
+        voided: refund.voided,
+        reason: refund.reason.clone(),
+        occurred_at: refund.occurred_at,
+    }
+}
+
+fn dispute_view(payment: &Payment, dispute: &Dispute) -> DisputeView {
+    DisputeView {
+        id: dispute.id.clone(),
+        provider: payment.key.provider,
+        account: payment.key.account.clone(),
+        payment_id: payment.key.id.clone(),
+        state: dispute.state,
+        amount_minor: dispute.amount.map(|amount| amount.amount_minor),
+        currency: dispute.amount.map(|amount| amount.currency),
+        reason: dispute.reason.clone(),
+        answer_by: dispute.answer_by,
+        occurred_at: dispute.occurred_at,
+    }
+}
+
+/// An authorization as the API shows it: no token, no digest of one, no code.
+#[derive(Serialize)]
+pub(crate) struct AuthorizationView {
+    authorization_id: AuthorizationId,
+    provider: Provider,
+    account: AccountName,
+    customer_belongs_to: Wallet,
+    state: AuthorizationState,
+    version: i64,
+    expires_at: Option<Timestamp>,
+    refresh_expires_at: Option<Timestamp>,
+    reason: Option<String>,
+    next_check_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl AuthorizationView {
+    pub(crate) fn of(authorization: &Authorization) -> Self {
+        let token = authorization.token.as_ref();
         Self {
-            provider: payment.key.provider,
-            account: payment.key.account.clone(),
-            payment_id: payment.key.id.clone(),
-            amount_minor: payment.refunded_minor,
-            currency: payment.currency,
+            authorization_id: authorization.id.clone(),
+            provider: Provider::Antom,
+            account: authorization.account.clone(),
+            customer_belongs_to: authorization.wallet.clone(),
+            state: authorization.state,
+            version: authorization.version,
+            expires_at: token.and_then(|token| token.expires_at),
+            refresh_expires_at: token.and_then(|token| token.refresh_expires_at),
+            reason: authorization.reason.clone(),
+            next_check_at: authorization.next_check_at,
+            created_at: authorization.created_at,
+            updated_at: authorization.updated_at,
         }
     }
 }

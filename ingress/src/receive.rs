@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use payhook_provider::{Account, Accounts, Received, Refusal};
 use payhook_queue::Queue;
 use payhook_schema::{AccountName, BODY_BYTES_MAX, Clock, Envelope, Notification, Provider, new_id};
+use payhook_vault::Vault;
 use tracing::{debug, warn};
 
 use crate::answer::Answer;
@@ -49,14 +50,16 @@ pub struct Ingress {
     accounts: Accounts,
     queue: Arc<dyn Queue>,
     clock: Clock,
+    /// Seals what carries a customer's token before it is on any disk.
+    vault: Vault,
     options: IngressOptions,
     flood: Flood,
 }
 
 impl Ingress {
-    pub fn new(accounts: Accounts, queue: Arc<dyn Queue>, clock: Clock, options: IngressOptions) -> Self {
+    pub fn new(accounts: Accounts, queue: Arc<dyn Queue>, clock: Clock, vault: Vault, options: IngressOptions) -> Self {
         let flood = Flood::new(options.unverified_per_s);
-        Self { accounts, queue, clock, options, flood }
+        Self { accounts, queue, clock, vault, options, flood }
     }
 }
 
@@ -86,7 +89,7 @@ async fn receive(
         debug!(%provider, "refused: no such account");
         return Answer::NoSuchPath;
     };
-    let answer = ingress.take(account, request).await;
+    let answer = ingress.take(&account, request).await;
     let labels = [("provider", provider.as_str()), ("outcome", answer.word())];
     metrics::counter!("payhook_ingress_requests_total", &labels).increment(1);
     metrics::histogram!("payhook_ingress_answer_seconds", &labels).record(started.elapsed().as_secs_f64());
@@ -123,7 +126,7 @@ impl Ingress {
         };
 
         watch_age(&notification);
-        let envelope = Envelope::notification(notification);
+        let envelope = Envelope::notification(self.vault.seal_body(notification));
         match self.queue.publish(&envelope).await {
             Ok(()) => {
                 debug!(notification.id = %envelope.id, provider = %account.provider(), account = %account.name(), "accepted");

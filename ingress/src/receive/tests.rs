@@ -10,7 +10,9 @@ use axum::http::StatusCode;
 use hyper::body::Frame;
 use payhook_provider::{AgeLimit, AntomAccount, OmiseAccount, PrivateKey, antom, omise::WebhookSecret};
 use payhook_queue::{Consumer, Depth, Lane, QueueError};
-use payhook_schema::Event;
+use payhook_schema::{Event, Hint};
+use payhook_vault::Key;
+use secrecy::SecretString;
 use tower::ServiceExt;
 
 use super::*;
@@ -74,6 +76,10 @@ struct House {
 }
 
 fn house_with(queue: Recorder, options: IngressOptions) -> House {
+    sealing_house(queue, options, Vault::default())
+}
+
+fn sealing_house(queue: Recorder, options: IngressOptions, vault: Vault) -> House {
     let (queue, antom) = (Arc::new(queue), PrivateKey::generate());
     let name = AccountName::new("shop").unwrap();
     let accounts = Accounts::new([
@@ -85,6 +91,7 @@ fn house_with(queue: Recorder, options: IngressOptions) -> House {
             private_key: None,
             private_key_version: 1,
             public_keys: [(1, antom.public_key())].into(),
+            apply_token: false,
             signature_age_max: AgeLimit::Off,
         }),
         Account::Omise(OmiseAccount {
@@ -97,7 +104,7 @@ fn house_with(queue: Recorder, options: IngressOptions) -> House {
         }),
     ]);
     let clock = Clock::stopped("2026-01-01T00:00:02Z".parse().unwrap());
-    let router = routes(Ingress::new(accounts, queue.clone(), clock, options));
+    let router = routes(Ingress::new(accounts, queue.clone(), clock, vault, options));
     House { queue, router, antom }
 }
 
@@ -169,6 +176,68 @@ async fn antoms_notifications_get_the_documented_answer_on_each_of_its_paths() {
         assert_eq!(headers["content-type"], "application/json");
     }
     assert_eq!(house.queue.published.lock().unwrap().len(), 3);
+}
+
+/// What Antom signs for a wallet that gives its token away at once.
+const TOKEN: &str = r#"{"authorizationNotifyType":"TOKEN_CREATED","authState":"AS-1","accessToken":"28100103",
+    "accessTokenExpiryTime":"2099-01-01T00:00:00Z"}"#;
+
+fn vault() -> Vault {
+    let key = Key::parse(&SecretString::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")).unwrap();
+    Vault::new([(1, key)].into())
+}
+
+impl House {
+    /// The one notification that was published.
+    fn published(&self) -> Notification {
+        let published = self.queue.published.lock().unwrap();
+        let [envelope] = published.as_slice() else { panic!("{} were published", published.len()) };
+        let sent = Envelope::decode(&envelope.encode()).unwrap();
+        let Hint::Notification(notification) = sent.hint else { panic!("a notification was published") };
+        notification.into_inner()
+    }
+}
+
+#[tokio::test]
+async fn a_notification_with_a_token_is_sealed_before_it_is_published_and_opens_again() {
+    let vault = vault();
+    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault.clone());
+    let path = "/antom/shop/notifyAuthorization";
+    let (status, ..) = house.answers(house.antom_request(path, path, TOKEN)).await;
+    assert_eq!(status, StatusCode::OK);
+    let notification = house.published();
+    assert_eq!(notification.sealed_with, Some(1));
+    assert!(!notification.body.windows(8).any(|bytes| bytes == b"28100103"), "no token is on the queue");
+    assert_eq!(vault.open_body(&notification).unwrap(), TOKEN.as_bytes());
+}
+
+#[tokio::test]
+async fn a_payments_notification_is_published_byte_for_byte() {
+    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault());
+    let path = "/antom/shop/notifyPayment";
+    let (status, ..) = house.answers(house.antom_request(path, path, PAID)).await;
+    assert_eq!(status, StatusCode::OK);
+    let notification = house.published();
+    assert_eq!((notification.sealed_with, notification.body.as_slice()), (None, PAID.as_bytes()));
+}
+
+#[tokio::test]
+async fn without_a_key_a_token_is_taken_as_it_comes() {
+    let house = house();
+    let path = "/antom/shop/notifyAuthorization";
+    let (status, ..) = house.answers(house.antom_request(path, path, TOKEN)).await;
+    assert_eq!(status, StatusCode::OK, "a provider is never refused for what we have not configured");
+    assert_eq!(house.published().body, TOKEN.as_bytes());
+}
+
+#[tokio::test]
+async fn keys_that_change_while_it_runs_count_from_the_next_notification() {
+    let vault = Vault::default();
+    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault.clone());
+    vault.replace(&self::vault());
+    let path = "/antom/shop/notifyAuthorization";
+    house.answers(house.antom_request(path, path, TOKEN)).await;
+    assert_eq!(house.published().sealed_with, Some(1));
 }
 
 #[tokio::test]

@@ -1,0 +1,56 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use payhook_schema::new_id;
+use payhook_store::AuditEntry;
+use serde_json::json;
+use tracing::warn;
+
+use crate::problem::Problem;
+use crate::query::Parameters;
+use crate::{Caller, Console};
+
+/// `GET /v1/audit?before=&limit=`: who did what, newest first.
+pub(crate) async fn list(
+    State(console): State<Arc<Console>>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let mut parameters = Parameters::new(query)?;
+    let (before, limit) = (parameters.take("before")?, parameters.limit()?);
+    parameters.none_left()?;
+    let entries = console.store.audit_list(before, limit).await?;
+    let next = (entries.len() == limit as usize).then(|| entries.last().map(|entry| entry.id)).flatten();
+    Ok(Json(json!({ "audit": entries, "next": next })))
+}
+
+impl Console {
+    /// Writes down who is about to do what. What cannot be written down is not done.
+    pub(crate) async fn audit(
+        &self,
+        caller: &Caller,
+        action: &str,
+        subject: String,
+        count: u64,
+    ) -> Result<(), Problem> {
+        let at = self.clock.now();
+        let entry = AuditEntry {
+            id: new_id(at),
+            at,
+            who: caller.name.clone(),
+            role: caller.role.to_string(),
+            action: action.to_owned(),
+            subject,
+            count,
+            reason: None,
+        };
+        self.store.audit_write(&entry).await.map_err(|error| {
+            warn!(error = %error, action, "refused: the audit log cannot be written");
+            Problem::unavailable(
+                "The audit log cannot be written",
+                "It was not done, because nobody could tell later who did it; try again.",
+            )
+        })
+    }
+}

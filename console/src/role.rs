@@ -1,0 +1,74 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// What a caller may do. Each has what its work needs and no more: whoever runs payhook reads no customer's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Looks.
+    Viewer,
+    /// Looks, and asks providers again.
+    Operator,
+    /// The merchant's program: registers, and charges customers by the tokens it reads.
+    Merchant,
+    /// Everything but customers' tokens.
+    Admin,
+    /// Whoever has the one token without a name, or sits at the machine where none is asked for. No caller is given it by name.
+    All,
+}
+
+pub(crate) const READ: &[Role] = &[Role::Viewer, Role::Operator, Role::Merchant, Role::Admin];
+pub(crate) const REFRESH: &[Role] = &[Role::Operator, Role::Merchant, Role::Admin];
+pub(crate) const REGISTER: &[Role] = &[Role::Merchant, Role::Admin];
+pub(crate) const READ_TOKENS: &[Role] = &[Role::Merchant];
+pub(crate) const ADMINISTER: &[Role] = &[Role::Admin];
+
+/// Why a word is no role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownRole(String);
+
+impl Role {
+    /// Those a configuration can give.
+    pub const NAMED: [Self; 4] = [Self::Viewer, Self::Operator, Self::Merchant, Self::Admin];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Merchant => "merchant",
+            Self::Admin => "admin",
+            Self::All => "all",
+        }
+    }
+
+    pub(crate) fn is_of(self, may: &[Self]) -> bool {
+        self == Self::All || may.contains(&self)
+    }
+}
+
+/// `merchant or admin`.
+pub(crate) fn either(roles: &[Role]) -> String {
+    roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" or ")
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(word: &str) -> Result<Self, UnknownRole> {
+        let role = Self::NAMED.into_iter().find(|role| role.as_str() == word);
+        role.ok_or_else(|| UnknownRole(word.chars().take(64).collect()))
+    }
+}
+
+impl std::error::Error for UnknownRole {}
+
+impl fmt::Display for UnknownRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a role; known are {}", self.0, Role::NAMED.map(Role::as_str).join(", "))
+    }
+}

@@ -1,0 +1,174 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use payhook_console::{Caller, Callers, Console, Role};
+use payhook_queue::{Consumer, Depth, Lane, Queue, QueueError};
+use payhook_schema::{AccountName, Clock, Envelope, Event, Hint, Provider};
+use payhook_store::{SqliteStore, Store};
+use payhook_vault::{Key, Vault};
+use secrecy::SecretString;
+use serde_json::Value;
+use tower::ServiceExt;
+
+/// Takes envelopes, or is down.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    published: Mutex<Vec<Envelope>>,
+    down: AtomicBool,
+}
+
+#[async_trait]
+impl Queue for Recorder {
+    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
+        if self.down.load(Ordering::Relaxed) {
+            return Err(QueueError::Full { address: self.address() });
+        }
+        self.published.lock().unwrap().push(envelope.clone());
+        Ok(())
+    }
+
+    async fn consume(&self, _: Lane, _: u16) -> Result<Consumer, QueueError> {
+        unreachable!("the console never consumes")
+    }
+
+    fn carries_events(&self) -> bool {
+        false
+    }
+
+    async fn publish_event(&self, _: &Event) -> Result<(), QueueError> {
+        unreachable!("the console never publishes events")
+    }
+
+    async fn migrate(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    fn address(&self) -> String {
+        "recorder".to_owned()
+    }
+
+    async fn close(&self) {}
+}
+
+impl Recorder {
+    pub(crate) fn goes_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// What was hinted at since this was asked last.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        let published = std::mem::take(&mut *self.published.lock().unwrap());
+        let hints = published.into_iter().map(|envelope| match envelope.hint {
+            Hint::Notification(_) => "a notification".to_owned(),
+            Hint::Ask { payment, because } => format!("ask {payment} {because}"),
+            Hint::Tend { authorization, because } => format!("tend {authorization} {because}"),
+        });
+        hints.collect()
+    }
+}
+
+pub(crate) const NOW: &str = "2026-11-21T10:00:00Z";
+
+pub(crate) fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+/// Keys of these numbers, each its own.
+pub(crate) fn vault(numbers: &[u32]) -> Vault {
+    let key = |number: &u32| {
+        let first = char::from(b'A' + *number as u8);
+        let text = format!("{first}AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        (*number, Key::parse(&SecretString::from(text)).unwrap())
+    };
+    Vault::new(numbers.iter().map(key).collect())
+}
+
+/// A console with two accounts, `shop` with Antom and `kiosk` with Omise.
+pub(crate) struct House {
+    pub(crate) store: SqliteStore,
+    pub(crate) queue: Arc<Recorder>,
+    pub(crate) vault: Vault,
+    router: Router,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) async fn house() -> House {
+    house_for(Callers::local()).await
+}
+
+/// A house whose callers have their role's name for a name, and `token-of-<role>` for a token.
+pub(crate) async fn house_with_roles() -> House {
+    let tokens = Role::NAMED.map(|role| SecretString::from(format!("token-of-{role}")));
+    let callers = Role::NAMED.map(|role| Caller { name: format!("the-{role}"), role });
+    let token = SecretString::from("token-of-all");
+    house_for(Callers::known(Some(&token), tokens.iter().zip(callers))).await
+}
+
+async fn house_for(callers: Callers) -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("payhook.db");
+    let store = SqliteStore::open(file.to_str().unwrap()).await.unwrap();
+    store.migrate().await.unwrap();
+    let (queue, vault) = (Arc::new(Recorder::default()), vault(&[1]));
+    let has_account = |provider, name: &AccountName| {
+        matches!((provider, name.as_str()), (Provider::Antom, "shop") | (Provider::Omise, "kiosk"))
+    };
+    let router = payhook_console::routes(Console {
+        queue: queue.clone(),
+        store: Arc::new(store.clone()),
+        clock: Clock::stopped(now()),
+        vault: vault.clone(),
+        has_account: Box::new(has_account),
+        callers,
+    });
+    House { store, queue, vault, router, _folder: folder }
+}
+
+impl House {
+    pub(crate) async fn answers(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        if !parts.status.is_success() {
+            assert_eq!(parts.headers["content-type"], "application/problem+json", "{body}");
+        }
+        (parts.status, parts.headers, body)
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let (status, _, body) = self.answers(request).await;
+        (status.as_u16(), body)
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = Request::put(path).header("content-type", "application/json").body(body.to_string().into());
+        let (status, _, body) = self.answers(request.unwrap()).await;
+        (status.as_u16(), body)
+    }
+
+    /// From now on nothing can be written; what is there can be read.
+    pub(crate) async fn cannot_write(&self) {
+        self.store.writer().close().await;
+    }
+}
+
+/// The reason a refusal gives.
+#[track_caller]
+pub(crate) fn detail(body: &Value) -> &str {
+    body["detail"].as_str().unwrap_or_else(|| panic!("no detail in {body}"))
+}

@@ -1,0 +1,132 @@
+use payhook_schema::{Dispute, DisputeId, DisputeState, Order, OrderId, Payment, Refund, RefundId, RefundState};
+use payhook_store::{Change, Settled, Settlement, Store};
+use serde_json::{Value, json};
+
+use crate::house::{House, detail, house, now};
+
+const PATH: &str = "/v1/orders/O-1";
+
+/// An order with one payment, and these refunds of it announced.
+fn registration(refunds: &[&str]) -> Value {
+    let refunds: Vec<Value> = refunds
+        .iter()
+        .map(|id| json!({ "provider": "antom", "account": "shop", "payment_id": "PR-1", "id": id }))
+        .collect();
+    json!({
+        "amount_minor": 12_000, "currency": "THB",
+        "payments": [{ "provider": "antom", "account": "shop", "id": "PR-1" }],
+        "refunds": refunds,
+    })
+}
+
+impl House {
+    async fn order(&self) -> Order {
+        self.store.order_get(&OrderId::new("O-1").unwrap()).await.unwrap().unwrap()
+    }
+
+    /// As the worker does it when the provider told.
+    async fn learns(&self, change: impl FnOnce(&mut Payment)) {
+        let order = self.order().await;
+        let mut payment = order.payments[0].clone();
+        change(&mut payment);
+        let change = Change { order, payment, events: Vec::new() };
+        let settlement = Settlement { change: Some(change), ..Settlement::default() };
+        assert_eq!(self.store.settle(&[settlement]).await.unwrap(), [Settled::Written]);
+    }
+}
+
+#[tokio::test]
+async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_told_of_it() {
+    let house = house().await;
+    let (status, order) = house.put(PATH, &registration(&["RF-1"])).await;
+    assert_eq!(status, 201);
+    let announced = json!([{
+        "id": "RF-1", "provider": "antom", "account": "shop", "payment_id": "PR-1", "state": "pending",
+        "amount_minor": null, "currency": null, "voided": false, "reason": null, "occurred_at": null,
+    }]);
+    assert_eq!(order["refunds"], announced);
+    assert_eq!(order["disputes"], json!([]));
+    assert_eq!(house.queue.hints(), ["ask antom/shop/PR-1 registered"]);
+
+    house.queue.goes_down(true);
+    assert_eq!(house.put(PATH, &registration(&["RF-1", "RF-2"])).await.0, 200, "the sweep makes up for it");
+    house.queue.goes_down(false);
+    assert_eq!(house.put(PATH, &registration(&["RF-1", "RF-2"])).await.0, 200);
+    assert_eq!(house.queue.hints(), ["ask antom/shop/PR-1 registered"], "one hint a payment");
+
+    house
+        .learns(|payment| {
+            for refund in &mut payment.refunds {
+                let amount = "50.00 THB".parse().ok();
+                *refund = Refund { state: RefundState::Succeeded, amount, occurred_at: Some(now()), ..refund.clone() };
+            }
+        })
+        .await;
+    let (_, order) = house.put(PATH, &registration(&["RF-1", "RF-2"])).await;
+    assert!(house.queue.hints().is_empty(), "the provider told of both");
+    let told: Vec<_> = order["refunds"].as_array().unwrap().iter().map(|it| (&it["id"], &it["amount_minor"])).collect();
+    assert_eq!(told, [(&json!("RF-1"), &json!(5000)), (&json!("RF-2"), &json!(5000))]);
+}
+
+#[tokio::test]
+async fn refunds_and_disputes_are_shown_as_the_provider_told_them() {
+    let house = house().await;
+    house.put(PATH, &registration(&[])).await;
+    house
+        .learns(|payment| {
+            payment.refunds.push(Refund {
+                state: RefundState::Failed,
+                reason: Some("INSUFFICIENT_BALANCE".to_owned()),
+                ..Refund::announced(RefundId::new("RF-9").unwrap())
+            });
+            payment.disputes.push(Dispute {
+                id: DisputeId::new("DP-1").unwrap(),
+                state: DisputeState::Open,
+                amount: "120.00 THB".parse().ok(),
+                reason: Some("FRAUD".to_owned()),
+                answer_by: Some(now()),
+                occurred_at: None,
+            });
+        })
+        .await;
+    let (_, order) = house.call("GET", PATH).await;
+    assert_eq!(
+        (&order["refunds"][0]["state"], &order["refunds"][0]["reason"]),
+        (&json!("failed"), &json!("INSUFFICIENT_BALANCE"))
+    );
+    let dispute = json!([{
+        "id": "DP-1", "provider": "antom", "account": "shop", "payment_id": "PR-1", "state": "open", "amount_minor": 12_000,
+        "currency": "THB", "reason": "FRAUD", "answer_by": "2026-11-21T10:00:00Z", "occurred_at": null,
+    }]);
+    assert_eq!(order["disputes"], dispute);
+}
+
+#[tokio::test]
+async fn a_refund_that_cannot_be_announced_is_told_why() {
+    let house = house().await;
+    let mut of_omise = registration(&[]);
+    of_omise["refunds"] = json!([{ "provider": "omise", "account": "kiosk", "payment_id": "chrg_1", "id": "rfnd_1" }]);
+    let mut of_nobody = registration(&["RF-1"]);
+    of_nobody["refunds"][0]["account"] = "nowhere".into();
+    let mut of_another = registration(&["RF-1"]);
+    of_another["refunds"][0]["payment_id"] = "PR-2".into();
+    for (body, expected) in [
+        (of_omise, "Omise names refunds itself, there is nothing to announce."),
+        (of_nobody, "There is no antom account `nowhere`"),
+        (of_another, "which order O-1 does not have"),
+        (registration(&["with space"]), "a refund id must be"),
+    ] {
+        let (status, answer) = house.put(PATH, &body).await;
+        assert_eq!(status, 422, "{answer}");
+        assert!(detail(&answer).contains(expected), "{answer}");
+    }
+    assert_eq!(house.call("GET", PATH).await.0, 404, "none of it was registered");
+
+    house.put(PATH, &registration(&["RF-1"])).await;
+    let mut second = registration(&["RF-1"]);
+    second["payments"].as_array_mut().unwrap().push(json!({ "provider": "antom", "account": "shop", "id": "PR-2" }));
+    second["refunds"][0]["payment_id"] = "PR-2".into();
+    let (status, answer) = house.put(PATH, &second).await;
+    assert_eq!(status, 409);
+    assert!(detail(&answer).contains("Refund RF-1 is of payment antom/shop/PR-1"), "{answer}");
+}
