@@ -1,9 +1,12 @@
+mod keys;
+
 use std::time::Duration;
 
 use payhook_provider::Account;
 use payhook_schema::Clock;
 use serde_json::json;
 
+use self::keys::Known;
 use crate::cli::JsonOutput;
 use crate::config::{Config, StoreConfig};
 use crate::failure::{Ended, failed};
@@ -60,16 +63,19 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
             format!(
                 "{}, {}",
                 config.console.listen,
-                match config.console.token {
-                    Some(_) => "with a token",
-                    None => "without a token, loopback only",
+                match (config.console.asks_for_tokens(), config.console.callers.len()) {
+                    (false, _) => "without a token, loopback only".to_owned(),
+                    (true, 0) => "with a token".to_owned(),
+                    (true, callers) => format!("with tokens, {callers} named caller(s)"),
                 }
             ),
         ),
     ];
     findings.extend(config.notices.iter().map(|notice| finding("configuration", State::Note, notice)));
-    findings.extend(check_backends(&config).await);
+    let (of_backends, known) = check_backends(&config).await;
+    findings.extend(of_backends);
     findings.extend(check_accounts(&config).await);
+    findings.extend(known.iter().flat_map(|known| known.findings(&config)));
 
     let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
     if arguments.json {
@@ -77,7 +83,11 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
             .iter()
             .map(|finding| json!({ "what": finding.what, "state": finding.state.word(), "detail": finding.detail }))
             .collect();
-        output::json(&json!({ "ok": bad == 0, "findings": list }));
+        let mut report = json!({ "ok": bad == 0, "findings": list });
+        if let Some(known) = known {
+            known.add_to(&mut report, &config);
+        }
+        output::json(&report);
     } else {
         let rows = findings.into_iter().map(|finding| [finding.state.word().to_owned(), finding.what, finding.detail]);
         output::table(["", "WHAT", "DETAIL"], rows);
@@ -91,28 +101,25 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
     }
 }
 
-async fn check_backends(config: &Config) -> Vec<Finding> {
+/// Whether they are reachable, and what the store knows of our keys if it is.
+async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
     // A look leaves nothing behind: a file that is not there yet is made by `serve`, not by us.
     if let StoreConfig::Sqlite(path) = &config.store
         && !path.exists()
     {
-        return vec![finding(
-            "store",
-            State::Ok,
-            format!("{}: not there yet, `payhook serve` makes it", path.display()),
-        )];
+        let detail = format!("{}: not there yet, `payhook serve` makes it", path.display());
+        return (vec![finding("store", State::Ok, detail)], Some(Known::default()));
     }
     let backends = match backends::open(config, "check", true, &Clock::system()).await {
         Ok(backends) => backends,
         // One process owns a file, and while it runs it is the one to ask.
         Err(error) if config.one_process_only().is_some() => {
-            return vec![finding(
-                "queue and store",
-                State::Note,
-                format!("{error:#}; /readyz of that process tells more"),
-            )];
+            let detail = format!("{error:#}; /readyz of that process tells more");
+            let unknown = "which verified last, and what is sealed under which, shows while `payhook serve` is stopped";
+            let findings = vec![finding("queue and store", State::Note, detail), finding("keys", State::Note, unknown)];
+            return (findings, None);
         }
-        Err(error) => return vec![finding("queue and store", State::Bad, format!("{error:#}"))],
+        Err(error) => return (vec![finding("queue and store", State::Bad, format!("{error:#}"))], None),
     };
     let store = backends.store.expect("opened with the store");
     let within = |what: &'static str,
@@ -134,21 +141,22 @@ async fn check_backends(config: &Config) -> Vec<Finding> {
             finding.detail += " (`payhook serve` brings its own file up to date)";
         }
     }
+    let known = keys::look(&*store).await;
     backends.queue.close().await;
     store.close().await;
-    findings
+    (findings, known)
 }
 
 async fn check_accounts(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if config.accounts.iter().next().is_none() {
+    if config.accounts.all().is_empty() {
         findings.push(finding("accounts", State::Bad, "none: add [antom.<name>] or [omise.<name>]"));
     }
     let http =
         reqwest::Client::builder().timeout(WITHIN).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
-    for account in config.accounts.iter() {
+    for account in config.accounts.all() {
         let name = format!("{}.{}", account.provider(), account.name());
-        let keys = match &**account {
+        let keys = match &*account {
             Account::Antom(account) => format!(
                 "client {}, {}, Antom's keys {:?}",
                 account.client_id,
@@ -163,7 +171,7 @@ async fn check_accounts(config: &Config) -> Vec<Finding> {
         };
         findings.push(finding(name.clone(), State::Ok, keys));
         if let Ok(http) = &http {
-            findings.push(check_api(http, account, &name).await);
+            findings.push(check_api(http, &account, &name).await);
         }
     }
     findings

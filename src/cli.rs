@@ -2,7 +2,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use payhook_schema::{AccountName, Money, OrderId, OrderState, PaymentKey, Provider};
+use payhook_schema::{
+    AccountName, AuthState, AuthorizationId, Money, NewRefund, OrderId, OrderState, PaymentKey, Provider, RefundId,
+    Wallet,
+};
 
 /// Receives payment notifications from Antom and Omise, asks the provider what is true, and moves each order exactly once.
 #[derive(Debug, Parser)]
@@ -42,8 +45,14 @@ pub(crate) enum Command {
     Check(JsonOutput),
     /// Register orders, show their timelines, ask the provider again
     Order(OrderArguments),
+    /// Register authorizations of Auto Debit, show what became of them
+    Authorization(AuthorizationArguments),
     /// Show what was given up on
     Dead(DeadArguments),
+    /// Rotate the keys that seal tokens
+    Keys(KeysArguments),
+    /// Show who did what
+    Audit(AuditArguments),
     /// Sign a sample notification as the provider would, and post it
     Send(SendArguments),
     /// Run the simulated Antom and Omise as a server of their own
@@ -94,6 +103,9 @@ pub(crate) enum OrderCommand {
         /// PROVIDER/ACCOUNT/ID of a payment; may be repeated
         #[arg(long = "payment", value_name = "PAYMENT", value_parser = payment_key)]
         payments: Vec<PaymentKey>,
+        /// PROVIDER/ACCOUNT/ID=REFUND of a refund of Antom's, before it is asked for; may be repeated
+        #[arg(long = "refund", value_name = "PAYMENT=REFUND", value_parser = new_refund)]
+        refunds: Vec<NewRefund>,
         #[command(flatten)]
         console: ConsoleAddress,
     },
@@ -122,6 +134,72 @@ pub(crate) enum OrderCommand {
     /// Ask the provider now
     Refresh {
         order: OrderId,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuthorizationArguments {
+    #[command(subcommand)]
+    pub(crate) command: AuthorizationCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorizationCommand {
+    /// Register an authorization before its customer is sent to the wallet; repeating it is fine
+    Register {
+        authorization: AuthorizationId,
+        /// The account with Antom, as configured
+        #[arg(long)]
+        account: AccountName,
+        /// The authState that goes to Antom's consult
+        #[arg(long, value_name = "STATE")]
+        auth_state: AuthState,
+        /// Antom's code of the wallet (customerBelongsTo), such as KPLUS
+        #[arg(long)]
+        wallet: Wallet,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show an authorization and everything that happened to it; never a token
+    Show {
+        authorization: AuthorizationId,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysArguments {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Seal everything anew under the newest of `[tokens] keys`, so that older ones can go
+    Rotate {
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List what was done, newest first
+    List {
+        /// Only entries older than this one
+        #[arg(long, value_name = "ID")]
+        before: Option<uuid::Uuid>,
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
         #[command(flatten)]
         console: ConsoleAddress,
     },
@@ -213,4 +291,12 @@ fn payment_key(text: &str) -> Result<PaymentKey, String> {
         account: AccountName::new(account).map_err(|error| error.to_string())?,
         id: payhook_schema::PaymentId::new(id).map_err(|error| error.to_string())?,
     })
+}
+
+/// A payment's id may have `=` in it, too: the last one counts.
+fn new_refund(text: &str) -> Result<NewRefund, String> {
+    let (payment, id) = text
+        .rsplit_once('=')
+        .ok_or_else(|| "write it PROVIDER/ACCOUNT/ID=REFUND, such as antom/shop-sg/PR-1=RF-1".to_owned())?;
+    Ok(NewRefund { payment: payment_key(payment)?, id: RefundId::new(id).map_err(|error| error.to_string())? })
 }

@@ -2,17 +2,22 @@
 //! at once.
 
 mod accounts;
+mod callers;
 mod reader;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use payhook_console::{Caller, Callers};
 use payhook_provider::Accounts;
 use secrecy::{ExposeSecret, SecretString};
 
 use self::reader::Reader;
+pub(crate) use self::reader::Taken;
+pub(crate) use self::tokens::Tokens;
 
 /// The defaults, and the manual: they cannot disagree.
 const EXAMPLE: &str = include_str!("../payhook.example.toml");
@@ -28,6 +33,9 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) worker: WorkerConfig,
     pub(crate) accounts: Accounts,
+    pub(crate) tokens: Tokens,
+    /// Every key as it was read, to tell what changed when it is read again.
+    pub(crate) taken: Taken,
     /// Where it came from, for `payhook check`.
     pub(crate) source: String,
     /// What works and deserves a look: told at start, and by `payhook check`.
@@ -46,7 +54,25 @@ pub(crate) struct IngressConfig {
 #[derive(Debug)]
 pub(crate) struct ConsoleConfig {
     pub(crate) listen: SocketAddr,
+    /// May everything, and has no name.
     pub(crate) token: Option<SecretString>,
+    /// By name, each with a role.
+    pub(crate) callers: Vec<(SecretString, Caller)>,
+}
+
+impl ConsoleConfig {
+    pub(crate) fn asks_for_tokens(&self) -> bool {
+        self.token.is_some() || !self.callers.is_empty()
+    }
+
+    pub(crate) fn who_may_come(&self) -> Callers {
+        match self.asks_for_tokens() {
+            true => {
+                Callers::known(self.token.as_ref(), self.callers.iter().map(|(token, caller)| (token, caller.clone())))
+            }
+            false => Callers::local(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -158,15 +184,9 @@ impl Config {
         let console = ConsoleConfig {
             listen: reader.parsed("console", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             token: reader.secret("console", "token"),
+            callers: callers::take(reader),
         };
-        if console.token.is_none() && !console.listen.ip().is_loopback() {
-            reader.mistake("console.token is missing: without one, `console.listen` must be a loopback address");
-        }
-        if console.token.as_ref().is_some_and(|token| token.expose_secret().len() < 16) {
-            reader.mistake(
-                "console.token is too short: use at least 16 characters, such as `openssl rand -hex 24` prints",
-            );
-        }
+        callers::check(reader, &console);
         let queue = reader.secret("queue", "url").and_then(|url| match url.expose_secret() {
             "embedded" => Some(QueueConfig::Embedded),
             text if text.starts_with("amqp://") || text.starts_with("amqps://") => Some(QueueConfig::Rabbit(url)),
@@ -206,10 +226,11 @@ impl Config {
             reader.mistake("worker.concurrency must be 1 to 1024");
         }
         check_delays(reader, &worker.retry_delays);
-        accounts::check_tokens(reader);
-        let accounts = accounts::take(reader, keys);
-        let (source, notices) = (source.to_owned(), reader.take_notices());
-        Some(Self { ingress, console, queue: queue?, store: store?, worker, accounts, source, notices })
+        let tokens = tokens::take(reader);
+        let accounts = accounts::take(reader, keys, &tokens);
+        let (source, notices, taken) = (source.to_owned(), reader.take_notices(), reader.take_taken());
+        let (queue, store) = (queue?, store?);
+        Some(Self { ingress, console, queue, store, worker, accounts, tokens, taken, source, notices })
     }
 
     /// Whether another process may run roles beside this one: not while a file is owned by one.

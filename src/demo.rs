@@ -8,6 +8,7 @@ use std::path::Path;
 
 use payhook_schema::{AccountName, Clock};
 use payhook_simulator::{Options, Simulator};
+use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use self::merchant::Merchant;
@@ -78,8 +79,10 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
 fn config(simulator: &Simulator, account: &AccountName, folder: &Path) -> anyhow::Result<Config> {
     let text = format!(
         "[ingress]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n\
-         [store]\nurl = \"sqlite://payhook.db\"\n[worker]\nretry_delays = {RETRY_DELAYS}\n{}",
-        simulator.config_toml(account)
+         [store]\nurl = \"sqlite://payhook.db\"\n[worker]\nretry_delays = {RETRY_DELAYS}\n\
+         [tokens]\nkeys = {{ 1 = \"{}\" }}\n{}",
+        payhook_vault::new_key().expose_secret(),
+        simulator.config_toml(account).replace("sandbox = true", "sandbox = true\napply_token = true")
     );
     Ok(Config::read(&text, "demo", folder, &std::collections::BTreeMap::new(), Keys::Wanted)?)
 }

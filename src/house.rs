@@ -1,26 +1,28 @@
 //! Roles in one process: `serve` runs all of them, `ingress`, `worker` and `console` one each.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use payhook_console::{Console, Health, ReadyCheck, Token, health_routes};
+use payhook_console::{Console, Health, ReadyCheck, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::Client;
 use payhook_queue::Queue;
 use payhook_schema::Clock;
 use payhook_store::Store;
-use payhook_worker::{Schedule, Worker, WorkerOptions};
+use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, Keys, StoreConfig};
 use crate::failure::{Ended, failed, failed_by};
 use crate::listen::Limits;
+use crate::reload::Reload;
 use crate::{backends, listen, process};
 
 /// What a process does.
@@ -58,18 +60,22 @@ pub(crate) struct House {
     store: Option<Arc<dyn Store>>,
 }
 
-/// Runs roles until a signal ends them.
-pub(crate) async fn run(config: Config, roles: Roles, name: &'static str) -> anyhow::Result<Ended> {
+/// What a configuration cannot run without.
+pub(crate) const NO_ACCOUNT: &str = "no account is configured: add [antom.<name>] or [omise.<name>]";
+
+/// Runs roles until a signal ends them; SIGHUP has the configuration read again.
+pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'static str) -> anyhow::Result<Ended> {
+    let mut config = process::load(file, keys)?;
     if let (Some(why), true) = (config.one_process_only(), roles != Roles::ALL) {
         return Err(failed(
             format!("`payhook {name}` cannot run here: {why}, and one process owns the file"),
             "`payhook serve` runs all roles in one process; RabbitMQ and PostgreSQL let each run in its own",
         ));
     }
-    if config.accounts.iter().next().is_none() {
+    if config.accounts.all().is_empty() {
         return Err(failed(
-            format!("no account is configured ({})", config.source),
-            "add [antom.<name>] or [omise.<name>], see payhook.example.toml; `payhook demo` needs none",
+            format!("{NO_ACCOUNT} ({})", config.source),
+            "payhook.example.toml shows both; `payhook demo` needs none",
         ));
     }
     for notice in &config.notices {
@@ -77,12 +83,15 @@ pub(crate) async fn run(config: Config, roles: Roles, name: &'static str) -> any
     }
     let stop = CancellationToken::new();
     process::stop_on_signal(stop.clone());
+    let hangups = process::hangups();
+    let reload = Reload::new(file.map(Path::to_owned), keys, &mut config);
     let house = House::open(&config, roles, name, Clock::system(), stop).await?;
     if let Some(address) = house.ingress {
         info!("notifications are taken at http://{address}");
     }
     let serves = if roles.console { "orders API, health and metrics" } else { "health and metrics" };
     info!("{serves} at http://{}", house.console);
+    house.tasks.spawn(house.stoppable(reload.at_each(hangups, process::environment())));
     house.until_stopped().await?;
     Ok(Ended::Done)
 }
@@ -178,7 +187,13 @@ impl House {
             unverified_per_s: config.ingress.unverified_per_s,
             ..IngressOptions::default()
         };
-        let ingress = Ingress::new(config.accounts.clone(), self.queue.clone(), clock.clone(), options);
+        let ingress = Ingress::new(
+            config.accounts.clone(),
+            self.queue.clone(),
+            clock.clone(),
+            config.tokens.vault.clone(),
+            options,
+        );
         self.tasks.spawn(listen::serve(
             listener,
             payhook_ingress::routes(ingress),
@@ -192,15 +207,17 @@ impl House {
             StoreConfig::Sqlite(_) => (WRITERS_SQLITE, SignedDuration::ZERO),
             StoreConfig::Postgres(_) => (WRITERS_POSTGRES, CLOCKS_DIFFER),
         };
-        let worker = Worker::new(
-            config.accounts.clone(),
-            Client::new(clock.clone())?,
-            self.queue.clone(),
-            self.store(),
-            clock.clone(),
-            Schedule::new(config.worker.retry_delays.clone()),
-            WorkerOptions { concurrency: config.worker.concurrency, writers, clocks_differ },
-        );
+        let parts = WorkerParts {
+            accounts: config.accounts.clone(),
+            client: Client::new(clock.clone())?,
+            queue: self.queue.clone(),
+            store: self.store(),
+            clock: clock.clone(),
+            vault: config.tokens.vault.clone(),
+            schedule: Schedule::new(config.worker.retry_delays.clone()),
+        };
+        let options = WorkerOptions { concurrency: config.worker.concurrency, writers, clocks_differ };
+        let worker = Worker::new(parts, options);
         let (stop, died) = (self.stop.clone(), self.died.clone());
         self.tasks.spawn(async move {
             if let Err(error) = worker.run(stop.clone()).await {
@@ -215,12 +232,14 @@ impl House {
     }
 
     fn console(&self, config: &Config, clock: &Clock) -> Console {
+        let accounts = config.accounts.clone();
         Console {
             queue: self.queue.clone(),
             store: self.store(),
             clock: clock.clone(),
-            accounts: config.accounts.iter().map(|account| (account.provider(), account.name().clone())).collect(),
-            token: config.console.token.as_ref().map(Token::new),
+            vault: config.tokens.vault.clone(),
+            has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
+            callers: config.console.who_may_come(),
         }
     }
 

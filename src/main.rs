@@ -1,6 +1,8 @@
 //! The one program: reads the configuration and the environment, picks the backends, runs roles and commands.
 
 mod api;
+mod audit;
+mod authorization;
 mod backends;
 mod check;
 mod cli;
@@ -9,11 +11,13 @@ mod dead;
 mod demo;
 mod failure;
 mod house;
+mod keys;
 mod listen;
 mod migrate;
 mod order;
 mod output;
 mod process;
+mod reload;
 mod send;
 mod simulate;
 
@@ -54,14 +58,17 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
     let load = |keys| process::load(config.as_deref(), keys);
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Serve => house::run(load(Keys::Wanted)?, Roles::ALL, "serve").await,
-        Command::Ingress => house::run(load(Keys::NotNeeded)?, Roles::INGRESS, "ingress").await,
-        Command::Worker => house::run(load(Keys::Wanted)?, Roles::WORKER, "worker").await,
-        Command::Console => house::run(load(Keys::NotNeeded)?, Roles::CONSOLE, "console").await,
+        Command::Serve => house::run(config.as_deref(), Keys::Wanted, Roles::ALL, "serve").await,
+        Command::Ingress => house::run(config.as_deref(), Keys::NotNeeded, Roles::INGRESS, "ingress").await,
+        Command::Worker => house::run(config.as_deref(), Keys::Wanted, Roles::WORKER, "worker").await,
+        Command::Console => house::run(config.as_deref(), Keys::NotNeeded, Roles::CONSOLE, "console").await,
         Command::Migrate => migrate::run(&load(Keys::NotNeeded)?).await,
         Command::Check(arguments) => check::run(load(Keys::Wanted), &arguments).await,
         Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
+        Command::Authorization(arguments) => authorization::run(config.as_deref(), arguments).await,
         Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,
+        Command::Keys(arguments) => keys::run(config.as_deref(), arguments).await,
+        Command::Audit(arguments) => audit::run(config.as_deref(), arguments).await,
         Command::Send(arguments) => send::run(config.as_deref(), arguments).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
     }

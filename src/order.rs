@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use payhook_schema::{Currency, Money};
+use payhook_schema::{Currency, Money, NewRefund};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -12,13 +12,16 @@ use crate::output;
 /// `payhook order …`: the console's API in a shell.
 pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> anyhow::Result<Ended> {
     match arguments.command {
-        OrderCommand::Register { order, amount, payments, console } => {
+        OrderCommand::Register { order, amount, payments, refunds, console } => {
             let payments: Vec<_> = payments
                 .iter()
                 .map(|key| json!({ "provider": key.provider, "account": key.account, "id": key.id }))
                 .collect();
-            let body =
+            let mut body =
                 json!({ "amount_minor": amount.amount_minor, "currency": amount.currency, "payments": payments });
+            if !refunds.is_empty() {
+                body["refunds"] = refunds.iter().map(new_refund).collect();
+            }
             let path = path_with_id("/v1/orders", order.as_str(), "");
             let answer = Api::open(config, &console)?.call(Method::PUT, &path, Some(body)).await?;
             Ok(show(&console, answer.as_ref(), None))
@@ -81,7 +84,7 @@ fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value
     if !payments.is_empty() {
         let rows = payments.iter().map(|payment| {
             [
-                format!("{}/{}/{}", text(&payment["provider"]), text(&payment["account"]), text(&payment["id"])),
+                payment_key(payment, "id"),
                 text(&payment["state"]),
                 text(&payment["reason"]),
                 text(&payment["asked_at"]),
@@ -91,12 +94,62 @@ fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value
         output::line("");
         output::table(["PAYMENT", "STATE", "REASON", "LAST ASKED", "NEXT CHECK"], rows);
     }
+    show_refunds(order);
+    show_disputes(order);
+    show_timeline(timeline);
+    Ended::Done
+}
+
+fn show_refunds(order: &Value) {
+    let refunds = order["refunds"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if refunds.is_empty() {
+        return;
+    }
+    let rows = refunds.iter().map(|refund| {
+        let state = if refund["voided"] == true { "voided".to_owned() } else { text(&refund["state"]) };
+        let money = money(refund, "amount_minor");
+        [text(&refund["id"]), payment_key(refund, "payment_id"), state, money, text(&refund["reason"])]
+    });
+    output::line("");
+    output::table(["REFUND", "PAYMENT", "STATE", "AMOUNT", "REASON"], rows);
+}
+
+fn show_disputes(order: &Value) {
+    let disputes = order["disputes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if disputes.is_empty() {
+        return;
+    }
+    let rows = disputes.iter().map(|dispute| {
+        [
+            text(&dispute["id"]),
+            payment_key(dispute, "payment_id"),
+            text(&dispute["state"]),
+            money(dispute, "amount_minor"),
+            text(&dispute["reason"]),
+            text(&dispute["answer_by"]),
+        ]
+    });
+    output::line("");
+    output::table(["DISPUTE", "PAYMENT", "STATE", "AMOUNT", "REASON", "ANSWER BY"], rows);
+}
+
+/// What happened to an order or an authorization, oldest first.
+pub(crate) fn show_timeline(timeline: Option<&Value>) {
     if let Some(timeline) = timeline.and_then(Value::as_array) {
         let rows = timeline.iter().map(|entry| [text(&entry["at"]), text(&entry["kind"]), text(&entry["text"])]);
         output::line("");
         output::table(["AT", "KIND", "WHAT HAPPENED"], rows);
     }
-    Ended::Done
+}
+
+fn new_refund(refund: &NewRefund) -> Value {
+    let NewRefund { payment, id } = refund;
+    json!({ "provider": payment.provider, "account": payment.account, "payment_id": payment.id, "id": id })
+}
+
+/// `antom/shop-sg/PR-1`, of an object that has the id under `id_key`.
+fn payment_key(of: &Value, id_key: &str) -> String {
+    format!("{}/{}/{}", text(&of["provider"]), text(&of["account"]), text(&of[id_key]))
 }
 
 fn list(console: &ConsoleAddress, answer: &Value) -> Ended {

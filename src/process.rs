@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
@@ -17,7 +17,7 @@ use crate::failure::failed_by;
 
 /// Every environment variable, read once.
 #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
-fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars().collect()
 }
 
@@ -78,6 +78,11 @@ pub(crate) fn stop_on_signal(stop: CancellationToken) {
         asked().await;
         std::process::exit(130);
     });
+}
+
+/// SIGHUP, from now on: until it is asked for, it ends the process.
+pub(crate) fn hangups() -> Signal {
+    signal(SignalKind::hangup()).expect("signals can be handled")
 }
 
 /// Keeps histograms small, for as long as the process runs.

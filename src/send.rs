@@ -38,7 +38,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
         })?,
         None => sample_body(&arguments, now)?,
     };
-    let headers = match &**account {
+    let headers = match &*account {
         Account::Antom(antom) => {
             let key = antom_key(&arguments)?;
             sample::sign_antom(&key, &antom.client_id, &signed_path, now, &body)
@@ -96,9 +96,8 @@ fn sample_body(arguments: &SendArguments, now: jiff::Timestamp) -> anyhow::Resul
     let SendArguments { kind, payment, amount, .. } = arguments;
     match arguments.provider {
         Provider::Antom => {
-            let kinds = AntomKind::ALL.into_iter().filter(|kind| *kind != AntomKind::State);
-            let known: Vec<&str> = kinds.clone().map(AntomKind::as_str).collect();
-            let kind = kinds.into_iter().find(|known| known.as_str() == kind).ok_or_else(|| {
+            let kind = sample::antom_kinds().find(|known| known.as_str() == kind).ok_or_else(|| {
+                let known: Vec<&str> = sample::antom_kinds().map(AntomKind::as_str).collect();
                 failed(format!("`{kind}` is no notification of Antom's"), format!("known are {}", known.join(", ")))
             })?;
             Ok(sample::antom(kind, payment, *amount, now)?)

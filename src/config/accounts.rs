@@ -1,17 +1,16 @@
 use std::collections::BTreeMap;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use payhook_provider::omise::WebhookSecret;
 use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
 use payhook_schema::{AccountName, parse_duration};
 use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
-use super::Keys;
 use super::reader::Reader;
+use super::{Keys, Tokens};
 
 /// Takes every `[antom.…]` and `[omise.…]`.
-pub(super) fn take(reader: &mut Reader, keys: Keys) -> Accounts {
+pub(super) fn take(reader: &mut Reader, keys: Keys, tokens: &Tokens) -> Accounts {
     let mut accounts = Vec::new();
     for provider in ["antom", "omise"] {
         for name in reader.names(provider) {
@@ -21,7 +20,7 @@ pub(super) fn take(reader: &mut Reader, keys: Keys) -> Accounts {
                 continue;
             };
             accounts.extend(match provider {
-                "antom" => antom(reader, &section, name, keys).map(Account::Antom),
+                "antom" => antom(reader, &section, name, keys, tokens).map(Account::Antom),
                 _ => omise(reader, &section, name, keys).map(Account::Omise),
             });
         }
@@ -29,7 +28,7 @@ pub(super) fn take(reader: &mut Reader, keys: Keys) -> Accounts {
     Accounts::new(accounts)
 }
 
-fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> Option<AntomAccount> {
+fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, tokens: &Tokens) -> Option<AntomAccount> {
     let client_id = reader.text(section, "client_id");
     let client_id = reader.required(section, "client_id", client_id, "the client ID of Antom's dashboard");
     let api = api(reader, section, "https://open-sea-global.alipay.com");
@@ -44,9 +43,17 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
     let private_key_version = reader.parsed(section, "private_key_version").unwrap_or(1);
     let public_keys = public_keys(reader, section);
     let signature_age_max = age_limit(reader, section);
-    if reader.parsed(section, "apply_token") == Some(true) {
-        let what = "authorization codes are kept, and not exchanged: that is not built yet";
-        reader.notice(format!("{section}.apply_token: {what}"));
+    let apply_token = reader.parsed(section, "apply_token").unwrap_or(false);
+    match (tokens.numbers.is_empty(), apply_token) {
+        (true, true) => reader.mistake(format!(
+            "{section}.apply_token is true and there is no key under `[tokens] keys`: the tokens it gets must be sealed; \
+             `openssl rand -base64 32` makes a key"
+        )),
+        (true, false) => reader.notice(format!(
+            "{section}: without `[tokens] keys`, notifications that carry tokens are kept as they come, and TOKEN_CREATED \
+             ends in the dead letters as misconfigured"
+        )),
+        (false, _) => {}
     }
     let (client_id, sandbox) = (client_id?, sandbox?);
     if client_id.starts_with("SANDBOX_") != sandbox {
@@ -60,6 +67,7 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
         private_key,
         private_key_version,
         public_keys: public_keys?,
+        apply_token,
         signature_age_max: signature_age_max?,
     })
 }
@@ -186,20 +194,5 @@ fn age_limit(reader: &mut Reader, section: &str) -> Option<AgeLimit> {
                 None
             }
         },
-    }
-}
-
-/// `[tokens]` is part of the contract; its keys are checked already, so that a mistake shows before they matter.
-pub(super) fn check_tokens(reader: &mut Reader) {
-    let keys = match reader.value("tokens", "keys") {
-        None => return,
-        Some(Value::Table(keys)) => keys,
-        Some(other) => return reader.mistake(format!("tokens.keys must be a table, not {}", other.type_str())),
-    };
-    for (id, value) in keys {
-        let key = value.as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
-        if id.parse::<u32>().is_err() || key.is_none_or(|key| key.len() != 32) {
-            reader.mistake(format!("tokens.keys.{id}: a number, and the base64 of 32 bytes"));
-        }
     }
 }

@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use payhook_schema::parse_duration;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
 /// What an environment variable of ours begins with.
@@ -18,6 +18,26 @@ pub(super) struct Reader {
     folder: PathBuf,
     mistakes: Vec<String>,
     notices: Vec<String>,
+    taken: Taken,
+}
+
+/// Every key that was read, with what it said or what was in the file it named. Among them are secrets, so it prints none.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(BTreeMap<String, SecretString>);
+
+impl Taken {
+    /// The keys that say something else in `other`, or are in only one of the two.
+    pub(crate) fn differs_from(&self, other: &Self) -> Vec<String> {
+        let text = |taken: &Self, key: &str| taken.0.get(key).map(|text| text.expose_secret().to_owned());
+        let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        keys.into_iter().filter(|key| text(self, key) != text(other, key)).cloned().collect()
+    }
+
+    /// Puts what `other` says about the keys `of_interest` in the place of what is said here.
+    pub(crate) fn take_over(&mut self, other: Self, of_interest: impl Fn(&str) -> bool) {
+        self.0.retain(|key, _| !of_interest(key));
+        self.0.extend(other.0.into_iter().filter(|(key, _)| of_interest(key)));
+    }
 }
 
 /// Puts `over` on top of `under`, table by table.
@@ -46,10 +66,12 @@ pub(super) fn overlay_environment(table: &mut Table, environment: &BTreeMap<Stri
     for (name, value) in environment {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let mut parts: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
-        if let [provider, account, ..] = parts.as_mut_slice()
-            && matches!(provider.as_str(), "antom" | "omise")
-        {
-            *account = account.replace('_', "-");
+        match parts.as_mut_slice() {
+            [provider, name, ..] if matches!(provider.as_str(), "antom" | "omise") => *name = name.replace('_', "-"),
+            [console, callers, name, ..] if console == "console" && callers == "callers" => {
+                *name = name.replace('_', "-");
+            }
+            _ => {}
         }
         let mut over = Value::String(value.clone());
         for part in parts.into_iter().rev() {
@@ -76,7 +98,7 @@ fn merge(under: &mut Table, over: Table) {
 
 impl Reader {
     pub(super) fn new(table: Table, folder: &Path) -> Self {
-        Self { table, folder: folder.to_owned(), mistakes: Vec::new(), notices: Vec::new() }
+        Self { table, folder: folder.to_owned(), mistakes: Vec::new(), notices: Vec::new(), taken: Taken::default() }
     }
 
     pub(super) fn mistake(&mut self, what: impl Into<String>) {
@@ -92,27 +114,32 @@ impl Reader {
         std::mem::take(&mut self.notices)
     }
 
+    pub(super) fn take_taken(&mut self) -> Taken {
+        std::mem::take(&mut self.taken)
+    }
+
     /// A path as the file means it: relative to the file.
     pub(super) fn path(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// The names of the tables in a section: its accounts.
+    /// The names of the tables in a section: its accounts, its callers.
     pub(super) fn names(&mut self, section: &str) -> Vec<String> {
-        let Some(Value::Table(accounts)) = self.table.get(section) else { return Vec::new() };
-        accounts.keys().cloned().collect()
+        self.section(section).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    fn section(&mut self, section: &str) -> Option<&mut Table> {
+        section.split('.').try_fold(&mut self.table, |table, part| match table.get_mut(part) {
+            Some(Value::Table(inner)) => Some(inner),
+            _ => None,
+        })
     }
 
     /// Takes one key of a section (`antom.shop-sg` is one), if it is there.
     pub(super) fn value(&mut self, section: &str, key: &str) -> Option<Value> {
-        let mut table = &mut self.table;
-        for part in section.split('.') {
-            match table.get_mut(part) {
-                Some(Value::Table(inner)) => table = inner,
-                _ => return None,
-            }
-        }
-        table.remove(key)
+        let value = self.section(section)?.remove(key)?;
+        self.taken.0.insert(format!("{section}.{key}"), value.to_string().into());
+        Some(value)
     }
 
     pub(super) fn text(&mut self, section: &str, key: &str) -> Option<String> {
@@ -198,7 +225,11 @@ impl Reader {
     pub(super) fn file(&mut self, key: &str, path: &str) -> Option<String> {
         let path = self.path(path);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Some(text.trim().to_owned()),
+            Ok(text) => {
+                // A file may hold something else under the same name: what counts is what is in it.
+                self.taken.0.insert(key.to_owned(), text.trim().into());
+                Some(text.trim().to_owned())
+            }
             Err(error) => {
                 self.mistake(format!("{key}: cannot read {}: {error}", path.display()));
                 None

@@ -73,7 +73,7 @@ fn every_key_can_come_from_the_environment() {
     ];
     let config = read("", &environment).unwrap();
     assert_eq!((config.worker.concurrency, config.worker.retry_delays.len()), (7, 2));
-    let account = config.accounts.iter().next().unwrap();
+    let account = config.accounts.all().remove(0);
     assert_eq!(account.name().as_str(), "shop-th");
     assert!(config.one_process_only().is_none());
     let printed = format!("{config:?}");
@@ -90,7 +90,7 @@ fn an_antom_account_is_read_with_its_keys() {
         )
     };
     let (private, public) = (keys["merchant_private_key"].as_str().unwrap(), keys["public_key"].as_str().unwrap());
-    assert_eq!(read(&text(true, private, public), &[]).unwrap().accounts.iter().count(), 1);
+    assert_eq!(read(&text(true, private, public), &[]).unwrap().accounts.all().len(), 1);
     assert!(mistakes(&text(false, private, public), &[]).contains("client_id and sandbox disagree"));
     let swapped = mistakes(&text(true, public, private), &[]);
     assert!(swapped.contains("this is a public one") && swapped.contains("this is a private one"), "{swapped}");
@@ -146,4 +146,135 @@ fn whoever_asks_nothing_needs_no_key_of_ours() {
     assert!(mistakes(text, &[]).contains("omise.s.secret_key is missing"));
     let environment = BTreeMap::new();
     assert!(Config::read(text, "test", Path::new(""), &environment, Keys::NotNeeded).is_ok());
+}
+
+const TOKEN_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn callers_are_read_with_their_names_roles_and_tokens() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "a-token-for-the-shop-1\n").unwrap();
+    let text = format!(
+        "[console]\nlisten = \"0.0.0.0:8081\"\n[console.callers.shop]\nrole = \"merchant\"\ntoken_file = \"{}\"\n\
+         [console.callers.on-call]\nrole = \"operator\"",
+        file.path().display()
+    );
+    let environment = [("PAYHOOK__CONSOLE__CALLERS__ON_CALL__TOKEN", "a-token-for-on-call-1")];
+    let callers = read(&text, &environment).unwrap().console.callers;
+    let told: Vec<_> = callers.iter().map(|(_, caller)| (caller.name.as_str(), caller.role.as_str())).collect();
+    assert_eq!(told, [("on-call", "operator"), ("shop", "merchant")]);
+    assert_eq!(callers[1].0.expose_secret(), "a-token-for-the-shop-1");
+    assert!(!format!("{callers:?}").contains("a-token-for"), "no token is printed");
+}
+
+#[test]
+fn every_mistake_about_callers_is_told_with_all_the_others() {
+    let told = mistakes(
+        r#"
+        [console]
+        token = "the-token-of-everything"
+        [console.callers.a]
+        role = "viewer"
+        token = "the-token-of-a-and-of-b"
+        [console.callers.b]
+        role = "operator"
+        token = "the-token-of-a-and-of-b"
+        [console.callers.c]
+        role = "root"
+        token = "the-token-of-everything"
+        [console.callers.d]
+        role = "admin"
+        token = ""
+        [console.callers.e]
+        token = "short"
+        [console.callers.f]
+        role = "all"
+        [console.callers.local]
+        role = "viewer"
+        token = "the-token-of-somebody"
+        [console.callers.Shop]
+        role = "viewer"
+        [ingress]
+        body_timeout = "0s"
+        "#,
+        &[],
+    );
+    for expected in [
+        "console.callers.b.token is the same as console.callers.a.token",
+        "console.callers.c.role: `root` is not a role; known are viewer, operator, merchant, admin",
+        "console.callers.d.token is empty",
+        "console.callers.e.role is missing: one of viewer",
+        "console.callers.e.token is too short",
+        "console.callers.f.role: `all` is not a role",
+        "console.callers.f.token is missing",
+        "[console.callers.local]: the audit log means somebody else",
+        "[console.callers.Shop]: a caller's name",
+        "ingress.body_timeout",
+    ] {
+        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+    }
+    assert!(!told.contains("the-token-of"), "no token is told");
+}
+
+#[test]
+fn a_callers_token_may_not_be_the_one_that_may_do_everything() {
+    let text = "[console]\ntoken = \"the-token-of-everything\"\n[console.callers.c]\nrole = \"viewer\"\n\
+                token = \"the-token-of-everything\"";
+    assert!(mistakes(text, &[]).contains("console.callers.c.token is the same as console.token"));
+}
+
+fn antom(more: &str) -> String {
+    let keys: serde_json::Value = serde_json::from_str(ANTOM_KEYS).unwrap();
+    let (private, public) = (keys["merchant_private_key"].as_str().unwrap(), keys["public_key"].as_str().unwrap());
+    format!(
+        "{more}\n[antom.shop]\nclient_id = \"SANDBOX_1\"\napi = \"https://open-sea-global.alipay.com\"\nsandbox = true\n\
+         private_key = \"{private}\"\npublic_keys = {{ 1 = \"{public}\" }}\n"
+    )
+}
+
+#[test]
+fn token_keys_are_read_inline_as_files_and_from_the_environment() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{TOKEN_KEY}\n")).unwrap();
+    let text = format!("[tokens]\nkeys = {{ 1 = \"{TOKEN_KEY}\", 7 = \"@{}\" }}", file.path().display());
+    let config = read(&text, &[("PAYHOOK__TOKENS__KEYS__3", TOKEN_KEY)]).unwrap();
+    assert_eq!(config.tokens.numbers, [1, 3, 7]);
+    assert_eq!(config.tokens.vault.newest(), Some(7));
+    let printed = format!("{config:?}");
+    assert!(!printed.contains(TOKEN_KEY), "{printed}");
+}
+
+#[test]
+fn every_mistake_about_token_keys_is_told_and_no_key_is_shown() {
+    let text = format!(
+        "[tokens]\nkeys = {{ one = \"{TOKEN_KEY}\", 2 = \"AAEC\", 3 = \"not base64!\", 4 = 4, 5 = \"@nowhere\", \
+         6 = \"{TOKEN_KEY}\", 06 = \"{TOKEN_KEY}\" }}"
+    );
+    let told = mistakes(&text, &[]);
+    for expected in [
+        "tokens.keys.one: keys are numbered",
+        "tokens.keys.2 is 3 bytes long instead of 32",
+        "tokens.keys.3 is not base64",
+        "tokens.keys.4: keys are numbered",
+        "tokens.keys.5: cannot read nowhere",
+        "there are two keys of this number",
+    ] {
+        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+    }
+    assert!(!told.contains(&TOKEN_KEY[..12]), "{told}");
+}
+
+#[test]
+fn tokens_are_only_asked_for_where_there_is_a_key_to_seal_them_with() {
+    assert!(
+        mistakes(&(antom("") + "apply_token = true"), &[])
+            .contains("antom.shop.apply_token is true and there is no key")
+    );
+    let without = read(&antom(""), &[]).unwrap();
+    assert!(without.notices.iter().any(|notice| notice.contains("TOKEN_CREATED")), "{:?}", without.notices);
+    let sealed = format!("[tokens]\nkeys = {{ 1 = \"{TOKEN_KEY}\" }}");
+    let with = read(&(antom(&sealed) + "apply_token = true"), &[]).unwrap();
+    assert_eq!(with.notices, Vec::<String>::new());
+    let account = with.accounts.all().remove(0);
+    assert!(matches!(&*account, payhook_provider::Account::Antom(antom) if antom.apply_token));
 }

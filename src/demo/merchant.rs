@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use payhook_schema::{AccountName, Money, PaymentId, Provider};
+use payhook_schema::{AccountName, AuthState, Money, PaymentId, Provider, Wallet};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,6 +41,37 @@ impl Merchant {
         Ok(())
     }
 
+    /// Registers a customer's consent, before the customer is asked for it.
+    pub(super) async fn registers_authorization(
+        &self,
+        id: &str,
+        auth_state: &AuthState,
+        wallet: &Wallet,
+    ) -> anyhow::Result<()> {
+        let body = json!({ "account": self.account, "auth_state": auth_state, "customer_belongs_to": wallet });
+        self.api.call(Method::PUT, &format!("/v1/authorizations/{id}"), Some(body)).await?;
+        Ok(())
+    }
+
+    /// The token to charge the customer with.
+    pub(super) async fn reads_token(&self, id: &str) -> anyhow::Result<Option<String>> {
+        let found = self.api.call(Method::POST, &format!("/v1/authorizations/{id}/token"), None).await?;
+        Ok(found.and_then(|found| found["access_token"].as_str().map(str::to_owned)))
+    }
+
+    /// Waits until the authorization is in `state` and the merchant was told exactly `events`.
+    pub(super) async fn sees_authorization(&self, id: &str, state: &str, events: &[&str]) -> anyhow::Result<()> {
+        self.watches(async || {
+            let found = self.api.call(Method::GET, &format!("/v1/authorizations/{id}"), None).await?;
+            let (found, told) = (found.unwrap_or_default(), self.events(id).await?);
+            if found["state"] == state && told == events {
+                return Ok(());
+            }
+            bail!("{id} is {} with events {told:?}, not {state} with {events:?}", found["state"])
+        })
+        .await
+    }
+
     pub(super) async fn order(&self, order: &str) -> anyhow::Result<Value> {
         let found = self.api.call(Method::GET, &format!("/v1/orders/{order}"), None).await?;
         found.with_context(|| format!("order {order} is not there"))
@@ -61,7 +92,7 @@ impl Merchant {
         Ok(found.and_then(|mut found| found["orders"].as_array_mut().map(std::mem::take)).unwrap_or_default())
     }
 
-    /// The events of one order, in feed order, by the last words of their types.
+    /// The events of one order or authorization, in feed order, by the last words of their types.
     pub(super) async fn events(&self, order: &str) -> anyhow::Result<Vec<String>> {
         let path = format!("/v1/events{}", query(&[("limit", Some("500".to_owned()))]));
         let found = self.api.call(Method::GET, &path, None).await?.unwrap_or_default();

@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use payhook_schema::{AccountName, Money, PaymentId, Provider};
-use payhook_simulator::{AntomKind, AntomStatus, Fault, Keys, Simulator};
+use payhook_schema::{AccountName, AuthState, Money, PaymentId, Provider, RefundId, Wallet};
+use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus, Fault, Keys, Simulator};
 
 use super::merchant::Merchant;
 use crate::order::{money, text};
@@ -34,6 +34,8 @@ impl<'a> Story<'a> {
         self.otherwise += step("a customer pays the wrong amount", self.mismatched()).await;
         self.otherwise += step("Omise authorizes, then captures", self.authorized()).await;
         self.otherwise += step("Omise refunds a part, then the rest", self.refunded()).await;
+        self.otherwise += step("Antom's dashboard refunds a part", self.refunded_elsewhere()).await;
+        self.otherwise += step("a customer agrees to be charged, then takes it back", self.consented()).await;
         self.otherwise += step("Omise is down until we give up", self.dead_lettered()).await;
         self.otherwise += step("Omise is back, and is asked again", self.asked_again()).await;
     }
@@ -176,6 +178,49 @@ impl<'a> Story<'a> {
             self.merchant.sees("D-1002", state, &events).await?;
         }
         Ok("100.00 of 350.00 THB back, then all of it; order.refunded each time".to_owned())
+    }
+
+    async fn refunded_elsewhere(&self) -> Step {
+        let (payment, refund) = (id("PR-D-1001"), RefundId::new("RF-dashboard-1").expect("a good id"));
+        let antom = self.simulator.antom();
+        antom.refund(&payment, &refund, 4_000)?;
+        antom.decide_refund(&refund, AntomOutcome::Success)?;
+        let reply = antom.notify_refund(&self.ingress, &self.account, &refund, AntomKind::RefundState).await?;
+        ensure!(reply.acknowledged(), "the notification was answered {} {}", reply.status, reply.body);
+        let told = ["order.paid", "order.refunded"];
+        let order = self.merchant.sees("D-1001", "partly_refunded", &told).await?;
+        ensure!(order["refunded_minor"] == 4_000, "refunded is {}", order["refunded_minor"]);
+        Ok("the notification names no payment; found by asking, 40.00 of 120.00 THB back".to_owned())
+    }
+
+    async fn consented(&self) -> Step {
+        let (auth_state, wallet) =
+            (AuthState::new("AS-D-1").expect("a good one"), Wallet::new("KPLUS").expect("a wallet"));
+        let antom = self.simulator.antom();
+        self.merchant.registers_authorization("AU-D-1", &auth_state, &wallet).await?;
+        antom.consult(&auth_state, &wallet);
+        antom.agree(&auth_state)?;
+        for _ in 0..3 {
+            self.antom_notifies_consent(&auth_state, AntomKind::AuthcodeCreated).await?;
+        }
+        self.merchant.sees_authorization("AU-D-1", "token_issued", &["authorization.granted"]).await?;
+        let exchanges = antom.exchanges(&auth_state)?;
+        ensure!(exchanges == 1, "the code was exchanged {exchanges} times");
+        let token = self.merchant.reads_token("AU-D-1").await?;
+        ensure!(token == antom.access_token(&auth_state)?, "the merchant reads another token than Antom gave");
+        antom.revoke(&auth_state, Some("user request"))?;
+        self.antom_notifies_consent(&auth_state, AntomKind::TokenCanceled).await?;
+        let told = ["authorization.granted", "authorization.cancelled"];
+        self.merchant.sees_authorization("AU-D-1", "cancelled", &told).await?;
+        Ok("notified three times, exchanged once, the token sealed and read by the merchant alone; then forgotten"
+            .to_owned())
+    }
+
+    async fn antom_notifies_consent(&self, auth_state: &AuthState, kind: AntomKind) -> anyhow::Result<()> {
+        let antom = self.simulator.antom();
+        let reply = antom.notify_authorization(&self.ingress, &self.account, auth_state, kind).await?;
+        ensure!(reply.acknowledged(), "the notification was answered {} {}", reply.status, reply.body);
+        Ok(())
     }
 
     async fn dead_lettered(&self) -> Step {

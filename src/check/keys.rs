@@ -1,0 +1,124 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use payhook_provider::Account;
+use payhook_schema::Provider;
+use payhook_store::{KeyUse, Store};
+use serde_json::{Value, json};
+
+use super::{Finding, State, WITHIN, finding};
+use crate::config::Config;
+
+/// What the store knows of our keys: which of them still matter.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    used: Vec<KeyUse>,
+    sealed: BTreeMap<u32, u64>,
+}
+
+/// One key that can verify an account's notifications, or did.
+struct Verifier {
+    account: String,
+    key: String,
+    last_at: Option<Timestamp>,
+    configured: bool,
+}
+
+/// Nothing where the store does not answer: why not is told elsewhere.
+pub(super) async fn look(store: &dyn Store) -> Option<Known> {
+    let looked = tokio::time::timeout(WITHIN, async { (store.keys_used().await, store.sealed_count().await) });
+    let (Ok(used), Ok(sealed)) = looked.await.ok()? else { return None };
+    Some(Known { used, sealed: sealed.into_iter().collect() })
+}
+
+impl Known {
+    pub(super) fn findings(&self, config: &Config) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let verifiers = self.verifiers(config);
+        let accounts: BTreeSet<&str> = verifiers.iter().map(|it| it.account.as_str()).collect();
+        for account in accounts {
+            let lines: Vec<String> =
+                verifiers.iter().filter(|it| it.account == account).map(Verifier::to_string).collect();
+            findings.push(finding(format!("{account}.keys"), State::Ok, lines.join("; ")));
+        }
+        findings.extend(self.sealing(config));
+        findings
+    }
+
+    /// The same for a program.
+    pub(super) fn add_to(&self, report: &mut Value, config: &Config) {
+        let keys = self.verifiers(config);
+        report["keys"] = keys
+            .iter()
+            .map(|it| json!({ "account": it.account, "key": it.key, "last_at": it.last_at, "configured": it.configured }))
+            .collect();
+        report["sealed"] = json!(self.sealed);
+    }
+
+    /// Every configured key, then those that verified something and are configured no more.
+    fn verifiers(&self, config: &Config) -> Vec<Verifier> {
+        let mut verifiers = Vec::new();
+        for account in config.accounts.all() {
+            let keys: Vec<String> = match &*account {
+                Account::Antom(antom) => {
+                    antom.public_keys.keys().map(|version| format!("keyVersion {version}")).collect()
+                }
+                Account::Omise(omise) => (1..=omise.webhook_secrets.len()).map(|at| format!("secret {at}")).collect(),
+            };
+            let (provider, name) = (account.provider(), account.name());
+            let of_account = || self.used.iter().filter(|it| (it.provider, &it.account) == (provider, name));
+            let verifier = |key: &str, configured| Verifier {
+                account: account_name(provider, name.as_str()),
+                key: key.to_owned(),
+                last_at: of_account().find(|it| it.verified_by == key).map(|it| it.last_at),
+                configured,
+            };
+            verifiers.extend(keys.iter().map(|key| verifier(key, true)));
+            let former = of_account().filter(|it| !keys.contains(&it.verified_by));
+            verifiers.extend(former.map(|it| verifier(&it.verified_by, false)));
+        }
+        verifiers
+    }
+
+    /// How much is sealed under each of `[tokens] keys`, and under others that nobody has any more.
+    fn sealing(&self, config: &Config) -> Vec<Finding> {
+        let configured = &config.tokens.numbers;
+        let newest = configured.last();
+        let mut findings: Vec<Finding> = configured
+            .iter()
+            .rev()
+            .map(|number| {
+                let things = self.sealed.get(number).copied().unwrap_or_default();
+                let what = match (Some(number) == newest, things) {
+                    (true, things) => format!("seals, and {things} are sealed under it"),
+                    (false, 0) => {
+                        "nothing in the store is sealed under it: it can go once the queues are empty and no dead letter waits".to_owned()
+                    }
+                    (false, things) => format!("{things} are sealed under it: `payhook keys rotate` seals them anew"),
+                };
+                finding(format!("tokens.keys.{number}"), State::Ok, what)
+            })
+            .collect();
+        let missing = self.sealed.iter().filter(|(number, things)| !configured.contains(number) && **things > 0);
+        findings.extend(missing.map(|(number, things)| {
+            let what =
+                format!("{things} are sealed under it and it is not configured: nobody can open them, give it back");
+            finding(format!("tokens.keys.{number}"), State::Note, what)
+        }));
+        findings
+    }
+}
+
+impl std::fmt::Display for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.last_at {
+            Some(at) => write!(f, "{} verified last at {at}", self.key)?,
+            None => write!(f, "{} never yet", self.key)?,
+        }
+        f.write_str(if self.configured { "" } else { " (no longer configured)" })
+    }
+}
+
+fn account_name(provider: Provider, name: &str) -> String {
+    format!("{provider}.{name}")
+}

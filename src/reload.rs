@@ -1,0 +1,136 @@
+//! SIGHUP: the configuration is read again, and what can be taken up without a restart is. A configuration with a mistake
+//! changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use payhook_provider::Accounts;
+use payhook_vault::Vault;
+use tokio::signal::unix::Signal;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Keys, Mistakes, Taken};
+
+/// What a running process was started with, and shares with its roles.
+pub(crate) struct Reload {
+    file: Option<PathBuf>,
+    keys: Keys,
+    accounts: Accounts,
+    vault: Vault,
+    /// Every key as it counts now.
+    taken: Taken,
+    notices: BTreeSet<String>,
+}
+
+/// One thing that changed, in words.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    TakenUp(String),
+    /// Taken up, and worth a second look.
+    Gone(String),
+    NeedsRestart(String),
+}
+
+impl Reload {
+    /// `config` is what the roles were started with: their accounts and keys are its own.
+    pub(crate) fn new(file: Option<PathBuf>, keys: Keys, config: &mut Config) -> Self {
+        Self {
+            file,
+            keys,
+            accounts: config.accounts.clone(),
+            vault: config.tokens.vault.clone(),
+            taken: std::mem::take(&mut config.taken),
+            notices: config.notices.iter().cloned().collect(),
+        }
+    }
+
+    /// Reads the configuration again at each hang-up signal, for as long as the process runs.
+    pub(crate) async fn at_each(mut self, mut hangups: Signal, environment: BTreeMap<String, String>) {
+        while hangups.recv().await.is_some() {
+            let read = Config::load(self.file.as_deref(), &environment, self.keys);
+            self.take_up(read);
+        }
+    }
+
+    fn take_up(&mut self, read: Result<Config, Mistakes>) {
+        match read.and_then(some_account) {
+            Err(Mistakes { source, mistakes }) => {
+                for mistake in &mistakes {
+                    error!("mistake in the configuration ({source}): {mistake}");
+                }
+                let count = mistakes.len();
+                error!(
+                    count,
+                    "the configuration was read again and nothing of it taken up: mend it, then send SIGHUP again"
+                );
+            }
+            Ok(config) => {
+                for notice in config.notices.iter().filter(|notice| !self.notices.contains(*notice)) {
+                    warn!("configuration: {notice}");
+                }
+                for change in self.replace(config) {
+                    match change {
+                        Change::TakenUp(what) => info!("configuration: {what}"),
+                        Change::Gone(what) => warn!("configuration: {what}"),
+                        Change::NeedsRestart(key) => warn!("configuration: {key} changed and needs a restart"),
+                    }
+                }
+                info!("the configuration was read again");
+            }
+        }
+    }
+
+    /// Puts the new accounts and keys in the place of the old ones, and tells what that changed: by names, never by values.
+    fn replace(&mut self, config: Config) -> Vec<Change> {
+        let changed = self.taken.differs_from(&config.taken);
+        let mut changes = Vec::new();
+        if changed.iter().any(|key| key.starts_with("tokens.")) {
+            let numbers = &config.tokens.numbers;
+            changes.push(Change::TakenUp(format!("tokens.keys changed and was taken up: keys {numbers:?} count now")));
+        }
+        let (before, after) = (names(&self.accounts), names(&config.accounts));
+        for name in before.union(&after) {
+            changes.extend(match (before.contains(name), after.contains(name)) {
+                (true, true) => {
+                    let keys = changed.iter().filter_map(|key| key.strip_prefix(name.as_str())?.strip_prefix('.'));
+                    let keys: Vec<&str> = keys.collect();
+                    let what = format!("{name}: {} changed and was taken up", keys.join(", "));
+                    (!keys.is_empty()).then_some(Change::TakenUp(what))
+                }
+                (false, _) => Some(Change::TakenUp(format!("{name}: a new account, taken up"))),
+                (true, false) => Some(Change::Gone(format!(
+                    "{name}: no longer there; its notifications are refused from now on, and its payments not asked about"
+                ))),
+            });
+        }
+        let rest = changed.iter().filter(|key| !counts_at_once(key));
+        changes.extend(rest.map(|key| Change::NeedsRestart(key.clone())));
+
+        // First the keys: an account may ask for tokens from now on, and they are sealed.
+        self.vault.replace(&config.tokens.vault);
+        self.accounts.replace(config.accounts);
+        // What needs a restart is told again until there was one.
+        self.taken.take_over(config.taken, counts_at_once);
+        self.notices = config.notices.into_iter().collect();
+        changes
+    }
+}
+
+/// An account is taken up whole: half of it old and half of it new is in no file.
+fn counts_at_once(key: &str) -> bool {
+    ["antom.", "omise.", "tokens."].iter().any(|section| key.starts_with(section))
+}
+
+fn names(accounts: &Accounts) -> BTreeSet<String> {
+    accounts.all().iter().map(|account| format!("{}.{}", account.provider(), account.name())).collect()
+}
+
+fn some_account(config: Config) -> Result<Config, Mistakes> {
+    match config.accounts.all().is_empty() {
+        false => Ok(config),
+        true => Err(Mistakes { source: config.source, mistakes: vec![crate::house::NO_ACCOUNT.to_owned()] }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
