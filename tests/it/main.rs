@@ -3,6 +3,7 @@
 //! Every journey is told once and runs on both shapes: `one_file` is `serve` on one SQLite file; `cluster` is two ingresses, two
 //! workers and a console on RabbitMQ and PostgreSQL, and says `not run` where those are absent.
 
+mod authorizations;
 mod believed;
 mod cli;
 mod feed;
@@ -11,5 +12,6 @@ mod killed;
 mod money;
 mod outages;
 mod paid;
+mod refunds;
 mod refused;
 mod troubled;

@@ -53,6 +53,16 @@ pub(crate) struct Addresses {
     pub(crate) console: u16,
 }
 
+/// The keys tokens are sealed under, by number. They protect nothing.
+pub(crate) const TOKEN_KEYS: [&str; 2] =
+    ["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="];
+
+/// `[tokens]` with the keys of these numbers.
+pub(crate) fn tokens(numbers: &[usize]) -> String {
+    let keys = numbers.iter().map(|number| format!("{number} = \"{}\"", TOKEN_KEYS[number - 1]));
+    format!("[tokens]\nkeys = {{ {} }}\n", keys.collect::<Vec<_>>().join(", "))
+}
+
 /// Writes `payhook.toml` into `folder`: the simulator's account, and another whose keys the simulator does not have.
 pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, simulator: &Simulator) {
     let Addresses { queue, store, ingress, console } = at;
@@ -60,10 +70,11 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
          [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
-         [worker]\nretry_delays = {:?}\nconcurrency = {}\n{}{}",
+         [worker]\nretry_delays = {:?}\nconcurrency = {}\n{}{}{}",
         plan.retry_delays,
         plan.concurrency,
-        simulator.config_toml(&shop()),
+        tokens(&[1]),
+        simulator.config_toml(&shop()).replace("sandbox = true", "sandbox = true\napply_token = true"),
         with_keys_of(&STRANGER, &simulator.config_toml(&other())),
     );
     std::fs::write(folder.join("payhook.toml"), text).expect("the configuration can be written");
@@ -83,6 +94,7 @@ fn with_keys_of(keys: &Keys, accounts: &str) -> String {
 /// Every secret in a configuration, and what no log may hold of it.
 pub(crate) fn secrets(token: &str) -> Vec<(String, String)> {
     let mut secrets = vec![("the console's token".to_owned(), token.to_owned())];
+    secrets.extend(TOKEN_KEYS.map(|key| ("a key of tokens".to_owned(), key.to_owned())));
     for (whose, keys) in [("our", &KEYS), ("the other account's", &STRANGER)] {
         for (what, key) in [("merchant key", keys.merchant()), ("Antom key", keys.antom())] {
             // From the middle: how a key is wrapped into lines must not hide it.

@@ -90,9 +90,18 @@ impl Process {
 
     /// SIGTERM, without waiting for what comes of it.
     pub(crate) fn ask_to_stop(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGHUP: read the configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         if let Some(child) = &self.child {
             let pid = child.id().to_string();
-            let _ = Command::new("kill").args(["-s", "TERM", &pid]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill").args(["-s", name, &pid]).stderr(Stdio::null()).status();
         }
     }
 

@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use payhook_schema::{AccountName, Clock, Money, PaymentId};
 use payhook_simulator::{Keys, Options, Simulator};
 use payhook_test_servers::{Database, Postgres, Proxy, Rabbit, Vhost, postgres, rabbit};
@@ -49,7 +51,7 @@ pub(crate) struct Servers {
     pub(crate) vhost: Vhost,
     pub(crate) broker: Option<Proxy>,
     pub(crate) database_proxy: Option<Proxy>,
-    _database: Database,
+    pub(crate) database: Database,
     _one_of_few: SemaphorePermit<'static>,
 }
 
@@ -109,7 +111,7 @@ impl Plan {
             ingress: free_port(),
             console: free_port(),
         };
-        let servers = Servers { vhost, broker, database_proxy, _database: database, _one_of_few: permit };
+        let servers = Servers { vhost, broker, database_proxy, database, _one_of_few: permit };
         let payhook = TestPayhook::new(self, &addresses, Some(servers)).await;
         payhook.cli(&["migrate"]).await.ends_with(0);
         payhook.binds_fulfilment().await;
@@ -275,9 +277,52 @@ impl TestPayhook {
         self.processes().values().map(Process::log_tail).collect()
     }
 
+    /// Gives every process these keys for tokens, without a restart.
+    pub(crate) fn takes_up_token_keys(&self, numbers: &[usize]) {
+        self.changes_config(|text| {
+            let from = text.find("[tokens]\n").expect("there are keys for tokens");
+            let to = from + text[from..].find("[antom").expect("accounts follow");
+            format!("{}{}{}", &text[..from], config::tokens(numbers), &text[to..])
+        });
+    }
+
+    /// Rewrites the configuration and has every process read it again.
+    pub(crate) fn changes_config(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(self.config()).expect("the configuration can be read");
+        std::fs::write(self.config(), change(text)).expect("the configuration can be written");
+        self.processes().values().for_each(Process::hang_up);
+    }
+
+    /// Neither the file nor the database has this anywhere, bare or inside an envelope's base64.
+    pub(crate) fn nothing_at_rest_holds(&self, secret: &str) {
+        let everything = match &self.servers {
+            Some(servers) => servers.database.everything().into_bytes(),
+            None => {
+                let files = std::fs::read_dir(self.folder()).expect("the folder can be read").flatten();
+                let files = files.filter(|file| file.file_name().to_string_lossy().contains(".db"));
+                files.flat_map(|file| std::fs::read(file.path()).unwrap_or_default()).collect()
+            }
+        };
+        let holds = |text: &str| everything.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        assert!(holds("AUTHCODE_CREATED"), "what is at rest cannot be read: {} bytes", everything.len());
+        for form in forms(secret) {
+            assert!(!holds(&form), "a secret is at rest in the clear");
+        }
+    }
+
     /// Notes what no log may hold.
     pub(crate) fn keep_secret(&self, what: &str, secret: &str) {
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.push((what.to_owned(), secret.to_owned()));
     }
+}
+
+/// A text as it is, and as base64 shows it at each of the three places a text can begin at.
+fn forms(text: &str) -> Vec<String> {
+    let in_base64 = |before: usize| {
+        let encoded = BASE64_STANDARD.encode([&b"xx"[..before], text.as_bytes()].concat());
+        // The characters at both ends are made of neighbours, too.
+        encoded[4..encoded.len() - 4].to_owned()
+    };
+    [text.to_owned()].into_iter().chain((0..3).map(in_base64)).collect()
 }

@@ -59,6 +59,23 @@ pub struct Database {
     server: Address,
 }
 
+impl Database {
+    /// Every row of every table as text, with what is binary as far as it is readable: for whoever looks for what must not be there.
+    ///
+    /// # Panics
+    /// When the server refuses or cannot be reached.
+    pub fn everything(&self) -> String {
+        let address = self.server.with_path(&self.name);
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+        let tables = read_sql(&address, tables).expect("the tables can be listed");
+        let rows = tables.lines().map(|table| {
+            let sql = format!("SET bytea_output = 'escape'; SELECT * FROM {table}");
+            read_sql(&address, &sql).expect("a table can be read")
+        });
+        rows.collect()
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         if let Err(error) = run_sql(&self.server, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)) {
@@ -69,16 +86,23 @@ impl Drop for Database {
 
 /// Runs one statement with `psql`, which comes with the server: a database library here would cost every test its build.
 pub(crate) fn run_sql(server: &Address, sql: &str) -> Result<()> {
+    read_sql(server, sql).map(drop)
+}
+
+/// The same, with what it printed: rows as lines, columns without padding.
+fn read_sql(server: &Address, sql: &str) -> Result<String> {
     let without_password = Address { password: String::new(), ..server.clone() };
     let mut psql = Command::new(psql());
-    psql.args(["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--command", sql, "--dbname"]);
+    psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password"]);
+    psql.args(["--set=ON_ERROR_STOP=1", "--command", sql, "--dbname"]);
     psql.arg(without_password.url()).env("PGCONNECT_TIMEOUT", "10").stdin(Stdio::null());
     if !server.password.is_empty() {
         psql.env("PGPASSWORD", server.plain_password().as_ref()); // the command line is there for everyone to read
     }
-    let Output { status, stderr, .. } = psql.output().context("cannot run psql: apt-get install postgresql-client")?;
+    let Output { status, stdout, stderr } =
+        psql.output().context("cannot run psql: apt-get install postgresql-client")?;
     ensure!(status.success(), "psql: {}", String::from_utf8_lossy(&stderr).trim());
-    Ok(())
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
 }
 
 fn psql() -> PathBuf {
