@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -35,6 +35,22 @@ impl Api {
 
     /// What was answered; `None` where there is no such thing.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Option<Value>> {
+        match self.send(method, path, body).await? {
+            Some(response) => Ok(Some(response.json().await.unwrap_or_default())),
+            None => Ok(None),
+        }
+    }
+
+    /// The exact bytes that were answered.
+    pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(response) = self.send(Method::GET, path, None).await? else { return Ok(None) };
+        let bytes = response.bytes().await.map_err(|error| {
+            failed_by(error.without_url(), "the console's answer broke off", "asking again does no harm")
+        })?;
+        Ok(Some(bytes.to_vec()))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Option<Response>> {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
@@ -50,19 +66,18 @@ impl Api {
             )
         })?;
         let status = response.status();
-        let content_type = response.headers().get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let ours = content_type.starts_with("application/problem+json");
-        let answer: Value = response.json().await.unwrap_or_default();
-        match status {
-            // Only the console's own word counts: another server's page of 404 is no answer about an order.
-            StatusCode::NOT_FOUND if ours => Ok(None),
-            status if status.is_success() => Ok(Some(answer)),
-            status => {
-                let title = answer["title"].as_str().unwrap_or("no reason given");
-                let detail = answer["detail"].as_str().unwrap_or("see the console's log").to_owned();
-                Err(failed(format!("the console answered {}: {title}", status.as_u16()), detail))
-            }
+        if status.is_success() {
+            return Ok(Some(response));
         }
+        let content_type = response.headers().get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
+        // Only the console's own word counts: another server's page of 404 is no answer about an order.
+        if status == StatusCode::NOT_FOUND && content_type.starts_with("application/problem+json") {
+            return Ok(None);
+        }
+        let answer: Value = response.json().await.unwrap_or_default();
+        let title = answer["title"].as_str().unwrap_or("no reason given");
+        let detail = answer["detail"].as_str().unwrap_or("see the console's log").to_owned();
+        Err(failed(format!("the console answered {}: {title}", status.as_u16()), detail))
     }
 }
 

@@ -1,3 +1,8 @@
+mod dead;
+mod notification;
+mod replay;
+mod verify;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -6,6 +11,13 @@ use payhook_schema::{
     AccountName, AuthState, AuthorizationId, Money, NewRefund, OrderId, OrderState, PaymentKey, Provider, RefundId,
     Wallet,
 };
+
+pub(crate) use self::dead::{DeadArguments, DeadCommand, DeadFilter, DeadSelection};
+pub(crate) use self::notification::{
+    NotificationArguments, NotificationCommand, NotificationFilter, NotificationSelection,
+};
+pub(crate) use self::replay::{DriftArguments, Pace, ReplayArguments, ReplayCommand};
+pub(crate) use self::verify::VerifyArguments;
 
 /// Receives payment notifications from Antom and Omise, asks the provider what is true, and moves each order exactly once.
 #[derive(Debug, Parser)]
@@ -43,18 +55,26 @@ pub(crate) enum Command {
     Migrate,
     /// Explain the configuration and what is reachable, secrets hidden
     Check(JsonOutput),
-    /// Register orders, show their timelines, ask the provider again
+    /// Register orders, show their timelines, ask the provider again, release held ones
     Order(OrderArguments),
     /// Register authorizations of Auto Debit, show what became of them
     Authorization(AuthorizationArguments),
-    /// Show what was given up on
+    /// Show what was given up on, replay or discard it
     Dead(DeadArguments),
+    /// Show what providers sent, replay it
+    Notification(NotificationArguments),
+    /// Show, pause, resume and cancel replays
+    Replay(ReplayArguments),
+    /// Show where the providers say otherwise than we do
+    Drift(DriftArguments),
     /// Rotate the keys that seal tokens
     Keys(KeysArguments),
     /// Show who did what
     Audit(AuditArguments),
     /// Sign a sample notification as the provider would, and post it
     Send(SendArguments),
+    /// Check a captured request offline, and name the likely cause where it does not hold
+    Verify(VerifyArguments),
     /// Run the simulated Antom and Omise as a server of their own
     Simulate(SimulateArguments),
 }
@@ -137,6 +157,15 @@ pub(crate) enum OrderCommand {
         #[command(flatten)]
         console: ConsoleAddress,
     },
+    /// Let a held order go on, after somebody looked at it
+    Release {
+        order: OrderId,
+        /// Why it may go on; kept in its timeline and the audit log
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -206,38 +235,6 @@ pub(crate) enum AuditCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DeadArguments {
-    #[command(subcommand)]
-    pub(crate) command: DeadCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadCommand {
-    /// List dead letters, the latest failure first
-    List {
-        #[arg(long)]
-        cause: Option<payhook_schema::DeadCause>,
-        #[arg(long)]
-        provider: Option<Provider>,
-        #[arg(long)]
-        account: Option<AccountName>,
-        /// A time, or how long ago: 2026-11-21T10:00:00Z, 2h
-        #[arg(long)]
-        since: Option<String>,
-        #[arg(long, default_value_t = 50)]
-        limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
-    },
-    /// Show one dead letter
-    Show {
-        id: uuid::Uuid,
-        #[command(flatten)]
-        console: ConsoleAddress,
-    },
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct SendArguments {
     /// antom or omise
     pub(crate) provider: Provider,
@@ -300,3 +297,14 @@ fn new_refund(text: &str) -> Result<NewRefund, String> {
         .ok_or_else(|| "write it PROVIDER/ACCOUNT/ID=REFUND, such as antom/shop-sg/PR-1=RF-1".to_owned())?;
     Ok(NewRefund { payment: payment_key(payment)?, id: RefundId::new(id).map_err(|error| error.to_string())? })
 }
+
+/// A time or how long ago, left as it is: the console's clock says when that was.
+fn time_or_ago(text: &str) -> Result<String, String> {
+    match text.parse::<jiff::Timestamp>().is_ok() || payhook_schema::parse_duration(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("write a time (2026-11-21T10:00:00Z) or how long ago (2h; units are ms, s, m and h)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

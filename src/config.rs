@@ -91,6 +91,8 @@ pub(crate) enum StoreConfig {
 pub(crate) struct WorkerConfig {
     pub(crate) concurrency: usize,
     pub(crate) retry_delays: Vec<Duration>,
+    /// How often the providers' own lists of events are read; never, if absent.
+    pub(crate) follow_events: Option<Duration>,
 }
 
 /// Whether our own keys with the providers must be there: whoever asks signs or authenticates with them. The processes that face the
@@ -221,6 +223,7 @@ impl Config {
         let worker = WorkerConfig {
             concurrency: reader.parsed("worker", "concurrency").unwrap_or(1),
             retry_delays: reader.durations("worker", "retry_delays"),
+            follow_events: reader.duration_or_off("worker", "follow_events"),
         };
         if !(1..=1024).contains(&worker.concurrency) {
             reader.mistake("worker.concurrency must be 1 to 1024");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use payhook_console::{Console, Health, ReadyCheck, health_routes};
+use payhook_console::{Console, Health, Looked, ReadyCheck, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::Client;
 use payhook_queue::Queue;
@@ -216,7 +216,12 @@ impl House {
             vault: config.tokens.vault.clone(),
             schedule: Schedule::new(config.worker.retry_delays.clone()),
         };
-        let options = WorkerOptions { concurrency: config.worker.concurrency, writers, clocks_differ };
+        let options = WorkerOptions {
+            concurrency: config.worker.concurrency,
+            writers,
+            clocks_differ,
+            follow_every: config.worker.follow_events,
+        };
         let worker = Worker::new(parts, options);
         let (stop, died) = (self.stop.clone(), self.died.clone());
         self.tasks.spawn(async move {
@@ -240,6 +245,7 @@ impl House {
             vault: config.tokens.vault.clone(),
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
             callers: config.console.who_may_come(),
+            looked: Looked::default(),
         }
     }
 

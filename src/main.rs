@@ -9,17 +9,22 @@ mod cli;
 mod config;
 mod dead;
 mod demo;
+mod drift;
 mod failure;
 mod house;
 mod keys;
 mod listen;
 mod migrate;
+mod notification;
 mod order;
 mod output;
 mod process;
 mod reload;
+mod replay;
 mod send;
 mod simulate;
+mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -67,9 +72,13 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
         Command::Authorization(arguments) => authorization::run(config.as_deref(), arguments).await,
         Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,
+        Command::Notification(arguments) => notification::run(config.as_deref(), arguments).await,
+        Command::Replay(arguments) => replay::run(config.as_deref(), arguments).await,
+        Command::Drift(arguments) => drift::run(config.as_deref(), arguments).await,
         Command::Keys(arguments) => keys::run(config.as_deref(), arguments).await,
         Command::Audit(arguments) => audit::run(config.as_deref(), arguments).await,
         Command::Send(arguments) => send::run(config.as_deref(), arguments).await,
+        Command::Verify(arguments) => verify::run(config.as_deref(), &arguments),
         Command::Simulate(arguments) => simulate::run(arguments).await,
     }
 }

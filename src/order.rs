@@ -58,6 +58,16 @@ pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> any
             let answer = Api::open(config, &console)?.call(Method::POST, &path, None).await?;
             Ok(show(&console, answer.as_ref(), None))
         }
+        OrderCommand::Release { order, reason, console } => {
+            let path = path_with_id("/v1/orders", order.as_str(), "/release");
+            let body = json!({ "reason": reason });
+            let answer = Api::open(config, &console)?.call(Method::POST, &path, Some(body)).await?;
+            let ended = show(&console, answer.as_ref(), None);
+            if ended == Ended::Done {
+                eprintln!("a worker releases it in a moment: `payhook order show {order}`");
+            }
+            Ok(ended)
+        }
     }
 }
 

@@ -1,11 +1,20 @@
 //! What commands print on standard output: the one place that does.
 
+use std::io::Write;
+
 use comfy_table::{ContentArrangement, Table};
 
 /// One line of data.
 #[expect(clippy::print_stdout, reason = "data goes to standard output, and only from here")]
 pub(crate) fn line(text: impl std::fmt::Display) {
     println!("{text}");
+}
+
+/// Exact bytes, with nothing before and nothing behind them.
+pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }
 
 /// One JSON document, readable.
@@ -16,6 +25,15 @@ pub(crate) fn json(value: &serde_json::Value) {
 /// A table without lines, as wide as it needs.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
     line(format_table(head, rows));
+}
+
+/// What is known of one thing, a line for each name.
+pub(crate) fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) {
+    let facts: Vec<_> = facts.into_iter().collect();
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in facts {
+        line(format_args!("{name:width$}  {}", value.chars().flat_map(visible).collect::<String>()));
+    }
 }
 
 pub(crate) fn format_table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {

@@ -1,21 +1,20 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use payhook_schema::new_id;
 use payhook_store::AuditEntry;
 use serde_json::json;
 use tracing::warn;
 
 use crate::problem::Problem;
-use crate::query::Parameters;
+use crate::query::{Parameters, RawQuery};
 use crate::{Caller, Console};
 
 /// `GET /v1/audit?before=&limit=`: who did what, newest first.
 pub(crate) async fn list(
     State(console): State<Arc<Console>>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    query: RawQuery,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let mut parameters = Parameters::new(query)?;
     let (before, limit) = (parameters.take("before")?, parameters.limit()?);
@@ -33,6 +32,7 @@ impl Console {
         action: &str,
         subject: String,
         count: u64,
+        reason: Option<&str>,
     ) -> Result<(), Problem> {
         let at = self.clock.now();
         let entry = AuditEntry {
@@ -43,7 +43,7 @@ impl Console {
             action: action.to_owned(),
             subject,
             count,
-            reason: None,
+            reason: reason.map(str::to_owned),
         };
         self.store.audit_write(&entry).await.map_err(|error| {
             warn!(error = %error, action, "refused: the audit log cannot be written");

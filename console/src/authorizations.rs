@@ -93,7 +93,7 @@ pub(crate) async fn token(
         error!(authorization.id = %authorization.id, error = %error, "cannot open an access token");
         Problem::broken("The token cannot be opened", format!("{error}. Nothing was read."))
     })?;
-    console.audit(&caller, "token.read", authorization.id.to_string(), 1).await?;
+    console.audit(&caller, "token.read", authorization.id.to_string(), 1, None).await?;
     let answer = json!({
         "access_token": token.expose_secret(),
         "expires_at": expires_at,

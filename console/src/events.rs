@@ -2,13 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde_json::json;
 
 use crate::Console;
 use crate::problem::Problem;
-use crate::query::Parameters;
+use crate::query::{Parameters, RawQuery};
 
 /// How often a waiting request looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -16,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing and repeats nothing.
 pub(crate) async fn feed(
     State(console): State<Arc<Console>>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    query: RawQuery,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let mut parameters = Parameters::new(query)?;
     let after = parameters.take::<i64>("after")?.unwrap_or(0);

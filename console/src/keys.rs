@@ -42,7 +42,7 @@ pub(crate) async fn rotate(
     };
     let before = console.sealed_under_others(newest).await?;
     let subject = format!("everything not under key {newest}");
-    console.audit(&caller, "keys.rotate", subject, before.values().sum()).await?;
+    console.audit(&caller, "keys.rotate", subject, before.values().sum(), None).await?;
 
     let mut rotation = Rotation::default();
     let deadline = Instant::now() + WITHIN;

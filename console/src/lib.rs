@@ -1,5 +1,5 @@
-//! HTTP for people and the merchant's programs, on its own listener: orders, authorizations, the event feed, dead letters, the
-//! audit log, health and metrics. Shows and hints; it never decides anything.
+//! HTTP for people and the merchant's programs, on its own listener: orders, authorizations, the event feed, dead letters and
+//! stored notifications with their replays, the audit log, health and metrics. Shows and hints; it never decides anything.
 
 mod audit;
 mod auth;
@@ -8,10 +8,16 @@ mod dead_letters;
 mod events;
 mod health;
 mod keys;
+mod notifications;
 mod orders;
 mod problem;
 mod query;
+mod release;
+mod replays;
 mod role;
+mod selection;
+mod stale;
+mod starting;
 mod view;
 
 use std::sync::Arc;
@@ -28,8 +34,9 @@ use payhook_vault::Vault;
 pub use auth::{Caller, Callers};
 pub use health::{Health, ReadyCheck, health_routes};
 pub use role::{Role, UnknownRole};
+pub use stale::Looked;
 
-use role::{ADMINISTER, READ, READ_TOKENS, REFRESH, REGISTER};
+use role::{ADMINISTER, OPERATE, READ, READ_TOKENS, REFRESH, REGISTER};
 
 /// Largest request body accepted, in bytes; a registration with a hundred payments has some 15 KB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -47,6 +54,8 @@ pub struct Console {
     /// Asked each time: accounts come while we run.
     pub has_account: HasAccount,
     pub callers: Callers,
+    /// Which orders were refreshed because somebody looked at them.
+    pub looked: Looked,
 }
 
 type Route = (&'static str, &'static [Role], MethodRouter<Arc<Console>>);
@@ -58,6 +67,7 @@ fn table() -> Vec<Route> {
         ("/v1/orders/{order_id}", READ, get(orders::show)),
         ("/v1/orders/{order_id}", REGISTER, put(orders::register)),
         ("/v1/orders/{order_id}/refresh", REFRESH, post(orders::refresh)),
+        ("/v1/orders/{order_id}/release", OPERATE, post(release::release)),
         ("/v1/orders/{order_id}/timeline", READ, get(orders::timeline)),
         ("/v1/authorizations/{authorization_id}", READ, get(authorizations::show)),
         ("/v1/authorizations/{authorization_id}", REGISTER, put(authorizations::register)),
@@ -65,6 +75,22 @@ fn table() -> Vec<Route> {
         ("/v1/authorizations/{authorization_id}/token", READ_TOKENS, post(authorizations::token)),
         ("/v1/events", READ, get(events::feed)),
         ("/v1/dead-letters", READ, get(dead_letters::list)),
+        ("/v1/dead-letters/groups", READ, get(dead_letters::groups)),
+        ("/v1/dead-letters/replay", OPERATE, post(starting::dead_letters)),
+        ("/v1/dead-letters/discard", OPERATE, post(dead_letters::discard)),
+        ("/v1/dead-letters/note", OPERATE, post(dead_letters::note)),
+        ("/v1/dead-letters/{dead_letter_id}", READ, get(dead_letters::show)),
+        ("/v1/notifications", READ, get(notifications::list)),
+        ("/v1/notifications/replay", OPERATE, post(starting::notifications)),
+        ("/v1/notifications/{notification_id}", READ, get(notifications::show)),
+        ("/v1/notifications/{notification_id}/body", ADMINISTER, get(notifications::body)),
+        ("/v1/drift", OPERATE, post(starting::drift)),
+        ("/v1/replays", READ, get(replays::list)),
+        ("/v1/replays/{replay_id}", READ, get(replays::show)),
+        ("/v1/replays/{replay_id}/items", READ, get(replays::items)),
+        ("/v1/replays/{replay_id}/pause", OPERATE, post(replays::pause)),
+        ("/v1/replays/{replay_id}/resume", OPERATE, post(replays::resume)),
+        ("/v1/replays/{replay_id}/cancel", OPERATE, post(replays::cancel)),
         ("/v1/audit", ADMINISTER, get(audit::list)),
         ("/v1/keys/rotate", ADMINISTER, post(keys::rotate)),
     ]

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use payhook_schema::{
     AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId, PaymentId,
@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::Console;
 use crate::problem::Problem;
-use crate::query::{JsonBody, Parameters};
+use crate::query::{JsonBody, Parameters, RawQuery};
 use crate::view::{OrderView, TimelineView};
 
 /// The largest amount every JSON reader has exactly: 2^53 - 1.
@@ -60,8 +60,7 @@ struct RefundName {
     id: String,
 }
 
-type OrderPath = Result<Path<String>, PathRejection>;
-type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
+pub(crate) type OrderPath = Result<Path<String>, PathRejection>;
 
 /// `PUT /v1/orders/{order_id}`: repeating it is fine, adding payments and refunds is, changing the amount is not.
 pub(crate) async fn register(
@@ -97,7 +96,8 @@ pub(crate) async fn register(
     }
 }
 
-/// `GET /v1/orders/{order_id}`, with `?wait=10s&version=N` as soon as the version is above N.
+/// `GET /v1/orders/{order_id}`, with `?wait=10s&version=N` as soon as the version is above N. Somebody looks, so what we have not
+/// asked about for a while is asked about now: they see it at the next look, or while they wait.
 pub(crate) async fn show(
     State(console): State<Arc<Console>>,
     path: OrderPath,
@@ -108,13 +108,13 @@ pub(crate) async fn show(
     let (wait, seen) = (parameters.wait()?, parameters.take::<i64>("version")?.unwrap_or(0));
     parameters.none_left()?;
     let deadline = tokio::time::Instant::now() + wait;
-    loop {
-        let order = console.order(&id).await?;
-        if order.version > seen || tokio::time::Instant::now() >= deadline {
-            return Ok(Json(order.into()));
-        }
+    let mut order = console.order(&id).await?;
+    console.refresh_if_stale(&order);
+    while order.version <= seen && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
+        order = console.order(&id).await?;
     }
+    Ok(Json(order.into()))
 }
 
 /// `GET /v1/orders`: newest first.
@@ -169,13 +169,13 @@ fn is_untold(order: &Order, announced: &NewRefund) -> bool {
     matches!(refund, Some(Refund { state: RefundState::Pending, amount: None, .. }))
 }
 
-fn order_id(path: OrderPath) -> Result<OrderId, Problem> {
+pub(crate) fn order_id(path: OrderPath) -> Result<OrderId, Problem> {
     let Path(id) = path.map_err(|error| Problem::malformed(error.body_text()))?;
     OrderId::new(id).map_err(|error| Problem::malformed(error.to_string()))
 }
 
 impl Console {
-    async fn order(&self, id: &OrderId) -> Result<Order, Problem> {
+    pub(crate) async fn order(&self, id: &OrderId) -> Result<Order, Problem> {
         let order = self.store.order_get(id).await?;
         order.ok_or_else(|| {
             Problem::not_found(format!("Order {id} is not registered: PUT /v1/orders/{id} registers it."))
@@ -248,7 +248,7 @@ impl Console {
     }
 
     /// Hints at payments whose check is due already: a hint that cannot be published is made up for by the sweep.
-    async fn hint(&self, payments: BTreeSet<PaymentKey>, because: Because) {
+    pub(crate) async fn hint(&self, payments: BTreeSet<PaymentKey>, because: Because) {
         for payment in payments {
             let envelope = Envelope::ask(payment, because, self.clock.now());
             if let Err(error) = self.queue.publish(&envelope).await {

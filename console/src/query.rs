@@ -3,12 +3,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Query, Request};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use jiff::Timestamp;
 use payhook_schema::parse_duration;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use crate::problem::Problem;
 
@@ -18,13 +20,14 @@ const PAGE_MAX: u32 = 500;
 /// How long a request may wait for news: proxies give up after a minute.
 const WAIT_MAX: Duration = Duration::from_secs(55);
 
+/// A request's parameters as axum reads them.
+pub(crate) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
 /// The parameters of a request, each taken once by name; what nobody took is a mistake to be told.
 pub(crate) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    pub(crate) fn new(
-        query: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
-    ) -> Result<Self, Problem> {
+    pub(crate) fn new(query: RawQuery) -> Result<Self, Problem> {
         let Query(pairs) = query.map_err(|error| Problem::malformed(error.body_text()))?;
         let mut parameters = HashMap::new();
         for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -54,9 +57,23 @@ impl Parameters {
         Ok(self.take::<u32>("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX))
     }
 
+    /// A time, or how long ago.
+    pub(crate) fn since(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+        self.take_with("since", |text| time_or_ago(text, now))
+    }
+
+    /// One id, or several with commas between them.
+    pub(crate) fn ids(&mut self) -> Result<Vec<Uuid>, Problem> {
+        let read = |text: &str| text.split(',').map(|id| id.trim().parse().map_err(|_| wrong_id(id))).collect();
+        Ok(self.take_with("id", read)?.unwrap_or_default())
+    }
+
     pub(crate) fn wait(&mut self) -> Result<Duration, Problem> {
-        let wait = self.take_with("wait", |text| parse_duration(text).map_err(|error| error.to_string()))?;
-        Ok(wait.unwrap_or_default().min(WAIT_MAX))
+        Ok(self.wait_given()?.unwrap_or_default().min(WAIT_MAX))
+    }
+
+    pub(crate) fn wait_given(&mut self) -> Result<Option<Duration>, Problem> {
+        self.take_with("wait", |text| parse_duration(text).map_err(|error| error.to_string()))
     }
 
     pub(crate) fn none_left(self) -> Result<(), Problem> {
@@ -65,6 +82,29 @@ impl Parameters {
             None => Ok(()),
         }
     }
+}
+
+/// `2026-11-21T10:00:00Z`, or how long before now: `2h`.
+pub(crate) fn time_or_ago(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let shown: String = text.chars().take(40).collect();
+    let ago = parse_duration(text).map_err(|_| {
+        format!("`{shown}` is neither a time (2026-11-21T10:00:00Z) nor how long ago (2h; units are ms, s, m and h)")
+    })?;
+    now.checked_sub(ago).map_err(|_| format!("`{shown}` is too long ago"))
+}
+
+/// The one id in a path.
+pub(crate) fn id_in(path: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    let Path(id) = path.map_err(|error| Problem::malformed(error.body_text()))?;
+    id.parse().map_err(|_| Problem::malformed(wrong_id(&id)))
+}
+
+fn wrong_id(text: &str) -> String {
+    let shown: String = text.chars().take(40).collect();
+    format!("`{shown}` is not an id: it looks like 019aa5b2-…, as the lists show it")
 }
 
 /// A JSON body, with refusals as problem details.

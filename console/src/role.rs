@@ -6,11 +6,11 @@ use std::str::FromStr;
 pub enum Role {
     /// Looks.
     Viewer,
-    /// Looks, and asks providers again.
+    /// Looks, asks providers again, and deals with what went wrong: dead letters, replays, held orders.
     Operator,
     /// The merchant's program: registers, and charges customers by the tokens it reads.
     Merchant,
-    /// Everything but customers' tokens.
+    /// Everything but asking for customers' tokens; reads notifications as they came, whatever is in them.
     Admin,
     /// Whoever has the one token without a name, or sits at the machine where none is asked for. No caller is given it by name.
     All,
@@ -18,6 +18,7 @@ pub enum Role {
 
 pub(crate) const READ: &[Role] = &[Role::Viewer, Role::Operator, Role::Merchant, Role::Admin];
 pub(crate) const REFRESH: &[Role] = &[Role::Operator, Role::Merchant, Role::Admin];
+pub(crate) const OPERATE: &[Role] = &[Role::Operator, Role::Admin];
 pub(crate) const REGISTER: &[Role] = &[Role::Merchant, Role::Admin];
 pub(crate) const READ_TOKENS: &[Role] = &[Role::Merchant];
 pub(crate) const ADMINISTER: &[Role] = &[Role::Admin];

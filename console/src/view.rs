@@ -1,12 +1,20 @@
+mod dead_letter;
+mod notification;
+mod replay;
+
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationState, Currency, DeadCause, Dispute, DisputeId,
-    DisputeState, Hold, Order, OrderId, OrderState, Payment, PaymentId, PaymentState, Provider, Refund, RefundId,
-    RefundState, TimelineKind, Wallet,
+    AccountName, Authorization, AuthorizationId, AuthorizationState, Currency, Dispute, DisputeId, DisputeState, Hold,
+    Order, OrderId, OrderState, Payment, PaymentId, PaymentState, Provider, Refund, RefundId, RefundState,
+    TimelineKind, Wallet,
 };
-use payhook_store::{DeadLetter, TimelineEntry};
+use payhook_store::TimelineEntry;
 use serde::Serialize;
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
+
+pub(crate) use self::dead_letter::{DeadLetterGroupView, DeadLetterView, DeadLetterWhole};
+pub(crate) use self::notification::{NotificationView, NotificationWhole};
+pub(crate) use self::replay::{ReplayItemView, ReplayView};
 
 /// An order as the API shows it.
 #[derive(Serialize)]
@@ -201,35 +209,7 @@ impl From<TimelineEntry> for TimelineView {
     }
 }
 
-#[derive(Serialize)]
-pub(crate) struct DeadLetterView {
-    id: Uuid,
-    cause: DeadCause,
-    provider: Option<Provider>,
-    account: Option<AccountName>,
-    payment_id: Option<PaymentId>,
-    order_id: Option<OrderId>,
-    attempts: u32,
-    first_failed_at: Timestamp,
-    last_failed_at: Timestamp,
-    detail: String,
-    state: &'static str,
-}
-
-impl From<DeadLetter> for DeadLetterView {
-    fn from(letter: DeadLetter) -> Self {
-        Self {
-            id: letter.id,
-            cause: letter.cause,
-            provider: letter.provider,
-            account: letter.account,
-            payment_id: letter.payment.map(|key| key.id),
-            order_id: letter.order,
-            attempts: letter.attempts,
-            first_failed_at: letter.first_failed_at,
-            last_failed_at: letter.last_failed_at,
-            detail: letter.detail,
-            state: "open",
-        }
-    }
+/// To tell whether two are the same bytes without showing either.
+fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -33,6 +33,7 @@ pub struct AntomAccount {
     /// exchanged once.
     pub apply_token: bool,
     pub signature_age_max: AgeLimit,
+    pub limits: Limits,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub struct OmiseAccount {
     /// Current and previous.
     pub webhook_secrets: Vec<WebhookSecret>,
     pub signature_age_max: AgeLimit,
+    pub limits: Limits,
 }
 
 /// How old a signature may be. Off by default: a provider's resend may carry its first signature, and what is stale costs
@@ -54,6 +56,31 @@ pub enum AgeLimit {
     Off,
     /// At most this far from now, either way.
     Within(Duration),
+}
+
+/// What the provider allows all our workers together for one account: past it, it answers that we ask too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Questions under way at once, from 1.
+    pub parallel: u32,
+    /// Questions begun in any one second, from 1; none where only `parallel` bounds them.
+    pub requests_per_s: Option<u32>,
+}
+
+impl Limits {
+    /// What [`AntomAccount`] is given unless the configuration says otherwise.
+    ///
+    /// # Source
+    /// Antom publishes no figure, only that too much is answered `REQUEST_TRAFFIC_EXCEED_LIMIT`: `reference/antom.md`
+    /// section 6.6. Sixteen is our own choice, to be raised with Antom's word for it.
+    pub const ANTOM: Self = Self { parallel: 16, requests_per_s: None };
+
+    /// What [`OmiseAccount`] is given unless the configuration says otherwise.
+    ///
+    /// # Source
+    /// "Rate limiting", docs.omise.co/api-rate-limiting, read 2026-11-21: no rate is published, and no more than ten parallel
+    /// workers are advised; `reference/omise.md` section 5.7. Two are left to the merchant's own program.
+    pub const OMISE: Self = Self { parallel: 8, requests_per_s: None };
 }
 
 impl Account {
@@ -75,6 +102,13 @@ impl Account {
         match self {
             Self::Antom(account) => &account.api,
             Self::Omise(account) => &account.api,
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        match self {
+            Self::Antom(account) => account.limits,
+            Self::Omise(account) => account.limits,
         }
     }
 }
@@ -132,6 +166,7 @@ mod tests {
             secret_key: Some(secret_key.into()),
             webhook_secrets: Vec::new(),
             signature_age_max: AgeLimit::Off,
+            limits: Limits::OMISE,
         })
     }
 

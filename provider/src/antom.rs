@@ -16,7 +16,7 @@ pub(crate) use call::call;
 pub use dispute::read_dispute;
 pub use inquiry::{INQUIRY_PAYMENT, inquiry_body, read_inquiry};
 pub use refund::{INQUIRY_REFUND, RefundAnswer, read_refund, refund_inquiry_body};
-pub(crate) use signature::SignatureHeader;
+pub(crate) use signature::{HEADER_CHARS_MAX as SIGNATURE_CHARS_MAX, SignatureHeader, read_time};
 pub use signature::{sign, signed_message};
 pub(crate) use token::token_body;
 pub use token::{APPLY_TOKEN, Grant, IssuedToken, read_token};
@@ -33,7 +33,7 @@ use crate::{AntomAccount, Received, Refusal};
 pub const SUCCESS: &str = r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}"#;
 
 /// Longest `client-id` and `request-time` accepted, in characters; documented values have some thirty.
-const HEADER_CHARS_MAX: usize = 128;
+pub(crate) const HEADER_CHARS_MAX: usize = 128;
 
 /// Checks one of Antom's notifications: any kind on any path, since the URL in the API call decides where they go.
 ///

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
+use jiff::Timestamp;
 use payhook_schema::{Clock, PaymentFacts, PaymentId, RefundId, Wallet};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::ExposeSecret;
 use thiserror::Error;
 
+use crate::omise::EventsPage;
 use crate::retry::{RetryPolicy, with_retry};
-use crate::transport::{Answered, answered, throttled};
+use crate::transport::ANSWER_BYTES_MAX;
 use crate::{Account, Grant, IssuedToken, OmiseAccount, RefundAnswer, antom, omise};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -134,35 +135,34 @@ impl Client {
         .await
     }
 
+    /// One page of what happened to an Omise account from `from` to `to`, oldest first: also what no webhook told us of. The next
+    /// page's `offset` is this one's and [`EventsPage::entries`]; keep `to` while paging, so that what is new moves nothing.
+    ///
+    /// # Errors
+    /// As for payments; nothing of a page that is not whole is told. Antom lists nothing: [`AskError::OutsideTables`].
+    pub async fn events(
+        &self,
+        account: &Account,
+        from: Timestamp,
+        to: Timestamp,
+        offset: u32,
+    ) -> Result<EventsPage, AskError> {
+        let Account::Omise(account) = account else {
+            return Err(AskError::OutsideTables { what: "Antom has no list of notifications".to_owned() });
+        };
+        with_retry(HICCUP, never_left, || async move {
+            let path = omise::events_path(from, to, offset);
+            let page = omise::get(&self.http, account, &path, omise::PAGE_BYTES_MAX, self.clock.now()).await?;
+            omise::read_events(&page, offset, account.livemode)
+        })
+        .await
+    }
+
     /// `GET /charges/{id}` at a pinned version.
     async fn ask_omise(&self, account: &OmiseAccount, payment: &PaymentId) -> Result<PaymentFacts, AskError> {
-        let Some(secret_key) = &account.secret_key else {
-            return Err(AskError::Misconfigured { what: "secret_key is missing".to_owned() });
-        };
-        let id = utf8_percent_encode(payment.as_str(), SEGMENT);
+        let path = format!("/charges/{}", utf8_percent_encode(payment.as_str(), SEGMENT));
         let asked_at = self.clock.now();
-        let request = self
-            .http
-            .get(format!("{}/charges/{id}", account.api))
-            .basic_auth(secret_key.expose_secret(), Some(""))
-            .header("omise-version", omise::API_VERSION);
-        let Answered { status, headers, body } = answered(request).await?;
-        match status.as_u16() {
-            200 => {}
-            401 | 403 => {
-                return Err(AskError::Misconfigured {
-                    what: format!("Omise answered {status}: wrong secret key or mode"),
-                });
-            }
-            404 => return Err(AskError::NotThere { code: "not_found".to_owned() }),
-            429 => return Err(throttled(&headers, asked_at)),
-            400 if omise::is_their_trouble(&body) => return Err(AskError::unavailable("Omise answered backend_error")),
-            400..=499 => return Err(AskError::OutsideTables { what: format!("Omise answered {status}") }),
-            _ => return Err(AskError::unavailable(format!("Omise answered {status}"))),
-        }
-        if headers.get("omise-version").is_some_and(|version| version != omise::API_VERSION) {
-            return Err(AskError::garbled("it is of another API version than asked for"));
-        }
-        omise::read_charge(&body, payment, account.livemode, asked_at)
+        let charge = omise::get(&self.http, account, &path, ANSWER_BYTES_MAX, asked_at).await?;
+        omise::read_charge(&charge, payment, account.livemode, asked_at)
     }
 }

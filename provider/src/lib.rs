@@ -1,22 +1,26 @@
 //! Antom and Omise: is it genuine, what does it say, and what do they say now?
 //!
 //! Checking and reading are pure: bytes, headers, keys and a time in; a verified notification or a refusal out. Only
-//! [`Client`] does I/O: it asks the provider about a payment or a refund, or for a token, and checks the answer.
+//! [`Client`] does I/O: it asks the provider about a payment or a refund, for a token or for what happened, and checks the
+//! answer.
 
 mod account;
 pub mod antom;
 mod client;
 mod crypto;
+mod diagnose;
 pub mod omise;
 mod request;
 mod retry;
 mod strict_json;
 mod transport;
 
-pub use account::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount};
+pub use account::{Account, Accounts, AgeLimit, AntomAccount, Limits, OmiseAccount};
 pub use antom::{AuthorizationSaid, Grant, IssuedToken, RefundAnswer};
 pub use client::{AskError, Client};
 pub use crypto::{KeyError, PrivateKey, PublicKey};
+pub use diagnose::{Cause, Diagnosis, diagnose};
+pub use omise::{EventsPage, ListedEvent};
 pub use request::{Received, Refusal};
 
 use payhook_schema::{About, Dispute, Notification, Provider, Verified};

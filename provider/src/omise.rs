@@ -1,11 +1,16 @@
 //! Omise: what it signs and how, its webhook events, its charges.
 
+mod call;
 mod charge;
 mod event;
+mod list;
 mod signature;
 
-pub(crate) use charge::is_their_trouble;
+pub(crate) use call::get;
 pub use charge::read_charge;
+pub use list::{EventsPage, ListedEvent};
+pub(crate) use list::{PAGE_BYTES_MAX, events_path, read_events};
+pub(crate) use signature::{Keying, candidates};
 pub use signature::{SecretError, WebhookSecret};
 
 use jiff::Timestamp;
@@ -18,9 +23,9 @@ use crate::{OmiseAccount, Received, Refusal};
 pub const API_VERSION: &str = "2019-05-29";
 
 /// Two signatures of 64 characters are sent while a secret is rotated; room for the eight we look at.
-const SIGNATURE_CHARS_MAX: usize = 600;
+pub(crate) const SIGNATURE_CHARS_MAX: usize = 600;
 /// Unix seconds have 10 digits until the year 2286.
-const TIMESTAMP_CHARS_MAX: usize = 16;
+pub(crate) const TIMESTAMP_CHARS_MAX: usize = 16;
 
 /// Checks one of Omise's webhook events.
 ///

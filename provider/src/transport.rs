@@ -9,7 +9,7 @@ use reqwest::header::RETRY_AFTER;
 use crate::client::AskError;
 
 /// Charges have 3 to 6 KB; an answer beyond this is not one.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// No `Retry-After` is obeyed beyond this: the schedule has its own longest wait.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(6);
 
@@ -19,14 +19,14 @@ pub(crate) struct Answered {
     pub(crate) body: Vec<u8>,
 }
 
-/// Sends a request and takes the whole answer, within limits.
-pub(crate) async fn answered(request: reqwest::RequestBuilder) -> Result<Answered, AskError> {
+/// Sends a request and takes the whole answer, at most `bytes_max` of it.
+pub(crate) async fn answered(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Answered, AskError> {
     let mut response = request.send().await.map_err(|error| transport(&error))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-            return Err(AskError::garbled(format!("it has more than {ANSWER_BYTES_MAX} bytes")));
+        if body.len() + chunk.len() > bytes_max {
+            return Err(AskError::garbled(format!("it has more than {bytes_max} bytes")));
         }
         body.extend_from_slice(&chunk);
     }

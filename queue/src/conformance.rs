@@ -83,7 +83,8 @@ macro_rules! promises {
             an_acked_delivery_never_comes_back
             a_delivery_is_settled_once
             a_released_delivery_comes_back_unchanged
-            a_retry_stays_hidden_until_its_delay_has_passed
+            a_retry_stays_hidden_for_as_long_as_was_asked
+            a_retry_that_asked_for_less_than_its_delay_comes_sooner
             a_retry_carries_its_attempt_and_when_it_first_failed
             a_dead_letter_keeps_its_bytes_and_its_reason
             bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered

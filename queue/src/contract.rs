@@ -16,7 +16,8 @@ use thiserror::Error;
 /// - `an_acked_delivery_never_comes_back`
 /// - `a_delivery_is_settled_once`
 /// - `a_released_delivery_comes_back_unchanged`
-/// - `a_retry_stays_hidden_until_its_delay_has_passed`
+/// - `a_retry_stays_hidden_for_as_long_as_was_asked`
+/// - `a_retry_that_asked_for_less_than_its_delay_comes_sooner`
 /// - `a_retry_carries_its_attempt_and_when_it_first_failed`
 /// - `a_dead_letter_keeps_its_bytes_and_its_reason`
 /// - `bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered`
@@ -137,8 +138,12 @@ impl Death {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Ack,
-    /// Hidden for `after`, rounded up to one of the configured delays (down to the longest), then delivered as `attempt`
-    /// on [`Lane::Notifications`], from whichever lane it came.
+    /// Hidden for at least `after`, and at most for the smallest configured delay not below it, then delivered as `attempt`
+    /// on [`Lane::Notifications`], from whichever lane it came. Beyond the longest delay, it is the longest.
+    ///
+    /// The embedded queue waits exactly `after`. On RabbitMQ the retries of one delay are a queue, which lets nothing past its
+    /// head: behind one that waits longer, a retry waits as long, which is never more than the delay. So jitter spreads
+    /// retries, and thinly where many wait at once.
     Retry {
         after: Duration,
         attempt: u32,

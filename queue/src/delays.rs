@@ -19,15 +19,25 @@ impl Delays {
         Ok(Self(sorted))
     }
 
-    /// The smallest delay of at least `after`; the longest when there is none.
-    pub(crate) fn at_least(&self, after: Duration) -> Duration {
+    /// Where a retry that is wished for `after` waits, and how long.
+    pub(crate) fn wait(&self, after: Duration) -> Wait {
         let longest = *self.0.last().expect("never empty");
-        self.0.iter().copied().find(|delay| *delay >= after).unwrap_or(longest)
+        let delay = self.0.iter().copied().find(|delay| *delay >= after).unwrap_or(longest);
+        Wait { delay, hidden: after.min(delay) }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Duration> {
         self.0.iter().copied()
     }
+}
+
+/// One retry's wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// The smallest delay of at least what was wished for; the longest when there is none. It names the queue.
+    pub(crate) delay: Duration,
+    /// How long it is hidden at least: the wish, down to the longest delay.
+    pub(crate) hidden: Duration,
 }
 
 /// How a delay is written in a queue's name: its largest exact unit, `1s`, `2m`, `1h`; milliseconds where it has a
@@ -57,12 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_rounded_up_and_the_longest_is_the_most() {
+    fn a_wish_waits_in_the_next_delay_and_the_longest_is_the_most() {
         let [short, long] = [1, 5].map(Duration::from_secs);
         let delays = Delays::new(&[long, short, long], "here").unwrap();
-        assert_eq!(delays.at_least(Duration::ZERO), short);
-        assert_eq!(delays.at_least(Duration::from_millis(1001)), long);
-        assert_eq!(delays.at_least(Duration::from_secs(61)), long);
+        let wait = |delay, hidden| Wait { delay, hidden };
+        assert_eq!(delays.wait(Duration::ZERO), wait(short, Duration::ZERO));
+        assert_eq!(delays.wait(short), wait(short, short));
+        let between = Duration::from_millis(1001);
+        assert_eq!(delays.wait(between), wait(long, between));
+        assert_eq!(delays.wait(Duration::from_secs(61)), wait(long, long));
         assert!(Delays::new(&[], "here").is_err());
         assert!(Delays::new(&[Duration::ZERO], "here").is_err());
     }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{AuthorizationId, Notification, PaymentKey, Verified, new_id};
+use crate::{AuthorizationId, Notification, OrderId, PaymentKey, Verified, new_id};
 
 /// The version of what [`Envelope::encode`] writes. A reader that meets another refuses it as poison: never a guess.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -26,6 +26,8 @@ words! {
         Registered = "registered",
         /// An operator replays what was stored.
         Replay = "replay",
+        /// The provider's own list of events names it.
+        Feed = "feed",
     }
 }
 
@@ -42,6 +44,12 @@ pub enum Hint {
         authorization: AuthorizationId,
         because: Because,
     },
+    /// A person has looked at a held order and lets it go on.
+    Release {
+        order: OrderId,
+        who: String,
+        reason: String,
+    },
 }
 
 /// What travels on the queue: one hint, versioned and named. How often it was tried travels beside it.
@@ -50,6 +58,8 @@ pub struct Envelope {
     /// The message's id on the queue. A notification's envelope carries the notification's id.
     pub id: Uuid,
     pub hint: Hint,
+    /// The item of a replay it was made for: whoever settles it notes what became of it.
+    pub replay: Option<Uuid>,
 }
 
 /// Why bytes from the queue are no envelope. Trying again will not help.
@@ -67,6 +77,8 @@ pub enum EnvelopeError {
 struct WireOut<'a> {
     v: u32,
     id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<Uuid>,
     #[serde(flatten)]
     hint: WireHintOut<'a>,
 }
@@ -77,6 +89,7 @@ enum WireHintOut<'a> {
     Notification(&'a Notification),
     Ask { payment: &'a PaymentKey, because: Because },
     Tend { authorization: &'a AuthorizationId, because: Because },
+    Release { order: &'a OrderId, who: &'a str, reason: &'a str },
 }
 
 #[derive(Deserialize)]
@@ -90,9 +103,11 @@ struct WireIn {
     #[expect(dead_code, reason = "read before, by `WireVersion`")]
     v: u32,
     id: Uuid,
+    replay: Option<Uuid>,
     notification: Option<Box<Notification>>,
     ask: Option<WireAsk>,
     tend: Option<WireTend>,
+    release: Option<WireRelease>,
 }
 
 #[derive(Deserialize)]
@@ -107,18 +122,39 @@ struct WireTend {
     because: Because,
 }
 
+#[derive(Deserialize)]
+struct WireRelease {
+    order: OrderId,
+    who: String,
+    reason: String,
+}
+
 impl Envelope {
     /// Envelops a notification whose signature held; there is no other way to put one on the queue.
     pub fn notification(notification: Verified<Notification>) -> Self {
-        Self { id: notification.id, hint: Hint::Notification(Box::new(notification)) }
+        Self { id: notification.id, hint: Hint::Notification(Box::new(notification)), replay: None }
     }
 
     pub fn ask(payment: PaymentKey, because: Because, now: Timestamp) -> Self {
-        Self { id: new_id(now), hint: Hint::Ask { payment, because } }
+        Self { id: new_id(now), hint: Hint::Ask { payment, because }, replay: None }
+    }
+
+    pub fn release(order: OrderId, who: String, reason: String, now: Timestamp) -> Self {
+        Self { id: new_id(now), hint: Hint::Release { order, who, reason }, replay: None }
+    }
+
+    /// A notification out of the archive, hinted at again for an item of a replay: it was verified when it came.
+    pub fn again(archived: Notification, replay: Uuid) -> Self {
+        Self { id: replay, hint: Hint::Notification(Box::new(Verified::vouch(archived))), replay: Some(replay) }
+    }
+
+    /// A payment to be asked about for an item of a replay.
+    pub fn ask_again(payment: PaymentKey, replay: Uuid) -> Self {
+        Self { id: replay, hint: Hint::Ask { payment, because: Because::Replay }, replay: Some(replay) }
     }
 
     pub fn tend(authorization: AuthorizationId, because: Because, now: Timestamp) -> Self {
-        Self { id: new_id(now), hint: Hint::Tend { authorization, because } }
+        Self { id: new_id(now), hint: Hint::Tend { authorization, because }, replay: None }
     }
 
     /// The payment this hint is about, if it names one.
@@ -126,7 +162,7 @@ impl Envelope {
         match &self.hint {
             Hint::Notification(notification) => notification.payment(),
             Hint::Ask { payment, .. } => Some(payment.clone()),
-            Hint::Tend { .. } => None,
+            Hint::Tend { .. } | Hint::Release { .. } => None,
         }
     }
 
@@ -135,8 +171,10 @@ impl Envelope {
             Hint::Notification(notification) => WireHintOut::Notification(notification),
             Hint::Ask { payment, because } => WireHintOut::Ask { payment, because: *because },
             Hint::Tend { authorization, because } => WireHintOut::Tend { authorization, because: *because },
+            Hint::Release { order, who, reason } => WireHintOut::Release { order, who, reason },
         };
-        serde_json::to_vec(&WireOut { v: ENVELOPE_VERSION, id: self.id, hint }).expect("plain data always serialises")
+        serde_json::to_vec(&WireOut { v: ENVELOPE_VERSION, id: self.id, replay: self.replay, hint })
+            .expect("plain data always serialises")
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
@@ -148,16 +186,17 @@ impl Envelope {
             return Err(EnvelopeError::Version(v));
         }
         let wire: WireIn = serde_json::from_slice(bytes).map_err(EnvelopeError::Unreadable)?;
-        let hint = match (wire.notification, wire.ask, wire.tend) {
-            (Some(notification), None, None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
-            (None, Some(WireAsk { payment, because }), None) => Hint::Ask { payment, because },
-            (None, None, Some(WireTend { authorization, because })) => Hint::Tend { authorization, because },
+        let hint = match (wire.notification, wire.ask, wire.tend, wire.release) {
+            (Some(notification), None, None, None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
+            (None, Some(WireAsk { payment, because }), None, None) => Hint::Ask { payment, because },
+            (None, None, Some(WireTend { authorization, because }), None) => Hint::Tend { authorization, because },
+            (None, None, None, Some(WireRelease { order, who, reason })) => Hint::Release { order, who, reason },
             _ => {
                 let wrong = serde::de::Error::custom("an envelope carries one hint");
                 return Err(EnvelopeError::Unreadable(wrong));
             }
         };
-        Ok(Self { id: wire.id, hint })
+        Ok(Self { id: wire.id, hint, replay: wire.replay })
     }
 }
 
@@ -194,6 +233,11 @@ mod tests {
         assert_eq!(Envelope::decode(&asked.encode()).unwrap(), asked);
         let tended = Envelope::tend(AuthorizationId::new("AU-1").unwrap(), Because::Registered, now);
         assert_eq!(Envelope::decode(&tended.encode()).unwrap(), tended);
+        let order = OrderId::new("A-1").unwrap();
+        let released = Envelope::release(order, "ann".to_owned(), "checked by hand".to_owned(), now);
+        assert_eq!(Envelope::decode(&released.encode()).unwrap(), released);
+        let replayed = Envelope::ask_again(sent.payment().unwrap(), Uuid::from_u128(7));
+        assert_eq!(Envelope::decode(&replayed.encode()).unwrap().replay, Some(Uuid::from_u128(7)));
     }
 
     #[test]

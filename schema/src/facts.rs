@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dispute, Money, PaymentState, Refund, RefundState, refund};
+use crate::{Dispute, Money, PaymentState, Refund, RefundId, RefundState, refund};
 
 /// What the provider answered when asked about one payment, in our terms. The only thing that changes a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl PaymentFacts {
         let Some(currency) = self.amount.map(|amount| amount.currency).filter(|_| self.state.took_money()) else {
             return self;
         };
-        let done = self.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
+        let done = refund::distinct(&self.refunds).filter(|refund| refund.state == RefundState::Succeeded);
         let amounts = done.filter_map(|refund| refund.amount).filter(|amount| amount.currency == currency);
         let sum = amounts.fold(0_i64, |sum, amount| sum.saturating_add(amount.amount_minor));
         self.refunded_minor = self.refunded_minor.max(sum);
@@ -52,6 +52,14 @@ impl PaymentFacts {
             _ => PaymentState::Refunded,
         };
         self
+    }
+
+    /// These facts without refunds that are known to be of other payments: the sum is made anew. Only where the sum is ours to make.
+    #[must_use]
+    pub fn without_refunds(mut self, foreign: &[RefundId]) -> Self {
+        self.refunds.retain(|refund| !foreign.contains(&refund.id));
+        self.refunded_minor = 0;
+        self.with_refunds(&[])
     }
 
     /// The disputes after this answer, of those that were known before.

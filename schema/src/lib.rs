@@ -31,10 +31,10 @@ pub use method::{Known, METHODS, Method, MethodError, Refunds};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, Notification};
 pub use order::{Hold, NewOrder, Order, Payment};
-pub use refund::{Dispute, NewRefund, Refund};
+pub use refund::{Dispute, NewRefund, Refund, distinct};
 pub use state::{
-    AuthorizationState, DeadCause, DisputeState, HoldReason, OrderState, PaymentState, Provider, RefundState, Step,
-    TimelineKind,
+    AuthorizationState, DeadCause, DeadLetterState, DisputeState, HoldReason, OrderState, PaymentState, Provider,
+    RefundState, ReplayOutcome, ReplayState, Step, TimelineKind,
 };
 pub use verified::Verified;
 pub use words::UnknownWord;

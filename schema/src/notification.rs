@@ -60,14 +60,10 @@ impl Notification {
         }
     }
 
-    /// Whether its body may carry a token or a card, and must not be kept in the clear. What is known of payments, refunds and
-    /// disputes carries none; anything else of Antom's may.
+    /// Whether its body may carry a token or a card, and must not be kept in the clear. Antom tells of cards in payments, of tokens in
+    /// authorizations, and of either in kinds we do not know; Omise masks what it tells.
     pub fn is_confidential(&self) -> bool {
-        match (self.provider, &self.about) {
-            (Provider::Antom, About::Authorization(_) | About::Other) => true,
-            (Provider::Antom, About::Payment(_) | About::Reference(_) | About::Refund { .. })
-            | (Provider::Omise, _) => false,
-        }
+        self.provider == Provider::Antom
     }
 }
 
@@ -77,6 +73,12 @@ impl Verified<Notification> {
     pub fn sealed(self, body: Sealed) -> Self {
         let Sealed { key, bytes } = body;
         Self::vouch(Notification { body: bytes, sealed_with: Some(key), ..self.into_inner() })
+    }
+
+    /// The same notification with its body as it was received.
+    #[must_use]
+    pub fn opened(self, body: Vec<u8>) -> Self {
+        Self::vouch(Notification { body, sealed_with: None, ..self.into_inner() })
     }
 }
 

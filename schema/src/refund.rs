@@ -96,7 +96,13 @@ impl Dispute {
     }
 }
 
-/// Adds what was told to what is known, each thing once; the order in which things became known stays.
+/// Each refund once. A provider may tell one under two names before it says that both are the same; from then on both are known to be.
+pub fn distinct(refunds: &[Refund]) -> impl Iterator<Item = &Refund> {
+    let is_first = |(index, refund): &(usize, &Refund)| !refunds[..*index].iter().any(|known| known.is_same(refund));
+    refunds.iter().enumerate().filter(is_first).map(|(_, refund)| refund)
+}
+
+/// Adds what was told to everything known that it is the same as; the order in which things became known stays.
 pub(crate) fn merge<T: Clone>(
     known: &[T],
     told: &[T],
@@ -105,9 +111,13 @@ pub(crate) fn merge<T: Clone>(
 ) -> Vec<T> {
     let mut merged = known.to_vec();
     for told in told {
-        match merged.iter_mut().find(|known| same(known, told)) {
-            Some(known) => *known = then(known, told),
-            None => merged.push(told.clone()),
+        let mut is_known = false;
+        for known in merged.iter_mut().filter(|known| same(known, told)) {
+            *known = then(known, told);
+            is_known = true;
+        }
+        if !is_known {
+            merged.push(told.clone());
         }
     }
     merged
@@ -137,5 +147,22 @@ mod tests {
         let merged = merge(&[named], &[other], Refund::is_same, Refund::then);
         assert_eq!(merged.len(), 1);
         assert_eq!((merged[0].id.as_str(), merged[0].state), ("RF-1", RefundState::Succeeded));
+    }
+
+    #[test]
+    fn a_refund_first_told_under_two_names_is_one_as_soon_as_both_are_told_together() {
+        let amount = "30.00 THB".parse().ok();
+        let announced = refund("RF-1", RefundState::Pending);
+        let by_its_reference = Refund {
+            provider_reference: Some("2026-9".to_owned()),
+            amount,
+            ..refund("2026-9", RefundState::Succeeded)
+        };
+        let known = merge(&[announced], std::slice::from_ref(&by_its_reference), Refund::is_same, Refund::then);
+        assert_eq!(distinct(&known).count(), 2, "nobody has said that they are one");
+        let told = Refund { id: RefundId::new("RF-1").unwrap(), ..by_its_reference };
+        let known = merge(&known, &[told], Refund::is_same, Refund::then);
+        assert!(known.iter().all(|refund| refund.state == RefundState::Succeeded), "neither is pending for ever");
+        assert_eq!(distinct(&known).map(|refund| refund.id.as_str()).collect::<Vec<_>>(), ["RF-1"]);
     }
 }

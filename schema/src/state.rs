@@ -93,6 +93,36 @@ words! {
 }
 
 words! {
+    /// What became of a dead letter.
+    pub enum DeadLetterState ("dead-letter state") {
+        Open = "open",
+        Replayed = "replayed",
+        Discarded = "discarded",
+    }
+}
+
+words! {
+    /// Where a replay stands.
+    pub enum ReplayState ("replay state") {
+        Running = "running",
+        Paused = "paused",
+        /// It stopped by itself: too much failed.
+        Stopped = "stopped",
+        Done = "done",
+        Cancelled = "cancelled",
+    }
+}
+
+words! {
+    /// What became of one thing a replay took.
+    pub enum ReplayOutcome ("replay outcome") {
+        Changed = "changed",
+        Unchanged = "unchanged",
+        Failed = "failed",
+    }
+}
+
+words! {
     /// What an entry of an order's timeline tells.
     pub enum TimelineKind ("timeline kind") {
         Registered = "registered",

@@ -28,7 +28,7 @@ pub struct Call {
     pub at: Timestamp,
     /// The fault it met.
     pub fault: Option<String>,
-    /// How it was answered: `200 S SUCCESS, paymentStatus SUCCESS`. Absent while it was not.
+    /// How it was answered: `200 S SUCCESS, paymentStatus SUCCESS`, `200 100 of 250 events, from offset 0`. Absent while it was not.
     pub answered: Option<String>,
 }
 

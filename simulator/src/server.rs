@@ -8,7 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
+use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, PublicKey};
 use payhook_schema::{AccountName, Clock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -147,6 +147,7 @@ api = "{api}"
                 apply_token: false,
                 public_keys: [(KEY_VERSION, public)].into(),
                 signature_age_max: AgeLimit::Off,
+                limits: Limits::ANTOM,
             }),
             Account::Omise(OmiseAccount {
                 name: account.clone(),
@@ -155,6 +156,7 @@ api = "{api}"
                 secret_key: Some(keys.secret_key().into()),
                 webhook_secrets: vec![keys.webhook().clone()],
                 signature_age_max: AgeLimit::Off,
+                limits: Limits::OMISE,
             }),
         ])
     }

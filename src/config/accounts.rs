@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
 
 use payhook_provider::omise::WebhookSecret;
-use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, OmiseAccount, PrivateKey, PublicKey};
+use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, PublicKey};
 use payhook_schema::{AccountName, parse_duration};
 use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
 use super::reader::Reader;
 use super::{Keys, Tokens};
+
+/// Nobody's API takes more at once, or in a second.
+const PARALLEL_MAX: u32 = 1000;
+const REQUESTS_PER_S_MAX: u32 = 10_000;
 
 /// Takes every `[antom.…]` and `[omise.…]`.
 pub(super) fn take(reader: &mut Reader, keys: Keys, tokens: &Tokens) -> Accounts {
@@ -43,6 +47,7 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, toke
     let private_key_version = reader.parsed(section, "private_key_version").unwrap_or(1);
     let public_keys = public_keys(reader, section);
     let signature_age_max = age_limit(reader, section);
+    let limits = limits(reader, section, Limits::ANTOM);
     let apply_token = reader.parsed(section, "apply_token").unwrap_or(false);
     match (tokens.numbers.is_empty(), apply_token) {
         (true, true) => reader.mistake(format!(
@@ -69,6 +74,7 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, toke
         public_keys: public_keys?,
         apply_token,
         signature_age_max: signature_age_max?,
+        limits,
     })
 }
 
@@ -125,6 +131,7 @@ fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
     let api = api(reader, section, "https://api.omise.co");
     let webhook_secrets = webhook_secrets(reader, section);
     let signature_age_max = age_limit(reader, section);
+    let limits = limits(reader, section, Limits::OMISE);
     let livemode = livemode?;
     match secret_key.as_ref().map(ExposeSecret::expose_secret) {
         Some(text) if !text.starts_with("skey_") => {
@@ -142,6 +149,7 @@ fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
         secret_key,
         webhook_secrets: webhook_secrets?,
         signature_age_max: signature_age_max?,
+        limits,
     })
 }
 
@@ -195,4 +203,24 @@ fn age_limit(reader: &mut Reader, section: &str) -> Option<AgeLimit> {
             }
         },
     }
+}
+
+/// What the provider bears of us, all workers together.
+fn limits(reader: &mut Reader, section: &str, unless_said: Limits) -> Limits {
+    let parallel = reader.parsed(section, "parallel").unwrap_or(unless_said.parallel);
+    if !(1..=PARALLEL_MAX).contains(&parallel) {
+        reader.mistake(format!("{section}.parallel must be 1 to {PARALLEL_MAX}"));
+    }
+    let requests_per_s = match reader.parsed::<String>(section, "requests_per_s").as_deref().map(str::trim) {
+        None => unless_said.requests_per_s,
+        Some("off") => None,
+        Some(text) => {
+            let number = text.parse().ok().filter(|number| (1..=REQUESTS_PER_S_MAX).contains(number));
+            if number.is_none() {
+                reader.mistake(format!("{section}.requests_per_s must be 1 to {REQUESTS_PER_S_MAX}, or `off`"));
+            }
+            number
+        }
+    };
+    Limits { parallel, requests_per_s }
 }

@@ -171,6 +171,12 @@ impl Reader {
         parse_duration(&text).map_err(|error| self.mistake(format!("{section}.{key}: {error}"))).ok()
     }
 
+    /// A duration, or nothing for `off`.
+    pub(super) fn duration_or_off(&mut self, section: &str, key: &str) -> Option<Duration> {
+        let text = self.text(section, key).filter(|text| text != "off")?;
+        parse_duration(&text).map_err(|error| self.mistake(format!("{section}.{key}: {error}, or `off`"))).ok()
+    }
+
     pub(super) fn durations(&mut self, section: &str, key: &str) -> Vec<Duration> {
         let texts = self.texts(section, key);
         texts

@@ -18,6 +18,7 @@ fn the_defaults_are_the_examples() {
     assert!(matches!(config.queue, QueueConfig::Embedded));
     assert!(matches!(&config.store, StoreConfig::Sqlite(path) if path == Path::new("payhook.db")));
     assert_eq!(config.worker.retry_delays.len(), 7);
+    assert_eq!(config.worker.follow_events, Some(Duration::from_mins(1)));
     assert!(config.one_process_only().is_some());
 }
 
@@ -277,4 +278,51 @@ fn tokens_are_only_asked_for_where_there_is_a_key_to_seal_them_with() {
     assert_eq!(with.notices, Vec::<String>::new());
     let account = with.accounts.all().remove(0);
     assert!(matches!(&*account, payhook_provider::Account::Antom(antom) if antom.apply_token));
+}
+
+/// An account's limits, with `more` written into its table: Antom's, then Omise's.
+fn limits(more: &str) -> Result<[payhook_provider::Limits; 2], String> {
+    let omise = "[omise.shop]\nlivemode = false\nsecret_key = \"skey_test_1\"\nwebhook_secrets = [\"AAEC\"]\n\
+                 api = \"https://api.omise.co\"\n";
+    let text = format!("{}{more}\n{omise}{more}\n", antom(""));
+    let config = read(&text, &[]).map_err(|mistakes| mistakes.to_string())?;
+    let all = config.accounts.all();
+    Ok([all[0].limits(), all[1].limits()])
+}
+
+#[test]
+fn a_provider_is_asked_as_much_as_it_bears_unless_the_account_says_otherwise() {
+    use payhook_provider::Limits;
+    assert_eq!(limits("").unwrap(), [Limits::ANTOM, Limits::OMISE]);
+    assert_eq!((Limits::ANTOM.parallel, Limits::OMISE.parallel), (16, 8), "as the manual says");
+    let four = Limits { parallel: 4, requests_per_s: Some(20) };
+    assert_eq!(limits("parallel = 4\nrequests_per_s = 20").unwrap(), [four; 2]);
+    assert_eq!(limits("parallel = \"4\"\nrequests_per_s = \"20\"").unwrap(), [four; 2], "as the environment says it");
+    assert_eq!(limits("requests_per_s = \"off\"").unwrap(), [Limits::ANTOM, Limits::OMISE]);
+}
+
+#[test]
+fn limits_that_would_ask_nothing_or_everything_are_mistakes() {
+    for (more, expected) in [
+        ("parallel = 0", "parallel must be 1 to 1000"),
+        ("parallel = 1001", "parallel must be 1 to 1000"),
+        ("parallel = \"off\"", "omise.shop.parallel: "),
+        ("requests_per_s = 0", "requests_per_s must be 1 to 10000, or `off`"),
+        ("requests_per_s = \"fast\"", "requests_per_s must be 1 to 10000, or `off`"),
+    ] {
+        let told = limits(more).unwrap_err();
+        assert!(told.contains(expected), "{more}: {told}");
+        assert!(told.contains("antom.shop.") && told.contains("omise.shop."), "{more}: {told}");
+    }
+}
+
+#[test]
+fn events_are_followed_every_now_and_then_or_never() {
+    let follow = |text: &str| {
+        let config = read(&format!("[worker]\nfollow_events = \"{text}\""), &[]);
+        config.map(|config| config.worker.follow_events).map_err(|mistakes| mistakes.to_string())
+    };
+    assert_eq!(follow("30s"), Ok(Some(Duration::from_secs(30))));
+    assert_eq!(follow("off"), Ok(None));
+    assert!(follow("often").unwrap_err().contains("worker.follow_events: "));
 }

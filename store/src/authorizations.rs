@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::batch::{self, has_nul};
 use crate::columns::{Columns, some, wrong};
 use crate::rows::read;
-use crate::{AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, TimelineEntry};
+use crate::{AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, TimelineEntry, notifications};
 
 /// How many of the notifications that name an authorization are read back: one is usual, and each is acted upon.
 pub(crate) const NOTIFICATIONS_MAX: i64 = 100;
@@ -77,23 +77,7 @@ pub(crate) fn due(rows: &[impl Columns]) -> sqlx::Result<Vec<AuthorizationId>> {
 
 /// A notification as it was archived; the row was looked up by `name`.
 pub(crate) fn notification(row: &impl Columns, name: &AuthorizationName) -> sqlx::Result<Notification> {
-    let sealed_with = row.int("sealed_with")?.map(u32::try_from).transpose();
-    let headers = serde_json::from_value(some("headers", row.json("headers"))?);
-    Ok(Notification {
-        id: some("id", row.id("id"))?,
-        provider: some("provider", read(row, "provider"))?,
-        account: some("account", read(row, "account"))?,
-        kind: some("kind", row.text("kind"))?,
-        about: About::Authorization(name.clone()),
-        idempotency_key: some("idempotency_key", row.text("idempotency_key"))?,
-        received_at: some("received_at", row.time("received_at"))?,
-        signed_at: row.time("signed_at")?,
-        verified_by: some("verified_by", row.text("verified_by"))?,
-        signed_path: some("signed_path", row.text("signed_path"))?,
-        headers: headers.map_err(|error| wrong("headers", error))?,
-        body: some("body", row.bytes("body"))?,
-        sealed_with: sealed_with.map_err(|error| wrong("sealed_with", error))?,
-    })
+    notifications::notification(row, About::Authorization(name.clone()))
 }
 
 /// What registering `new` means where `registered` has its id already.

@@ -12,8 +12,10 @@ mod dead_letters;
 mod events;
 mod model;
 mod model_of_authorizations;
+mod notifications;
 mod orders;
 mod refunds;
+mod replays;
 mod sample;
 mod schedule;
 mod sealed;
@@ -24,8 +26,10 @@ pub use authorizations::*;
 pub use dead_letters::*;
 pub use events::*;
 pub use model::*;
+pub use notifications::*;
 pub use orders::*;
 pub use refunds::*;
+pub use replays::*;
 pub use schedule::*;
 pub use sealed::*;
 pub use settling::*;
@@ -67,6 +71,7 @@ macro_rules! store_promises {
                 events_are_sequenced_without_gaps_and_in_version_order_per_order
                 a_reader_of_the_feed_misses_nothing
                 an_event_is_published_until_it_is_marked
+                an_orders_events_are_read_in_version_order
                 orders_are_listed_newest_first_in_pages_that_do_not_overlap
                 the_timeline_tells_everything_oldest_first
                 a_dead_letter_is_kept_once_and_found_by_every_filter
@@ -89,6 +94,19 @@ macro_rules! store_promises {
                 what_is_sealed_under_an_old_key_is_found_and_replaced_once
                 the_keys_that_verified_last_are_told
                 an_audit_entry_is_kept_and_listed_newest_first
+                leases_are_counted_by_their_name
+                a_watermark_never_goes_back
+                dead_letters_are_grouped_with_the_money_at_stake
+                a_discarded_dead_letter_stays_and_is_told_apart
+                a_note_stays_with_its_dead_letter
+                archived_notifications_are_listed_newest_first_by_every_filter
+                a_replay_takes_what_its_filter_says_and_nothing_another_one_has
+                an_item_of_a_replay_is_handed_out_once_until_its_claim_runs_out
+                a_canary_goes_first_and_alone
+                a_replay_stops_by_itself_when_too_many_fail
+                a_paused_replay_hands_out_nothing_and_a_cancelled_one_never_again
+                a_result_counts_once_and_closes_its_dead_letter
+                what_a_replay_did_is_in_the_timeline
                 migrating_twice_does_no_harm
                 any_operations_do_what_a_plain_model_does
             }

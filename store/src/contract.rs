@@ -3,13 +3,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, DeadCause, Event, Money, NewAuthorization,
-    NewOrder, Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
+    Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
     TimelineKind,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
+
+mod dead_letters;
+mod filters;
+mod replays;
+
+pub use dead_letters::{Act, DeadLetter, DeadLetterGroup};
+pub use filters::{DeadLetterFilter, NotificationFilter};
+pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer};
 
 /// What payhook remembers. Each method is one whole unit of work: all of it happens or none.
 ///
@@ -36,6 +44,7 @@ use uuid::Uuid;
 /// - `events_are_sequenced_without_gaps_and_in_version_order_per_order`
 /// - `a_reader_of_the_feed_misses_nothing`
 /// - `an_event_is_published_until_it_is_marked`
+/// - `an_orders_events_are_read_in_version_order`
 /// - `orders_are_listed_newest_first_in_pages_that_do_not_overlap`
 /// - `the_timeline_tells_everything_oldest_first`
 /// - `a_dead_letter_is_kept_once_and_found_by_every_filter`
@@ -58,6 +67,19 @@ use uuid::Uuid;
 /// - `what_is_sealed_under_an_old_key_is_found_and_replaced_once`
 /// - `the_keys_that_verified_last_are_told`
 /// - `an_audit_entry_is_kept_and_listed_newest_first`
+/// - `leases_are_counted_by_their_name`
+/// - `a_watermark_never_goes_back`
+/// - `dead_letters_are_grouped_with_the_money_at_stake`
+/// - `a_discarded_dead_letter_stays_and_is_told_apart`
+/// - `a_note_stays_with_its_dead_letter`
+/// - `archived_notifications_are_listed_newest_first_by_every_filter`
+/// - `a_replay_takes_what_its_filter_says_and_nothing_another_one_has`
+/// - `an_item_of_a_replay_is_handed_out_once_until_its_claim_runs_out`
+/// - `a_canary_goes_first_and_alone`
+/// - `a_replay_stops_by_itself_when_too_many_fail`
+/// - `a_paused_replay_hands_out_nothing_and_a_cancelled_one_never_again`
+/// - `a_result_counts_once_and_closes_its_dead_letter`
+/// - `what_a_replay_did_is_in_the_timeline`
 /// - `migrating_twice_does_no_harm`
 /// - `any_operations_do_what_a_plain_model_does`
 ///
@@ -123,6 +145,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Has an order's payments checked at `now`, the final ones too; false if there is no such order.
     async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// What fulfilment was told about an order so far, in version order, whether published yet or not.
+    async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
     async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError>;
@@ -206,14 +231,71 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first; only entries older than `before`, if given.
     async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Keeps dead letters; one with a known id changes nothing. Their notifications, if any, are archived with them.
+    /// How many leases whose name begins with `prefix` are held now.
+    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// How far something was followed.
+    async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Moves a watermark forward; one that would go back stays.
+    async fn watermark_set(&self, name: &str, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Archived notifications without their bodies, newest first.
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError>;
+
+    /// One archived notification, with its exact bytes (sealed, where it is).
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Notification>, StoreError>;
+
+    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. One that did died again: it is
+    /// open, with its new failure. Their notifications, if any, are archived with them.
     ///
     /// A letter can always be kept: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
     /// archived is in the letter's bytes all the same.
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError>;
 
-    /// Latest failure first.
+    /// Latest failure first; without their bytes.
     async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// One dead letter with its exact bytes.
+    async fn dead_letter_get(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// The open ones of `filter`, one entry for each cause, provider and account, the largest group first.
+    async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>, StoreError>;
+
+    /// Marks the open ones of `filter` as discarded, but for those in a replay still going on; they are kept. Returns how many. An
+    /// operator's entry is written to the timelines of their orders.
+    async fn dead_letter_discard(&self, filter: &DeadLetterFilter, act: &Act) -> Result<u64, StoreError>;
+
+    /// Puts a note on the letters of `filter`, in the place of an older one; an empty one takes it away. Returns how many.
+    async fn dead_letter_note(&self, filter: &DeadLetterFilter, note: &str) -> Result<u64, StoreError>;
+
+    /// Begins a replay: everything of its selection that is not in another replay still going on, oldest first, at most `limit`. A plan
+    /// takes what others have, too, and keeps nothing from them. Of nothing, it is done at once. One with a known id changes nothing.
+    async fn replay_create(&self, new: &NewReplay) -> Result<Replay, StoreError>;
+
+    async fn replay_get(&self, id: Uuid) -> Result<Option<Replay>, StoreError>;
+
+    /// Newest first.
+    async fn replay_list(&self, limit: u32) -> Result<Vec<Replay>, StoreError>;
+
+    /// The items of a replay, in the order they are taken, after `after` (0 for the first).
+    async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError>;
+
+    /// Pauses, resumes or cancels; the replay as it is then, none if there is no such. What does not fit its state changes nothing.
+    /// A stopped replay can be resumed: its failures so far are forgiven.
+    async fn replay_steer(&self, id: Uuid, steer: Steer, now: Timestamp) -> Result<Option<Replay>, StoreError>;
+
+    /// Hands out up to `limit` items of running replays, the oldest replay first, and claims them until `now + hold_for`. An item
+    /// whose claim ran out without a result is handed out again, after those that never were. While a canary is out, nothing else of
+    /// its replay is. An operator's entry is written to the order's timeline the first time, unless it is a plan.
+    async fn replay_claim(&self, now: Timestamp, hold_for: Duration, limit: u32)
+    -> Result<Vec<ReplayItem>, StoreError>;
+
+    /// Notes what became of items that are out; of others nothing is noted. An item that could not be tried is waiting again. A dead
+    /// letter whose item changed something, or found nothing to change, is replayed, unless it was a plan or the letter died again
+    /// since the replay began. A replay with nothing left is done; one whose canary failed, or of whose items more than a fifth (of
+    /// ten or more) failed, is stopped.
+    async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError>;
 
     /// What is left to do; for metrics.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
@@ -426,47 +508,13 @@ pub struct FeedEvent {
     pub event: Event,
 }
 
-/// A hint we gave up on, with everything needed to try it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The envelope's id; made from the bytes' digest where they are no envelope.
-    pub id: Uuid,
-    pub cause: DeadCause,
-    pub detail: String,
-    pub provider: Option<Provider>,
-    pub account: Option<AccountName>,
-    pub payment: Option<PaymentKey>,
-    /// Filled in by the store when it is read, where the payment is known by then.
-    pub order: Option<OrderId>,
-    pub attempts: u32,
-    pub first_failed_at: Timestamp,
-    pub last_failed_at: Timestamp,
-    /// The envelope's exact bytes.
-    pub bytes: Vec<u8>,
-    /// The notification inside, archived along with it; not read back.
-    pub notification: Option<Notification>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeadLetterFilter {
-    /// Empty for any.
-    pub ids: Vec<Uuid>,
-    pub cause: Option<DeadCause>,
-    pub provider: Option<Provider>,
-    pub account: Option<AccountName>,
-    /// Last failed at or after.
-    pub since: Option<Timestamp>,
-    /// Only letters listed after this one.
-    pub before: Option<Uuid>,
-    pub limit: u32,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     pub payments_unfinished: u64,
     /// Of the unfinished payment nobody told us about for the longest: when its provider last answered, or it was registered.
     pub silent_since: Option<Timestamp>,
     pub events_unpublished: u64,
+    /// The open ones.
     pub dead_letters: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events and the dead letters. One contract,
-//! [`Store`], cut at whole units of work; two backends keep it: [`postgres`] and [`sqlite`].
+//! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events, the dead letters and their replays.
+//! One contract, [`Store`], cut at whole units of work; two backends keep it: [`postgres`] and [`sqlite`].
 
 mod contract;
 
@@ -15,8 +15,10 @@ mod fault;
 mod lent;
 mod migrations;
 mod names;
+mod notifications;
 mod refunds;
 mod register;
+mod replays;
 mod rows;
 mod sealed;
 mod settling;
@@ -26,9 +28,10 @@ mod timeline;
 pub mod conformance;
 
 pub use contract::{
-    AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Backlog, Change, DeadLetter,
-    DeadLetterFilter, FeedEvent, Found, KeyUse, OrderFilter, PaymentCheck, PaymentName, Registered, Resealed,
-    SealedThing, Settled, Settlement, Store, StoreError, TimelineEntry,
+    Act, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Backlog, Change,
+    DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter,
+    OrderFilter, PaymentCheck, PaymentName, Registered, Replay, ReplayItem, ReplayResult, Resealed, SealedThing,
+    Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
 };
 pub use postgres::{PgOptions, PgStore};
 pub use sqlite::SqliteStore;

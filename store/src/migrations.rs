@@ -26,6 +26,9 @@ const POSTGRES: Embedded = embedded!("postgres":
     7 "0007_notification_names",
     8 "0008_authorizations",
     9 "0009_audit",
+    10 "0010_dead_letter_states",
+    11 "0011_watermarks",
+    12 "0012_replays",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -38,6 +41,9 @@ const SQLITE: Embedded = embedded!("sqlite":
     7 "0007_notification_names",
     8 "0008_authorizations",
     9 "0009_audit",
+    10 "0010_dead_letter_states",
+    11 "0011_watermarks",
+    12 "0012_replays",
 );
 
 pub(crate) fn postgres() -> Migrator {
@@ -114,15 +120,22 @@ mod tests {
         values ('01939b5e-0000-7000-8000-000000000001', 'antom', 'shop', 'x', 'p1', 'k', NOW, 'keyVersion 1', '/', '[]', BYTES);
         insert into events (id, order_id, version, type, time, body, seq, published_at)
         values ('01939b5e-0000-7000-8000-000000000002', 'A-1', 1, 'payhook.x', NOW, '{}', 1, NOW),
-            ('01939b5e-0000-7000-8000-000000000003', 'A-1', 2, 'payhook.x', NOW, '{}', null, null);";
+            ('01939b5e-0000-7000-8000-000000000003', 'A-1', 2, 'payhook.x', NOW, '{}', null, null);
+        insert into dead_letters (id, cause, detail, attempts, first_failed_at, last_failed_at, bytes)
+        values ('01939b5e-0000-7000-8000-000000000004', 'poison', 'x', 1, NOW, NOW, BYTES);";
 
     const AFTER: &str = "
         select cast(e.id as text), e.order_id, e.version, e.seq, e.published_at is null as unpublished from events e order by n";
 
+    const LETTERS: &str = "select state, note, detail from dead_letters";
+
     type EventLeft = (String, Option<String>, i64, Option<i64>, bool);
 
+    type LetterLeft = (String, Option<String>, String);
+
     #[track_caller]
-    fn everything_is_there(events: &[EventLeft]) {
+    fn everything_is_there(events: &[EventLeft], letters: &[LetterLeft]) {
+        assert_eq!(letters, [("open".to_owned(), None, "x".to_owned())], "nobody has dealt with it");
         let left = |last: u8, version, seq: Option<i64>| {
             let id = format!("01939b5e-0000-7000-8000-00000000000{last}");
             (id, Some("A-1".to_owned()), version, seq, seq.is_none())
@@ -145,7 +158,8 @@ mod tests {
         let before = BEFORE.replace("NOW", "1").replace("BYTES", "x'00'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut connection).await.unwrap();
         sqlite().run_direct(None, &mut connection, false).await.unwrap();
-        everything_is_there(&sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap());
+        let events: Vec<_> = sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap();
+        everything_is_there(&events, &sqlx::query_as(LETTERS).fetch_all(&mut connection).await.unwrap());
         let broken = sqlx::query("pragma foreign_key_check").fetch_all(&mut connection).await.unwrap();
         assert!(broken.is_empty());
     }
@@ -159,7 +173,8 @@ mod tests {
         let before = BEFORE.replace("NOW", "now()").replace("BYTES", "'\\x00'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut connection).await.unwrap();
         postgres().run_direct(None, &mut connection, false).await.unwrap();
-        everything_is_there(&sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap());
+        let events: Vec<_> = sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap();
+        everything_is_there(&events, &sqlx::query_as(LETTERS).fetch_all(&mut connection).await.unwrap());
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! What a notification names where it is not its payment, as one column: a kind and a name, so that a refund and a token that are spelled
 //! alike never mix.
 
-use payhook_schema::{About, AuthorizationName, Notification, PaymentId, PaymentKey, RefundId};
+use payhook_schema::{
+    About, AuthState, AuthorizationName, Notification, PaymentId, PaymentKey, RefundId, SecretDigest,
+};
+
+use crate::columns::wrong;
 
 /// The longest reference that is kept as a name. Antom's are 64 characters; an index has no place for any length.
 const REFERENCE_BYTES_MAX: usize = 256;
@@ -15,6 +19,23 @@ pub(crate) fn name_of(about: &About) -> Option<String> {
         About::Authorization(name) => Some(authorization(name)),
         About::Payment(_) | About::Other => None,
     }
+}
+
+/// What a notification is about, by the name and the payment it is kept under.
+pub(crate) fn about(name: Option<&str>, payment: Option<PaymentId>) -> sqlx::Result<About> {
+    let unreadable = |error| wrong("names", error);
+    Ok(match (name.and_then(|name| name.split_once(' ')), payment) {
+        (Some(("refund", id)), payment) => About::Refund { id: RefundId::new(id).map_err(unreadable)?, payment },
+        (Some(("reference", reference)), _) => About::Reference(reference.to_owned()),
+        (Some(("state", state)), _) => {
+            About::Authorization(AuthorizationName::State(AuthState::new(state).map_err(unreadable)?))
+        }
+        (Some(("token", digest)), _) => {
+            About::Authorization(AuthorizationName::Token(SecretDigest::new(digest).map_err(unreadable)?))
+        }
+        (_, Some(payment)) => About::Payment(payment),
+        (_, None) => About::Other,
+    })
 }
 
 pub(crate) fn refund(id: &RefundId) -> String {
@@ -46,8 +67,6 @@ pub(crate) fn linked<'a>(notification: &Notification, about: Option<&'a PaymentK
 
 #[cfg(test)]
 mod tests {
-    use payhook_schema::{AuthState, SecretDigest};
-
     use super::*;
 
     #[test]
@@ -61,6 +80,28 @@ mod tests {
         ];
         let different: std::collections::BTreeSet<_> = names.iter().flatten().collect();
         assert_eq!(different.len(), names.len());
+    }
+
+    #[test]
+    fn what_was_named_is_read_back() {
+        let payment = PaymentId::new("p1").unwrap();
+        let refund = RefundId::new("RF-1").unwrap();
+        for named in [
+            About::Payment(payment.clone()),
+            About::Reference("2026 11".to_owned()),
+            About::Refund { id: refund.clone(), payment: None },
+            About::Refund { id: refund, payment: Some(payment) },
+            About::Authorization(AuthorizationName::State(AuthState::new("s").unwrap())),
+            About::Authorization(AuthorizationName::Token(SecretDigest::of("t"))),
+            About::Other,
+        ] {
+            let of = match &named {
+                About::Payment(id) | About::Refund { payment: Some(id), .. } => Some(id.clone()),
+                _ => None,
+            };
+            assert_eq!(about(name_of(&named).as_deref(), of).unwrap(), named);
+        }
+        assert!(about(Some("refund two words"), None).is_err());
     }
 
     #[test]

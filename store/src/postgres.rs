@@ -15,8 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Money, NewAuthorization, NewOrder, Notification,
-    Order, OrderId, PaymentKey,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
+    Notification, Order, OrderId, PaymentKey,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -29,8 +29,9 @@ use crate::fault::Fault;
 use crate::lent::Lent;
 use crate::migrations::{self, Applied};
 use crate::{
-    AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter, FeedEvent,
-    Found, KeyUse, OrderFilter, PaymentName, Registered, Resealed, SealedThing, Settled, Settlement, Store, StoreError,
+    Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter,
+    DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentName, Registered,
+    Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
     TimelineEntry, settling,
 };
 
@@ -39,10 +40,13 @@ mod authorizations;
 mod dead_letters;
 mod events;
 mod leases;
+mod notifications;
 mod orders;
 mod refunds;
+mod replays;
 mod sealed;
 mod settle;
+mod watermarks;
 
 /// How long a migration may take: an index over 10⁷ rows is minutes, and another process may be migrating first.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
@@ -303,6 +307,10 @@ impl Store for PgStore {
         transaction!(self, |connection| orders::refresh(connection, id, now))
     }
 
+    async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError> {
+        on!(self, |connection| events::of(connection, order))
+    }
+
     async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError> {
         transaction!(self, |connection| events::sequence(connection, limit))
     }
@@ -402,12 +410,81 @@ impl Store for PgStore {
         on!(self, |connection| audit::list(connection, before, limit))
     }
 
+    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError> {
+        on!(self, |connection| leases::held(connection, prefix, now))
+    }
+
+    async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        on!(self, |connection| watermarks::get(connection, name))
+    }
+
+    async fn watermark_set(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
+        transaction!(self, |connection| watermarks::set(connection, name, at))
+    }
+
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError> {
+        on!(self, |connection| notifications::list(connection, filter))
+    }
+
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Notification>, StoreError> {
+        on!(self, |connection| notifications::get(connection, id))
+    }
+
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
         transaction!(self, |connection| dead_letters::keep(connection, letters))
     }
 
     async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
         on!(self, |connection| dead_letters::list(connection, filter))
+    }
+
+    async fn dead_letter_get(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+        on!(self, |connection| dead_letters::get(connection, id))
+    }
+
+    async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        on!(self, |connection| dead_letters::groups(connection, filter))
+    }
+
+    async fn dead_letter_discard(&self, filter: &DeadLetterFilter, act: &Act) -> Result<u64, StoreError> {
+        transaction!(self, |connection| dead_letters::discard(connection, filter, act))
+    }
+
+    async fn dead_letter_note(&self, filter: &DeadLetterFilter, note: &str) -> Result<u64, StoreError> {
+        transaction!(self, |connection| dead_letters::note(connection, filter, note))
+    }
+
+    async fn replay_create(&self, new: &NewReplay) -> Result<Replay, StoreError> {
+        transaction!(self, |connection| replays::create(connection, new))
+    }
+
+    async fn replay_get(&self, id: Uuid) -> Result<Option<Replay>, StoreError> {
+        on!(self, |connection| replays::get(connection, id))
+    }
+
+    async fn replay_list(&self, limit: u32) -> Result<Vec<Replay>, StoreError> {
+        on!(self, |connection| replays::list(connection, limit))
+    }
+
+    async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
+        on!(self, |connection| replays::items(connection, id, after, limit))
+    }
+
+    async fn replay_steer(&self, id: Uuid, steer: Steer, now: Timestamp) -> Result<Option<Replay>, StoreError> {
+        transaction!(self, |connection| replays::steer(connection, id, steer, now))
+    }
+
+    async fn replay_claim(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<ReplayItem>, StoreError> {
+        transaction!(self, |connection| replays::claim(connection, now, hold_for, limit))
+    }
+
+    async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError> {
+        transaction!(self, |connection| replays::note(connection, results, now))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

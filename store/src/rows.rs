@@ -1,6 +1,8 @@
 //! What the rows of both databases mean.
 
-use payhook_schema::{AccountName, Currency, Event, Hold, Money, Order, OrderId, Payment, PaymentId, PaymentKey};
+use payhook_schema::{
+    AccountName, Currency, Event, Hold, Money, Order, OrderId, OrderState, Payment, PaymentId, PaymentKey,
+};
 
 use crate::columns::{Columns, some, wrong};
 use crate::{DeadLetter, FeedEvent, Found, refunds};
@@ -122,7 +124,18 @@ pub(crate) fn dead_letter(row: &impl Columns) -> sqlx::Result<DeadLetter> {
         last_failed_at: some("last_failed_at", row.time("last_failed_at"))?,
         bytes: some("bytes", row.bytes("bytes"))?,
         notification: None,
+        notification_id: row.id("notification_id")?,
+        state: some("state", read(row, "state"))?,
+        note: row.text("note")?,
+        order_now: order_now(row)?,
     })
+}
+
+/// The state and amount in `now_…`, of the order something is about, if it is registered.
+pub(crate) fn order_now(row: &impl Columns) -> sqlx::Result<Option<(OrderState, Money)>> {
+    let Some(state) = read(row, "now_state")? else { return Ok(None) };
+    let amount_minor = some("now_amount_minor", row.int("now_amount_minor"))?;
+    Ok(Some((state, Money::new(amount_minor, currency(row, "now_currency")?))))
 }
 
 /// Keys of the payments that were due, the one that waited longest first; the database returns them in any order.

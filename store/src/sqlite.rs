@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Money, NewAuthorization, NewOrder, Notification,
-    Order, OrderId, PaymentKey,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
+    Notification, Order, OrderId, PaymentKey,
 };
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -28,8 +28,9 @@ use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::migrations::{self, Applied};
 use crate::{
-    AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter, FeedEvent,
-    Found, KeyUse, OrderFilter, PaymentName, Registered, Resealed, SealedThing, Settled, Settlement, Store, StoreError,
+    Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter,
+    DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentName, Registered,
+    Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
     TimelineEntry, settling,
 };
 
@@ -38,10 +39,13 @@ mod authorizations;
 mod dead_letters;
 mod events;
 mod leases;
+mod notifications;
 mod orders;
 mod refunds;
+mod replays;
 mod sealed;
 mod settle;
+mod watermarks;
 
 /// Readers see the last commit and wait for nobody; more than a few only share the same two cores.
 const READERS_MAX: u32 = 4;
@@ -314,6 +318,10 @@ impl Store for SqliteStore {
         write!(self, |connection| orders::refresh(connection, id, now))
     }
 
+    async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError> {
+        read!(self, |connection| events::of(connection, order))
+    }
+
     async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError> {
         // Mostly there is nothing to do, and nobody needs to wait for the writer to learn that.
         if !read!(self, |connection| events::waiting(connection))? {
@@ -417,12 +425,85 @@ impl Store for SqliteStore {
         read!(self, |connection| audit::list(connection, before, limit))
     }
 
+    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError> {
+        read!(self, |connection| leases::held(connection, prefix, now))
+    }
+
+    async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        read!(self, |connection| watermarks::get(connection, name))
+    }
+
+    async fn watermark_set(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
+        write!(self, |connection| watermarks::set(connection, name, at))
+    }
+
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError> {
+        read!(self, |connection| notifications::list(connection, filter))
+    }
+
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Notification>, StoreError> {
+        read!(self, |connection| notifications::get(connection, id))
+    }
+
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
         write!(self, |connection| dead_letters::keep(connection, letters))
     }
 
     async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
         read!(self, |connection| dead_letters::list(connection, filter))
+    }
+
+    async fn dead_letter_get(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+        read!(self, |connection| dead_letters::get(connection, id))
+    }
+
+    async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        read!(self, |connection| dead_letters::groups(connection, filter))
+    }
+
+    async fn dead_letter_discard(&self, filter: &DeadLetterFilter, act: &Act) -> Result<u64, StoreError> {
+        write!(self, |connection| dead_letters::discard(connection, filter, act))
+    }
+
+    async fn dead_letter_note(&self, filter: &DeadLetterFilter, note: &str) -> Result<u64, StoreError> {
+        write!(self, |connection| dead_letters::note(connection, filter, note))
+    }
+
+    async fn replay_create(&self, new: &NewReplay) -> Result<Replay, StoreError> {
+        write!(self, |connection| replays::create(connection, new))
+    }
+
+    async fn replay_get(&self, id: Uuid) -> Result<Option<Replay>, StoreError> {
+        read!(self, |connection| replays::get(connection, id))
+    }
+
+    async fn replay_list(&self, limit: u32) -> Result<Vec<Replay>, StoreError> {
+        read!(self, |connection| replays::list(connection, limit))
+    }
+
+    async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
+        read!(self, |connection| replays::items(connection, id, after, limit))
+    }
+
+    async fn replay_steer(&self, id: Uuid, steer: Steer, now: Timestamp) -> Result<Option<Replay>, StoreError> {
+        write!(self, |connection| replays::steer(connection, id, steer, now))
+    }
+
+    async fn replay_claim(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<ReplayItem>, StoreError> {
+        // Mostly there is nothing to do, and nobody needs to wait for the writer to learn that.
+        if !read!(self, |connection| replays::running(connection))? {
+            return Ok(Vec::new());
+        }
+        write!(self, |connection| replays::claim(connection, now, hold_for, limit))
+    }
+
+    async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError> {
+        write!(self, |connection| replays::note(connection, results, now))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

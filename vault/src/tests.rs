@@ -88,8 +88,9 @@ fn a_notification_with_a_token_in_it_is_sealed_once_and_read_back() {
     assert_ne!(sealed.body, body);
     assert_eq!(vault.seal_body(sealed.clone()), sealed);
     assert_eq!(vault.open_body(&sealed).unwrap(), body);
+    assert_eq!(sealed.clone().opened(vault.open_body(&sealed).unwrap()).body, body);
     let of_payment = About::Reference("2024".to_owned());
-    assert_eq!(vault.seal_body(notification(of_payment)).sealed_with, None);
+    assert_eq!(vault.seal_body(notification(of_payment)).sealed_with, Some(3), "a payment may tell of a card");
     assert_eq!(Vault::default().seal_body(notification(about)).body, body);
 }
 

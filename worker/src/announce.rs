@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use payhook_schema::{
     Dispute, DisputeId, DisputeState, Event, EventType, Order, OrderEvent, OrderState, Payment, PaymentState, RefundId,
-    RefundState,
+    RefundState, distinct,
 };
 
 /// What was before an answer, as far as fulfilment cares.
@@ -104,7 +104,7 @@ fn order_moved(order: &Order, before: &Before<'_>, payment: &Payment) -> Vec<Fac
 }
 
 fn refunds_failed(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
-    let failed = payment.refunds.iter().filter(|refund| refund.state == RefundState::Failed);
+    let failed = distinct(&payment.refunds).filter(|refund| refund.state == RefundState::Failed);
     let known = |id: &RefundId| {
         before.payment.refunds.iter().any(|refund| refund.id == *id && refund.state == RefundState::Failed)
     };
@@ -119,7 +119,7 @@ fn refunds_failed(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
         .collect()
 }
 
-/// A dispute first seen when it was over had been opened all the same.
+/// A dispute first seen when it was over had been opened all the same. One that ended for nobody and was judged after all is told again.
 fn disputes_moved(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
     let mut facts = Vec::new();
     for dispute in &payment.disputes {
@@ -127,7 +127,8 @@ fn disputes_moved(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
         if known.is_none() {
             facts.push(of_dispute(EventType::DisputeOpened, dispute, None));
         }
-        if dispute.state.is_over() && known.is_none_or(|known| !known.state.is_over()) {
+        let was = known.map_or(DisputeState::Open, |known| known.state);
+        if dispute.state.is_over() && (!was.is_over() || was != dispute.state) {
             facts.push(of_dispute(EventType::DisputeClosed, dispute, Some(dispute.state)));
         }
     }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use payhook_provider::{AuthorizationSaid, IssuedToken, authorization_told};
 use payhook_schema::{
-    About, AccountName, Authorization, AuthorizationId, AuthorizationName, Because, Code, Hint, Notification, Provider,
-    SealedPlace, SecretDigest, Token,
+    About, AccountName, Authorization, AuthorizationId, AuthorizationName, AuthorizationState, Because, Code, Hint,
+    Notification, Provider, SealedPlace, SecretDigest, Token,
 };
 use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled};
 use payhook_vault::VaultError;
 use secrecy::ExposeSecret;
 use tracing::{error, info, warn};
 
+use crate::class::Class;
 use crate::flights::InHand;
-use crate::outcome::Making;
+use crate::outcome::{Failure, Making};
 use crate::patience::GaveUp;
 use crate::worker::Context;
 use crate::writer;
@@ -22,7 +23,7 @@ use crate::writer;
 mod decide;
 mod tend;
 
-use decide::{Told, decide};
+use decide::{Telling, Told, decide};
 
 /// Why something about an authorization was not learned.
 #[derive(Debug)]
@@ -53,11 +54,13 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
     let learned = match in_hand.delivery.envelope.as_ref().map(|envelope| &envelope.hint) {
         Ok(Hint::Notification(it)) => context.learn_from(it).await,
         Ok(Hint::Tend { authorization, because }) => context.tend(authorization, *because).await,
-        Ok(Hint::Ask { .. }) | Err(_) => return,
+        Ok(Hint::Ask { .. } | Hint::Release { .. }) | Err(_) => return,
     };
     let making = context.making();
     let outcome = match learned {
         Ok(Learned { again, word }) => {
+            // A graceful stop waits for what was begun, too: a code that was exchanged must be kept.
+            let _begun = context.in_hand.token();
             context.write(Making::done(in_hand, word)).await;
             if let Some(id) = again {
                 context.take_next_step(&id).await;
@@ -67,8 +70,8 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
         Err(Unlearned::Unknown(what)) => making.parked(None, what, vec![in_hand]),
         Err(Unlearned::Vault(why)) => {
             error!("a notification about an authorization cannot be dealt with: {why}");
-            let error = payhook_provider::AskError::Misconfigured { what: why.to_string() };
-            making.not_found_out(in_hand, &error)
+            let class = Class::Misconfigured { configured: false };
+            making.not_found_out(in_hand, &Failure { class, detail: why.to_string() })
         }
         Err(Unlearned::Refused(why)) => making.poison(in_hand, why),
         Err(Unlearned::Store(GaveUp::Stopped)) => return,
@@ -108,6 +111,7 @@ impl Context {
             match self.apply(&authorization, told, vec![archived.clone()]).await? {
                 Applied::Changed(next) => {
                     info!(authorization.id = %next.id, state = %next.state, "authorization {} is {}", next.id, next.state);
+                    self.catch_up_on_token(&next).await?;
                     let again = next.next_check_at.is_some_and(|at| at <= self.clock.now()).then(|| next.id.clone());
                     return Ok(Learned { again, word: "applied" });
                 }
@@ -162,7 +166,9 @@ impl Context {
         let find = || self.store.authorization_find(&authorization.account, &name);
         let owner = self.patiently("looking a token up", find).await?;
         let current = authorization.token.as_ref().is_some_and(|current| current.digest == digest);
-        Ok(Told::Issued { token: sealed, former: owner.is_some() && !current })
+        let ours = owner.is_some_and(|owner| owner.id == authorization.id);
+        let told = if ours && !current { Telling::Former } else { Telling::Notified };
+        Ok(Told::Issued { token: sealed, told })
     }
 
     /// Decides and writes; a change is written only if what it was decided on still stands.
@@ -209,22 +215,65 @@ impl Context {
 
     /// A hint to see to an authorization.
     async fn tend(&self, id: &AuthorizationId, because: Because) -> Result<Learned, Unlearned> {
-        if because == Because::Registered {
-            self.catch_up(id).await?;
+        let get = || self.store.authorization_get(id);
+        let Some(authorization) = self.patiently("looking an authorization up", get).await? else {
+            return Ok(Learned { again: None, word: "tended" });
+        };
+        // One that still waits is only ever due because notifications came before it was registered.
+        if because == Because::Registered || authorization.state == AuthorizationState::Awaiting {
+            self.catch_up(&authorization).await?;
         }
         Ok(Learned { again: Some(id.clone()), word: "tended" })
     }
 
     /// Applies the notifications that came before the authorization was registered; those applied already change nothing.
-    async fn catch_up(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
-        let get = || self.store.authorization_get(id);
-        let Some(authorization) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
+    async fn catch_up(&self, authorization: &Authorization) -> Result<(), Unlearned> {
         let (account, name) = (&authorization.account, AuthorizationName::State(authorization.auth_state.clone()));
         let archived = || self.store.authorization_notifications(account, &name);
         for notification in self.patiently("looking for early notifications", archived).await? {
-            self.learn_from(&notification).await?;
+            self.learn_early(&notification).await?;
+        }
+        self.nothing_more_is_due(&authorization.id).await
+    }
+
+    /// Applies notifications that named a token before anybody knew whose it is: it may be cancelled already.
+    pub(crate) async fn catch_up_on_token(&self, authorization: &Authorization) -> Result<(), Unlearned> {
+        let Some(token) = authorization.token.as_ref().filter(|token| token.access.is_some()) else { return Ok(()) };
+        let name = AuthorizationName::Token(token.digest.clone());
+        let archived = || self.store.authorization_notifications(&authorization.account, &name);
+        for notification in self.patiently("looking for early notifications", archived).await? {
+            self.learn_early(&notification).await?;
         }
         Ok(())
+    }
+
+    /// One that does not open keeps nobody from the others.
+    async fn learn_early(&self, notification: &Notification) -> Result<(), Unlearned> {
+        match Box::pin(self.learn_from(notification)).await {
+            Ok(_) => Ok(()),
+            Err(Unlearned::Store(gave_up)) => Err(Unlearned::Store(gave_up)),
+            Err(unlearned) => {
+                warn!(notification.id = %notification.id, "passed over an early notification: {unlearned:?}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Where early notifications changed nothing, there is nothing to look for again.
+    async fn nothing_more_is_due(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
+        loop {
+            let get = || self.store.authorization_get(id);
+            let Some(now) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
+            if now.state != AuthorizationState::Awaiting || now.next_check_at.is_none() {
+                return Ok(());
+            }
+            let change =
+                AuthorizationChange { authorization: Authorization { next_check_at: None, ..now }, events: Vec::new() };
+            let settlement = AuthorizationSettlement { change: Some(change), ..AuthorizationSettlement::default() };
+            if !matches!(self.write_authorization(settlement).await?, Applied::Conflict) {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
-use payhook_schema::{DeadCause, Hint, content_id};
+use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, content_id};
 use payhook_store::DeadLetter;
 use payhook_vault::Vault;
 use tokio_util::sync::CancellationToken;
@@ -55,16 +55,26 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
 }
 
 fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
-    let unexplained = || Death { cause: DeadCause::Poison, detail: "died without a reason".to_owned(), died_at: now };
+    // A death the broker tells nothing of comes again with the same time, where it has one: it is no new death.
+    let died_at = delivery.first_failed_at.unwrap_or(now);
+    let unexplained = || Death { cause: DeadCause::Poison, detail: "died without a reason".to_owned(), died_at };
     let death = delivery.death.clone().unwrap_or_else(unexplained);
     let envelope = delivery.envelope.as_ref().ok();
-    let payment = envelope.and_then(payhook_schema::Envelope::payment);
+    let payment = envelope.and_then(Envelope::payment);
     let mut notification = envelope.and_then(|envelope| match &envelope.hint {
         Hint::Notification(notification) => Some((***notification).clone()),
-        Hint::Ask { .. } | Hint::Tend { .. } => None,
+        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
     });
-    if let Some(notification) = &mut notification {
+    let mut bytes = delivery.bytes.clone();
+    if let Some(notification) = &mut notification
+        && notification.sealed_with.is_none()
+        && notification.is_confidential()
+    {
         vault.seal_at_rest(notification);
+        // What came in the clear is kept sealed here, too.
+        if notification.sealed_with.is_some() {
+            bytes = sealed_bytes(envelope, vault).unwrap_or(bytes);
+        }
     }
     let provider = notification.as_ref().map(|it| it.provider).or(payment.as_ref().map(|it| it.provider));
     let account = notification.as_ref().map(|it| it.account.clone()).or(payment.as_ref().map(|it| it.account.clone()));
@@ -79,7 +89,23 @@ fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
         attempts: delivery.attempt,
         first_failed_at: delivery.first_failed_at.unwrap_or(death.died_at),
         last_failed_at: death.died_at,
-        bytes: delivery.bytes.clone(),
+        bytes,
         notification,
+        notification_id: None,
+        state: DeadLetterState::Open,
+        note: None,
+        order_now: None,
+    }
+}
+
+/// The same envelope with its notification's body sealed.
+fn sealed_bytes(envelope: Option<&Envelope>, vault: &Vault) -> Option<Vec<u8>> {
+    let envelope = envelope?.clone();
+    match envelope.hint {
+        Hint::Notification(notification) => {
+            let hint = Hint::Notification(Box::new(vault.seal_body(*notification)));
+            Some(Envelope { hint, ..envelope }.encode())
+        }
+        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
     }
 }

@@ -1,11 +1,12 @@
 use jiff::Timestamp;
 use payhook_schema::{
-    Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState, Step, TimelineKind,
+    Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState, Provider, RefundId, Step,
+    TimelineKind,
 };
 use payhook_store::{Change, TimelineEntry};
 
 use crate::announce::{Before, announce};
-use crate::guard::objection;
+use crate::guard::{self, objection};
 
 /// What one answer of the provider does to an order: a pure function of what was registered, what is stored, and what was said.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,22 +107,32 @@ pub(crate) fn decide(
                 }
             };
             timeline.push(entry(TimelineKind::Transition, text));
-            match objection(&order, stored, facts) {
+            // Money is judged when it comes, not again each time some of it goes back.
+            let came = facts.captured_minor > stored.captured_minor || !stored.state.took_money();
+            match objection(&order, stored, facts).filter(|_| came) {
                 Some(objection) => hold(&mut order, objection, &mut timeline, &entry),
                 None if revived => Decided::Revived,
                 None => Decided::Applied,
             }
         }
     };
-    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing.
-    if !matches!(verdict, Verdict::Stale | Verdict::Contradiction) {
+    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. Antom's disputes
+    // are in no answer: its verified notifications tell them.
+    let believed = !matches!(verdict, Verdict::Stale | Verdict::Contradiction);
+    let odd_refund = guard::refund_objection(stored, facts).filter(|_| believed);
+    if believed {
         payment.refunds.clone_from(&facts.refunds);
+    }
+    if believed || key.provider == Provider::Antom {
         payment.disputes = facts.disputes_after(&stored.disputes);
-        let told = overlay_told(stored, &payment);
-        if outcome == Decided::Unchanged && !told.is_empty() {
-            outcome = Decided::Applied;
-        }
-        timeline.extend(told.into_iter().map(|text| entry(TimelineKind::Transition, text)));
+    }
+    let told = overlay_told(stored, &payment);
+    if matches!(outcome, Decided::Unchanged | Decided::Refused) && !told.is_empty() {
+        outcome = Decided::Applied;
+    }
+    timeline.extend(told.into_iter().map(|text| entry(TimelineKind::Transition, text)));
+    if let Some(objection) = odd_refund {
+        outcome = hold(&mut order, objection, &mut timeline, &entry);
     }
     if !payment.is_unfinished() {
         payment.next_check_at = None;
@@ -137,6 +148,33 @@ pub(crate) fn decide(
         timeline.push(entry(TimelineKind::Transition, format!("order {} -> {}", before.state, order.state)));
     }
     Decision { change: Change { order, payment, events }, timeline, outcome }
+}
+
+/// The same decision, and the order waits for a person, because the answer lists refunds that are known to be of other payments.
+pub(crate) fn hold_for_foreign_refunds(
+    mut decision: Decision,
+    key: &PaymentKey,
+    foreign: &[(RefundId, PaymentKey)],
+    now: Timestamp,
+) -> Decision {
+    let named: Vec<String> = foreign.iter().map(|(refund, owner)| format!("{refund} of {owner}")).collect();
+    let detail = format!("{key} is told to have refunds that were announced or told for others: {}", named.join(", "));
+    let text = format!("order held: {}: {detail}", HoldReason::ImpossibleTransition);
+    let entry =
+        |kind, text| TimelineEntry { at: now, kind, payment: Some(key.clone()), text, detail: serde_json::Value::Null };
+    let Change { order, payment, events } = &mut decision.change;
+    if order.hold.is_some() {
+        decision.timeline.push(entry(TimelineKind::Refusal, detail));
+        return decision;
+    }
+    let before = order.clone();
+    let before = Before::of(&before, payment);
+    order.hold = Some(Hold { reason: HoldReason::ImpossibleTransition, detail });
+    (order.state, order.updated_at) = (OrderState::Held, now);
+    events.extend(announce(order, &before, payment, now, now));
+    decision.timeline.push(entry(TimelineKind::Transition, text));
+    decision.outcome = Decided::Held;
+    decision
 }
 
 /// An order whose money was taken under another of our accounts than registered waits for a person. `None` when the answer says
@@ -270,7 +308,7 @@ fn follow(
 }
 
 /// An order is what its payments make it: one of them may fail and the next one pay.
-fn state_of(payments: &[Payment]) -> OrderState {
+pub(crate) fn state_of(payments: &[Payment]) -> OrderState {
     let any = |state| payments.iter().any(|payment| payment.state == state);
     if any(PaymentState::PartlyRefunded) {
         OrderState::PartlyRefunded
@@ -290,4 +328,4 @@ mod overlay_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,4 +1,4 @@
-use payhook_schema::{Hold, HoldReason, Order, Payment, PaymentFacts, PaymentState};
+use payhook_schema::{Hold, HoldReason, Order, Payment, PaymentFacts, PaymentState, RefundState};
 
 /// What keeps money that was taken or authorized from paying an order: it must be the order's amount, in the order's currency,
 /// and the first.
@@ -29,4 +29,23 @@ pub(crate) fn objection(order: &Order, payment: &Payment, facts: &PaymentFacts) 
         }
         _ => None,
     }
+}
+
+/// What keeps refunds from being booked as told: they are of the payment's currency, and no more than was taken. Only what is new is objected
+/// to: a person who released the order has looked at the rest.
+pub(crate) fn refund_objection(payment: &Payment, facts: &PaymentFacts) -> Option<Hold> {
+    let amount = facts.amount.filter(|_| facts.state.took_money())?;
+    let money = |minor| payhook_schema::Money::new(minor, amount.currency);
+    let who = &payment.key;
+    if facts.refunded_minor > facts.captured_minor && facts.refunded_minor > payment.refunded_minor {
+        let (taken, back) = (money(facts.captured_minor), money(facts.refunded_minor));
+        let detail = format!("{who} captured {taken}, and {back} of it went back");
+        return Some(Hold { reason: HoldReason::AmountMismatch, detail });
+    }
+    let done = facts.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
+    let mut new = done.filter(|refund| !payment.refunds.contains(refund));
+    let odd = new.find(|refund| refund.amount.is_none_or(|back| back.currency != amount.currency))?;
+    let back = odd.amount.map_or("an amount nobody tells".to_owned(), |amount| amount.to_string());
+    let detail = format!("{who} is in {}, its refund {} is of {back}", amount.currency, odd.id);
+    Some(Hold { reason: HoldReason::CurrencyMismatch, detail })
 }

@@ -1,69 +1,169 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use payhook_provider::{Account, AskError, RefundAnswer, dispute_told};
-use payhook_schema::{About, AccountName, Notification, Payment, PaymentFacts, PaymentKey, Provider, Refund, RefundId};
+use jiff::Timestamp;
+use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_told};
+use payhook_schema::{
+    About, AccountName, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Provider, Refund, RefundId, Wallet,
+};
+use tracing::{error, info, warn};
 
+use crate::breaker::{Pause, Turn as BreakerTurn};
+use crate::budget::Turn;
+use crate::class::Class;
 use crate::flights::InHand;
-use crate::outcome::notification;
+use crate::outcome::{Failure, notification};
 use crate::worker::Context;
 
+/// One account's turn: everything asked in it is within the account's budget, and known to its breaker.
+pub(crate) struct Asking<'a> {
+    context: &'a Context,
+    account: Arc<Account>,
+    turn: Turn,
+    begun: AtomicBool,
+}
+
 impl Context {
-    /// Asks the provider about one payment, under the account it is registered with.
-    pub(crate) async fn ask(&self, key: &PaymentKey) -> Result<PaymentFacts, AskError> {
-        let account = self.account(key.provider, &key.account)?;
-        measured(key.provider, "payment", self.client.ask(&account, &key.id)).await
+    /// An account of ours, or why nobody can be asked.
+    pub(crate) fn account(&self, provider: Provider, name: &AccountName) -> Result<Arc<Account>, Failure> {
+        self.accounts.get(provider, name).ok_or_else(|| Failure {
+            class: Class::Misconfigured { configured: false },
+            detail: format!("{provider} account `{name}` is not configured"),
+        })
     }
 
-    /// Asks about a payment, and about every refund of it that is not settled by that answer: those somebody notified us of, and
-    /// those `stored` as pending. What notifications say of disputes, for which Antom has no inquiry, is added.
-    pub(crate) async fn ask_whole(
+    /// Waits until it is our turn to ask this account.
+    pub(crate) async fn turn(&self, account: Arc<Account>) -> Asking<'_> {
+        let turn = self.budgets.turn(&account, &self.asking).await;
+        Asking { context: self, account, turn, begun: AtomicBool::new(false) }
+    }
+
+    /// Tells the account's breaker how it answered, and everybody when that turns it.
+    fn note<T>(&self, account: &Account, answer: &Result<T, AskError>) {
+        let (provider, name) = (account.provider(), account.name());
+        let paused = |value: f64| {
+            let labels = [("provider", provider.to_string()), ("account", name.to_string())];
+            metrics::gauge!("payhook_account_paused", &labels).set(value);
+        };
+        match self.breakers.note(provider, name, answer, self.clock.now()) {
+            BreakerTurn::Nothing => {}
+            BreakerTurn::Closed => {
+                paused(0.0);
+                info!(account = %name, "{provider} account `{name}` answers again; what waited goes on");
+            }
+            BreakerTurn::Opened { why, pause } => {
+                paused(1.0);
+                metrics::counter!("payhook_account_pauses_total", "why" => why.as_str()).increment(1);
+                let seconds = pause.as_secs();
+                let last = answer.as_ref().err().map(ToString::to_string).unwrap_or_default();
+                if why == Pause::Misconfigured {
+                    error!(account = %name, "{provider} account `{name}` is paused, mend its configuration: {last}");
+                } else {
+                    warn!(account = %name, "{provider} account `{name}` is left alone for {seconds} s: {last}");
+                }
+            }
+        }
+    }
+}
+
+impl Asking<'_> {
+    pub(crate) async fn payment(&self, id: &PaymentId) -> Result<PaymentFacts, AskError> {
+        self.asked("payment", self.context.client.ask(&self.account, id)).await
+    }
+
+    pub(crate) async fn refund(&self, id: &RefundId) -> Result<RefundAnswer, AskError> {
+        self.asked("refund", self.context.client.ask_refund(&self.account, id)).await
+    }
+
+    pub(crate) async fn token(&self, wallet: &Wallet, grant: Grant<'_>) -> Result<IssuedToken, AskError> {
+        self.asked("token", self.context.client.apply_token(&self.account, wallet, grant)).await
+    }
+
+    pub(crate) async fn events(&self, from: Timestamp, to: Timestamp, offset: u32) -> Result<EventsPage, AskError> {
+        self.asked("events", self.context.client.events(&self.account, from, to, offset)).await
+    }
+
+    /// Asks about a payment, and about refunds of it that are not settled by that answer: those somebody notified us of, and some of
+    /// those `stored` as pending, other ones each time. What notifications say of disputes, for which Antom has no inquiry, is added.
+    ///
+    /// A refund that cannot be asked about says nothing against what was answered about the payment.
+    pub(crate) async fn whole(
         &self,
         key: &PaymentKey,
         stored: Option<&Payment>,
         passengers: &[InHand],
-    ) -> Result<PaymentFacts, AskError> {
-        let mut facts = self.ask(key).await?;
+    ) -> Result<Answer, AskError> {
+        let mut facts = self.payment(&key.id).await?;
+        let mut unanswered = Vec::new();
         if key.provider != Provider::Antom {
-            return Ok(facts);
+            return Ok(Answer { facts, unanswered });
         }
         let notifications = || passengers.iter().filter_map(|passenger| notification(&passenger.delivery));
         facts.disputes.extend(notifications().filter_map(|it| dispute_told(it, &it.body)));
 
         let notified: Vec<&RefundId> = notifications().filter_map(refund_named).collect();
-        let pending = stored.into_iter().flat_map(|payment| &payment.refunds).filter(|it| !it.state.is_final());
+        let pending = stored.map_or_else(Vec::new, pending_refunds);
         let mut refunds: Vec<Refund> = Vec::new();
-        for id in notified.iter().copied().chain(pending.map(|refund| &refund.id)) {
+        for id in notified.iter().copied().chain(pending) {
             let told = |refund: &Refund| refund.id == *id || refund.provider_reference.as_deref() == Some(id.as_str());
             if facts.refunds.iter().any(|refund| told(refund) && refund.state.is_final()) || refunds.iter().any(told) {
                 continue;
             }
-            match self.ask_refund(key.provider, &key.account, id).await {
+            match self.refund(id).await {
                 Ok(answer) => refunds.push(answer.refund),
                 // Announced, and not begun yet: nobody says that it was.
                 Err(AskError::NotThere { .. }) if !notified.contains(&id) => {}
-                Err(error) => return Err(error),
+                Err(error) => unanswered.push((id.clone(), error.into())),
             }
         }
-        Ok(facts.with_refunds(&refunds))
+        Ok(Answer { facts: facts.with_refunds(&refunds), unanswered })
     }
 
-    /// Asks about one refund, under one of our accounts.
-    pub(crate) async fn ask_refund(
+    /// Makes one call, notes how long it took and what class of answer it had.
+    async fn asked<T>(
         &self,
-        provider: Provider,
-        account: &AccountName,
-        id: &RefundId,
-    ) -> Result<RefundAnswer, AskError> {
-        let account = self.account(provider, account)?;
-        measured(provider, "refund", self.client.ask_refund(&account, id)).await
+        about: &'static str,
+        call: impl Future<Output = Result<T, AskError>>,
+    ) -> Result<T, AskError> {
+        if self.begun.swap(true, Ordering::Relaxed) {
+            self.turn.once_more().await;
+        }
+        let started = Instant::now();
+        let answer = call.await;
+        let outcome = match &answer {
+            Ok(_) => "answered",
+            Err(AskError::Unavailable { .. }) => "unavailable",
+            Err(AskError::Throttled { .. }) => "throttled",
+            Err(AskError::NotThere { .. }) => "not_there",
+            Err(AskError::Refused { .. }) => "refused",
+            Err(AskError::Misconfigured { .. }) => "misconfigured",
+            Err(AskError::OutsideTables { .. }) => "outside_tables",
+        };
+        let labels = [("provider", self.account.provider().as_str()), ("about", about), ("outcome", outcome)];
+        metrics::histogram!("payhook_inquiry_seconds", &labels).record(started.elapsed().as_secs_f64());
+        self.context.note(&self.account, &answer);
+        answer
     }
+}
 
-    pub(crate) fn account(&self, provider: Provider, name: &AccountName) -> Result<Arc<Account>, AskError> {
-        self.accounts
-            .get(provider, name)
-            .ok_or_else(|| AskError::Misconfigured { what: format!("{provider} account `{name}` is not configured") })
-    }
+/// What a provider answered about a payment and its refunds.
+pub(crate) struct Answer {
+    pub(crate) facts: PaymentFacts,
+    /// Refunds it did not tell of, and why.
+    pub(crate) unanswered: Vec<(RefundId, Failure)>,
+}
+
+/// Refunds asked about with one look at their payment, besides those somebody notified us of.
+const PENDING_AT_ONCE: usize = 8;
+
+/// Some refunds of a payment that are on their way: with many of them, other ones at each look.
+fn pending_refunds(payment: &Payment) -> Vec<&RefundId> {
+    let pending: Vec<&RefundId> =
+        payment.refunds.iter().filter(|refund| !refund.state.is_final()).map(|refund| &refund.id).collect();
+    let from = usize::try_from(payment.checks).unwrap_or(0).wrapping_mul(PENDING_AT_ONCE);
+    let count = pending.len().min(PENDING_AT_ONCE);
+    (0..count).map(|n| pending[(from + n) % pending.len()]).collect()
 }
 
 /// The refund a notification is about, if it is about one.
@@ -72,26 +172,4 @@ pub(crate) fn refund_named(notification: &Notification) -> Option<&RefundId> {
         About::Refund { id, .. } => Some(id),
         About::Payment(_) | About::Reference(_) | About::Authorization(_) | About::Other => None,
     }
-}
-
-/// Notes how long a call took and what class of answer it had.
-pub(crate) async fn measured<T>(
-    provider: Provider,
-    about: &'static str,
-    call: impl Future<Output = Result<T, AskError>>,
-) -> Result<T, AskError> {
-    let started = Instant::now();
-    let answer = call.await;
-    let outcome = match &answer {
-        Ok(_) => "answered",
-        Err(AskError::Unavailable { .. }) => "unavailable",
-        Err(AskError::Throttled { .. }) => "throttled",
-        Err(AskError::NotThere { .. }) => "not_there",
-        Err(AskError::Refused { .. }) => "refused",
-        Err(AskError::Misconfigured { .. }) => "misconfigured",
-        Err(AskError::OutsideTables { .. }) => "outside_tables",
-    };
-    let labels = [("provider", provider.as_str()), ("about", about), ("outcome", outcome)];
-    metrics::histogram!("payhook_inquiry_seconds", &labels).record(started.elapsed().as_secs_f64());
-    answer
 }

@@ -5,17 +5,20 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{About, Envelope, Hint, PaymentKey, Provider};
-use payhook_store::Found;
+use payhook_schema::{About, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
+use payhook_store::{Found, PaymentName};
+use payhook_vault::VaultError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::breaker::Admission;
+use crate::class::Class;
 use crate::flights::{Generation, InHand, Unsettled};
-use crate::outcome::{Making, Outcome, overtaken};
+use crate::outcome::{Failure, Making, Outcome, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
-use crate::{authorization, named, writer};
+use crate::{authorization, named, release, writer};
 
 /// Deliveries taken, and payments looked up, in one go.
 const AT_MOST: usize = 64;
@@ -81,6 +84,7 @@ enum Concern {
     /// A payment, too, but by another name than its id.
     NamedOtherwise,
     Authorization,
+    Release,
     Nothing,
 }
 
@@ -89,6 +93,7 @@ impl Concern {
         match &envelope.hint {
             Hint::Ask { payment, .. } => Self::Payment(payment.clone()),
             Hint::Tend { .. } => Self::Authorization,
+            Hint::Release { .. } => Self::Release,
             Hint::Notification(notification) => match (&notification.about, notification.payment()) {
                 (_, Some(payment)) => Self::Payment(payment),
                 (About::Reference(_) | About::Refund { .. }, None) => Self::NamedOtherwise,
@@ -100,7 +105,8 @@ impl Concern {
 }
 
 /// Sends a delivery where it can be dealt with.
-async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Generation>) {
+async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<Generation>) {
+    let opened = open(context, &mut delivery);
     let concern = match &delivery.envelope {
         Ok(envelope) => Ok(Concern::of(envelope)),
         // Without its cause: serde's own words quote what was in it.
@@ -108,6 +114,12 @@ async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Gener
     };
     let unsettled = Unsettled::new(generation.clone());
     let in_hand = InHand { delivery, unsettled, token: context.in_hand.token() };
+    if let Err(why) = opened {
+        error!("a notification cannot be read: {why}");
+        let class = Class::Misconfigured { configured: false };
+        let failure = Failure { class, detail: why.to_string() };
+        return context.write(context.making().not_found_out(in_hand, &failure)).await;
+    }
     match concern {
         Ok(Concern::Payment(key)) => context.flights.board(key, in_hand),
         Ok(Concern::NamedOtherwise) => {
@@ -116,12 +128,27 @@ async fn sort(context: &Arc<Context>, delivery: Delivery, generation: &Arc<Gener
         Ok(Concern::Authorization) => {
             tokio::spawn(authorization::settle(context.clone(), in_hand));
         }
+        Ok(Concern::Release) => {
+            tokio::spawn(release::settle(context.clone(), in_hand));
+        }
         Ok(Concern::Nothing) => context.write(Making::kept(in_hand)).await,
         Err(why) => {
             warn!("dead-lettering what is no envelope: {why}");
             context.write(context.making().poison(in_hand, why)).await;
         }
     }
+}
+
+/// Opens the body of a notification that came sealed and whose body may decide something: a dispute is told by nothing else. It is sealed
+/// again before it is stored, and goes round the queue as it came.
+fn open(context: &Context, delivery: &mut Delivery) -> Result<(), VaultError> {
+    let Ok(Envelope { hint: Hint::Notification(notification), .. }) = &mut delivery.envelope else { return Ok(()) };
+    let by_payment = matches!(notification.about, About::Payment(_) | About::Reference(_));
+    if by_payment && notification.sealed_with.is_some() {
+        let body = context.vault.open_body(notification)?;
+        **notification = (**notification).clone().opened(body);
+    }
+    Ok(())
 }
 
 /// Looks up the payments that are due to be asked about, many at once, and sends each on its way.
@@ -167,33 +194,73 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
             let passengers = context.flights.depart(&key);
             context.making().parked_payment(key, passengers)
         }
-        Found::Order(order) | Found::OtherAccount(order) => {
-            let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
-            let passengers = context.flights.depart(&key);
-            // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.
-            let elsewhere = matches!(found, Found::OtherAccount(_)) && key.provider == Provider::Antom;
-            if elsewhere && context.making().can_wait(&passengers) {
-                return context.write(context.making().parked_payment(key, passengers)).await;
-            }
-            if overtaken(order, &key, &passengers, context.options.clocks_differ) {
-                return context.write(Making::settled_meanwhile(key, passengers)).await;
-            }
-            let answer = context.ask_whole(&key, order.payment(&key), &passengers).await;
-            let making: Making<'_> = context.making();
-            match (answer, &found) {
-                (Ok(facts), Found::Order(_)) => making.answered(order, key, passengers, &facts),
-                (Ok(facts), _) => making.answered_elsewhere(order, key, passengers, &facts),
-                (Err(error), _) => {
-                    warn!(payment = %key, error = %error, "no answer about {key}: {error}");
-                    making.unanswered(order, key, passengers, &error)
-                }
-            }
-        }
+        Found::Order(order) => ask_and_compare(&context, order, key, false).await,
+        Found::OtherAccount(order) => ask_and_compare(&context, order, key, true).await,
     };
     context.write(outcome).await;
 }
 
+/// Asks, where its account may be asked, and compares. Whoever came until then shares the answer.
+///
+/// `elsewhere`: the order is registered with this payment under another of our accounts.
+async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, elsewhere: bool) -> Outcome {
+    let account = match context.account(key.provider, &key.account) {
+        Ok(account) => account,
+        Err(failure) => {
+            let passengers = context.flights.depart(&key);
+            return context.making().unanswered(order, key, passengers, &failure, false);
+        }
+    };
+    let asking = context.turn(account).await;
+    let passengers = context.flights.depart(&key);
+    // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.
+    if elsewhere && key.provider == Provider::Antom && context.making().can_wait(&passengers) {
+        return context.making().parked_payment(key, passengers);
+    }
+    if overtaken(order, &key, &passengers, context.options.clocks_differ) {
+        return Making::settled_meanwhile(key, passengers);
+    }
+    let admission = context.breakers.admit(key.provider, &key.account, Some(&key), context.clock.now());
+    if let Admission::Wait(wait) = &admission {
+        return context.making().paused(order, key, passengers, wait);
+    }
+    let answer = asking.whole(&key, order.payment(&key), &passengers).await;
+    drop(asking);
+    match answer {
+        Ok(answer) if elsewhere => context.making().answered_elsewhere(order, key, passengers, &answer.facts),
+        Ok(answer) => match context.foreign_refunds(order, &key, &answer.facts).await {
+            Ok(foreign) => context.making().answered(order, key, passengers, answer, &foreign),
+            Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
+        },
+        Err(error) => {
+            warn!(payment = %key, error = %error, "no answer about {key}: {error}");
+            let probe = admission == Admission::Probe;
+            context.making().unanswered(order, key, passengers, &error.into(), probe)
+        }
+    }
+}
+
 impl Context {
+    /// Which of the refunds an answer tells of are known to be of other payments, and of which.
+    async fn foreign_refunds(
+        &self,
+        order: &Order,
+        key: &PaymentKey,
+        facts: &PaymentFacts,
+    ) -> Result<Vec<(RefundId, PaymentKey)>, GaveUp> {
+        let known = |id: &RefundId| {
+            order.payment(key).is_some_and(|payment| payment.refunds.iter().any(|refund| refund.id == *id))
+        };
+        let mut foreign = Vec::new();
+        for refund in facts.refunds.iter().filter(|refund| !known(&refund.id)) {
+            let PaymentKey { provider, account, .. } = key.clone();
+            let name = PaymentName::Refund { provider, account, id: refund.id.clone() };
+            let owner = self.patiently("looking a refund up", || self.store.payment_named(&name)).await?;
+            foreign.extend(owner.filter(|owner| owner != key).map(|owner| (refund.id.clone(), owner)));
+        }
+        Ok(foreign)
+    }
+
     pub(crate) async fn write(&self, outcome: Outcome) {
         // The writers end only after everything in hand was settled or given up.
         let _ = self.outcomes.send(outcome).await;

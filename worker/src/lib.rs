@@ -6,9 +6,13 @@
 
 mod announce;
 mod authorization;
+mod breaker;
+mod budget;
+mod class;
 mod dead;
 mod decide;
 mod flights;
+mod follow;
 mod guard;
 mod inquire;
 mod intake;
@@ -16,6 +20,8 @@ mod named;
 mod outcome;
 mod patience;
 mod relay;
+mod release;
+mod replay;
 mod schedule;
 mod sweep;
 mod worker;

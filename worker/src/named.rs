@@ -6,9 +6,10 @@ use payhook_schema::{About, Money, Notification, PaymentId, PaymentKey, Provider
 use payhook_store::PaymentName;
 use tracing::{debug, warn};
 
+use crate::breaker::{Admission, Wait};
 use crate::flights::InHand;
 use crate::inquire::refund_named;
-use crate::outcome::notification;
+use crate::outcome::{Failure, notification};
 use crate::patience::GaveUp;
 use crate::worker::Context;
 use crate::writer;
@@ -22,7 +23,8 @@ const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
 enum Lost {
     /// Nobody knows of it yet: the notification waits, like one whose order is not registered.
     Unknown(String),
-    Unanswered(AskError),
+    Unanswered(Failure),
+    Paused(Wait),
     Store(GaveUp),
 }
 
@@ -32,9 +34,15 @@ impl From<GaveUp> for Lost {
     }
 }
 
+impl From<Failure> for Lost {
+    fn from(failure: Failure) -> Self {
+        Self::Unanswered(failure)
+    }
+}
+
 impl From<AskError> for Lost {
     fn from(error: AskError) -> Self {
-        Self::Unanswered(error)
+        Self::Unanswered(error.into())
     }
 }
 
@@ -51,10 +59,11 @@ pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
             debug!("a notification waits for what it is about: {what}");
             context.write(context.making().parked(None, what, vec![in_hand])).await;
         }
-        Err(Lost::Unanswered(error)) => {
-            warn!(error = %error, "cannot find out which payment a notification is about: {error}");
-            context.write(context.making().not_found_out(in_hand, &error)).await;
+        Err(Lost::Unanswered(failure)) => {
+            warn!("cannot find out which payment a notification is about: {}", failure.detail);
+            context.write(context.making().not_found_out(in_hand, &failure)).await;
         }
+        Err(Lost::Paused(wait)) => context.write(context.making().put_off(in_hand, &wait)).await,
         Err(Lost::Store(GaveUp::Stopped)) => drop(in_hand),
         Err(Lost::Store(GaveUp::TooLong)) => writer::go_round(&context, vec![in_hand]).await,
     }
@@ -89,11 +98,21 @@ async fn refunded_payment(
     if let Some(key) = context.patiently("looking a refund up", || context.store.payment_named(&name)).await? {
         return Ok(key);
     }
-    let _permit = context.asking.acquire().await.expect("the semaphore is never closed");
+    if let Admission::Wait(wait) = context.breakers.admit(provider, &account, None, context.clock.now()) {
+        return Err(Lost::Paused(wait));
+    }
+    let asking = context.turn(context.account(provider, &account)?).await;
     let of_account = |id| PaymentKey { provider, account: account.clone(), id };
-    let answer = context.ask_refund(provider, &account, id).await?;
+    let answer = asking.refund(id).await?;
     if let Some(id) = answer.payment {
         return Ok(of_account(id));
+    }
+    // Its payment's inquiry may have told of it by Antom's name for it before.
+    if let Some(Ok(id)) = answer.refund.provider_reference.clone().map(RefundId::new) {
+        let name = PaymentName::Refund { provider, account: account.clone(), id };
+        if let Some(key) = context.patiently("looking a refund up", || context.store.payment_named(&name)).await? {
+            return Ok(key);
+        }
     }
     if let Some(reference) = answer.reference {
         let name = PaymentName::Reference { provider, account: account.clone(), reference };
@@ -104,7 +123,7 @@ async fn refunded_payment(
     let unknown = || Lost::Unknown(format!("no payment is known that refund {id} is of; announce it with its order"));
     let amount = answer.refund.amount.ok_or_else(unknown)?;
     for key in candidates(context, notification, amount, attempt).await? {
-        let facts = context.ask(&key).await?;
+        let facts = asking.payment(&key.id).await?;
         if facts.refunds.iter().any(|refund| refund.is_same(&answer.refund)) {
             return Ok(key);
         }

@@ -3,12 +3,22 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
-use payhook_schema::{About, Because, DeadCause, Hint, Notification, Order, PaymentFacts, PaymentKey, TimelineKind};
-use payhook_store::{PaymentCheck, Settlement, TimelineEntry};
+use payhook_schema::{
+    About, Hint, Notification, Order, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
+};
+use payhook_store::{PaymentCheck, ReplayResult, Settlement, TimelineEntry};
+use uuid::Uuid;
 
 use crate::Schedule;
-use crate::decide::{Decided, Decision, NextCheck, decide, decide_other_account};
+use crate::breaker::{Pause, Wait};
+use crate::class::Class;
+use crate::decide::{Decided, Decision, NextCheck, decide, decide_other_account, hold_for_foreign_refunds};
 use crate::flights::InHand;
+use crate::inquire::{Answer, refund_named};
+use crate::patience::{GaveUp, jittered_fully};
+
+/// Those that wait for one account come back within this long of each other.
+const WAIT_SPREAD: Duration = Duration::from_secs(2);
 
 /// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
 pub(crate) struct Outcome {
@@ -16,6 +26,23 @@ pub(crate) struct Outcome {
     pub(crate) settlement: Settlement,
     pub(crate) verdicts: Vec<(InHand, Verdict)>,
     pub(crate) word: &'static str,
+    /// What became of the items of replays among them.
+    pub(crate) replayed: Vec<ReplayResult>,
+}
+
+impl Outcome {
+    /// With what it means for replays: `outcome` for each item among the deliveries, or that it could not be tried.
+    fn new(
+        key: Option<PaymentKey>,
+        settlement: Settlement,
+        verdicts: Vec<(InHand, Verdict)>,
+        word: &'static str,
+        (outcome, detail): (Option<ReplayOutcome>, &str),
+    ) -> Self {
+        let items = verdicts.iter().filter_map(|(in_hand, _)| replay_item(&in_hand.delivery));
+        let replayed = items.map(|item| ReplayResult { item, outcome, detail: detail.to_owned() }).collect();
+        Self { key, settlement, verdicts, word, replayed }
+    }
 }
 
 /// What every outcome is made with.
@@ -28,23 +55,26 @@ pub(crate) struct Making<'a> {
 impl Making<'_> {
     /// Bytes that are no envelope: kept as they are, for a person.
     pub(crate) fn poison(self, in_hand: InHand, why: String) -> Outcome {
-        let death = Death { cause: DeadCause::Poison, detail: why, died_at: self.now };
+        let death = Death { cause: Class::Poison.cause(), detail: why, died_at: self.now };
+        let told = (Some(ReplayOutcome::Failed), death.detail.clone());
         let verdicts = vec![(in_hand, Verdict::DeadLetter(death))];
-        Outcome { key: None, settlement: Settlement::default(), verdicts, word: "poison" }
+        Outcome::new(None, Settlement::default(), verdicts, "poison", (told.0, &told.1))
     }
 
     /// Genuine, and nothing to settle: kept.
     pub(crate) fn kept(in_hand: InHand) -> Outcome {
         let notifications = notification(&in_hand.delivery).cloned().into_iter().collect();
         let settlement = Settlement { notifications, ..Settlement::default() };
-        Outcome { key: None, settlement, verdicts: vec![(in_hand, Verdict::Ack)], word: "kept" }
+        let told = (Some(ReplayOutcome::Unchanged), "it is about nothing of ours");
+        Outcome::new(None, settlement, vec![(in_hand, Verdict::Ack)], "kept", told)
     }
 
     /// Tried again, and settled by another hint since: kept.
     pub(crate) fn settled_meanwhile(key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
         let notifications = notifications(&passengers);
         let settlement = Settlement { notifications, about: Some(key.clone()), ..Settlement::default() };
-        Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: "settled_meanwhile" }
+        let told = (Some(ReplayOutcome::Unchanged), "settled meanwhile");
+        Outcome::new(Some(key), settlement, acked(passengers), "settled_meanwhile", told)
     }
 
     /// Its order is not registered yet. Registration links it at once.
@@ -56,28 +86,56 @@ impl Making<'_> {
     /// What it is about is not known yet: kept, and tried again until the schedule ends.
     pub(crate) fn parked(self, key: Option<PaymentKey>, what: String, passengers: Vec<InHand>) -> Outcome {
         let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
-        let failure = Failure {
-            cause: DeadCause::UnknownPayment,
-            detail: what,
-            at_least: Duration::ZERO,
-            is_the_payments: true,
-            is_final: false,
-        };
-        let verdicts = self.retried(passengers, &failure);
-        Outcome { key, settlement, verdicts, word: "parked" }
+        let failure = Failure { class: Class::Waiting, detail: what };
+        self.failed(key, settlement, passengers, &failure, "parked", false)
     }
 
     /// The provider did not tell which payment a notification is about, or what to do about an authorization.
-    pub(crate) fn not_found_out(self, in_hand: InHand, error: &AskError) -> Outcome {
-        let settlement =
-            Settlement { notifications: notifications(std::slice::from_ref(&in_hand)), ..Settlement::default() };
-        let verdicts = self.retried(vec![in_hand], &Failure::of(error));
-        Outcome { key: None, settlement, verdicts, word: "unanswered" }
+    pub(crate) fn not_found_out(self, in_hand: InHand, failure: &Failure) -> Outcome {
+        let notifications = notifications(std::slice::from_ref(&in_hand));
+        let settlement = Settlement { notifications, ..Settlement::default() };
+        self.failed(None, settlement, vec![in_hand], failure, "unanswered", false)
     }
 
-    /// Dealt with and written already: only the queue is still to hear of it.
+    /// Its account is left alone for a while, and which payment it is about is not known without asking.
+    pub(crate) fn put_off(self, in_hand: InHand, wait: &Wait) -> Outcome {
+        let notifications = notifications(std::slice::from_ref(&in_hand));
+        let settlement = Settlement { notifications, ..Settlement::default() };
+        Outcome::new(None, settlement, self.waiting(vec![in_hand], wait), "paused", (None, wait.why.as_str()))
+    }
+
+    /// Its account is left alone for a while: everything waits, nothing is counted as tried.
+    pub(crate) fn paused(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
+        let again = self.now.checked_add(wait.after).unwrap_or(self.now);
+        let check = order.payment(&key).filter(|payment| payment.is_unfinished()).map(|payment| PaymentCheck {
+            key: key.clone(),
+            next_check_at: Some(again),
+            checks: payment.checks,
+        });
+        let entry = TimelineEntry {
+            at: self.now,
+            kind: TimelineKind::Inquiry,
+            payment: Some(key.clone()),
+            text: format!("not asked: {}, since {}; everything waits", wait.why.as_str(), wait.since),
+            detail: serde_json::Value::Null,
+        };
+        let settlement = Settlement {
+            notifications: notifications(&passengers),
+            about: Some(key.clone()),
+            order: Some(order.id.clone()),
+            timeline: if wait.first { vec![entry] } else { Vec::new() },
+            check,
+            change: None,
+        };
+        let verdicts = self.waiting(passengers, wait);
+        Outcome::new(Some(key), settlement, verdicts, "paused", (None, wait.why.as_str()))
+    }
+
+    /// Dealt with and written already: only the queue is still to hear of it, and a replay.
     pub(crate) fn done(in_hand: InHand, word: &'static str) -> Outcome {
-        Outcome { key: None, settlement: Settlement::default(), verdicts: vec![(in_hand, Verdict::Ack)], word }
+        let changed = if word == Decided::Applied.as_str() { ReplayOutcome::Changed } else { ReplayOutcome::Unchanged };
+        let verdicts = vec![(in_hand, Verdict::Ack)];
+        Outcome::new(None, Settlement::default(), verdicts, word, (Some(changed), word))
     }
 
     /// Whether none of these would be given up on, were it tried once more.
@@ -85,20 +143,60 @@ impl Making<'_> {
         passengers.iter().all(|passenger| self.schedule.retry_after(passenger.delivery.attempt).is_some())
     }
 
-    /// The provider answered.
+    /// The provider answered. A refund it did not tell of is tried again for those that are about it, and for nobody else.
     pub(crate) fn answered(
         self,
         order: &Order,
         key: PaymentKey,
         passengers: Vec<InHand>,
-        facts: &PaymentFacts,
+        answer: Answer,
+        foreign: &[(RefundId, PaymentKey)],
     ) -> Outcome {
+        let Answer { mut facts, unanswered } = answer;
         let stored = order.payment(&key).expect("the order was found by this payment");
         // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
         let checks = if notified(&passengers) { 0 } else { stored.checks };
         let next = self.schedule.next_check(key.provider, checks, facts.expires_at, self.now);
-        let decision = decide(order, &key, facts, NextCheck { at: next, checks: checks.saturating_add(1) }, self.now);
-        decided(decision, key, passengers)
+        if !foreign.is_empty() {
+            let ids: Vec<RefundId> = foreign.iter().map(|(id, _)| id.clone()).collect();
+            facts = facts.without_refunds(&ids);
+        }
+        let next = NextCheck { at: next, checks: checks.saturating_add(1) };
+        let mut decision = decide(order, &key, &facts, next, self.now);
+        if !foreign.is_empty() {
+            decision = hold_for_foreign_refunds(decision, &key, foreign, self.now);
+        }
+        decision.timeline.extend(unanswered.iter().map(|(id, failure)| TimelineEntry {
+            at: self.now,
+            kind: TimelineKind::Inquiry,
+            payment: Some(key.clone()),
+            text: format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail),
+            detail: serde_json::Value::Null,
+        }));
+        let mut outcome = decided(decision, key, passengers);
+        for (in_hand, verdict) in &mut outcome.verdicts {
+            let refund = notification(&in_hand.delivery).and_then(refund_named);
+            let failure = unanswered.iter().find(|(id, _)| Some(id) == refund).map(|(_, failure)| failure);
+            if let Some(failure) = failure {
+                *verdict = self.verdict(&in_hand.delivery, failure, false);
+                let item = replay_item(&in_hand.delivery);
+                for result in outcome.replayed.iter_mut().filter(|result| Some(result.item) == item) {
+                    (result.outcome, result.detail) = (Some(ReplayOutcome::Failed), failure.detail.clone());
+                }
+            }
+        }
+        outcome
+    }
+
+    /// The store was away for too long to compare the answer with it: once round the queue, uncounted.
+    pub(crate) fn not_read(self, key: PaymentKey, passengers: Vec<InHand>, gave_up: &GaveUp) -> Outcome {
+        let after = match gave_up {
+            GaveUp::Stopped => Duration::ZERO,
+            GaveUp::TooLong => WAIT_SPREAD,
+        };
+        let wait = Wait { after, why: Pause::Unreachable, since: self.now, first: false };
+        let verdicts = self.waiting(passengers, &wait);
+        Outcome::new(Some(key), Settlement::default(), verdicts, "paused", (None, "the store was away"))
     }
 
     /// The provider answered about a payment that is registered under another of our accounts.
@@ -126,33 +224,31 @@ impl Making<'_> {
                 }],
                 ..Settlement::default()
             };
-            return Outcome {
-                key: Some(key),
-                settlement,
-                verdicts: acked(passengers),
-                word: Decided::Refused.as_str(),
-            };
+            let told = (Some(ReplayOutcome::Unchanged), "registered under another account");
+            return Outcome::new(Some(key), settlement, acked(passengers), Decided::Refused.as_str(), told);
         };
         decided(decision, key, passengers)
     }
 
     /// The provider told us nothing. The payment stays what it was; notifications are tried again, looks of our own are put off.
+    ///
+    /// `probe`: it was asked on behalf of all that wait for its account, so that failing counts for none of them.
     pub(crate) fn unanswered(
         self,
         order: &Order,
         key: PaymentKey,
         passengers: Vec<InHand>,
-        error: &AskError,
+        failure: &Failure,
+        probe: bool,
     ) -> Outcome {
-        let failure = Failure::of(error);
-        let at_least = self.now.checked_add(failure.at_least).unwrap_or(self.now);
+        let at_least = self.now.checked_add(failure.class.at_least()).unwrap_or(self.now);
         let check = order.payment(&key).map(|payment| PaymentCheck {
             key: key.clone(),
             // A finished payment was looked at because somebody asked; it is not looked at again by itself.
             next_check_at: payment
                 .is_unfinished()
                 .then(|| self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
-            checks: match failure.is_the_payments {
+            checks: match failure.class.is_the_payments() {
                 true => payment.checks.saturating_add(1),
                 // An outage says nothing about the payment: it does not age it past hourly looks.
                 false => payment.checks.saturating_add(1).min(Schedule::hourly(key.provider)).max(payment.checks),
@@ -166,41 +262,81 @@ impl Making<'_> {
                 at: self.now,
                 kind: TimelineKind::Inquiry,
                 payment: Some(key.clone()),
-                text: format!("asked {}: no answer to go by: {error}", key.provider),
+                text: format!("asked {}: no answer to go by: {}", key.provider, failure.detail),
                 detail: serde_json::Value::Null,
             }],
             check,
             change: None,
         };
-        let verdicts = self.retried(passengers, &failure);
-        Outcome { key: Some(key), settlement, verdicts, word: "unanswered" }
+        self.failed(Some(key), settlement, passengers, failure, "unanswered", probe)
     }
 
-    /// Notifications go round through the queue until the schedule is used up; our own looks are on the payment's schedule.
-    fn retried(self, passengers: Vec<InHand>, failure: &Failure) -> Vec<(InHand, Verdict)> {
-        let verdict = |delivery: &Delivery| {
-            if notification(delivery).is_none() && !is_replay(delivery) {
-                return Verdict::Ack;
-            }
-            match self.schedule.retry_after(delivery.attempt).filter(|_| !failure.is_final) {
-                Some(delay) => Verdict::Retry {
-                    after: delay.max(failure.at_least),
-                    attempt: delivery.attempt.saturating_add(1),
-                    first_failed_at: delivery.first_failed_at.unwrap_or(self.now),
-                },
-                None => Verdict::DeadLetter(Death {
-                    cause: failure.cause,
-                    detail: failure.detail.clone(),
-                    died_at: self.now,
-                }),
-            }
-        };
+    /// What a failure makes of deliveries: notifications go round through the queue until the schedule is used up, our own looks are on
+    /// the payment's schedule, and a replay is told.
+    fn failed(
+        self,
+        key: Option<PaymentKey>,
+        settlement: Settlement,
+        passengers: Vec<InHand>,
+        failure: &Failure,
+        word: &'static str,
+        probe: bool,
+    ) -> Outcome {
         let judged = |passenger: InHand| {
-            let verdict = verdict(&passenger.delivery);
+            let verdict = self.verdict(&passenger.delivery, failure, probe);
+            (passenger, verdict)
+        };
+        let verdicts = passengers.into_iter().map(judged).collect();
+        let tried = if probe { None } else { Some(ReplayOutcome::Failed) };
+        Outcome::new(key, settlement, verdicts, word, (tried, &failure.detail))
+    }
+
+    fn verdict(self, delivery: &Delivery, failure: &Failure, probe: bool) -> Verdict {
+        if !goes_round(delivery) {
+            return Verdict::Ack;
+        }
+        let (class, first_failed_at) = (failure.class, delivery.first_failed_at.unwrap_or(self.now));
+        let counted = class.is_counted() && !probe;
+        // What is not counted waits as if tried once: its account's pause is what holds it back.
+        let delay = self.schedule.retry_after(if counted { delivery.attempt } else { 1 });
+        match delay.filter(|_| !class.is_final()) {
+            Some(delay) => Verdict::Retry {
+                after: class.wait(delay),
+                attempt: if counted { delivery.attempt.saturating_add(1) } else { delivery.attempt },
+                first_failed_at,
+            },
+            None => {
+                Verdict::DeadLetter(Death { cause: class.cause(), detail: failure.detail.clone(), died_at: self.now })
+            }
+        }
+    }
+
+    /// Round through the queue, unchanged, for as long as an account is left alone.
+    fn waiting(self, passengers: Vec<InHand>, wait: &Wait) -> Vec<(InHand, Verdict)> {
+        let judged = |passenger: InHand| {
+            let Delivery { attempt, first_failed_at, .. } = passenger.delivery;
+            let first_failed_at = first_failed_at.unwrap_or(self.now);
+            // A little later each, so that they do not all come back at once.
+            let after = wait.after.saturating_add(jittered_fully(WAIT_SPREAD));
+            let verdict = match goes_round(&passenger.delivery) {
+                true => Verdict::Retry { after, attempt, first_failed_at },
+                false => Verdict::Ack,
+            };
             (passenger, verdict)
         };
         passengers.into_iter().map(judged).collect()
     }
+}
+
+/// Whether a delivery that could not be settled is tried again as it is. A look of our own is on its payment's schedule, and an item of a
+/// replay is the replay's to hand out again.
+pub(crate) fn goes_round(delivery: &Delivery) -> bool {
+    notification(delivery).is_some() && replay_item(delivery).is_none()
+}
+
+/// The item of a replay a delivery was made for.
+fn replay_item(delivery: &Delivery) -> Option<Uuid> {
+    delivery.envelope.as_ref().ok()?.replay
 }
 
 /// Whether these are all second tries of plain notifications of the payment whose first try was well before the provider's last, final answer: that answer is
@@ -229,34 +365,24 @@ fn decided(decision: Decision, key: PaymentKey, passengers: Vec<InHand>) -> Outc
         check: None,
         change: Some(change),
     };
-    Outcome { key: Some(key), settlement, verdicts: acked(passengers), word: outcome.as_str() }
+    let changed = match outcome {
+        Decided::Applied | Decided::Revived | Decided::Held => ReplayOutcome::Changed,
+        Decided::Unchanged | Decided::Refused => ReplayOutcome::Unchanged,
+    };
+    Outcome::new(Some(key), settlement, acked(passengers), outcome.as_str(), (Some(changed), outcome.as_str()))
 }
 
-/// What a failed try means for the deliveries that wanted it.
-struct Failure {
-    cause: DeadCause,
-    detail: String,
-    at_least: Duration,
-    /// Whether it is about this payment, and not about the provider or the account.
-    is_the_payments: bool,
-    /// Whether trying again will not help: a person must look.
-    is_final: bool,
+/// Why a hint could not be settled, for this time or for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) class: Class,
+    /// What was answered last, without bodies or secrets.
+    pub(crate) detail: String,
 }
 
-impl Failure {
-    /// One place where every class of error decides what becomes of a delivery.
-    fn of(error: &AskError) -> Self {
-        let (cause, at_least) = match error {
-            AskError::Unavailable { .. } => (DeadCause::ProviderUnreachable, Duration::ZERO),
-            AskError::Throttled { after } => (DeadCause::ProviderUnreachable, after.unwrap_or_default()),
-            AskError::NotThere { .. } | AskError::Refused { .. } | AskError::OutsideTables { .. } => {
-                (DeadCause::ProviderRefused, Duration::ZERO)
-            }
-            AskError::Misconfigured { .. } => (DeadCause::Misconfigured, Duration::ZERO),
-        };
-        let is_final = matches!(error, AskError::Refused { .. } | AskError::OutsideTables { .. });
-        let is_the_payments = is_final || matches!(error, AskError::NotThere { .. });
-        Self { cause, detail: error.to_string(), at_least, is_the_payments, is_final }
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        Self { class: Class::of(&error), detail: error.to_string() }
     }
 }
 
@@ -267,7 +393,7 @@ fn acked(passengers: Vec<InHand>) -> Vec<(InHand, Verdict)> {
 pub(crate) fn notification(delivery: &Delivery) -> Option<&Notification> {
     match &delivery.envelope.as_ref().ok()?.hint {
         Hint::Notification(notification) => Some(notification),
-        Hint::Ask { .. } | Hint::Tend { .. } => None,
+        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
     }
 }
 
@@ -277,12 +403,6 @@ fn notifications(passengers: &[InHand]) -> Vec<Notification> {
 
 fn notified(passengers: &[InHand]) -> bool {
     passengers.iter().any(|passenger| notification(&passenger.delivery).is_some())
-}
-
-/// An operator waits for the result of a replay, so it may not end silently.
-fn is_replay(delivery: &Delivery) -> bool {
-    let hint = delivery.envelope.as_ref().map(|envelope| &envelope.hint);
-    matches!(hint, Ok(Hint::Ask { because: Because::Replay, .. }))
 }
 
 /// The log's one line about a decision; the timeline has the whole story.

@@ -63,6 +63,11 @@ pub(crate) fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(rand::random_range(0.5..=1.0))
 }
 
+/// Anything up to `wait`, and not quite nothing: those that failed together come back one by one.
+pub(crate) fn jittered_fully(wait: Duration) -> Duration {
+    wait.mul_f64(rand::random_range(0.02..=1.0))
+}
+
 /// An error with its causes, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::breaker::Breakers;
+use crate::budget::Budgets;
 use crate::flights::Flights;
 use crate::outcome::{Making, Outcome};
 use crate::patience::{GaveUp, patiently};
-use crate::{Schedule, dead, intake, relay, sweep, writer};
+use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, writer};
 
 /// Outcomes waiting for a writer: a few batches' worth.
 const OUTCOMES_MAX: usize = 256;
@@ -32,6 +34,8 @@ pub struct WorkerOptions {
     pub writers: usize,
     /// How far the workers' clocks may be apart; nothing where there is one worker.
     pub clocks_differ: SignedDuration,
+    /// How often the providers' own lists of events are read; never, if absent.
+    pub follow_every: Option<Duration>,
 }
 
 /// What a worker works with.
@@ -56,7 +60,10 @@ pub(crate) struct Context {
     pub(crate) schedule: Schedule,
     pub(crate) options: WorkerOptions,
     pub(crate) flights: Flights,
-    pub(crate) asking: Semaphore,
+    pub(crate) breakers: Breakers,
+    pub(crate) budgets: Budgets,
+    /// What this worker asks at once, of all accounts together.
+    pub(crate) asking: Arc<Semaphore>,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
     pub(crate) events_written: Notify,
     pub(crate) in_hand: TaskTracker,
@@ -76,7 +83,7 @@ impl Worker {
         let WorkerParts { accounts, client, queue, store, clock, vault, schedule } = parts;
         let (flights, departures) = Flights::new();
         let (outcomes, ready) = mpsc::channel(OUTCOMES_MAX);
-        let asking = Semaphore::new(options.concurrency);
+        let asking = Arc::new(Semaphore::new(options.concurrency));
         let context = Context {
             accounts,
             client,
@@ -87,6 +94,8 @@ impl Worker {
             schedule,
             options,
             flights,
+            breakers: Breakers::default(),
+            budgets: Budgets::default(),
             asking,
             outcomes,
             events_written: Notify::new(),
@@ -110,6 +119,9 @@ impl Worker {
         outer.spawn(sweep::sweep(context.clone(), flow.clone()));
         outer.spawn(dead::undertaker(context.clone(), flow.clone()));
         outer.spawn(relay::relay(context.clone(), holder, flow.clone()));
+        outer.spawn(replay::replay(context.clone(), holder, flow.clone()));
+        outer.spawn(follow::follow(context.clone(), holder, flow.clone()));
+        outer.spawn(budget::divide(context.clone(), holder, flow.clone()));
         inner.spawn(intake::dispatch(context.clone(), departures, abandon.clone()));
         let ready = Arc::new(Mutex::new(ready));
         for _ in 0..context.options.writers.max(1) {

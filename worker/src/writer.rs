@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Verdict};
-use payhook_schema::DeadCause;
-use payhook_store::{Settled, Settlement};
+use payhook_schema::ReplayOutcome;
+use payhook_store::{Change, PaymentCheck, ReplayResult, Settled, Settlement};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error, warn};
 
+use crate::class::Class;
 use crate::flights::{Generation, InHand};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, goes_round};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 
@@ -46,7 +47,20 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
                 if settlements.iter().flat_map(|it| &it.change).any(|change| !change.events.is_empty()) {
                     context.events_written.notify_one();
                 }
-                let verdicts = outcomes.into_iter().zip(written).flat_map(|it| land(&context, it.0, it.1)).collect();
+                let refused = settlements.iter().zip(&written).filter(|(_, it)| matches!(it, Settled::Refused(_)));
+                let put_off: Vec<Settlement> = refused.filter_map(|(settlement, _)| schedule_of(settlement)).collect();
+                let mut replayed = Vec::new();
+                let landed = outcomes.into_iter().zip(written);
+                let verdicts = landed.flat_map(|it| land(&context, it.0, it.1, &mut replayed)).collect();
+                if !put_off.is_empty() {
+                    let put = || context.store.settle(&put_off);
+                    let _ = patiently("moving schedules on", &stop, put).await;
+                }
+                // Before the ack: a result that could not be noted comes again with its delivery.
+                if !replayed.is_empty() {
+                    let note = || context.store.replay_note(&replayed, context.clock.now());
+                    let _ = patiently("noting what a replay did", &stop, note).await;
+                }
                 settle(verdicts).await;
             }
             Err(GaveUp::Stopped) => return,
@@ -78,9 +92,15 @@ pub(crate) async fn go_round(context: &Context, passengers: Vec<InHand>) {
 }
 
 /// What a written outcome settles; what was not written starts again.
-fn land(context: &Context, outcome: Outcome, settled: Settled) -> Vec<(InHand, Verdict)> {
+fn land(
+    context: &Context,
+    mut outcome: Outcome,
+    settled: Settled,
+    replayed: &mut Vec<ReplayResult>,
+) -> Vec<(InHand, Verdict)> {
     match settled {
         Settled::Written => {
+            replayed.append(&mut outcome.replayed);
             metrics::counter!("payhook_worker_outcomes_total", "outcome" => outcome.word).increment(1);
             if let Some(key) = &outcome.key {
                 context.flights.land(key);
@@ -97,19 +117,37 @@ fn land(context: &Context, outcome: Outcome, settled: Settled) -> Vec<(InHand, V
         }
         Settled::Refused(why) => {
             error!("the store refuses a settlement: {why}");
+            let failed = |result: &ReplayResult| ReplayResult {
+                outcome: Some(ReplayOutcome::Failed),
+                detail: why.clone(),
+                ..result.clone()
+            };
+            replayed.extend(outcome.replayed.iter().map(failed));
             poisoned(context, outcome, &why)
         }
     }
 }
 
-/// A value the store cannot keep: a person must look, and the neighbours go on.
+/// A value the store cannot keep: a person must look, and the neighbours go on. A look of our own is made again on the payment's schedule,
+/// which moves on, and leaves no dead letter each time.
 fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verdict)> {
     metrics::counter!("payhook_worker_outcomes_total", "outcome" => "poison").increment(1);
     if let Some(key) = &outcome.key {
         context.flights.land(key);
     }
-    let death = Death { cause: DeadCause::Poison, detail: why.to_owned(), died_at: context.clock.now() };
-    outcome.verdicts.into_iter().map(|(passenger, _)| (passenger, Verdict::DeadLetter(death.clone()))).collect()
+    let death = Death { cause: Class::Poison.cause(), detail: why.to_owned(), died_at: context.clock.now() };
+    let judged = |(passenger, verdict): (InHand, Verdict)| {
+        let verdict = if goes_round(&passenger.delivery) { Verdict::DeadLetter(death.clone()) } else { verdict };
+        (passenger, verdict)
+    };
+    outcome.verdicts.into_iter().map(judged).collect()
+}
+
+/// What a settlement that cannot be written says of its payment's schedule.
+fn schedule_of(settlement: &Settlement) -> Option<Settlement> {
+    let Change { payment, .. } = settlement.change.as_ref()?;
+    let check = PaymentCheck { key: payment.key.clone(), next_check_at: payment.next_check_at, checks: payment.checks };
+    Some(Settlement { check: Some(check), ..Settlement::default() })
 }
 
 /// Settles deliveries where they came from.

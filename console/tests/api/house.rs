@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use payhook_console::{Caller, Callers, Console, Role};
+use payhook_console::{Caller, Callers, Console, Looked, Role};
 use payhook_queue::{Consumer, Depth, Lane, Queue, QueueError};
 use payhook_schema::{AccountName, Clock, Envelope, Event, Hint, Provider};
 use payhook_store::{SqliteStore, Store};
@@ -76,6 +76,7 @@ impl Recorder {
             Hint::Notification(_) => "a notification".to_owned(),
             Hint::Ask { payment, because } => format!("ask {payment} {because}"),
             Hint::Tend { authorization, because } => format!("tend {authorization} {because}"),
+            Hint::Release { order, who, reason } => format!("release {order} by {who}: {reason}"),
         });
         hints.collect()
     }
@@ -134,19 +135,25 @@ async fn house_for(callers: Callers) -> House {
         vault: vault.clone(),
         has_account: Box::new(has_account),
         callers,
+        looked: Looked::default(),
     });
     House { store, queue, vault, router, _folder: folder }
 }
 
 impl House {
     pub(crate) async fn answers(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
-        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let (parts, body) = self.raw(request).await;
         let body = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or_default();
         if !parts.status.is_success() {
             assert_eq!(parts.headers["content-type"], "application/problem+json", "{body}");
         }
         (parts.status, parts.headers, body)
+    }
+
+    /// The answer as it is, whatever is in it.
+    pub(crate) async fn raw(&self, request: Request<Body>) -> (axum::http::response::Parts, Body) {
+        self.router.clone().oneshot(request).await.unwrap().into_parts()
     }
 
     pub(crate) async fn call(&self, method: &str, path: &str) -> (u16, Value) {
@@ -156,9 +163,23 @@ impl House {
     }
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request = Request::put(path).header("content-type", "application/json").body(body.to_string().into());
-        let (status, _, body) = self.answers(request.unwrap()).await;
+        self.sends("PUT", path, body).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.sends("POST", path, body).await
+    }
+
+    async fn sends(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let (status, _, body) = self.answers(request.body(body.to_string().into()).unwrap()).await;
         (status.as_u16(), body)
+    }
+
+    /// What the audit log has: action, subject, count, reason. The clock stands, so the order says nothing.
+    pub(crate) async fn audited(&self) -> Vec<(String, String, u64, Option<String>)> {
+        let entries = self.store.audit_list(None, 100).await.unwrap();
+        entries.into_iter().map(|entry| (entry.action, entry.subject, entry.count, entry.reason)).collect()
     }
 
     /// From now on nothing can be written; what is there can be read.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::house::{House, detail, house, now};
 
-const PATH: &str = "/v1/orders/O-1";
+pub(crate) const PATH: &str = "/v1/orders/O-1";
 
 /// An order with one payment, and these refunds of it announced.
-fn registration(refunds: &[&str]) -> Value {
+pub(crate) fn registration(refunds: &[&str]) -> Value {
     let refunds: Vec<Value> = refunds
         .iter()
         .map(|id| json!({ "provider": "antom", "account": "shop", "payment_id": "PR-1", "id": id }))
@@ -20,12 +20,12 @@ fn registration(refunds: &[&str]) -> Value {
 }
 
 impl House {
-    async fn order(&self) -> Order {
+    pub(crate) async fn order(&self) -> Order {
         self.store.order_get(&OrderId::new("O-1").unwrap()).await.unwrap().unwrap()
     }
 
     /// As the worker does it when the provider told.
-    async fn learns(&self, change: impl FnOnce(&mut Payment)) {
+    pub(crate) async fn learns(&self, change: impl FnOnce(&mut Payment)) {
         let order = self.order().await;
         let mut payment = order.payments[0].clone();
         change(&mut payment);

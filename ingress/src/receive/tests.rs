@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::body::HttpBody;
 use axum::http::StatusCode;
 use hyper::body::Frame;
-use payhook_provider::{AgeLimit, AntomAccount, OmiseAccount, PrivateKey, antom, omise::WebhookSecret};
+use payhook_provider::{AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, antom, omise::WebhookSecret};
 use payhook_queue::{Consumer, Depth, Lane, QueueError};
 use payhook_schema::{Event, Hint};
 use payhook_vault::Key;
@@ -93,6 +93,7 @@ fn sealing_house(queue: Recorder, options: IngressOptions, vault: Vault) -> Hous
             public_keys: [(1, antom.public_key())].into(),
             apply_token: false,
             signature_age_max: AgeLimit::Off,
+            limits: Limits::ANTOM,
         }),
         Account::Omise(OmiseAccount {
             name,
@@ -101,6 +102,7 @@ fn sealing_house(queue: Recorder, options: IngressOptions, vault: Vault) -> Hous
             secret_key: None,
             webhook_secrets: vec![WebhookSecret::parse(SECRET).unwrap()],
             signature_age_max: AgeLimit::Off,
+            limits: Limits::OMISE,
         }),
     ]);
     let clock = Clock::stopped("2026-01-01T00:00:02Z".parse().unwrap());
@@ -212,13 +214,15 @@ async fn a_notification_with_a_token_is_sealed_before_it_is_published_and_opens_
 }
 
 #[tokio::test]
-async fn a_payments_notification_is_published_byte_for_byte() {
-    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault());
+async fn a_payments_notification_is_sealed_too_and_opens_byte_for_byte() {
+    let vault = vault();
+    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault.clone());
     let path = "/antom/shop/notifyPayment";
     let (status, ..) = house.answers(house.antom_request(path, path, PAID)).await;
     assert_eq!(status, StatusCode::OK);
     let notification = house.published();
-    assert_eq!((notification.sealed_with, notification.body.as_slice()), (None, PAID.as_bytes()));
+    assert_eq!(notification.sealed_with, Some(1), "it may tell of a card");
+    assert_eq!(vault.open_body(&notification).unwrap(), PAID.as_bytes());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::wire::Outcome;
 use crate::client::AskError;
-use crate::transport::{Answered, answered, throttled};
+use crate::transport::{ANSWER_BYTES_MAX, Answered, answered, throttled};
 use crate::{AntomAccount, strict_json};
 
 /// The path of an API call, as it is sent and signed: the sandbox has its own prefix.
@@ -39,7 +39,7 @@ pub(crate) async fn call(
         .header("request-time", &time)
         .header("signature", super::sign(private_key, account.private_key_version, &message))
         .body(body);
-    let Answered { status, headers, body } = answered(request).await?;
+    let Answered { status, headers, body } = answered(request, ANSWER_BYTES_MAX).await?;
     match status {
         StatusCode::OK => {}
         StatusCode::TOO_MANY_REQUESTS => return Err(throttled(&headers, now)),

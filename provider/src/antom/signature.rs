@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use crate::{PrivateKey, PublicKey};
 
 /// An RSA-4096 signature percent-encoded has some 700 characters.
-pub(super) const HEADER_CHARS_MAX: usize = 2048;
+pub(crate) const HEADER_CHARS_MAX: usize = 2048;
 
 /// Proxies have been seen to drop the padding.
 const BASE64_ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
@@ -80,6 +80,16 @@ impl SignatureHeader {
         self.candidates(keys).find(|(_, key)| key.holds(message, &self.signature)).map(|(version, _)| version).ok_or(())
     }
 
+    /// The version of the key it says it is of.
+    pub(crate) fn key_version(&self) -> Option<u32> {
+        self.key_version
+    }
+
+    /// Whether it is this key's, whichever the header names.
+    pub(crate) fn is_of(&self, message: &[u8], key: &PublicKey) -> bool {
+        key.signature_bytes() == self.signature.len() && key.holds(message, &self.signature)
+    }
+
     /// Why [`Self::verify`] said no, for our log.
     pub(super) fn why_not(&self, keys: &BTreeMap<u32, PublicKey>) -> String {
         match self.key_version {
@@ -99,7 +109,7 @@ impl SignatureHeader {
 }
 
 /// Reads a `request-time` or `response-time`: epoch milliseconds, or ISO 8601 with an offset.
-pub(super) fn read_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn read_time(text: &str) -> Option<Timestamp> {
     match text.parse::<i64>() {
         Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
         Err(_) => text.parse().ok(),

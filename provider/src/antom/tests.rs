@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{SignatureHeader, api_path, sign, signed_message};
-use crate::{Account, AgeLimit, AntomAccount, PrivateKey, PublicKey, Received, Refusal, verify};
+use crate::{Account, AgeLimit, AntomAccount, Limits, PrivateKey, PublicKey, Received, Refusal, verify};
 
 #[expect(clippy::struct_field_names, reason = "as the file has it")]
 #[derive(Deserialize)]
@@ -49,6 +49,7 @@ fn account(keys: &[(u32, &str)]) -> AntomAccount {
         public_keys: keys.iter().map(|(version, key)| (*version, PublicKey::parse(key).unwrap())).collect(),
         apply_token: false,
         signature_age_max: AgeLimit::Off,
+        limits: Limits::ANTOM,
     }
 }
 

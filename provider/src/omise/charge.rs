@@ -219,7 +219,7 @@ fn id_of(field: Option<&Value>) -> Option<String> {
 }
 
 /// Whether an error object says that the provider itself is in trouble: the one code under 400 that is worth another try.
-pub(crate) fn is_their_trouble(body: &[u8]) -> bool {
+pub(super) fn is_their_trouble(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Refusal {
         code: String,

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use payhook_schema::{About, PaymentId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,6 +10,8 @@ pub(super) struct Said {
     pub(super) kind: String,
     pub(super) about: About,
     pub(super) event_id: String,
+    /// Absent where it cannot be read: a webhook's is decided by nothing.
+    pub(super) created_at: Option<Timestamp>,
 }
 
 /// The envelope's fields are the same in all four API versions. `data` is a snapshot in whichever version the account had:
@@ -20,6 +23,9 @@ struct Event {
     key: String,
     livemode: bool,
     data: Option<Data>,
+    created_at: Option<Value>,
+    /// Its name before 2019.
+    created: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +82,8 @@ pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
         }
     };
     let kind = event.key.chars().filter(|char| !char.is_control()).take(64).collect();
-    Ok(Said { kind, about, event_id: event.id })
+    let created_at = event.created_at.or(event.created).and_then(|at| at.as_str()?.parse().ok());
+    Ok(Said { kind, about, event_id: event.id, created_at })
 }
 
 /// `chrg_test_5xuy4w91xqz7d1w9u0t`, live without `_test`.

@@ -17,7 +17,22 @@ pub enum SecretError {
 
 /// A webhook secret of Omise, decoded and keyed once.
 #[derive(Clone)]
-pub struct WebhookSecret(Hmac<Sha256>);
+pub struct WebhookSecret {
+    keyed: Hmac<Sha256>,
+    /// Keyed as others do by mistake, to tell them: never what anything is accepted by.
+    as_text: Hmac<Sha256>,
+    /// Where what was decoded is base64 again.
+    decoded_twice: Option<Hmac<Sha256>>,
+}
+
+/// How a secret is made a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keying {
+    /// Its base64 decoded: as Omise does.
+    Right,
+    AsText,
+    DecodedTwice,
+}
 
 impl WebhookSecret {
     /// Reads the base64 the dashboard shows. Using that text itself as the key is the commonest mistake; so it is decoded here
@@ -27,28 +42,47 @@ impl WebhookSecret {
         if key.is_empty() {
             return Err(SecretError::Empty);
         }
-        Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
+        let keyed = |key: &[u8]| Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+        let again = BASE64_STANDARD.decode(key.trim_ascii()).ok().filter(|again| !again.is_empty());
+        Ok(Self {
+            keyed: keyed(&key),
+            as_text: keyed(text.trim().as_bytes()),
+            decoded_twice: again.map(|again| keyed(&again)),
+        })
     }
 
     /// The digest over `<timestamp>.<body>` in lower-case hexadecimal, as Omise sends it.
     pub fn sign(&self, timestamp: &str, body: &[u8]) -> String {
-        let digest: [u8; 32] = self.mac(timestamp, body).finalize().into_bytes().into();
+        let digest: [u8; 32] = mac(&self.keyed, &[timestamp.as_bytes(), b".", body]).finalize().into_bytes().into();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether one of `candidates` is this secret's digest; every one is compared, each in constant time.
     pub(super) fn holds_any(&self, timestamp: &str, body: &[u8], candidates: &[[u8; 32]]) -> bool {
-        let mac = self.mac(timestamp, body);
-        candidates.iter().fold(false, |held, candidate| mac.clone().verify_slice(candidate).is_ok() | held)
+        self.would_hold(Keying::Right, &[timestamp.as_bytes(), b".", body], candidates)
     }
 
-    fn mac(&self, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
-        mac.update(timestamp.as_bytes());
-        mac.update(b".");
-        mac.update(body);
-        mac
+    /// Whether one of `candidates` is the digest over `message`, keyed in this way.
+    pub(crate) fn would_hold(&self, keying: Keying, message: &[&[u8]], candidates: &[[u8; 32]]) -> bool {
+        let key = match keying {
+            Keying::Right => &self.keyed,
+            Keying::AsText => &self.as_text,
+            Keying::DecodedTwice => match &self.decoded_twice {
+                Some(key) => key,
+                None => return false,
+            },
+        };
+        let mac = mac(key, message);
+        candidates.iter().fold(false, |held, candidate| mac.clone().verify_slice(candidate).is_ok() | held)
     }
+}
+
+fn mac(key: &Hmac<Sha256>, message: &[&[u8]]) -> Hmac<Sha256> {
+    let mut mac = key.clone();
+    for part in message {
+        mac.update(part);
+    }
+    mac
 }
 
 impl std::fmt::Debug for WebhookSecret {
@@ -58,7 +92,7 @@ impl std::fmt::Debug for WebhookSecret {
 }
 
 /// The digests in a signature header: 64 hexadecimal digits of either case each, separated by commas.
-pub(super) fn candidates(header: &str) -> Vec<[u8; 32]> {
+pub(crate) fn candidates(header: &str) -> Vec<[u8; 32]> {
     header.split(',').take(CANDIDATES_MAX).filter_map(|text| digest(text.trim_matches(' '))).collect()
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{WebhookSecret, read_charge};
 use crate::client::AskError;
-use crate::{Account, AgeLimit, OmiseAccount, Received, Refusal, verify};
+use crate::{Account, AgeLimit, Limits, OmiseAccount, Received, Refusal, verify};
 
 const SECRET_A: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const SECRET_B: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
@@ -26,6 +26,7 @@ fn account(secrets: &[&str], limit: AgeLimit) -> OmiseAccount {
         secret_key: None,
         webhook_secrets: secrets.iter().map(|secret| WebhookSecret::parse(secret).unwrap()).collect(),
         signature_age_max: limit,
+        limits: Limits::OMISE,
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use payhook_provider::{
-    Account, AgeLimit, AntomAccount, AskError, Client, Grant, IssuedToken, OmiseAccount, PrivateKey, antom,
+    Account, AgeLimit, AntomAccount, AskError, Client, Grant, IssuedToken, Limits, OmiseAccount, PrivateKey, antom,
 };
 use payhook_schema::{AccountName, Clock, PaymentId, RefundId, RefundState, Wallet};
 use secrecy::{ExposeSecret, SecretString};
@@ -75,6 +75,7 @@ impl Server {
             public_keys: BTreeMap::from([(1, KEY.public_key())]),
             apply_token: true,
             signature_age_max: AgeLimit::Off,
+            limits: Limits::ANTOM,
         })
     }
 
@@ -133,6 +134,7 @@ fn omise() -> Account {
         secret_key: None,
         webhook_secrets: Vec::new(),
         signature_age_max: AgeLimit::Off,
+        limits: Limits::OMISE,
     })
 }
 

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use payhook_provider::omise::{self, WebhookSecret};
 use payhook_provider::{
-    Account, AgeLimit, AntomAccount, AskError, AuthorizationSaid, IssuedToken, OmiseAccount, PrivateKey, Received,
-    RefundAnswer, antom, authorization_told, dispute_told, verify,
+    Account, AgeLimit, AntomAccount, AskError, AuthorizationSaid, IssuedToken, Limits, OmiseAccount, PrivateKey,
+    Received, RefundAnswer, antom, authorization_told, dispute_told, verify,
 };
 use payhook_schema::{
     About, AccountName, AuthorizationName, Dispute, Notification, PaymentFacts, PaymentId, Refund, RefundId,
@@ -75,6 +75,7 @@ fn received(file: &str, body: &[u8]) -> Notification {
             public_keys: BTreeMap::from([(1, KEY.public_key())]),
             apply_token: false,
             signature_age_max: AgeLimit::Off,
+            limits: Limits::ANTOM,
         });
         (account, vec![("client-id", client.to_owned()), ("request-time", time.to_owned()), ("signature", signature)])
     } else {
@@ -87,6 +88,7 @@ fn received(file: &str, body: &[u8]) -> Notification {
             secret_key: None,
             webhook_secrets: vec![secret],
             signature_age_max: AgeLimit::Off,
+            limits: Limits::OMISE,
         });
         (account, vec![("omise-signature", signature), ("omise-signature-timestamp", time.to_owned())])
     };

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::Shared;
 use super::writer::{Settle, To, Writer};
-use crate::delays::delay_name;
+use crate::delays::{Wait, delay_name};
 use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
 
 /// How long a consumer trusts its reckoning of when the next retry is due: the machine's clock may be set meanwhile.
@@ -132,9 +132,10 @@ impl Settler for EmbeddedSettler {
             let to = match verdict {
                 Verdict::Ack => To::Gone,
                 Verdict::Retry { after, attempt, first_failed_at } => {
-                    let delay = shared.delays.at_least(*after);
-                    let due_at =
-                        now.as_microsecond().saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
+                    let Wait { delay, hidden } = shared.delays.wait(*after);
+                    // Up: it is hidden for at least what was asked.
+                    let micros = i64::try_from(hidden.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX);
+                    let due_at = now.as_microsecond().saturating_add(micros);
                     let first_failed_at = first_failed_at.as_microsecond();
                     To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay) }
                 }

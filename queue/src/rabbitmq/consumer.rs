@@ -16,7 +16,7 @@ use super::message::{self, Trail};
 use super::publisher::Publisher;
 use super::supervisor::{Live, Supervisor};
 use super::topology::{DEAD, NOTIFICATIONS, retry_name};
-use crate::delays::Delays;
+use crate::delays::{Delays, Wait};
 use crate::{Consumer, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
 
 /// What a consumption needs to know of its queue.
@@ -246,18 +246,22 @@ impl RabbitSettler {
     /// Publishes the delivery to where it goes next; only once that is confirmed may it be acked here.
     async fn move_on(&self, delivery: &Delivery, verdict: &Verdict) -> Result<(), Failure> {
         let Source { publisher, delays, clock, .. } = &*self.hand.source;
-        let (exchange, trail) = match verdict {
+        let (exchange, trail, sooner) = match verdict {
             Verdict::Retry { after, attempt, first_failed_at } => {
-                let first_failed_at = Some(*first_failed_at);
-                (retry_name(delays.at_least(*after)), Trail { attempt: *attempt, first_failed_at, death: None })
+                let Wait { delay, hidden } = delays.wait(*after);
+                let trail = Trail { attempt: *attempt, first_failed_at: Some(*first_failed_at), death: None };
+                (retry_name(delay), trail, Some(hidden).filter(|hidden| *hidden < delay))
             }
             Verdict::DeadLetter(death) => {
                 let Delivery { attempt, first_failed_at, .. } = *delivery;
-                (DEAD.to_owned(), Trail { attempt, first_failed_at, death: Some(death) })
+                (DEAD.to_owned(), Trail { attempt, first_failed_at, death: Some(death) }, None)
             }
             Verdict::Ack | Verdict::Release => return Ok(()),
         };
-        let (properties, key) = message::hint(delivery.envelope.as_ref().ok(), &trail, clock.now());
+        let (mut properties, key) = message::hint(delivery.envelope.as_ref().ok(), &trail, clock.now());
+        if let Some(sooner) = sooner {
+            properties = message::expiring(properties, sooner);
+        }
         publisher.publish(&exchange, &key, properties, &delivery.bytes).await
     }
 

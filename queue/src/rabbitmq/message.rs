@@ -1,6 +1,8 @@
 //! What travels: properties and headers, flat scalars only, so that any reader of any AMQP version can read them.
 //! `x-death` is the broker's: read where it tells why, never copied, because a copy arms the broker's cycle detection.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
@@ -54,9 +56,18 @@ pub(super) fn hint(envelope: Option<&Envelope>, trail: &Trail<'_>, now: Timestam
         Hint::Notification(_) => "payhook.notification",
         Hint::Ask { .. } => "payhook.ask",
         Hint::Tend { .. } => "payhook.tend",
+        Hint::Release { .. } => "payhook.release",
     };
     let key = envelope.payment().map_or_else(|| envelope.id.to_string(), |payment| payment.to_string());
     (properties.with_type(kind.into()).with_message_id(envelope.id.to_string().into()), short(key))
+}
+
+/// Lets a message leave its queue after `wait`, if that is less than the queue's own delay. The broker takes this off when it
+/// moves the message on, and none of it is copied: what is retried again is published anew.
+pub(super) fn expiring(properties: BasicProperties, wait: Duration) -> BasicProperties {
+    // Whole milliseconds, up: it is hidden for at least what was asked.
+    let milliseconds = wait.as_nanos().div_ceil(1_000_000);
+    properties.with_expiration(milliseconds.to_string().into())
 }
 
 /// A CloudEvent's properties: its attributes again, as headers a consumer can filter by without reading the body.
@@ -203,6 +214,30 @@ mod tests {
     fn a_dead_letter_nobody_explained_is_still_one() {
         let dead = death(&table(&[("x-cause", text("a word of tomorrow")), ("x-detail", text("why"))]), 7);
         assert_eq!((dead.cause, dead.detail.as_str(), dead.died_at.as_second()), (DeadCause::Poison, "why", 7));
+    }
+
+    #[test]
+    fn every_kind_of_hint_is_told_apart_by_its_type() {
+        let now = Timestamp::UNIX_EPOCH;
+        let order = payhook_schema::OrderId::new("A-1").unwrap();
+        let released = Envelope::release(order, "ann".to_owned(), "checked by hand".to_owned(), now);
+        let (properties, key) = hint(Some(&released), &Trail::NEW, now);
+        assert_eq!(properties.kind().as_ref().unwrap().as_str(), "payhook.release");
+        assert_eq!(key, released.id.to_string());
+        let authorization = payhook_schema::AuthorizationId::new("AU-1").unwrap();
+        let tended = Envelope::tend(authorization, payhook_schema::Because::Sweep, now);
+        let (properties, _) = hint(Some(&tended), &Trail::NEW, now);
+        assert_eq!(properties.kind().as_ref().unwrap().as_str(), "payhook.tend");
+        let (properties, key) = hint(None, &Trail::NEW, now);
+        assert_eq!((properties.kind().as_ref().unwrap().as_str(), key.as_str()), ("unreadable", "unreadable"));
+    }
+
+    #[test]
+    fn a_wait_of_its_own_is_in_whole_milliseconds_and_never_shorter() {
+        let of = |wait| expiring(BasicProperties::default(), wait).expiration().as_ref().unwrap().to_string();
+        assert_eq!(of(Duration::ZERO), "0");
+        assert_eq!(of(Duration::from_nanos(1)), "1");
+        assert_eq!(of(Duration::from_micros(1_500_001)), "1501");
     }
 
     #[test]

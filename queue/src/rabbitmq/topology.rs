@@ -1,7 +1,8 @@
 //! Every exchange, queue and binding, in one table: what `migrate` declares and what `definitions` exports.
 //!
 //! Why it is this and nothing shorter: each queue is written to through the exchange of its name, so that one right
-//! suffices; retries wait in one queue per delay, because a queue of mixed delays blocks at its head; the work queue
+//! suffices; retries wait in one queue per delay, because a queue blocks at its head: a retry that asks for less than its
+//! delay may wait behind others, and all of it at most; the work queue
 //! dead-letters to the terminal `payhook.dead` and never to a retry queue, because the broker stops a dead-letter cycle
 //! that no rejection broke, silently; and at-least-once dead lettering counts only with `reject-publish`.
 

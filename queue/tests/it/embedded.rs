@@ -93,7 +93,7 @@ async fn a_waiting_consumer_is_woken_at_once_and_writes_nothing_meanwhile() {
     // A retry far away is no reason to look at the file until then.
     queue.publish(&envelope()).await.unwrap();
     let taken = consumer.deliveries.next(1).await.unwrap();
-    let retry = Verdict::Retry { after: Duration::ZERO, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
+    let retry = Verdict::Retry { after: PATIENCE, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
     settler.settle(&taken.into_iter().map(|delivery| (delivery, retry.clone())).collect::<Vec<_>>()).await.unwrap();
 
     let mut reader = open_file(&file).await.acquire().await.unwrap();

@@ -4,5 +4,6 @@ mod backends;
 mod conformance;
 mod definitions;
 mod embedded;
+mod jitter;
 mod rabbitmq;
 mod topology;

@@ -37,7 +37,7 @@ pub(crate) fn envelope() -> Envelope {
 }
 
 /// Asks again until `seen` finds what it looks for; fails with the last state.
-async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Result<T, String>) -> T {
     let began = Instant::now();
     loop {
         match seen().await {

@@ -118,7 +118,8 @@ async fn events(
             from: time(page.from),
             to: time(page.to),
         };
-        (StatusCode::OK, json::pretty(&list), format!("{} of {total} events", list.data.len()))
+        let words = format!("{} of {total} events, from offset {}", list.data.len(), page.offset);
+        (StatusCode::OK, json::pretty(&list), words)
     })
     .await
 }

@@ -228,6 +228,7 @@ async fn wrong_keys_of_ours_are_told_from_trouble_of_theirs() {
             apply_token: known.apply_token,
             public_keys: [(1, simulator.keys().antom().public_key())].into(),
             signature_age_max: known.signature_age_max,
+            limits: known.limits,
         };
         change(&mut account);
         Account::Antom(account)
@@ -257,6 +258,7 @@ async fn wrong_keys_of_ours_are_told_from_trouble_of_theirs() {
         secret_key: Some("skey_test_of_another_shop".to_owned().into()),
         webhook_secrets: known.webhook_secrets.clone(),
         signature_age_max: known.signature_age_max,
+        limits: known.limits,
     });
     assert!(matches!(ask_with(&wrong, &charge).await, Err(AskError::Misconfigured { .. })));
 }

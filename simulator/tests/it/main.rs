@@ -4,6 +4,7 @@ mod asking;
 mod authorizing;
 mod control;
 mod events;
+mod listing;
 mod notifying;
 mod refunding;
 mod samples;

@@ -8,7 +8,6 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
-use jiff::Timestamp;
 use payhook_provider::{Account, Accounts, AskError, Client, Received, Refusal, antom, verify};
 use payhook_schema::{AccountName, AuthState, Clock, Money, Notification, PaymentFacts, PaymentId, Provider, RefundId};
 use payhook_simulator::{Keys, Options, Simulator};
@@ -19,8 +18,12 @@ static KEYS: LazyLock<Keys> = LazyLock::new(Keys::generate);
 pub(crate) const NOW: &str = "2026-01-01T00:00:00Z";
 
 pub(crate) async fn simulator() -> Simulator {
-    let now: Timestamp = NOW.parse().unwrap();
-    let options = Options { listen: ([127, 0, 0, 1], 0).into(), clock: Clock::stopped(now), keys: KEYS.clone() };
+    simulator_by(Clock::stopped(NOW.parse().unwrap())).await
+}
+
+/// One whose things happen when `clock` says.
+pub(crate) async fn simulator_by(clock: Clock) -> Simulator {
+    let options = Options { listen: ([127, 0, 0, 1], 0).into(), clock, keys: KEYS.clone() };
     Simulator::start(options).await.unwrap()
 }
 

@@ -99,3 +99,19 @@ pub async fn an_event_is_published_until_it_is_marked(Harness { store, .. }: &Ha
     assert!(published.len() == 2 && published.iter().all(|entry| entry.at == at(50)), "the first time counts");
     store.events_mark_published(&[], at(70)).await.unwrap();
 }
+
+pub async fn an_orders_events_are_read_in_version_order(Harness { store, .. }: &Harness) {
+    settled(&**store, 2, 12).await;
+    let versions = async |id: &str| {
+        let events = store.events_of(&order_id(id)).await.unwrap();
+        assert!(events.iter().all(|event| event.subject == id));
+        events.iter().map(payhook_schema::Event::version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions("A-1").await, (1..=12).collect::<Vec<_>>(), "whether they have a place in the feed or not");
+    store.events_sequence(15).await.unwrap();
+    let feed = store.events_after(0, 100).await.unwrap();
+    store.events_mark_published(&[feed[0].event.id], at(50)).await.unwrap();
+    assert_eq!(versions("A-0").await, (1..=12).collect::<Vec<_>>());
+    assert_eq!(store.events_of(&order_id("A-0")).await.unwrap()[0], feed[0].event);
+    assert_eq!(store.events_of(&order_id("A-2")).await.unwrap(), []);
+}

@@ -103,7 +103,7 @@ impl Model {
                     if let Some(notification) = &letter.notification {
                         self.archive(notification, None);
                     }
-                    self.letters.entry(letter.id).or_insert(letter);
+                    self.die(letter);
                 }
             }
             _ => {
@@ -116,6 +116,15 @@ impl Model {
                     self.leases.insert(name, (holder, now + SignedDuration::from_secs(hold_for as i64)));
                 }
             }
+        }
+    }
+
+    /// The latest death of a letter counts, and opens it; of its first one, the rest stays.
+    fn die(&mut self, letter: DeadLetter) {
+        let kept = self.letters.entry(letter.id).or_insert_with(|| letter.clone());
+        if kept.last_failed_at < letter.last_failed_at {
+            let DeadLetter { cause, detail, attempts, last_failed_at, .. } = letter;
+            *kept = DeadLetter { cause, detail, attempts, last_failed_at, ..kept.clone() };
         }
     }
 
@@ -453,8 +462,11 @@ impl Model {
         expected.sort_by_key(|letter| (letter.last_failed_at, letter.id));
         expected.reverse();
         for letter in &mut expected {
-            letter.notification = None;
-            letter.order = letter.payment.as_ref().and_then(|key| self.owner(key)).map(|order| order.id.clone());
+            letter.notification_id = letter.notification.take().map(|inside| inside.id);
+            letter.bytes.clear();
+            let order = letter.payment.as_ref().and_then(|key| self.owner(key));
+            letter.order = order.map(|order| order.id.clone());
+            letter.order_now = order.map(|order| (order.state, order.amount));
         }
         assert_eq!(listed, expected);
     }

@@ -90,3 +90,29 @@ pub async fn a_lease_has_one_holder_until_it_expires(Harness { store, other, .. 
     other.lease_release("sweep", theirs).await.unwrap();
     assert!(store.lease_take("sweep", mine, at(20), hold_for).await.unwrap());
 }
+
+pub async fn leases_are_counted_by_their_name(Harness { store, other, .. }: &Harness) {
+    let hold_for = Duration::from_secs(10);
+    for (n, name) in ["ask_%/1", "ask_%/2", "ask_%/3", "ASK_%/4", "askX5/", "sweep"].into_iter().enumerate() {
+        assert!(store.lease_take(name, uuid(n as u64), at(n as i64), hold_for).await.unwrap());
+    }
+    let held = async |prefix: &str, seconds| other.leases_held(prefix, at(seconds)).await.unwrap();
+    assert_eq!(held("ask_%/", 9).await, 3, "letter by letter");
+    assert_eq!(held("ask", 9).await, 4);
+    assert_eq!(held("", 9).await, 6);
+    assert_eq!(held("nothing", 9).await, 0);
+    assert_eq!(held("ask_%/", 11).await, 1, "those that are over are not held");
+    store.lease_release("ask_%/3", uuid(2)).await.unwrap();
+    assert_eq!(held("ask_%/", 9).await, 2);
+}
+
+pub async fn a_watermark_never_goes_back(Harness { store, other, .. }: &Harness) {
+    assert_eq!(store.watermark_get("events/shop").await.unwrap(), None);
+    for (set, is) in [(5, 5), (4, 5), (5, 5), (6, 6)] {
+        store.watermark_set("events/shop", at(set)).await.unwrap();
+        assert_eq!(other.watermark_get("events/shop").await.unwrap(), Some(at(is)));
+    }
+    join_all((0..8).map(|n| if n % 2 == 0 { store } else { other }.watermark_set("race", at(7 - n)))).await;
+    assert_eq!(store.watermark_get("race").await.unwrap(), Some(at(7)));
+    assert_eq!(store.watermark_get("events").await.unwrap(), None);
+}

@@ -6,7 +6,7 @@ use super::Harness;
 use super::sample::{
     at, capture, entry, event, key, new_order, notification, order_event, order_id, read, registered, thb, uuid,
 };
-use crate::{DeadLetter, DeadLetterFilter, PaymentCheck, Settled, Settlement, Store};
+use crate::{DeadLetter, PaymentCheck, Settled, Settlement, Store};
 
 /// Everything an order's settlements leave behind, to see whether it changed.
 async fn traces(store: &dyn Store, order: &Order) -> (Order, usize, usize) {
@@ -189,11 +189,14 @@ pub async fn a_notification_is_archived_once_with_its_exact_bytes(Harness { stor
     let bytes: Vec<_> = timeline[1..].iter().map(|entry| entry.detail["body_bytes"].as_u64().unwrap()).collect();
     assert_eq!(bytes, [2_048, 0], "each once, the first one's bytes, and none that is not the order's");
 
-    // Bytes are read back where the contract reads them back: from a dead letter.
+    let archived = store.notification_get(uuid(1)).await.unwrap().unwrap();
+    assert_eq!(archived.body, every_byte.repeat(8));
+    assert_eq!(store.notification_get(uuid(3)).await.unwrap().unwrap().body, b"");
+
+    // And those of a dead letter.
     let letter = DeadLetter { bytes: every_byte.clone(), ..super::dead_letters::letter(1, at(3)) };
     store.dead_letter_keep(&[letter]).await.unwrap();
-    let filter = DeadLetterFilter { ids: vec![uuid(1)], limit: 1, ..DeadLetterFilter::default() };
-    assert_eq!(store.dead_letter_list(&filter).await.unwrap()[0].bytes, every_byte);
+    assert_eq!(store.dead_letter_get(uuid(1)).await.unwrap().unwrap().bytes, every_byte);
 }
 
 pub async fn money_and_times_are_exact(Harness { store, .. }: &Harness) {

@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use payhook_schema::{Event, OrderId};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -8,6 +9,14 @@ use crate::rows;
 
 /// The advisory lock of the feed: "payhook feed", read as digits of nothing else in this database.
 const FEED_LOCK: i64 = 0x7061_7968_6f6f_6b01;
+
+pub(super) async fn of(on: &mut PgConnection, order: &OrderId) -> sqlx::Result<Vec<Event>> {
+    let rows = sqlx::query("select body from events where order_id = $1 order by version")
+        .bind(order.as_str())
+        .fetch_all(on)
+        .await?;
+    rows.iter().map(rows::event).collect()
+}
 
 /// Gives places in the feed under a lock held to the commit, so that they become visible in their order: whoever has
 /// read up to a place has read everything before it.

@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use payhook_schema::{Event, OrderId};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
@@ -10,6 +11,14 @@ use crate::{FeedEvent, rows};
 pub(super) async fn waiting(on: &mut SqliteConnection) -> sqlx::Result<bool> {
     let row = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(on).await?;
     Ok(row.is_some())
+}
+
+pub(super) async fn of(on: &mut SqliteConnection, order: &OrderId) -> sqlx::Result<Vec<Event>> {
+    let rows = sqlx::query("select body from events where order_id = ?1 order by version")
+        .bind(order.as_str())
+        .fetch_all(on)
+        .await?;
+    rows.iter().map(rows::event).collect()
 }
 
 /// Gives places in the feed. There is one writer, so places become visible in their order by themselves.

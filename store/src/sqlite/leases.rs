@@ -37,6 +37,17 @@ pub(super) async fn release(on: &mut SqliteConnection, name: &str, holder: Uuid)
     Ok(())
 }
 
+/// Held ones alone: a lease that is over stays in the table until somebody takes it.
+pub(super) async fn held(on: &mut SqliteConnection, prefix: &str, now: Timestamp) -> sqlx::Result<u64> {
+    let row =
+        sqlx::query("select count(*) as held from leases where substr(name, 1, length(?1)) = ?1 and expires_at > ?2")
+            .bind(prefix)
+            .bind(micros(now))
+            .fetch_one(on)
+            .await?;
+    Ok(some("held", row.int("held"))? as u64)
+}
+
 pub(super) async fn backlog(on: &mut SqliteConnection) -> sqlx::Result<Backlog> {
     let row = sqlx::query(
         "select (select count(*) from payments where state in ('awaiting', 'authorized')) as payments_unfinished, \
@@ -44,7 +55,7 @@ pub(super) async fn backlog(on: &mut SqliteConnection) -> sqlx::Result<Backlog> 
                 as silent_since, \
             (select count(*) from events where seq is null) \
                 + (select count(*) from events where published_at is null and seq is not null) as events_unpublished, \
-            (select count(*) from dead_letters) as dead_letters",
+            (select count(*) from dead_letters where state = 'open') as dead_letters",
     )
     .fetch_one(on)
     .await?;

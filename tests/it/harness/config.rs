@@ -12,6 +12,8 @@ pub(crate) struct Plan {
     pub(crate) retry_delays: Vec<&'static str>,
     /// Inquiries in the air at once, per process.
     pub(crate) concurrency: usize,
+    /// How often Omise's own list of events is read.
+    pub(crate) follow_events: &'static str,
     /// A proxy between payhook and the broker: [`super::TestPayhook::broker`].
     pub(crate) broker_proxy: bool,
     /// A proxy between payhook and the database: [`super::TestPayhook::database`].
@@ -21,7 +23,14 @@ pub(crate) struct Plan {
 impl Plan {
     /// A few short retries.
     pub(crate) fn usual() -> Self {
-        Self { retry_delays: vec!["1s", "2s", "5s"], broker_proxy: false, database_proxy: false, concurrency: 32 }
+        Self {
+            retry_delays: vec!["1s", "2s", "5s"],
+            broker_proxy: false,
+            database_proxy: false,
+            concurrency: 32,
+            // A journey must not be saved by it, unless it is about it.
+            follow_events: "off",
+        }
     }
 
     pub(crate) fn retry_delays(self, delays: &[&'static str]) -> Self {
@@ -30,6 +39,10 @@ impl Plan {
 
     pub(crate) fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
+    }
+
+    pub(crate) fn follow_events(self, every: &'static str) -> Self {
+        Self { follow_events: every, ..self }
     }
 
     pub(crate) fn broker_proxy(self) -> Self {
@@ -70,9 +83,10 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
          [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
-         [worker]\nretry_delays = {:?}\nconcurrency = {}\n{}{}{}",
+         [worker]\nretry_delays = {:?}\nconcurrency = {}\nfollow_events = \"{}\"\n{}{}{}",
         plan.retry_delays,
         plan.concurrency,
+        plan.follow_events,
         tokens(&[1]),
         simulator.config_toml(&shop()).replace("sandbox = true", "sandbox = true\napply_token = true"),
         with_keys_of(&STRANGER, &simulator.config_toml(&other())),

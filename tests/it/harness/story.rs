@@ -233,6 +233,15 @@ impl TestPayhook {
         self.processes().values().map(|process| process.console.clone()).collect()
     }
 
+    /// Waits until some process has logged this.
+    pub(crate) async fn logged(&self, text: &str) {
+        self.until(&format!("`{text}` in a log"), async || {
+            let logs = self.names().iter().any(|name| self.log_of(name).contains(text));
+            if logs { Ok(()) } else { Err("nobody says it".to_owned()) }
+        })
+        .await;
+    }
+
     /// Waits until the order is in this state.
     pub(crate) async fn becomes(&self, order: &str, state: &str) -> Value {
         self.until(&format!("{order} is {state}"), async || {

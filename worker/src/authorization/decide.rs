@@ -11,10 +11,21 @@ use serde_json::Value;
 pub(crate) enum Told {
     /// The customer agreed. The code is sealed where it is ours to exchange.
     Granted(Code),
-    /// There is a token. `former`: it was this authorization's before, and another one took its place.
-    Issued { token: Token, former: bool },
+    /// There is a token.
+    Issued { token: Token, told: Telling },
     /// A token is dead, or where none is named, all of them. `reason` in the customer's words.
     Cancelled { token: Option<SecretDigest>, reason: Option<String> },
+}
+
+/// How we heard of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// In answer to a call of ours: the newest there is, with everything that belongs to it.
+    Answered,
+    /// By a notification, which tells the token alone.
+    Notified,
+    /// By a notification, and another one took its place since.
+    Former,
 }
 
 /// What it does: nothing but a line in the history, or a change with what is to be told.
@@ -26,6 +37,9 @@ pub(crate) struct Decision {
 
 /// A token is refreshed when a tenth of its life is left, a week at most: time for a person, should the wallet refuse.
 const REFRESH_AHEAD_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A token that was just given is not asked for again sooner, however short its life.
+const REFRESH_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// When a token is to be refreshed; never where the wallet gave nothing to do it with.
 pub(crate) fn refresh_at(token: &Token) -> Option<Timestamp> {
@@ -39,7 +53,7 @@ pub(crate) fn decide(authorization: &Authorization, told: Told, now: Timestamp) 
     let mut next = Authorization { updated_at: now, ..authorization.clone() };
     let moved = match told {
         Told::Granted(code) => granted(authorization, &mut next, code, now),
-        Told::Issued { token, former } => issued(authorization, &mut next, token, former),
+        Told::Issued { token, told } => issued(authorization, &mut next, token, told, now),
         Told::Cancelled { token, reason } => cancelled(authorization, &mut next, token.as_ref(), reason),
     };
     let entry = |kind, text| TimelineEntry { at: now, kind, payment: None, text, detail: Value::Null };
@@ -82,13 +96,21 @@ fn granted(was: &Authorization, next: &mut Authorization, code: Code, now: Times
     }
 }
 
-fn issued(was: &Authorization, next: &mut Authorization, token: Token, former: bool) -> Moved {
+fn issued(was: &Authorization, next: &mut Authorization, token: Token, told: Telling, now: Timestamp) -> Moved {
     let known = was.token.as_ref().filter(|known| known.digest == token.digest);
     match (was.state, known) {
         (AuthorizationState::Cancelled, _) => Moved::Not("a token for what was cancelled; nothing changes"),
-        (_, None) if former => Moved::Not("a token that was replaced by a newer one; nothing changes"),
+        (_, None) if told == Telling::Former => Moved::Not("a token that was replaced by a newer one; nothing changes"),
+        (_, Some(known)) if told == Telling::Answered => {
+            // The wallet gave the same token again: what belongs to it now is what it says now.
+            let refresh = token.refresh.or(known.refresh.clone());
+            let whole = Token { refresh, ..token };
+            next.next_check_at = refresh_at(&whole).map(|at| at.max(now + REFRESH_AGAIN));
+            (next.attempts, next.reason) = (0, None);
+            next.token = Some(whole);
+            Moved::To("the wallet gave the same token again".to_owned())
+        }
         (_, Some(known)) => {
-            // A notification tells the token alone, the answer to the exchange all of it.
             let whole = Token {
                 refresh: known.refresh.clone().or(token.refresh),
                 expires_at: known.expires_at.or(token.expires_at),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_provider::{AskError, Grant, IssuedToken};
+use payhook_provider::{Grant, IssuedToken};
 use payhook_schema::{
     Authorization, AuthorizationId, AuthorizationState, Provider, Sealed, SealedPlace, TimelineKind, new_id,
 };
@@ -9,15 +9,18 @@ use payhook_store::{AuthorizationChange, AuthorizationSettlement, TimelineEntry}
 use secrecy::SecretString;
 use tracing::{error, info, warn};
 
-use super::decide::{Told, decide, refresh_at};
+use super::decide::{Telling, Told, decide, refresh_at};
 use super::{Applied, Unlearned};
-use crate::inquire::measured;
+use crate::breaker::Admission;
+use crate::class::Class;
+use crate::outcome::Failure;
 use crate::worker::Context;
 
-/// One worker may take this long for a call and what it writes of it; then another may take over. The call has ten seconds.
-const CLAIM_FOR: Duration = Duration::from_mins(1);
-/// A token that could not be refreshed is tried again this often once the schedule is used up, until it expires.
-const HOURLY: SignedDuration = SignedDuration::from_hours(1);
+/// One worker may take this long for a call and what it writes of it; then another may take over. The call has ten seconds, and the
+/// clocks of two workers may be a minute apart.
+const CLAIM_FOR: Duration = Duration::from_mins(3);
+/// A token that could not be refreshed is tried again at least this often, for as long as it can be refreshed at all.
+const HOURLY: Duration = Duration::from_hours(1);
 
 /// What is to be done next for an authorization, and with which secret.
 enum Step<'a> {
@@ -52,43 +55,51 @@ impl Context {
     /// The claim makes it one exchange, however many workers hold the code. Should we die between the call and the write, the claim
     /// runs out and the code is tried once more: Antom may give the same token for it or refuse, and a refused one needs a new consent.
     pub(crate) async fn take_next_step(&self, id: &AuthorizationId) {
-        let (holder, now) = (new_id(self.clock.now()), self.clock.now());
         let get = || self.store.authorization_get(id);
-        match self.patiently("looking an authorization up", get).await {
-            Ok(Some(authorization)) if Step::of(&authorization, now).is_some() => {}
-            Ok(_) | Err(_) => return,
-        }
-        let claim = || self.store.authorization_claim(id, holder, now, CLAIM_FOR);
-        let Ok(Some(authorization)) = self.patiently("claiming an authorization", claim).await else { return };
-        let Some(step) = Step::of(&authorization, now) else { return };
-        let answer = self.call(&authorization, &step).await;
-        let written = match answer {
-            Ok(token) => self.keep(id, &token).await,
-            Err(error) => self.note(id, step.word(), &error).await,
+        let Ok(Some(authorization)) = self.patiently("looking an authorization up", get).await else { return };
+        let Some(step) = Step::of(&authorization, self.clock.now()) else { return };
+        let word = step.word();
+        let written = match self.take(&authorization).await {
+            Ok(Some(token)) => self.keep(id, &token).await,
+            // Somebody else does it, or it was done meanwhile.
+            Ok(None) => return,
+            Err(failure) => self.note_failure(id, word, &failure).await,
         };
         // What was not written is due again: the sweep finds it.
         if let Err(unlearned) = written {
-            error!(authorization.id = %id, "cannot write what became of a {} of {id}: {unlearned:?}", step.word());
+            error!(authorization.id = %id, "cannot write what became of a {word} of {id}: {unlearned:?}");
         }
     }
 
-    async fn call(&self, authorization: &Authorization, step: &Step<'_>) -> Result<IssuedToken, AskError> {
-        let Authorization { id, account, wallet, .. } = authorization;
-        let account = self.account(Provider::Antom, account)?;
-        let open = |place: SealedPlace, sealed| -> Result<SecretString, AskError> {
-            let opened = self.vault.open_text(&place, sealed);
-            opened.map_err(|error| AskError::Misconfigured { what: error.to_string() })
-        };
-        let secret = match step {
-            Step::Exchange(code) => open(SealedPlace::Code(id.clone()), code)?,
-            Step::Refresh(token) => open(SealedPlace::RefreshToken(id.clone()), token)?,
-        };
+    /// Waits for a turn, claims what is to be done, and does it: in this order, so that the claim outlasts the call.
+    async fn take(&self, authorization: &Authorization) -> Result<Option<IssuedToken>, Failure> {
+        let Authorization { id, account: name, wallet, .. } = authorization;
+        if let Admission::Wait(wait) = self.breakers.admit(Provider::Antom, name, None, self.clock.now()) {
+            let class = Class::Throttled { after: Some(wait.after) };
+            return Err(Failure { class, detail: format!("not asked: {}", wait.why.as_str()) });
+        }
+        let asking = self.turn(self.account(Provider::Antom, name)?).await;
+        let now = self.clock.now();
+        let holder = new_id(now);
+        // Once, and not patiently: a claim written late would be over when it begins. What is not claimed is due again.
+        let claimed = self.store.authorization_claim(id, holder, now, CLAIM_FOR).await;
+        let Ok(Some(claimed)) = claimed else { return Ok(None) };
+        let Some(step) = Step::of(&claimed, now) else { return Ok(None) };
+        let secret = self.secret(id, &step)?;
         let grant = match step {
             Step::Exchange(_) => Grant::Code(&secret),
             Step::Refresh(_) => Grant::Refresh(&secret),
         };
-        let _permit = self.asking.acquire().await.expect("the semaphore is never closed");
-        measured(Provider::Antom, step.word(), self.client.apply_token(&account, wallet, grant)).await
+        Ok(Some(asking.token(wallet, grant).await?))
+    }
+
+    fn secret(&self, id: &AuthorizationId, step: &Step<'_>) -> Result<SecretString, Failure> {
+        let (place, sealed) = match step {
+            Step::Exchange(code) => (SealedPlace::Code(id.clone()), code),
+            Step::Refresh(token) => (SealedPlace::RefreshToken(id.clone()), token),
+        };
+        let class = Class::Misconfigured { configured: false };
+        self.vault.open_text(&place, sealed).map_err(|error| Failure { class, detail: error.to_string() })
     }
 
     /// Keeps a token we were given, whatever else happens to the authorization meanwhile.
@@ -97,9 +108,8 @@ impl Context {
             let get = || self.store.authorization_get(id);
             let Some(authorization) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
             let told = self.issued(&authorization, token).await?;
-            // What we were given now is the newest there is.
             let told = match told {
-                Told::Issued { token, .. } => Told::Issued { token, former: false },
+                Told::Issued { token, .. } => Told::Issued { token, told: Telling::Answered },
                 other => other,
             };
             let decision = decide(&authorization, told, self.clock.now());
@@ -111,7 +121,7 @@ impl Context {
             match self.write_authorization(settlement).await? {
                 Applied::Changed(next) => {
                     info!(authorization.id = %id, state = %next.state, "authorization {id} has a token");
-                    return Ok(());
+                    return self.catch_up_on_token(&next).await;
                 }
                 Applied::Unchanged => return Ok(()),
                 Applied::Conflict => {}
@@ -120,8 +130,8 @@ impl Context {
     }
 
     /// Notes what went wrong, and when to try again: never, where Antom's no is final.
-    async fn note(&self, id: &AuthorizationId, step: &'static str, why: &AskError) -> Result<(), Unlearned> {
-        warn!(authorization.id = %id, error = %why, "cannot {step} for authorization {id}: {why}");
+    async fn note_failure(&self, id: &AuthorizationId, step: &'static str, why: &Failure) -> Result<(), Unlearned> {
+        warn!(authorization.id = %id, "cannot {step} for authorization {id}: {}", why.detail);
         metrics::counter!("payhook_authorization_failures_total", "step" => step).increment(1);
         loop {
             let get = || self.store.authorization_get(id);
@@ -137,7 +147,7 @@ impl Context {
                 at: now,
                 kind: TimelineKind::Inquiry,
                 payment: None,
-                text: format!("{} failed: {why}; {outlook}", step.word()),
+                text: format!("{} failed: {}; {outlook}", step.word(), why.detail),
                 detail: serde_json::Value::Null,
             };
             let settlement = AuthorizationSettlement {
@@ -155,23 +165,25 @@ impl Context {
         &self,
         authorization: &Authorization,
         step: &Step<'_>,
-        why: &AskError,
+        why: &Failure,
         now: Timestamp,
     ) -> Authorization {
-        let attempts = authorization.attempts.saturating_add(1);
-        let delay = self.schedule.retry_after(u32::try_from(attempts).unwrap_or(u32::MAX));
-        let by_schedule = delay.and_then(|delay| now.checked_add(delay).ok());
-        let is_final = matches!(why, AskError::Refused { .. } | AskError::OutsideTables { .. });
-        let expires_at = authorization.token.as_ref().and_then(|token| token.expires_at);
+        let counted = why.class.is_counted();
+        let attempts = authorization.attempts.saturating_add(i32::from(counted));
+        let delay = self.schedule.retry_after(u32::try_from(attempts.max(1)).unwrap_or(u32::MAX));
+        let wait = |delay| why.class.wait(delay).max(why.class.at_least());
+        let at = |wait| SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
         let next_check_at = match step {
-            _ if is_final => None,
-            Step::Exchange(_) => by_schedule,
-            Step::Refresh(_) => by_schedule.or(Some(now + HOURLY)).filter(|at| expires_at.is_none_or(|end| *at < end)),
+            _ if why.class.is_final() => None,
+            // A code is good for minutes: what the schedule does not bring about is lost.
+            Step::Exchange(_) => delay.and_then(|delay| at(wait(delay))),
+            // A refresh token may be good long after the access token: only the wallet's word, or its own end, ends it.
+            Step::Refresh(_) => {
+                let ends_at = authorization.token.as_ref().and_then(|token| token.refresh_expires_at);
+                at(wait(delay.unwrap_or(HOURLY).min(HOURLY))).filter(|at| ends_at.is_none_or(|end| *at < end))
+            }
         };
-        let reason = match why {
-            AskError::Refused { code } => code.clone(),
-            other => other.to_string(),
-        };
+        let reason = why.detail.clone();
         let mut next =
             Authorization { attempts, next_check_at, reason: Some(reason), updated_at: now, ..authorization.clone() };
         if let (Step::Exchange(_), None, Some(code)) = (step, next_check_at, &mut next.code) {

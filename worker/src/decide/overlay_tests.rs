@@ -1,6 +1,6 @@
 use payhook_schema::{Dispute, DisputeId, DisputeState, EventType, Provider, Refund, RefundId, RefundState};
 
-use super::tests::{at, facts, order, paid, thb, told};
+use super::tests::{at, facts, key, order, paid, thb, told};
 use super::*;
 
 fn refund(id: &str, state: RefundState, amount_minor: i64) -> Refund {
@@ -97,14 +97,56 @@ fn only_a_dispute_whose_end_the_inquiry_tells_is_watched() {
 }
 
 #[test]
-fn an_answer_that_contradicts_the_payment_is_believed_in_nothing() {
-    let mut order = order(&["P1"]);
-    told(&mut order, "P1", &paid());
+fn an_answer_that_contradicts_the_payment_is_believed_in_nothing_but_a_dispute_no_answer_tells() {
     let failed = PaymentFacts {
         refunds: vec![refund("RF-1", RefundState::Failed, 1)],
         disputes: vec![dispute(DisputeState::Open)],
         ..facts(PaymentState::Failed, 0, 0)
     };
-    assert_eq!(told(&mut order, "P1", &failed).1, [EventType::OrderHeld]);
-    assert_eq!((order.payments[0].refunds.len(), order.payments[0].disputes.len()), (0, 0));
+    let mut antom = order(&["P1"]);
+    told(&mut antom, "P1", &paid());
+    let events = told(&mut antom, "P1", &failed).1;
+    assert_eq!(events, [EventType::OrderHeld, EventType::DisputeOpened], "its notification told it, and is acked");
+    assert_eq!((antom.payments[0].refunds.len(), antom.payments[0].disputes.len()), (0, 1));
+
+    let mut omise = order(&["P1"]);
+    omise.payments[0].key.provider = Provider::Omise;
+    let key = omise.payments[0].key.clone();
+    for (answer, disputes) in [(paid(), 0), (failed, 0)] {
+        let decision = decide(&omise, &key, &answer, NextCheck { at: at(100), checks: 1 }, at(11));
+        omise = Order { revision: omise.revision + 1, ..decision.change.order };
+        assert_eq!(omise.payments[0].disputes.len(), disputes);
+    }
+}
+
+#[test]
+fn more_back_than_was_taken_or_in_another_currency_holds_the_order() {
+    let mut too_much = order(&["P1"]);
+    told(&mut too_much, "P1", &with_refund(refund("RF-1", RefundState::Succeeded, 12_000)));
+    let again = with_refund(refund("RF-2", RefundState::Succeeded, 12_000));
+    assert_eq!(told(&mut too_much, "P1", &again).1, [EventType::OrderHeld]);
+    let hold = too_much.hold.clone().unwrap();
+    assert_eq!(hold.reason, HoldReason::AmountMismatch);
+    assert!(hold.detail.contains("120.00 THB") && hold.detail.contains("240.00 THB"), "{}", hold.detail);
+
+    let mut other = order(&["P1"]);
+    told(&mut other, "P1", &paid());
+    let amount = "5.00 USD".parse().ok();
+    let odd = Refund { amount, ..refund("RF-1", RefundState::Succeeded, 1) };
+    assert_eq!(told(&mut other, "P1", &with_refund(odd)).1, [EventType::OrderHeld]);
+    assert_eq!(other.hold.unwrap().reason, HoldReason::CurrencyMismatch);
+}
+
+#[test]
+fn a_refund_that_is_known_to_be_anothers_is_not_booked_and_a_person_must_look() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let answer = with_refund(refund("RF-1", RefundState::Succeeded, 3_000));
+    let foreign = [(RefundId::new("RF-1").unwrap(), key("P2"))];
+    let without = answer.without_refunds(&[foreign[0].0.clone()]);
+    let decision = decide(&order, &key("P1"), &without, NextCheck { at: at(100), checks: 1 }, at(11));
+    let decision = hold_for_foreign_refunds(decision, &key("P1"), &foreign, at(11));
+    let types: Vec<EventType> = decision.change.events.iter().map(|event| event.event_type).collect();
+    assert_eq!((types, decision.outcome), (vec![EventType::OrderHeld], Decided::Held));
+    assert_eq!((decision.change.order.refunded_minor, decision.change.order.version), (0, 2));
 }

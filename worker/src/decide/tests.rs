@@ -2,11 +2,11 @@ use payhook_schema::{AccountName, Currency, Event, EventType, Money, OrderId, Pa
 
 use super::*;
 
-pub(super) fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-pub(super) fn key(id: &str) -> PaymentKey {
+pub(crate) fn key(id: &str) -> PaymentKey {
     PaymentKey {
         provider: Provider::Antom,
         account: AccountName::new("shop").unwrap(),
@@ -14,11 +14,11 @@ pub(super) fn key(id: &str) -> PaymentKey {
     }
 }
 
-pub(super) fn thb(amount_minor: i64) -> Money {
+pub(crate) fn thb(amount_minor: i64) -> Money {
     Money::new(amount_minor, Currency::new("THB").unwrap())
 }
 
-pub(super) fn order(ids: &[&str]) -> Order {
+pub(crate) fn order(ids: &[&str]) -> Order {
     let payment = |id: &&str| Payment {
         key: key(id),
         state: PaymentState::Awaiting,
@@ -49,7 +49,7 @@ pub(super) fn order(ids: &[&str]) -> Order {
     }
 }
 
-pub(super) fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i64) -> PaymentFacts {
+pub(crate) fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i64) -> PaymentFacts {
     PaymentFacts {
         state,
         amount: Some(thb(12_000)),
@@ -66,12 +66,12 @@ pub(super) fn facts(state: PaymentState, captured_minor: i64, refunded_minor: i6
     }
 }
 
-pub(super) fn paid() -> PaymentFacts {
+pub(crate) fn paid() -> PaymentFacts {
     facts(PaymentState::Paid, 12_000, 0)
 }
 
 /// Decides and makes the order what the store would make it.
-pub(super) fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
+pub(crate) fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
     let next = NextCheck { at: at(100), checks: 1 };
     let decision = decide(order, &key(id), facts, next, at(11));
     *order = Order { revision: order.revision + 1, ..decision.change.order };

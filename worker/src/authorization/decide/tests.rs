@@ -46,7 +46,7 @@ fn token(word: &str) -> Token {
 }
 
 fn issued(word: &str) -> Told {
-    Told::Issued { token: token(word), former: false }
+    Told::Issued { token: token(word), told: Telling::Notified }
 }
 
 fn cancelled(word: &str) -> Told {
@@ -99,7 +99,7 @@ fn a_token_without_a_code_grants_by_itself() {
 fn what_a_notification_leaves_out_the_exchange_fills_in() {
     let mut it = authorization();
     let bare = Token { refresh: None, expires_at: None, ..token("T") };
-    told(&mut it, Told::Issued { token: bare, former: false });
+    told(&mut it, Told::Issued { token: bare, told: Telling::Notified });
     assert_eq!(it.next_check_at, None);
     assert_eq!(told(&mut it, issued("T")), Some(vec![]));
     assert_eq!(it.next_check_at, refresh_at(&token("T")));
@@ -123,8 +123,26 @@ fn the_end_of_a_former_token_does_not_touch_the_one_that_counts() {
     told(&mut it, issued("T1"));
     assert_eq!(told(&mut it, issued("T2")), Some(vec![]), "refreshed");
     assert_eq!(told(&mut it, cancelled("T1")), None);
-    assert_eq!(told(&mut it, Told::Issued { token: token("T1"), former: true }), None);
+    assert_eq!(told(&mut it, Told::Issued { token: token("T1"), told: Telling::Former }), None);
     assert_eq!((it.state, it.token.unwrap().digest), (AuthorizationState::TokenIssued, SecretDigest::of("T2")));
+}
+
+#[test]
+fn the_same_token_given_again_lives_as_long_as_it_now_says() {
+    let mut it = authorization();
+    told(&mut it, issued("T"));
+    let longer = Token { expires_at: Some(at(100 + 60 * 86_400)), refresh: None, ..token("T") };
+    let again = Told::Issued { token: longer.clone(), told: Telling::Answered };
+    assert_eq!(told(&mut it, again), Some(vec![]));
+    let kept = it.token.clone().unwrap();
+    assert_eq!(
+        (kept.expires_at, kept.refresh),
+        (longer.expires_at, Some(sealed())),
+        "a refresh token that is not repeated stays"
+    );
+    let short = Token { expires_at: Some(at(101)), ..token("T") };
+    told(&mut it, Told::Issued { token: short, told: Telling::Answered });
+    assert_eq!(it.next_check_at, Some(at(100 + 3600)), "never a call every few minutes");
 }
 
 #[test]

@@ -1,0 +1,62 @@
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use payhook_schema::{Because, Order, OrderId, Payment, PaymentKey};
+use tracing::warn;
+
+use crate::Console;
+
+/// What the provider said within this time is news enough for somebody who looks.
+const STALE_AFTER: SignedDuration = SignedDuration::from_secs(30);
+/// Orders remembered before those of longer ago are forgotten.
+const REMEMBERED: usize = 10_000;
+
+/// When an order was last refreshed because somebody looked at it. A provider that does not answer leaves a payment as stale as it
+/// was, and a page that looks every second must not have it asked every second.
+#[derive(Default)]
+pub struct Looked(Mutex<HashMap<OrderId, Timestamp>>);
+
+impl Looked {
+    /// Whether it is this order's turn; from then on it is not for a while.
+    fn is_due(&self, order: &OrderId, now: Timestamp) -> bool {
+        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |at: &Timestamp| now.duration_since(*at) < STALE_AFTER;
+        if looked.get(order).is_some_and(lately) {
+            return false;
+        }
+        if looked.len() >= REMEMBERED {
+            looked.retain(|_, at| lately(at));
+        }
+        looked.insert(order.clone(), now);
+        true
+    }
+}
+
+/// Whether the provider may know more than we do, has not been asked for a while, and is not about to be.
+fn is_stale(payment: &Payment, now: Timestamp) -> bool {
+    let known_at = payment.asked_at.unwrap_or(payment.created_at);
+    payment.is_unfinished()
+        && now.duration_since(known_at) > STALE_AFTER
+        && payment.next_check_at.is_some_and(|at| at > now)
+}
+
+impl Console {
+    /// Has an order's stale payments asked about, behind the back of whoever looks: they get what we have, at once.
+    pub(crate) fn refresh_if_stale(self: &Arc<Self>, order: &Order) {
+        let now = self.clock.now();
+        let stale = order.payments.iter().filter(|payment| is_stale(payment, now));
+        let stale: BTreeSet<PaymentKey> = stale.map(|payment| payment.key.clone()).collect();
+        if stale.is_empty() || !self.looked.is_due(&order.id, now) {
+            return;
+        }
+        let (console, id) = (self.clone(), order.id.clone());
+        tokio::spawn(async move {
+            // First the schedule: what hints at payments counts on the sweep, should the queue be away.
+            match console.store.order_refresh(&id, now).await {
+                Ok(_) => console.hint(stale, Because::Refresh).await,
+                Err(error) => warn!(order.id = %id, error = %error, "cannot refresh an order somebody looks at"),
+            }
+        });
+    }
+}

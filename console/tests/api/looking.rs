@@ -1,0 +1,104 @@
+//! Whoever looks at an order has what is stale asked about, and waits for nothing.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use payhook_schema::{NewOrder, OrderId, PaymentState};
+use payhook_store::Store;
+
+use crate::house::{House, house, now};
+use crate::orders::PATH;
+
+impl House {
+    /// The order of the other tests, registered so long ago.
+    async fn registered(&self, ago: SignedDuration) {
+        let payment = "shop".parse().unwrap();
+        let payment = payhook_schema::PaymentKey {
+            provider: payhook_schema::Provider::Antom,
+            account: payment,
+            id: "PR-1".parse().unwrap(),
+        };
+        let new = NewOrder {
+            id: OrderId::new("O-1").unwrap(),
+            amount: "120.00 THB".parse().unwrap(),
+            payments: vec![payment],
+            refunds: Vec::new(),
+        };
+        self.store.order_register(&new, now() - ago).await.unwrap();
+    }
+
+    async fn is_asked_again(&self, asked: SignedDuration, next: SignedDuration, state: PaymentState) {
+        self.learns(|payment| {
+            payment.asked_at = Some(now() - asked);
+            payment.next_check_at = Some(now() + next);
+            payment.state = state;
+        })
+        .await;
+    }
+
+    /// What was hinted at because of a look; a hint comes a moment after the answer.
+    async fn hinted_by_a_look(&self) -> Vec<String> {
+        assert_eq!(self.call("GET", PATH).await.0, 200);
+        for _ in 0..50 {
+            let hints = self.queue.hints();
+            if !hints.is_empty() {
+                return hints;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Vec::new()
+    }
+}
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+#[tokio::test]
+async fn a_look_has_a_stale_payment_asked_about_once_in_a_while() {
+    let house = house().await;
+    house.registered(MINUTE * 10).await;
+    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+    assert_eq!(house.order().await.payments[0].next_check_at, Some(now()), "should the hint be lost, the sweep asks");
+    // The provider did not answer, and a worker moved the check: looking again does not ask again.
+    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    assert!(house.hinted_by_a_look().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_payment_nobody_asked_about_counts_from_its_registration() {
+    let house = house().await;
+    house.registered(SECOND * 30).await;
+    house.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
+    assert!(house.hinted_by_a_look().await.is_empty(), "its customer may be at the wallet still");
+    let house = self::house().await;
+    house.registered(SECOND * 31).await;
+    house.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
+    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+}
+
+#[tokio::test]
+async fn what_is_fresh_or_final_or_about_to_be_asked_is_left_alone() {
+    for (asked, next, state) in [
+        (SECOND * 30, MINUTE, PaymentState::Awaiting),
+        (MINUTE, SignedDuration::ZERO, PaymentState::Awaiting),
+        (MINUTE, MINUTE, PaymentState::Failed),
+    ] {
+        let house = house().await;
+        house.registered(MINUTE * 10).await;
+        house.is_asked_again(asked, next, state).await;
+        assert!(house.hinted_by_a_look().await.is_empty(), "{asked:?} {next:?} {state}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_is_answered_although_nothing_can_be_written() {
+    let house = house().await;
+    house.registered(MINUTE * 10).await;
+    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    house.cannot_write().await;
+    assert!(
+        house.hinted_by_a_look().await.is_empty(),
+        "the schedule could not be moved, so nothing makes up for a lost hint"
+    );
+}

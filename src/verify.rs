@@ -1,0 +1,237 @@
+//! `payhook verify`: is a captured request genuine, and if not, what was done to it? Asks nobody, and shows nothing of what is in it.
+
+mod captured;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use payhook_provider::{Account, Cause, Diagnosis, Received, diagnose};
+use payhook_schema::{AccountName, Clock, Provider, new_id};
+use serde_json::json;
+
+use self::captured::Captured;
+use crate::cli::VerifyArguments;
+use crate::config::{Config, Keys};
+use crate::failure::{Ended, failed, failed_by};
+use crate::{output, process};
+
+pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow::Result<Ended> {
+    let config = process::load(config, Keys::NotNeeded)?;
+    let text = String::from_utf8_lossy(&read(&arguments.headers, "--headers")?).into_owned();
+    let body = read(&arguments.body, "--body")?;
+    let captured = Captured::read(&text).map_err(|error| {
+        let what = format!("cannot read the headers in {}", arguments.headers.display());
+        failed_by(error, what, "one `Name: value` a line; what `curl -v` prints and raw HTTP will do")
+    })?;
+    let at = Target::find(&config, arguments, &captured)?;
+    check_method(arguments.method.as_deref().or(captured.method.as_deref()))?;
+    let now = Clock::system().now();
+    let received = Received {
+        path: &at.path,
+        query: at.query.as_deref(),
+        headers: &captured.headers,
+        body: &body,
+        at: now,
+        id: new_id(now),
+    };
+    let diagnosis = diagnose(&at.account, &received);
+    if arguments.output.json {
+        output::json(&as_json(&at, &diagnosis));
+    } else {
+        show(&at, &diagnosis);
+    }
+    judge(&diagnosis)
+}
+
+fn read(file: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file)
+        .map_err(|error| failed_by(error, format!("cannot read {}", file.display()), format!("{flag} takes a file")))
+}
+
+/// Where the request was sent to.
+struct Target {
+    account: Arc<Account>,
+    /// The public path.
+    path: String,
+    query: Option<String>,
+    /// Nobody told the path: it is the one the account's notifications come to.
+    assumed: bool,
+}
+
+impl Target {
+    fn find(config: &Config, arguments: &VerifyArguments, captured: &Captured) -> anyhow::Result<Self> {
+        let public_path = &config.ingress.public_path;
+        // What was captured behind a proxy lacks what the proxy strips, like what ingress sees; what is given by hand is as it is.
+        let captured = captured.target.as_ref().map(|target| match target.starts_with(&format!("{public_path}/")) {
+            true => target.clone(),
+            false => format!("{public_path}{target}"),
+        });
+        let told = arguments.path.clone().or(captured);
+        let name = arguments.account.clone().or_else(|| {
+            let path = told.as_deref()?.strip_prefix(public_path.as_str())?;
+            account_in(path, arguments.provider).filter(|name| config.accounts.get(arguments.provider, name).is_some())
+        });
+        let account = account(config, arguments.provider, name)?;
+        let assumed = told.is_none();
+        let told = told.unwrap_or_else(|| match arguments.provider {
+            Provider::Antom => format!("{public_path}/antom/{}/notifyPayment", account.name()),
+            Provider::Omise => format!("{public_path}/omise/{}", account.name()),
+        });
+        let (path, query) = match told.split_once('?') {
+            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
+            None => (told, None),
+        };
+        Ok(Self { account, path, query, assumed })
+    }
+}
+
+/// `/antom/shop-sg/notifyPayment` is `shop-sg`'s.
+fn account_in(path: &str, provider: Provider) -> Option<AccountName> {
+    let rest = path.strip_prefix('/')?.strip_prefix(provider.as_str())?.strip_prefix('/')?;
+    rest.split(['/', '?']).next()?.parse().ok()
+}
+
+/// The one that is named, or the only one there is.
+fn account(config: &Config, provider: Provider, name: Option<AccountName>) -> anyhow::Result<Arc<Account>> {
+    let all: Vec<Arc<Account>> =
+        config.accounts.all().into_iter().filter(|account| account.provider() == provider).collect();
+    let names: Vec<&str> = all.iter().map(|account| account.name().as_str()).collect();
+    let known = match names.is_empty() {
+        true => format!("the configuration ({}) has none of {provider}; --config names another", config.source),
+        false => format!("the configuration ({}) has {}", config.source, names.join(", ")),
+    };
+    match (name, all.as_slice()) {
+        (Some(name), _) => config
+            .accounts
+            .get(provider, &name)
+            .ok_or_else(|| failed(format!("there is no {provider} account `{name}`"), known)),
+        (None, [only]) => Ok(only.clone()),
+        (None, _) => {
+            Err(failed(format!("which {provider} account it was sent to is not told: --account names it"), known))
+        }
+    }
+}
+
+/// A signature of Antom's is over a POST, and so is every notification: what was sent otherwise was not sent by a provider.
+fn check_method(method: Option<&str>) -> anyhow::Result<()> {
+    match method {
+        Some(method) if !method.eq_ignore_ascii_case("POST") => Err(failed(
+            format!("it was sent as {}, and providers send POST", method.chars().take(16).collect::<String>()),
+            "a redirect turns POST into GET: give the provider the address it leads to; or capture the request itself",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_accepted(diagnosis: &Diagnosis) -> bool {
+    diagnosis.holds && diagnosis.causes.is_empty()
+}
+
+fn show(at: &Target, diagnosis: &Diagnosis) {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let assumed = if at.assumed { " (assumed: --path tells)" } else { "" };
+    output::facts([
+        ("genuine", if is_accepted(diagnosis) { "yes" } else { "no" }.to_owned()),
+        ("account", format!("{}/{}", at.account.provider(), at.account.name())),
+        ("path", format!("{}{assumed}", at.path)),
+        ("signature", if diagnosis.holds { "holds" } else { "does not hold as it is" }.to_owned()),
+        ("by", or_none(diagnosis.by.clone())),
+        ("signed", or_none(diagnosis.signed_at.map(|at| at.to_string()))),
+        ("age", or_none(diagnosis.age.map(in_words))),
+    ]);
+    for cause in &diagnosis.causes {
+        let Cause { word, what, advice, proven } = cause;
+        output::line("");
+        output::facts([
+            ("cause", format!("{word}{}", if *proven { "" } else { " (likely)" })),
+            ("what", what.clone()),
+            ("do", advice.clone()),
+        ]);
+    }
+    if !is_accepted(diagnosis) {
+        for missing in &diagnosis.missing {
+            output::line(format_args!("header: {missing}"));
+        }
+        if !diagnosis.tried.is_empty() {
+            output::line(format_args!("\ntried: {}", diagnosis.tried.join(", ")));
+        }
+    }
+}
+
+fn as_json(at: &Target, diagnosis: &Diagnosis) -> serde_json::Value {
+    let causes = diagnosis
+        .causes
+        .iter()
+        .map(|cause| json!({ "word": cause.word, "what": cause.what, "advice": cause.advice, "proven": cause.proven }));
+    json!({
+        "genuine": is_accepted(diagnosis),
+        "provider": at.account.provider(),
+        "account": at.account.name(),
+        "path": at.path,
+        "path_assumed": at.assumed,
+        "holds": diagnosis.holds,
+        "by": diagnosis.by,
+        "signed_at": diagnosis.signed_at,
+        "age_s": diagnosis.age.map(|age| age.as_secs()),
+        "causes": causes.collect::<Vec<_>>(),
+        "tried": diagnosis.tried,
+        "missing": diagnosis.missing,
+    })
+}
+
+fn judge(diagnosis: &Diagnosis) -> anyhow::Result<Ended> {
+    match (diagnosis.causes.first(), diagnosis.holds) {
+        (None, true) => Ok(Ended::Done),
+        (Some(cause), _) => Err(failed(format!("it would be refused: {}", cause.what), cause.advice.clone())),
+        (None, false) => Err(failed(
+            "the signature does not hold, and nothing that was tried makes it hold",
+            "compare the key with the provider's dashboard, and the body with what the provider sent, byte for byte; if both \
+             are right, somebody else sent it",
+        )),
+    }
+}
+
+/// `2 h 5 min before now`: to the two largest units, as nobody counts seconds of days.
+fn in_words(age: SignedDuration) -> String {
+    let seconds = age.unsigned_abs().as_secs();
+    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let from = parts.iter().position(|(count, _)| *count > 0).unwrap_or(parts.len() - 1);
+    let told: Vec<String> = parts[from..].iter().take(2).map(|(count, unit)| format!("{count} {unit}")).collect();
+    format!("{} {}", told.join(" "), if age.is_negative() { "after now" } else { "before now" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_told_in_its_two_largest_units() {
+        for (seconds, words) in [
+            (0, "0 s before now"),
+            (59, "59 s before now"),
+            (125, "2 min 5 s before now"),
+            (7_500, "2 h 5 min before now"),
+            (90_061, "1 d 1 h before now"),
+            (-61, "1 min 1 s after now"),
+        ] {
+            assert_eq!(in_words(SignedDuration::from_secs(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn the_account_is_in_the_path_its_notifications_come_to() {
+        let name = |path, provider| account_in(path, provider).map(|name| name.to_string());
+        assert_eq!(name("/antom/shop-sg/notifyPayment", Provider::Antom).as_deref(), Some("shop-sg"));
+        assert_eq!(name("/omise/shop-th", Provider::Omise).as_deref(), Some("shop-th"));
+        assert_eq!(name("/omise/shop-th?x=1", Provider::Omise).as_deref(), Some("shop-th"));
+        assert_eq!(name("/omise/shop-th", Provider::Antom), None);
+        assert_eq!(name("/", Provider::Omise), None);
+    }
+
+    #[test]
+    fn providers_send_post_and_nothing_else() {
+        assert!(check_method(None).is_ok() && check_method(Some("post")).is_ok());
+        assert!(check_method(Some("GET")).unwrap_err().to_string().contains("sent as GET"));
+    }
+}

@@ -1,0 +1,21 @@
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::columns::{Columns, micros, some};
+
+pub(super) async fn get(on: &mut SqliteConnection, name: &str) -> sqlx::Result<Option<Timestamp>> {
+    let row = sqlx::query("select at from watermarks where name = ?1").bind(name).fetch_optional(on).await?;
+    row.map(|row| some("at", row.time("at"))).transpose()
+}
+
+pub(super) async fn set(on: &mut SqliteConnection, name: &str, at: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into watermarks (name, at) values (?1, ?2) \
+         on conflict (name) do update set at = excluded.at where watermarks.at < excluded.at",
+    )
+    .bind(name)
+    .bind(micros(at))
+    .execute(on)
+    .await?;
+    Ok(())
+}

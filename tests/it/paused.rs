@@ -1,0 +1,112 @@
+//! A provider that is down, slow or refuses us: its account waits, and nothing is given up for it.
+
+use std::time::Duration;
+
+use payhook_schema::{PaymentId, Provider};
+use payhook_simulator::{AntomKind, AntomStatus, Fault, SignedRequest};
+
+use crate::harness::{TestPayhook, journeys};
+
+journeys! { Plan::usual().retry_delays(&["1s", "2s"]);
+    an_outage_under_load_leaves_no_dead_letter_and_asks_little,
+    a_request_to_slow_down_is_obeyed_and_costs_nothing,
+    wrong_keys_pause_the_account_and_nothing_is_given_up,
+    one_accounts_trouble_is_no_other_providers,
+}
+
+const ORDERS: usize = 60;
+/// Three tries at these delays take three seconds at most; the outage lasts several times that.
+const OUTAGE: Duration = Duration::from_secs(15);
+
+/// Orders that Omise's customers have paid, and whose events are about to be sent.
+async fn paid_at_omise(payhook: &TestPayhook, prefix: &str, count: usize) -> Vec<PaymentId> {
+    let mut charges = Vec::with_capacity(count);
+    for n in 0..count {
+        let charge = payhook.omise_order(&format!("{prefix}-{n}"), "10.00 THB").await;
+        payhook.simulator.omise().pay(&charge).unwrap();
+        charges.push(charge);
+    }
+    charges
+}
+
+async fn all_paid(payhook: &TestPayhook, prefix: &str, count: usize) {
+    for n in 0..count {
+        payhook.becomes(&format!("{prefix}-{n}"), "paid").await;
+    }
+}
+
+async fn an_outage_under_load_leaves_no_dead_letter_and_asks_little(payhook: &TestPayhook) {
+    let charges = paid_at_omise(payhook, "P", ORDERS).await;
+    payhook.simulator.faults().set(Provider::Omise, Fault::Down { status: 503 }).unwrap();
+    let events: Vec<SignedRequest> =
+        charges.iter().map(|charge| payhook.omise_signed(charge, "charge.complete")).collect();
+    for (n, event) in events.iter().enumerate() {
+        payhook.delivers(event).await;
+        if n % 10 == 9 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+    tokio::time::sleep(OUTAGE).await;
+    let asked: usize = charges.iter().map(|charge| payhook.asked(charge)).sum();
+    let workers = if payhook.is_cluster() { 2 } else { 1 };
+    // What is in the air when the breaker opens, one round of it, and a probe for each pause.
+    assert!(asked <= workers * 60, "{asked} questions to a provider that is down");
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+    let timelines = futures_util::future::join_all((0..ORDERS).map(async |n| {
+        let timeline = payhook.timeline(&format!("P-{n}")).await.unwrap();
+        timeline.iter().any(|entry| entry["text"].as_str().is_some_and(|text| text.starts_with("not asked")))
+    }));
+    assert!(timelines.await.into_iter().any(|told| told), "no timeline says why nothing happens");
+
+    payhook.simulator.faults().clear(Provider::Omise);
+    all_paid(payhook, "P", ORDERS).await;
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+    for n in 0..ORDERS {
+        payhook.told(&format!("P-{n}"), &["order.paid"]).await;
+    }
+}
+
+async fn a_request_to_slow_down_is_obeyed_and_costs_nothing(payhook: &TestPayhook) {
+    let charges = paid_at_omise(payhook, "S", 10).await;
+    let fault = Fault::Throttle { retry_after: Some(Duration::from_secs(4)) };
+    payhook.simulator.faults().set_next(Provider::Omise, fault, 1).unwrap();
+    let started = std::time::Instant::now();
+    payhook.omise_notifies(&charges[0], "charge.complete").await;
+    payhook.recorded("S-0", "inquiry", 1).await;
+    for charge in &charges[1..] {
+        payhook.omise_notifies(charge, "charge.complete").await;
+    }
+    all_paid(payhook, "S", 10).await;
+    // Another worker may not have heard of it yet; the one that did keeps to it.
+    if !payhook.is_cluster() {
+        assert!(started.elapsed() >= Duration::from_secs(4), "asked again after {:?}", started.elapsed());
+    }
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+}
+
+async fn wrong_keys_pause_the_account_and_nothing_is_given_up(payhook: &TestPayhook) {
+    let charges = paid_at_omise(payhook, "K", 8).await;
+    payhook.simulator.faults().set(Provider::Omise, Fault::Down { status: 401 }).unwrap();
+    for charge in &charges {
+        payhook.omise_notifies(charge, "charge.complete").await;
+    }
+    payhook.logged("is paused, mend its configuration").await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]), "the schedule would be used up by now");
+    payhook.simulator.faults().clear(Provider::Omise);
+    all_paid(payhook, "K", 8).await;
+}
+
+async fn one_accounts_trouble_is_no_other_providers(payhook: &TestPayhook) {
+    let charges = paid_at_omise(payhook, "T", 8).await;
+    payhook.simulator.faults().set(Provider::Omise, Fault::Down { status: 503 }).unwrap();
+    for charge in &charges {
+        payhook.omise_notifies(charge, "charge.complete").await;
+    }
+    let payment = payhook.antom_order("T-antom", "10.00 THB").await;
+    payhook.antom_decides(&payment, AntomStatus::Success);
+    payhook.antom_notifies(&payment, AntomKind::State).await;
+    payhook.becomes("T-antom", "paid").await;
+    payhook.simulator.faults().clear(Provider::Omise);
+    all_paid(payhook, "T", 8).await;
+}

@@ -1,0 +1,287 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use payhook_provider::AskError;
+use payhook_schema::{AccountName, PaymentKey, Provider};
+
+/// This many failures in a row, whatever they were about, say that it is the account and not the payment.
+const FAILURES: u32 = 5;
+/// How long an account is left alone at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// A wrong key does not mend itself in seconds; a person mends it, and then it should not take long.
+const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
+/// A probe that never ends is given up after this long: longer than any inquiry.
+const PROBE_FOR: SignedDuration = SignedDuration::from_secs(30);
+/// Those who wait for a probe look again this soon.
+const AFTER_PROBE: Duration = Duration::from_secs(1);
+
+/// Why an account is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// Its provider does not answer, or is in trouble.
+    Unreachable,
+    /// Its provider asks us to slow down.
+    Throttled,
+    /// Its provider does not accept our keys: a person must look.
+    Misconfigured,
+}
+
+impl Pause {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "the provider does not answer",
+            Self::Throttled => "the provider asks us to slow down",
+            Self::Misconfigured => "the provider does not accept our keys",
+        }
+    }
+}
+
+/// Whether an account may be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    Go,
+    /// The first question after a pause: how it is answered decides for all that wait.
+    Probe,
+    Wait(Wait),
+}
+
+/// Not now, and until when about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) after: Duration,
+    pub(crate) why: Pause,
+    pub(crate) since: Timestamp,
+    /// Nobody has told this payment yet.
+    pub(crate) first: bool,
+}
+
+/// What an answer did to its account's breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Nothing,
+    Opened { why: Pause, pause: Duration },
+    Closed,
+}
+
+/// A breaker for each account of a provider, in one worker: each learns by itself, within a few questions.
+#[derive(Default)]
+pub(crate) struct Breakers(Mutex<HashMap<(Provider, AccountName), Breaker>>);
+
+#[derive(Default)]
+struct Breaker {
+    failures: u32,
+    open: Option<Open>,
+}
+
+struct Open {
+    why: Pause,
+    since: Timestamp,
+    until: Timestamp,
+    pause: Duration,
+    probing_until: Option<Timestamp>,
+    told: HashSet<PaymentKey>,
+}
+
+impl Breakers {
+    /// May this account be asked now, about this payment if it is about one?
+    pub(crate) fn admit(
+        &self,
+        provider: Provider,
+        account: &AccountName,
+        about: Option<&PaymentKey>,
+        now: Timestamp,
+    ) -> Admission {
+        let mut breakers = self.lock();
+        let breaker = breakers.get_mut(&(provider, account.clone()));
+        let Some(open) = breaker.and_then(|breaker| breaker.open.as_mut()) else { return Admission::Go };
+        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        let after = match open.probing_until {
+            _ if now < open.until => left(open.until),
+            Some(until) if now < until => AFTER_PROBE,
+            _ => {
+                open.probing_until = now.checked_add(PROBE_FOR).ok();
+                return Admission::Probe;
+            }
+        };
+        let first = about.is_some_and(|key| open.told.insert(key.clone()));
+        Admission::Wait(Wait { after, why: open.why, since: open.since, first })
+    }
+
+    /// Whether an account is left alone now; asking this makes nobody its probe.
+    pub(crate) fn is_open(&self, provider: Provider, account: &AccountName) -> bool {
+        self.lock().get(&(provider, account.clone())).is_some_and(|breaker| breaker.open.is_some())
+    }
+
+    /// Takes note of how an account answered.
+    pub(crate) fn note<T>(
+        &self,
+        provider: Provider,
+        account: &AccountName,
+        answer: &Result<T, AskError>,
+        now: Timestamp,
+    ) -> Turn {
+        let (why, at_least) = match answer {
+            Err(AskError::Unavailable { .. }) => (Pause::Unreachable, Duration::ZERO),
+            Err(AskError::Throttled { after }) => (Pause::Throttled, after.unwrap_or_default()),
+            Err(AskError::Misconfigured { .. }) => (Pause::Misconfigured, MISCONFIGURED_PAUSE),
+            // An answer, whatever it says.
+            Ok(_) | Err(AskError::NotThere { .. } | AskError::Refused { .. } | AskError::OutsideTables { .. }) => {
+                return self.answered(provider, account);
+            }
+        };
+        let mut breakers = self.lock();
+        let breaker = breakers.entry((provider, account.clone())).or_default();
+        breaker.failures = breaker.failures.saturating_add(1);
+        let (since, last, told) = match breaker.open.take() {
+            // One that was under way when it opened says nothing new.
+            Some(open) if now < open.until && at_least.is_zero() => {
+                breaker.open = Some(open);
+                return Turn::Nothing;
+            }
+            Some(open) => (open.since, Some(open.pause), open.told),
+            // One 429 is a word, one failure is not.
+            None if why == Pause::Unreachable && breaker.failures < FAILURES => return Turn::Nothing,
+            None => (now, None, HashSet::new()),
+        };
+        let pause = last.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE)).max(at_least);
+        let until = SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);
+        breaker.open = Some(Open { why, since, until, pause, probing_until: None, told });
+        Turn::Opened { why, pause }
+    }
+
+    fn answered(&self, provider: Provider, account: &AccountName) -> Turn {
+        let mut breakers = self.lock();
+        let Some(breaker) = breakers.get_mut(&(provider, account.clone())) else { return Turn::Nothing };
+        breaker.failures = 0;
+        match breaker.open.take() {
+            Some(_) => Turn::Closed,
+            None => Turn::Nothing,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Provider, AccountName), Breaker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payhook_schema::PaymentId;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn key(id: &str) -> PaymentKey {
+        let account = AccountName::new("shop").unwrap();
+        PaymentKey { provider: Provider::Omise, account, id: PaymentId::new(id).unwrap() }
+    }
+
+    fn admitted(breakers: &Breakers, key: &PaymentKey, now: Timestamp) -> Admission {
+        breakers.admit(key.provider, &key.account, Some(key), now)
+    }
+
+    fn noted(breakers: &Breakers, answer: &Result<(), AskError>, now: Timestamp) -> Turn {
+        breakers.note(Provider::Omise, &key("P1").account, answer, now)
+    }
+
+    fn down() -> Result<(), AskError> {
+        Err(AskError::Unavailable { what: "503".to_owned(), connected: true })
+    }
+
+    fn opened() -> Breakers {
+        let breakers = Breakers::default();
+        for _ in 1..FAILURES {
+            assert_eq!(noted(&breakers, &down(), at(0)), Turn::Nothing);
+        }
+        let turn = noted(&breakers, &down(), at(0));
+        assert_eq!(turn, Turn::Opened { why: Pause::Unreachable, pause: FIRST_PAUSE });
+        breakers
+    }
+
+    #[test]
+    fn a_few_failures_in_a_row_open_it_and_one_answer_in_between_does_not_let_them() {
+        let breakers = Breakers::default();
+        for _ in 0..20 {
+            for _ in 1..FAILURES {
+                noted(&breakers, &down(), at(0));
+            }
+            noted(&breakers, &Err(AskError::NotThere { code: "not_found".to_owned() }), at(0));
+        }
+        assert_eq!(admitted(&breakers, &key("P1"), at(0)), Admission::Go);
+        opened();
+    }
+
+    #[test]
+    fn while_it_is_open_everybody_waits_and_each_payment_is_told_once() {
+        let breakers = opened();
+        let wait = |first| Admission::Wait(Wait { after: FIRST_PAUSE, why: Pause::Unreachable, since: at(0), first });
+        assert_eq!(admitted(&breakers, &key("P1"), at(0)), wait(true));
+        assert_eq!(admitted(&breakers, &key("P1"), at(0)), wait(false));
+        assert_eq!(admitted(&breakers, &key("P2"), at(0)), wait(true));
+    }
+
+    #[test]
+    fn one_probe_decides_for_all() {
+        let breakers = opened();
+        assert_eq!(admitted(&breakers, &key("P1"), at(2)), Admission::Probe);
+        assert!(matches!(admitted(&breakers, &key("P2"), at(2)), Admission::Wait(Wait { after: AFTER_PROBE, .. })));
+        assert!(breakers.is_open(Provider::Omise, &key("P1").account));
+        assert_eq!(noted(&breakers, &Ok(()), at(3)), Turn::Closed);
+        assert!(!breakers.is_open(Provider::Omise, &key("P1").account));
+        assert_eq!(admitted(&breakers, &key("P2"), at(3)), Admission::Go);
+    }
+
+    #[test]
+    fn each_probe_that_fails_waits_twice_as_long_up_to_a_minute() {
+        let (breakers, mut now) = (opened(), 2);
+        for wanted in [4, 8, 16, 32, 60, 60] {
+            assert_eq!(admitted(&breakers, &key("P1"), at(now)), Admission::Probe);
+            let pause = Duration::from_secs(wanted);
+            assert_eq!(noted(&breakers, &down(), at(now)), Turn::Opened { why: Pause::Unreachable, pause });
+            now += wanted as i64;
+        }
+    }
+
+    #[test]
+    fn a_probe_that_never_ends_gives_way_to_another() {
+        let breakers = opened();
+        assert_eq!(admitted(&breakers, &key("P1"), at(2)), Admission::Probe);
+        assert_eq!(admitted(&breakers, &key("P2"), at(33)), Admission::Probe);
+    }
+
+    #[test]
+    fn what_was_under_way_when_it_opened_does_not_open_it_wider() {
+        let breakers = opened();
+        assert_eq!(noted(&breakers, &down(), at(1)), Turn::Nothing);
+        assert_eq!(admitted(&breakers, &key("P1"), at(2)), Admission::Probe);
+    }
+
+    #[test]
+    fn one_request_to_slow_down_is_obeyed_for_as_long_as_it_says() {
+        let breakers = Breakers::default();
+        let slow = Err(AskError::Throttled { after: Some(Duration::from_secs(90)) });
+        let pause = Duration::from_secs(90);
+        assert_eq!(noted(&breakers, &slow, at(0)), Turn::Opened { why: Pause::Throttled, pause });
+        assert!(matches!(admitted(&breakers, &key("P1"), at(89)), Admission::Wait(_)));
+        assert_eq!(admitted(&breakers, &key("P1"), at(90)), Admission::Probe);
+    }
+
+    #[test]
+    fn wrong_keys_pause_the_account_at_once_and_no_other() {
+        let breakers = Breakers::default();
+        let wrong = Err(AskError::Misconfigured { what: "401".to_owned() });
+        assert!(matches!(noted(&breakers, &wrong, at(0)), Turn::Opened { why: Pause::Misconfigured, .. }));
+        let other = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
+        assert_eq!(admitted(&breakers, &other, at(0)), Admission::Go);
+        assert!(matches!(
+            admitted(&breakers, &key("P1"), at(0)),
+            Admission::Wait(Wait { why: Pause::Misconfigured, .. })
+        ));
+    }
+}

@@ -1,0 +1,137 @@
+use std::time::Duration;
+
+use payhook_provider::AskError;
+use payhook_schema::DeadCause;
+
+use crate::patience::{jittered, jittered_fully};
+
+/// What kind of failure keeps a hint from being settled: each has its own waits and its own end.
+///
+/// The table in ARCHITECTURE.md is drawn from this and tested to be equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The provider is not reachable, in trouble, or unintelligible.
+    Transient,
+    /// The provider asks us to slow down.
+    Throttled { after: Option<Duration> },
+    /// The provider does not accept us, or there is no such account: a person must mend the configuration.
+    Misconfigured { configured: bool },
+    /// The provider does not know of it, or not yet.
+    NotThere,
+    /// We do not know what it is about, or not yet: its order is not registered.
+    Waiting,
+    /// An answer that is final, or outside the documented tables.
+    Permanent,
+    /// Bytes that are no envelope, values no store keeps.
+    Poison,
+}
+
+impl Class {
+    pub(crate) fn of(error: &AskError) -> Self {
+        match error {
+            AskError::Unavailable { .. } => Self::Transient,
+            AskError::Throttled { after } => Self::Throttled { after: *after },
+            AskError::Misconfigured { .. } => Self::Misconfigured { configured: true },
+            AskError::NotThere { .. } => Self::NotThere,
+            AskError::Refused { .. } | AskError::OutsideTables { .. } => Self::Permanent,
+        }
+    }
+
+    /// Whether a try of this class counts against the schedule. What is the account's trouble is not the hint's: its account is paused
+    /// instead, and nothing is given up for it.
+    pub(crate) fn is_counted(self) -> bool {
+        match self {
+            Self::Transient | Self::NotThere | Self::Waiting | Self::Permanent | Self::Poison => true,
+            Self::Throttled { .. } => false,
+            Self::Misconfigured { configured } => !configured,
+        }
+    }
+
+    /// Whether trying again can help.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Permanent | Self::Poison)
+    }
+
+    /// Whether it says something about the payment, and not about its provider or account.
+    pub(crate) fn is_the_payments(self) -> bool {
+        match self {
+            Self::NotThere | Self::Waiting | Self::Permanent | Self::Poison => true,
+            Self::Transient | Self::Throttled { .. } | Self::Misconfigured { .. } => false,
+        }
+    }
+
+    /// How long to wait where the schedule says `delay`.
+    pub(crate) fn wait(self, delay: Duration) -> Duration {
+        match self {
+            Self::Transient | Self::NotThere => jittered_fully(delay),
+            Self::Throttled { .. } => jittered_fully(delay).max(self.at_least()),
+            // Whoever registers an order late does so on their own schedule: the wait keeps most of its length.
+            Self::Misconfigured { .. } | Self::Waiting => jittered(delay),
+            Self::Permanent | Self::Poison => Duration::ZERO,
+        }
+    }
+
+    /// The least to wait, whatever the schedule says.
+    pub(crate) fn at_least(self) -> Duration {
+        match self {
+            Self::Throttled { after } => after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What a dead letter of this class is called.
+    pub(crate) fn cause(self) -> DeadCause {
+        match self {
+            Self::Transient | Self::Throttled { .. } => DeadCause::ProviderUnreachable,
+            Self::Misconfigured { .. } => DeadCause::Misconfigured,
+            Self::NotThere | Self::Permanent => DeadCause::ProviderRefused,
+            Self::Waiting => DeadCause::UnknownPayment,
+            Self::Poison => DeadCause::Poison,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [(&str, Class); 8] = [
+        ("transient: not reachable, in trouble, unintelligible", Class::Transient),
+        ("throttled: 429, `REQUEST_TRAFFIC_EXCEED_LIMIT`", Class::Throttled { after: Some(Duration::from_hours(1)) }),
+        ("misconfigured: our keys or ids are refused", Class::Misconfigured { configured: true }),
+        ("misconfigured: no such account", Class::Misconfigured { configured: false }),
+        ("not there: the provider does not know it", Class::NotThere),
+        ("waiting: its order is not registered", Class::Waiting),
+        ("permanent: a final no, an answer outside the tables", Class::Permanent),
+        ("poison: no envelope, a value no store keeps", Class::Poison),
+    ];
+
+    fn drawn() -> String {
+        let mut table = "| failure | counts as a try | wait | ends as |\n|---|---|---|---|\n".to_owned();
+        for (what, class) in ALL {
+            let counted = if class.is_counted() { "yes" } else { "no: its account is paused" };
+            let delay = Duration::from_secs(100);
+            let waits: Vec<Duration> = (0..64).map(|_| class.wait(delay)).collect();
+            let wait = match class {
+                _ if class.is_final() => "none",
+                _ if waits.iter().all(|wait| *wait > delay) => "at least `Retry-After`, full jitter",
+                _ if waits.iter().any(|wait| *wait < delay / 2) => "`retry_delays`, full jitter",
+                _ => "`retry_delays`, between half and whole",
+            };
+            let end = match class.is_counted() {
+                true if class.is_final() => format!("`{}`, at once", class.cause()),
+                true => format!("`{}`, when the schedule is used up", class.cause()),
+                false => "nothing: it waits".to_owned(),
+            };
+            table += &format!("| {what} | {counted} | {wait} | {end} |\n");
+        }
+        table
+    }
+
+    #[test]
+    fn the_architectures_table_is_the_codes() {
+        let table = drawn();
+        let document = include_str!("../../ARCHITECTURE.md");
+        assert!(document.contains(&table), "write this into ARCHITECTURE.md:\n{table}");
+    }
+}

@@ -1,0 +1,209 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use payhook_provider::AskError;
+use payhook_schema::{About, Envelope, Notification, PaymentKey, ReplayOutcome, ReplayState, TimelineKind};
+use payhook_store::{Found, ReplayItem, ReplayResult, StoreError};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::breaker::Admission;
+use crate::decide::{Decided, NextCheck, decide};
+use crate::patience::{chain, jittered};
+use crate::worker::Context;
+
+const LEASE: &str = "replay";
+/// A runner that died is replaced after this long; what it had handed out is handed out again when its claim runs out.
+const LEASE_FOR: Duration = Duration::from_secs(15);
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often items are handed out, and looked for where there are none.
+const TICK: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_secs(1);
+/// A hint has this long to be settled before it is handed out again: a live backlog goes first, and may take a while.
+const HOLD_FOR: Duration = Duration::from_mins(10);
+/// With more than this waiting on the live queue, replays wait.
+const LIVE_MAX: u64 = 50;
+/// Replays looked at for the one to run.
+const REPLAYS: u32 = 100;
+/// After items that could not be tried: their account is left alone, or the queue is away.
+const AFTER_WAITING: Duration = Duration::from_secs(2);
+/// Items of one tick, whatever the rate.
+const AT_ONCE: u32 = 100;
+
+/// Hands out the items of replays: one runner at a time, by a lease; at the replay's rate; and only while live traffic leaves room. The
+/// items wait in the store, which is the lane of their own.
+pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
+    let mut renew_at = tokio::time::Instant::now();
+    let (mut mine, mut allowance) = (false, 0.0_f64);
+    let mut last = tokio::time::Instant::now();
+    while !stop.is_cancelled() {
+        if tokio::time::Instant::now() >= renew_at {
+            let taken = context.store.lease_take(LEASE, holder, context.clock.now(), LEASE_FOR).await;
+            mine = taken.unwrap_or(false);
+            renew_at = tokio::time::Instant::now() + jittered(RENEW_EVERY);
+        }
+        let rate = match mine {
+            true => running_rate(&context).await.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "cannot look for replays, trying again");
+                None
+            }),
+            false => None,
+        };
+        let wait = match rate {
+            None => {
+                allowance = 0.0;
+                IDLE
+            }
+            Some(rate) => {
+                let rate = f64::from(rate);
+                allowance = (allowance + last.elapsed().as_secs_f64() * rate).min(rate.max(1.0));
+                let mut wait = TICK;
+                if allowance >= 1.0 && leaves_room(&context).await {
+                    match hand_out(&context, (allowance as u32).min(AT_ONCE)).await {
+                        Ok(Handed { items, waiting }) => {
+                            allowance -= f64::from(items);
+                            wait = if waiting { AFTER_WAITING } else { TICK };
+                        }
+                        Err(error) => warn!(error = %chain(&error), "cannot hand out a replay's items, trying again"),
+                    }
+                }
+                wait
+            }
+        };
+        last = tokio::time::Instant::now();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    if mine {
+        let _ = context.store.lease_release(LEASE, holder).await;
+    }
+}
+
+/// The rate of the replay whose turn it is: the oldest that runs.
+async fn running_rate(context: &Context) -> Result<Option<u32>, StoreError> {
+    let replays = context.store.replay_list(REPLAYS).await?;
+    let running = replays.iter().rfind(|replay| replay.state == ReplayState::Running);
+    Ok(running.map(|replay| replay.rate_per_s))
+}
+
+/// Whether live traffic leaves room. A queue that cannot say so is not bothered further.
+async fn leaves_room(context: &Context) -> bool {
+    let depths = context.queue.depths().await.unwrap_or_default();
+    depths.iter().any(|depth| depth.queue == "payhook.notifications" && depth.ready <= LIVE_MAX)
+}
+
+/// How many items were handed out, and whether some of them could not be tried.
+struct Handed {
+    items: u32,
+    waiting: bool,
+}
+
+/// Hands out up to `limit` items.
+async fn hand_out(context: &Arc<Context>, limit: u32) -> Result<Handed, StoreError> {
+    let items = context.store.replay_claim(context.clock.now(), HOLD_FOR, limit).await?;
+    let handed = items.len() as u32;
+    let results: Vec<ReplayResult> =
+        join_all(items.into_iter().map(|item| take(context, item))).await.into_iter().flatten().collect();
+    if !results.is_empty() {
+        context.store.replay_note(&results, context.clock.now()).await?;
+    }
+    metrics::counter!("payhook_replay_items_total").increment(u64::from(handed));
+    Ok(Handed { items: handed, waiting: results.iter().any(|result| result.outcome.is_none()) })
+}
+
+/// One item: planned here, or hinted at. Nothing, where its result comes from whoever settles the hint.
+async fn take(context: &Arc<Context>, item: ReplayItem) -> Option<ReplayResult> {
+    let taken = if item.plan { plan(context, &item).await.map(Some) } else { hint(context, &item).await };
+    let result = |(outcome, detail)| ReplayResult { item: item.id, outcome, detail };
+    match taken {
+        Ok(told) => told.map(result),
+        // It waits again: nothing was tried.
+        Err(why) => Some(result((None, why))),
+    }
+}
+
+type Told = (Option<ReplayOutcome>, String);
+
+fn failed(why: impl Into<String>) -> Told {
+    (Some(ReplayOutcome::Failed), why.into())
+}
+
+/// The hint an item makes, like any other; with the archived notification, where there is one, because it may say what no inquiry does.
+async fn hint(context: &Context, item: &ReplayItem) -> Result<Option<Told>, String> {
+    if let Some(key) = item.payment.as_ref().filter(|key| context.breakers.is_open(key.provider, &key.account)) {
+        return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
+    }
+    let archived = archived(context, item).await?;
+    let envelope = match (archived, &item.payment) {
+        (Some(notification), _) => Envelope::again(notification, item.id),
+        (None, Some(payment)) => Envelope::ask_again(payment.clone(), item.id),
+        (None, None) => {
+            return Ok(Some(failed("it names no payment and holds no notification: nothing can be hinted at")));
+        }
+    };
+    context.queue.publish(&envelope).await.map_err(|error| chain(&error))?;
+    Ok(None)
+}
+
+async fn archived(context: &Context, item: &ReplayItem) -> Result<Option<Notification>, String> {
+    let Some(id) = item.notification else { return Ok(None) };
+    context.store.notification_get(id).await.map_err(|error| chain(&error))
+}
+
+/// What replaying an item would change, asked of the provider and compared; nothing is written.
+async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
+    let key = match &item.payment {
+        Some(key) => Some(key.clone()),
+        None => archived(context, item).await?.as_ref().and_then(payment_named),
+    };
+    let Some(key) = key else {
+        let why = "it names no payment by its id: what it would change shows only when it is replayed";
+        return Ok((Some(ReplayOutcome::Unchanged), why.to_owned()));
+    };
+    let found = context.store.payments_find(std::slice::from_ref(&key)).await.map_err(|error| chain(&error))?;
+    let Some(Found::Order(order)) = found.into_iter().next() else {
+        return Ok(failed(format!("no order is registered with payment {key}")));
+    };
+    let now = context.clock.now();
+    if let Admission::Wait(wait) = context.breakers.admit(key.provider, &key.account, None, now) {
+        return Err(wait.why.as_str().to_owned());
+    }
+    let account = match context.account(key.provider, &key.account) {
+        Ok(account) => account,
+        Err(failure) => return Ok(failed(failure.detail)),
+    };
+    let answer = context.turn(account).await.whole(&key, order.payment(&key), &[]).await;
+    let facts = match answer {
+        Ok(answer) => answer.facts,
+        Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),
+        Err(error) => return Ok(failed(error.to_string())),
+    };
+    let decision = decide(&order, &key, &facts, NextCheck { at: now, checks: 0 }, now);
+    let moves: Vec<&str> = decision
+        .timeline
+        .iter()
+        .filter(|entry| entry.kind != TimelineKind::Inquiry)
+        .map(|entry| entry.text.as_str())
+        .collect();
+    let told = |outcome, otherwise: &str| {
+        let text = if moves.is_empty() { otherwise.to_owned() } else { moves.join("; ") };
+        (Some(outcome), format!("order {} ({}): {text}", order.id, order.state))
+    };
+    Ok(match decision.outcome {
+        Decided::Applied | Decided::Revived | Decided::Held => told(ReplayOutcome::Changed, "would change"),
+        Decided::Unchanged | Decided::Refused => told(ReplayOutcome::Unchanged, &facts.answer),
+    })
+}
+
+fn payment_named(notification: &Notification) -> Option<PaymentKey> {
+    match &notification.about {
+        About::Refund { payment: Some(id), .. } | About::Payment(id) => {
+            Some(PaymentKey { provider: notification.provider, account: notification.account.clone(), id: id.clone() })
+        }
+        About::Refund { payment: None, .. } | About::Reference(_) | About::Authorization(_) | About::Other => None,
+    }
+}
