@@ -1,5 +1,5 @@
-//! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events and the dead letters. One contract,
-//! [`Store`], cut at whole units of work; two backends keep it: [`postgres`] and [`sqlite`].
+//! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events and the dead letters. One
+//! contract, [`Store`], cut at whole units of work; two backends keep it: [`postgres`] and [`sqlite`].
 
 mod contract;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use payhook_provider::{AuthorizationSaid, IssuedToken, authorization_told};
 use payhook_schema::{
-    About, AccountName, Authorization, AuthorizationId, AuthorizationName, Because, Code, Hint, Notification, Provider,
-    SealedPlace, SecretDigest, Token,
+    About, AccountName, Authorization, AuthorizationId, AuthorizationName, AuthorizationState, Because, Code, Hint,
+    Notification, Provider, SealedPlace, SecretDigest, Token,
 };
 use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled};
 use payhook_vault::VaultError;
@@ -209,22 +209,42 @@ impl Context {
 
     /// A hint to see to an authorization.
     async fn tend(&self, id: &AuthorizationId, because: Because) -> Result<Learned, Unlearned> {
-        if because == Because::Registered {
-            self.catch_up(id).await?;
+        let get = || self.store.authorization_get(id);
+        let Some(authorization) = self.patiently("looking an authorization up", get).await? else {
+            return Ok(Learned { again: None, word: "tended" });
+        };
+        // One that still waits is only ever due because notifications came before it was registered.
+        if because == Because::Registered || authorization.state == AuthorizationState::Awaiting {
+            self.catch_up(&authorization).await?;
         }
         Ok(Learned { again: Some(id.clone()), word: "tended" })
     }
 
     /// Applies the notifications that came before the authorization was registered; those applied already change nothing.
-    async fn catch_up(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
-        let get = || self.store.authorization_get(id);
-        let Some(authorization) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
+    async fn catch_up(&self, authorization: &Authorization) -> Result<(), Unlearned> {
         let (account, name) = (&authorization.account, AuthorizationName::State(authorization.auth_state.clone()));
         let archived = || self.store.authorization_notifications(account, &name);
         for notification in self.patiently("looking for early notifications", archived).await? {
             self.learn_from(&notification).await?;
         }
-        Ok(())
+        self.nothing_more_is_due(&authorization.id).await
+    }
+
+    /// Where early notifications changed nothing, there is nothing to look for again.
+    async fn nothing_more_is_due(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
+        loop {
+            let get = || self.store.authorization_get(id);
+            let Some(now) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
+            if now.state != AuthorizationState::Awaiting || now.next_check_at.is_none() {
+                return Ok(());
+            }
+            let change =
+                AuthorizationChange { authorization: Authorization { next_check_at: None, ..now }, events: Vec::new() };
+            let settlement = AuthorizationSettlement { change: Some(change), ..AuthorizationSettlement::default() };
+            if !matches!(self.write_authorization(settlement).await?, Applied::Conflict) {
+                return Ok(());
+            }
+        }
     }
 }
 
