@@ -16,12 +16,20 @@ pub(crate) struct Plan {
     pub(crate) broker_proxy: bool,
     /// A proxy between payhook and the database: [`super::TestPayhook::database`].
     pub(crate) database_proxy: bool,
+    /// Tables more for `payhook.toml`.
+    pub(crate) tables: &'static str,
 }
 
 impl Plan {
     /// A few short retries.
     pub(crate) fn usual() -> Self {
-        Self { retry_delays: vec!["1s", "2s", "5s"], broker_proxy: false, database_proxy: false, concurrency: 32 }
+        Self {
+            retry_delays: vec!["1s", "2s", "5s"],
+            broker_proxy: false,
+            database_proxy: false,
+            concurrency: 32,
+            tables: "",
+        }
     }
 
     pub(crate) fn retry_delays(self, delays: &[&'static str]) -> Self {
@@ -38,6 +46,10 @@ impl Plan {
 
     pub(crate) fn database_proxy(self) -> Self {
         Self { database_proxy: true, ..self }
+    }
+
+    pub(crate) fn tables(self, tables: &'static str) -> Self {
+        Self { tables, ..self }
     }
 
     pub(crate) fn delays(&self) -> Vec<Duration> {
@@ -70,12 +82,13 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
          [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
-         [worker]\nretry_delays = {:?}\nconcurrency = {}\n{}{}{}",
+         [worker]\nretry_delays = {:?}\nconcurrency = {}\n{}{}{}{}",
         plan.retry_delays,
         plan.concurrency,
         tokens(&[1]),
         simulator.config_toml(&shop()).replace("sandbox = true", "sandbox = true\napply_token = true"),
         with_keys_of(&STRANGER, &simulator.config_toml(&other())),
+        plan.tables,
     );
     std::fs::write(folder.join("payhook.toml"), text).expect("the configuration can be written");
 }
