@@ -324,7 +324,7 @@ pub struct Resealed {
 pub struct KeyUse {
     pub provider: Provider,
     pub account: AccountName,
-    /// As [`Notification::verified_by`] has it: `keyVersion 1`, `secret 2`.
+    /// As [`Notification::verified_by`] has it: `keyVersion 1`, `secret 3fa1c2d4`.
     pub verified_by: String,
     pub last_at: Timestamp,
 }

@@ -168,10 +168,11 @@ async fn a_dispute_nobody_documented_the_end_of_is_closed_for_nobody(payhook: &T
     payhook.antom_notifies(&payment, AntomKind::DisputeJudged(Judgement::ValidateSuccess)).await;
     disputed(payhook, "D-7", "closed").await;
     told_of_both(payhook, "D-7", &dispute, "closed").await;
-    // Should it be said after all, it is shown, and nobody is told twice.
+    // Should it be said after all, it is shown, and told: money went.
     payhook.antom_notifies(&payment, AntomKind::DisputeJudged(Judgement::AcceptByMerchant)).await;
     disputed(payhook, "D-7", "lost").await;
-    told_of_both(payhook, "D-7", &dispute, "closed").await;
+    let events = payhook.told("D-7", &["order.paid", "dispute.opened", "dispute.closed", "dispute.closed"]).await;
+    assert_eq!(events[3]["data"]["reason"], "lost", "{}", events[3]);
 }
 
 async fn a_dispute_that_names_antoms_own_id_alone_finds_its_payment(payhook: &TestPayhook) {

@@ -49,6 +49,11 @@ fn last_use(report: &Value, account: &str, key: &str) -> (bool, bool) {
     (line["last_at"].is_string(), line["configured"] == true)
 }
 
+/// What a webhook secret is called where its use is told.
+fn name_of(keys: &Keys) -> String {
+    keys.webhook().name()
+}
+
 /// A charge that is paid, and the event that says so, signed by either secret.
 async fn paid_charge(payhook: &TestPayhook, order: &str, keys: &Keys) -> SignedRequest {
     let charge = payhook.omise_order(order, "90.00 THB").await;
@@ -61,17 +66,25 @@ async fn omises_new_secret_is_taken_up_while_the_old_one_holds_until_it_is_dropp
     let early = paid_charge(payhook, "G-1", &NEW).await;
     is_refused(payhook, &early).await;
 
-    // The new one in front, as the dashboard shows them.
+    let before = paid_charge(payhook, "G-0", &KEYS).await;
+    payhook.delivers(&before).await;
+    payhook.becomes("G-0", "paid").await;
+
+    // The new one in front, as the dashboard shows them: whose use is told moves with no place in the list.
     with_secrets(payhook, &[NEW.webhook_secret(), KEYS.webhook_secret()]).await;
+    let report = payhook.checked().await;
+    let (new_name, old_name) = (name_of(&NEW), name_of(&KEYS));
+    assert_eq!(last_use(&report, "omise.shop", &old_name), (true, true), "{report:#}");
+    assert_eq!(last_use(&report, "omise.shop", &new_name), (false, true), "{report:#}");
     payhook.delivers(&early).await;
     payhook.becomes("G-1", "paid").await;
     let old = paid_charge(payhook, "G-2", &KEYS).await;
     payhook.delivers(&old).await;
     payhook.becomes("G-2", "paid").await;
     let report = payhook.checked().await;
-    assert_eq!(last_use(&report, "omise.shop", "secret 1"), (true, true), "{report:#}");
-    assert_eq!(last_use(&report, "omise.shop", "secret 2"), (true, true), "{report:#}");
-    assert_eq!(last_use(&report, "omise.other", "secret 1"), (false, true), "{report:#}");
+    assert_eq!(last_use(&report, "omise.shop", &new_name), (true, true), "{report:#}");
+    assert_eq!(last_use(&report, "omise.shop", &old_name), (true, true), "{report:#}");
+    assert_eq!(last_use(&report, "omise.other", &name_of(&STRANGER)), (false, true), "{report:#}");
 
     with_secrets(payhook, &[NEW.webhook_secret()]).await;
     let late = paid_charge(payhook, "G-3", &KEYS).await;
@@ -84,7 +97,7 @@ async fn omises_new_secret_is_taken_up_while_the_old_one_holds_until_it_is_dropp
     payhook.delivers(&late.signed_by(&NEW)).await;
     payhook.becomes("G-3", "paid").await;
     let report = payhook.checked().await;
-    assert_eq!(last_use(&report, "omise.shop", "secret 2"), (true, false), "no longer configured: {report:#}");
+    assert_eq!(last_use(&report, "omise.shop", &old_name), (true, false), "no longer configured: {report:#}");
 }
 
 /// A payment that is paid, and Antom's notification of it, signed under this version of this key.

@@ -119,7 +119,7 @@ fn refunds_failed(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
         .collect()
 }
 
-/// A dispute first seen when it was over had been opened all the same.
+/// A dispute first seen when it was over had been opened all the same. One that ended for nobody and was judged after all is told again.
 fn disputes_moved(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
     let mut facts = Vec::new();
     for dispute in &payment.disputes {
@@ -127,7 +127,8 @@ fn disputes_moved(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
         if known.is_none() {
             facts.push(of_dispute(EventType::DisputeOpened, dispute, None));
         }
-        if dispute.state.is_over() && known.is_none_or(|known| !known.state.is_over()) {
+        let was = known.map_or(DisputeState::Open, |known| known.state);
+        if dispute.state.is_over() && (!was.is_over() || was != dispute.state) {
             facts.push(of_dispute(EventType::DisputeClosed, dispute, Some(dispute.state)));
         }
     }
