@@ -1,4 +1,5 @@
--- Money on its way back, and disputes, each with the payment it is of. Rows are never deleted; `n` is the order in which they became known.
+-- Money on its way back, and disputes, each with the payment it is of. Rows are never deleted; `n` is the order in which
+-- they became known.
 
 create table refunds (
     n bigint generated always as identity,

@@ -1,5 +1,5 @@
--- Customers' consents to be charged by a wallet. Codes and tokens lie here sealed: bytes, and the number of the key; what recognises
--- them is their digest.
+-- Customers' consents to be charged by a wallet. Codes and tokens lie here sealed: bytes, and the number of the key; what
+-- recognises them is their digest.
 
 create table authorizations (
     id text collate "C" primary key check (length(id) between 1 and 128),

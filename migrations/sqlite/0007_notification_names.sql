@@ -1,5 +1,5 @@
--- What a notification names where it is not its payment: `refund <id>`, `reference <provider's id of the payment>`, `state <auth state>`,
--- `token <digest>`. And the key its body is sealed under, where it is.
+-- What a notification names where it is not its payment: `refund <id>`, `reference <provider's id of the payment>`,
+-- `state <auth state>`, `token <digest>`. And the key its body is sealed under, where it is.
 
 alter table notifications add column names text
     check (names glob 'refund ?*' or names glob 'reference ?*' or names glob 'state ?*' or names glob 'token ?*');

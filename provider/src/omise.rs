@@ -42,10 +42,10 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
         return Err(Refusal::not_genuine("`omise-signature` has no hexadecimal digest"));
     }
     let mut held = None;
-    for (index, secret) in account.webhook_secrets.iter().enumerate() {
+    for secret in &account.webhook_secrets {
         // No early exit: how long this takes tells nothing about which secret or candidate held.
         if secret.holds_any(timestamp, received.body, &candidates) {
-            held = Some(index + 1);
+            held = Some(secret);
         }
     }
     let secret = held.ok_or_else(|| Refusal::not_genuine("the signature does not hold"))?;
@@ -62,7 +62,7 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
         idempotency_key: said.event_id,
         received_at: received.at,
         signed_at,
-        verified_by: format!("secret {secret}"),
+        verified_by: secret.name(),
         signed_path: String::new(),
         headers: [("omise-signature", header), ("omise-signature-timestamp", timestamp)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))

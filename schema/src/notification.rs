@@ -35,7 +35,7 @@ pub struct Notification {
     pub received_at: Timestamp,
     /// When the provider says it signed; absent when the header cannot be read as a time.
     pub signed_at: Option<Timestamp>,
-    /// Which of our keys held, by name and never by value: `keyVersion 1`, `secret 2`.
+    /// Which of our keys held, by name and never by value: `keyVersion 1`, `secret 3fa1c2d4`.
     pub verified_by: String,
     /// Method target that was signed; empty where the provider signs none (Omise).
     pub signed_path: String,

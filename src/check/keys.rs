@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use payhook_provider::Account;
+use payhook_provider::omise::WebhookSecret;
 use payhook_schema::Provider;
 use payhook_store::{KeyUse, Store};
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ impl Known {
                 Account::Antom(antom) => {
                     antom.public_keys.keys().map(|version| format!("keyVersion {version}")).collect()
                 }
-                Account::Omise(omise) => (1..=omise.webhook_secrets.len()).map(|at| format!("secret {at}")).collect(),
+                Account::Omise(omise) => omise.webhook_secrets.iter().map(WebhookSecret::name).collect(),
             };
             let (provider, name) = (account.provider(), account.name());
             let of_account = || self.used.iter().filter(|it| (it.provider, &it.account) == (provider, name));

@@ -100,7 +100,8 @@ pub trait Store: Send + Sync + 'static {
     /// changes nothing.
     ///
     /// A new payment's first check is due a minute later; at once where a notification about it came before. A payment with
-    /// a newly announced refund is due at once, whatever its state.
+    /// a newly announced refund is due at once, whatever its state, and archived notifications that name the refund are the
+    /// payment's from then on.
     async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError>;
 
     async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError>;
@@ -116,11 +117,12 @@ pub trait Store: Send + Sync + 'static {
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
 
     /// The payment a notification names without its id; none where we do not know of it. Where several payments have one
-    /// reference, none is told: a name that is not unique names nobody.
+    /// reference, none is told: a name that is not unique names nobody. Only Antom's notifications name a payment by its
+    /// reference, so only Antom's payments are found by it.
     async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError>;
 
-    /// Antom's payments under `account` that a refund of `amount` may be of: those that took money in its currency and have at
-    /// least so much left that was not refunded, newest first, of orders not older than `since`.
+    /// Antom's payments under `account` that a refund of `amount` may be of, the last registered first: those that took money
+    /// in its currency, have at least so much left that was not refunded, and are of orders not older than `since`.
     async fn payments_refundable(
         &self,
         account: &AccountName,
@@ -162,6 +164,8 @@ pub trait Store: Send + Sync + 'static {
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError>;
 
     /// Registers an authorization, with a `registered` entry in its history. Repeating is fine and changes nothing.
+    ///
+    /// Where a notification about it came before, it is due at once: whoever registers it may be gone before it says so.
     async fn authorization_register(
         &self,
         new: &NewAuthorization,
@@ -170,7 +174,8 @@ pub trait Store: Send + Sync + 'static {
 
     async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError>;
 
-    /// The authorization a notification names under `account`. A token names it for ever, also after a newer one was issued.
+    /// The authorization a notification names under `account`. A token names the first it was issued to, for ever, also
+    /// after a newer one was issued.
     async fn authorization_find(
         &self,
         account: &AccountName,
@@ -181,7 +186,8 @@ pub trait Store: Send + Sync + 'static {
     /// (`notification`), and its published events (`publish`).
     async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError>;
 
-    /// Archived notifications that name an authorization by `name`, oldest first, at most a hundred: what came before it was registered.
+    /// Archived notifications that name an authorization by `name`, oldest first, at most a hundred: what came before it was
+    /// registered.
     async fn authorization_notifications(
         &self,
         account: &AccountName,
@@ -189,12 +195,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Notification>, StoreError>;
 
     /// Writes what was learned about an authorization, whole or not at all, like [`Store::settle`] does for orders. A change
-    /// ends any claim.
+    /// ends any claim. An entry of its history names no payment.
     async fn authorization_settle(&self, settlement: &AuthorizationSettlement) -> Result<Settled, StoreError>;
 
     /// Claims what is to be done next for an authorization (a code to exchange, a token to refresh) for `holder` until
-    /// `now + hold_for`: the authorization as it then is, or none while another's claim stands or where its `next_check_at` is
-    /// absent. A claim is no part of the `revision`.
+    /// `now + hold_for`: the authorization as it then is, or none while another's claim stands or where its `next_check_at`
+    /// is absent, whether that time has come or not. Its holder renews it. A claim is no part of the `revision`.
     async fn authorization_claim(
         &self,
         id: &AuthorizationId,
@@ -216,16 +222,18 @@ pub trait Store: Send + Sync + 'static {
     async fn sealed_list(&self, newest: u32, limit: u32) -> Result<Vec<SealedThing>, StoreError>;
 
     /// Replaces sealed things with what is sealed anew, each only if it is still sealed as `was`; returns how many were.
+    /// To an authorization it is a write like any other: whoever read it before would bring the old secret back.
     async fn sealed_replace(&self, replacements: &[Resealed]) -> Result<usize, StoreError>;
 
-    /// How many things are sealed under each key.
+    /// How many things are sealed under each key, by key.
     async fn sealed_count(&self) -> Result<Vec<(u32, u64)>, StoreError>;
 
-    /// Which of our keys verified notifications last, and when: of the newest ten thousand in the archive, one entry for each
-    /// account and key, by provider, account and key.
+    /// Which of our keys verified notifications last, and when: of the newest ten thousand in the archive, one entry for
+    /// each account and key, by provider, account and key.
     async fn keys_used(&self) -> Result<Vec<KeyUse>, StoreError>;
 
-    /// Writes down who did what. Whoever does something that must be audited writes first and does it then.
+    /// Writes down who did what. Whoever does something that must be audited writes first and does it then. An entry with
+    /// a known id changes nothing, and a NUL character in it becomes U+FFFD.
     async fn audit_write(&self, entry: &AuditEntry) -> Result<(), StoreError>;
 
     /// Newest first; only entries older than `before`, if given.
@@ -398,7 +406,7 @@ pub struct Resealed {
 pub struct KeyUse {
     pub provider: Provider,
     pub account: AccountName,
-    /// As [`Notification::verified_by`] has it: `keyVersion 1`, `secret 2`.
+    /// As [`Notification::verified_by`] has it: `keyVersion 1`, `secret 3fa1c2d4`.
     pub verified_by: String,
     pub last_at: Timestamp,
 }
@@ -435,8 +443,8 @@ pub enum Found {
 pub struct Settlement {
     /// Archived, each once by its id.
     pub notifications: Vec<Notification>,
-    /// The payment that notifications which name none turned out to be about: they are found under it, also those that were
-    /// archived before this was known.
+    /// The payment that notifications which name none, but its reference or a refund, turned out to be about: they are found
+    /// under it, also those that were archived before this was known. What was found first stays.
     pub about: Option<PaymentKey>,
     /// The order the timeline entries belong to; without one there are none.
     pub order: Option<OrderId>,
@@ -458,9 +466,9 @@ pub struct PaymentCheck {
 /// The new values of an order and one of its payments, decided on `order.revision`.
 ///
 /// `order` is the order as it was read, with `state`, amounts, `version`, `hold` and `updated_at` as they shall be; its
-/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, its refunds and
-/// disputes included (none ever goes away), but for `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Other payments in `order`
-/// are not looked at.
+/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
+/// `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
+/// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are not looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub order: Order,

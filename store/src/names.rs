@@ -1,5 +1,5 @@
-//! What a notification names where it is not its payment, as one column: a kind and a name, so that a refund and a token that are spelled
-//! alike never mix.
+//! What a notification names where it is not its payment, as one column: a kind and a name, so that a refund and a token
+//! that are spelled alike never mix.
 
 use payhook_schema::{
     About, AuthState, AuthorizationName, Notification, PaymentId, PaymentKey, RefundId, SecretDigest,

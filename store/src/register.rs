@@ -28,8 +28,8 @@ pub(crate) fn taken(wanted: &[PaymentKey], found: Vec<Found>, order: &OrderId) -
     })
 }
 
-/// What stands between `new`'s refunds and its order, if anything: one that is of no payment of the order, or `known` to be of
-/// another than said. `known` says whose the refunds are that are there already.
+/// What stands between `new`'s refunds and its order, if anything: one that is of no payment of the order, or one of another
+/// payment than said. `known` says whose the refunds are that are there already.
 pub(crate) fn refund_refused(order: &Order, new: &NewOrder, known: &[NewRefund]) -> Option<Registered> {
     let mut owners: HashMap<(Provider, &AccountName, &RefundId), &PaymentKey> = HashMap::new();
     for NewRefund { payment, id } in known {

@@ -7,8 +7,8 @@ use payhook_schema::{
 use crate::columns::{Columns, some, wrong};
 use crate::{DeadLetter, FeedEvent, Found, refunds};
 
-/// The columns of an order `o` joined with its payments `p`, as [`orders`] reads them; sort by order, then `position`. With them
-/// go `refunds` and `disputes`, which each database makes JSON in its own way.
+/// The columns of an order `o` joined with its payments `p`, as [`orders`] reads them; sort by order, then `position`.
+/// With them go `refunds` and `disputes`, which each database makes JSON in its own way.
 macro_rules! order_columns {
     () => {
         "o.id as order_id, o.amount_minor, o.currency as order_currency, o.state as order_state, \

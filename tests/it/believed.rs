@@ -67,19 +67,22 @@ async fn a_notification_that_says_failed_fails_nothing_that_is_paid(payhook: &Te
 
 async fn genuine_notifications_of_other_kinds_are_acknowledged_and_kept(payhook: &TestPayhook) {
     let payment = payhook.antom_order("B-5", "60.00 THB").await;
-    let kinds = [AntomKind::AuthcodeCreated, AntomKind::TokenCreated, AntomKind::TokenCanceled, AntomKind::Dispute];
-    for kind in kinds {
-        let request = payhook.antom_signed(&payment, kind);
-        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
-        for name in ["authCode", "accessToken"] {
-            if let Some(token) = body[name].as_str() {
-                payhook.keep_secret(name, token);
-            }
-        }
-        payhook.delivers(&request).await;
+    let subscription = AntomKind::ALL.into_iter().filter(|kind| matches!(kind, AntomKind::Subscription(_)));
+    let antoms: Vec<AntomKind> = subscription.chain([AntomKind::Vaulting, AntomKind::Unknown]).collect();
+    for kind in &antoms {
+        payhook.antom_notifies(&payment, *kind).await;
     }
-    payhook.outcomes("kept", kinds.len() as u64).await;
-    assert_eq!(payhook.asked(&payment), 0);
-    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+    let omises =
+        ["transfer.create", "transfer.pay", "customer.update.card", "link.create", "schedule.suspend", "moon.rise"];
+    let omise = payhook.simulator.omise();
+    for key in omises {
+        let event = omise.happen(key).unwrap();
+        let request = omise.signed_event(&payhook.ingress(), &shop(), &event);
+        payhook.delivers(&payhook.marked(request.unwrap())).await;
+    }
+    payhook.outcomes("kept", (antoms.len() + omises.len()) as u64).await;
+    assert_eq!((payhook.asked(&payment), payhook.dead_letters().await), (0, Ok(vec![])));
     payhook.told("B-5", &[]).await;
+    let feed = payhook.feed().await.unwrap();
+    assert!(feed.is_empty(), "nobody is told of what is nobody's business: {feed:#?}");
 }

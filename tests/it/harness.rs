@@ -3,6 +3,7 @@
 mod config;
 mod ending;
 mod fulfilment;
+mod odd;
 mod port;
 mod process;
 mod story;
@@ -10,6 +11,7 @@ mod watch;
 mod world;
 
 pub(crate) use self::config::Plan;
+pub(crate) use self::odd::OddOmise;
 pub(crate) use self::port::free_port;
 pub(crate) use self::process::{Process, Ran};
 pub(crate) use self::story::types_of;

@@ -3,9 +3,12 @@
 //! Every journey is told once and runs on both shapes: `one_file` is `serve` on one SQLite file; `cluster` is two ingresses, two
 //! workers and a console on RabbitMQ and PostgreSQL, and says `not run` where those are absent.
 
+mod antom_kinds;
 mod authorizations;
 mod believed;
+mod charges;
 mod cli;
+mod disputes;
 mod feed;
 mod harness;
 mod killed;
@@ -18,4 +21,7 @@ mod refunds;
 mod refused;
 mod released;
 mod replayed;
+mod roles;
+mod rotated;
+mod sent;
 mod troubled;

@@ -244,7 +244,24 @@ impl Context {
         for notification in self.patiently("looking for early notifications", archived).await? {
             self.learn_early(&notification).await?;
         }
-        Ok(())
+        self.nothing_more_is_due(&authorization.id).await
+    }
+
+    /// Where early notifications changed nothing, there is nothing to look for again.
+    async fn nothing_more_is_due(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
+        loop {
+            let get = || self.store.authorization_get(id);
+            let Some(now) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
+            if now.state != AuthorizationState::Awaiting || now.next_check_at.is_none() {
+                return Ok(());
+            }
+            let change =
+                AuthorizationChange { authorization: Authorization { next_check_at: None, ..now }, events: Vec::new() };
+            let settlement = AuthorizationSettlement { change: Some(change), ..AuthorizationSettlement::default() };
+            if !matches!(self.write_authorization(settlement).await?, Applied::Conflict) {
+                return Ok(());
+            }
+        }
     }
 
     /// One that does not open keeps nobody from the others.

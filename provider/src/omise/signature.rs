@@ -51,6 +51,14 @@ impl WebhookSecret {
         })
     }
 
+    /// What this secret is called wherever it must be told from another: the same in any place of any list, and nothing of the secret itself.
+    pub fn name(&self) -> String {
+        let mut mac = self.0.clone();
+        mac.update(b"payhook: the name of this webhook secret");
+        let digest: [u8; 32] = mac.finalize().into_bytes().into();
+        digest[..4].iter().fold("secret ".to_owned(), |name, byte| format!("{name}{byte:02x}"))
+    }
+
     /// The digest over `<timestamp>.<body>` in lower-case hexadecimal, as Omise sends it.
     pub fn sign(&self, timestamp: &str, body: &[u8]) -> String {
         let digest: [u8; 32] = mac(&self.keyed, &[timestamp.as_bytes(), b".", body]).finalize().into_bytes().into();

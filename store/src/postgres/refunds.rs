@@ -9,12 +9,12 @@ use crate::{PaymentName, names};
 /// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
 macro_rules! of_payment {
     () => {
-        "case when p.has_refunds_or_disputes then (select json_agg(json_build_object('id', r.id, 'provider_reference', r.provider_reference, 'state', r.state, \
-            'amount_minor', r.amount_minor, 'currency', r.currency, 'voided', r.voided, 'reason', r.reason, \
+        "case when p.has_refunds_or_disputes then (select json_agg(json_build_object('id', r.id, \
+            'provider_reference', r.provider_reference, 'state', r.state, 'amount_minor', r.amount_minor, 'currency', r.currency, 'voided', r.voided, 'reason', r.reason, \
             'occurred_at', (extract(epoch from r.occurred_at) * 1000000)::bigint) order by r.n) \
           from refunds r where r.provider = p.provider and r.payment_id = p.id and r.account = p.account) end as refunds, \
-         case when p.has_refunds_or_disputes then (select json_agg(json_build_object('id', d.id, 'state', d.state, 'amount_minor', d.amount_minor, \
-            'currency', d.currency, 'reason', d.reason, \
+         case when p.has_refunds_or_disputes then (select json_agg(json_build_object('id', d.id, 'state', d.state, \
+            'amount_minor', d.amount_minor, 'currency', d.currency, 'reason', d.reason, \
             'answer_by', (extract(epoch from d.answer_by) * 1000000)::bigint, \
             'occurred_at', (extract(epoch from d.occurred_at) * 1000000)::bigint) order by d.n) \
           from disputes d where d.provider = p.provider and d.payment_id = p.id and d.account = p.account) end as disputes"

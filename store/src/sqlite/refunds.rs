@@ -10,13 +10,13 @@ use crate::{PaymentName, names};
 /// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
 macro_rules! of_payment {
     () => {
-        "case when p.has_refunds_or_disputes then (select json_group_array(json_object('id', r.id, 'provider_reference', r.provider_reference, 'state', r.state, \
-            'amount_minor', r.amount_minor, 'currency', r.currency, \
+        "case when p.has_refunds_or_disputes then (select json_group_array(json_object('id', r.id, \
+            'provider_reference', r.provider_reference, 'state', r.state, 'amount_minor', r.amount_minor, 'currency', r.currency, \
             'voided', json(case when r.voided then 'true' else 'false' end), 'reason', r.reason, \
             'occurred_at', r.occurred_at) order by r.n) \
           from refunds r where r.provider = p.provider and r.payment_id = p.id and r.account = p.account) end as refunds, \
-         case when p.has_refunds_or_disputes then (select json_group_array(json_object('id', d.id, 'state', d.state, 'amount_minor', d.amount_minor, \
-            'currency', d.currency, 'reason', d.reason, 'answer_by', d.answer_by, 'occurred_at', d.occurred_at) \
+         case when p.has_refunds_or_disputes then (select json_group_array(json_object('id', d.id, 'state', d.state, \
+            'amount_minor', d.amount_minor, 'currency', d.currency, 'reason', d.reason, 'answer_by', d.answer_by, 'occurred_at', d.occurred_at) \
             order by d.n) \
           from disputes d where d.provider = p.provider and d.payment_id = p.id and d.account = p.account) end as disputes"
     };

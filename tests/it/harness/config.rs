@@ -18,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) broker_proxy: bool,
     /// A proxy between payhook and the database: [`super::TestPayhook::database`].
     pub(crate) database_proxy: bool,
+    /// Tables more for `payhook.toml`.
+    pub(crate) tables: &'static str,
 }
 
 impl Plan {
@@ -30,6 +32,7 @@ impl Plan {
             concurrency: 32,
             // A journey must not be saved by it, unless it is about it.
             follow_events: "off",
+            tables: "",
         }
     }
 
@@ -51,6 +54,10 @@ impl Plan {
 
     pub(crate) fn database_proxy(self) -> Self {
         Self { database_proxy: true, ..self }
+    }
+
+    pub(crate) fn tables(self, tables: &'static str) -> Self {
+        Self { tables, ..self }
     }
 
     pub(crate) fn delays(&self) -> Vec<Duration> {
@@ -83,13 +90,14 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
          [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
-         [worker]\nretry_delays = {:?}\nconcurrency = {}\nfollow_events = \"{}\"\n{}{}{}",
+         [worker]\nretry_delays = {:?}\nconcurrency = {}\nfollow_events = \"{}\"\n{}{}{}{}",
         plan.retry_delays,
         plan.concurrency,
         plan.follow_events,
         tokens(&[1]),
         simulator.config_toml(&shop()).replace("sandbox = true", "sandbox = true\napply_token = true"),
         with_keys_of(&STRANGER, &simulator.config_toml(&other())),
+        plan.tables,
     );
     std::fs::write(folder.join("payhook.toml"), text).expect("the configuration can be written");
 }

@@ -20,12 +20,26 @@ impl TestPayhook {
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), String> {
+        self.call_as(Some(&self.token), method, path, body).await
+    }
+
+    /// The same by whoever has this token, or none.
+    pub(crate) async fn call_as(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value), String> {
         let console = {
             let processes = self.processes();
             let process = processes.get("console").or_else(|| processes.get("serve")).expect("somebody has the API");
             process.console.clone()
         };
-        let mut request = self.http.request(method, format!("{console}{path}")).bearer_auth(&self.token);
+        let mut request = self.http.request(method, format!("{console}{path}"));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
         if let Some(body) = body {
             request = request.json(&body);
         }
@@ -211,21 +225,24 @@ impl TestPayhook {
 
     /// Waits until the workers have counted at least so many of these outcomes: `parked`, `unchanged`, `kept`, …
     pub(crate) async fn outcomes(&self, outcome: &str, count: u64) {
-        let metric = format!("payhook_worker_outcomes_total{{outcome=\"{outcome}\"}} ");
-        self.until(&format!("{count} outcomes that are {outcome}"), async || {
-            let mut seen = 0;
-            for console in self.consoles() {
-                let answer = self.http.get(format!("{console}/metrics")).send().await;
-                let text = match answer {
-                    Ok(answer) => answer.text().await.unwrap_or_default(),
-                    Err(_) => continue,
-                };
-                let value = text.lines().find_map(|line| line.strip_prefix(&metric)?.parse::<u64>().ok());
-                seen += value.unwrap_or(0);
-            }
-            if seen >= count { Ok(()) } else { Err(format!("{seen}")) }
+        self.until(&format!("{count} outcomes that are {outcome}"), async || match self.counted(outcome).await {
+            seen if seen >= count => Ok(()),
+            seen => Err(format!("{seen}")),
         })
         .await;
+    }
+
+    /// How many of these outcomes the workers have counted by now.
+    pub(crate) async fn counted(&self, outcome: &str) -> u64 {
+        let metric = format!("payhook_worker_outcomes_total{{outcome=\"{outcome}\"}} ");
+        let mut seen = 0;
+        for console in self.consoles() {
+            let Ok(answer) = self.http.get(format!("{console}/metrics")).send().await else { continue };
+            let text = answer.text().await.unwrap_or_default();
+            let value = text.lines().find_map(|line| line.strip_prefix(&metric)?.parse::<u64>().ok());
+            seen += value.unwrap_or(0);
+        }
+        seen
     }
 
     /// Where each process's health and metrics are.

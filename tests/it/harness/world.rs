@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use payhook_schema::{AccountName, Clock, Money, PaymentId};
 use payhook_simulator::{Keys, Options, Simulator};
 use payhook_test_servers::{Database, Postgres, Proxy, Rabbit, Vhost, postgres, rabbit};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -291,6 +292,34 @@ impl TestPayhook {
         let text = std::fs::read_to_string(self.config()).expect("the configuration can be read");
         std::fs::write(self.config(), change(text)).expect("the configuration can be written");
         self.processes().values().for_each(Process::hang_up);
+    }
+
+    /// The same, and waits until each of them says so: taken up, or refused for its mistakes.
+    pub(crate) async fn rereads_config(&self, change: impl FnOnce(String) -> String) {
+        const READ: &str = "the configuration was read again";
+        let read = |name: &String| self.log_of(name).matches(READ).count();
+        let before: Vec<(String, usize)> = self.names().into_iter().map(|name| (name.clone(), read(&name))).collect();
+        self.changes_config(change);
+        self.until("every process read its configuration again", async || {
+            match before.iter().find(|(name, count)| read(name) <= *count) {
+                Some((name, _)) => Err(format!("{name} has not")),
+                None => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    /// `payhook check --json`. One process owns a file: there it stops for the look.
+    pub(crate) async fn checked(&self) -> Value {
+        let serve = (!self.is_cluster()).then_some("serve");
+        if let Some(serve) = serve {
+            self.stop(serve);
+        }
+        let checked = self.cli(&["check", "--json"]).await.ends_with(0).json();
+        if let Some(serve) = serve {
+            self.restart(serve).await;
+        }
+        checked
     }
 
     /// Neither the file nor the database has this anywhere, bare or inside an envelope's base64.
