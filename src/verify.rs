@@ -202,36 +202,4 @@ fn in_words(age: SignedDuration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_age_is_told_in_its_two_largest_units() {
-        for (seconds, words) in [
-            (0, "0 s before now"),
-            (59, "59 s before now"),
-            (125, "2 min 5 s before now"),
-            (7_500, "2 h 5 min before now"),
-            (90_061, "1 d 1 h before now"),
-            (-61, "1 min 1 s after now"),
-        ] {
-            assert_eq!(in_words(SignedDuration::from_secs(seconds)), words);
-        }
-    }
-
-    #[test]
-    fn the_account_is_in_the_path_its_notifications_come_to() {
-        let name = |path, provider| account_in(path, provider).map(|name| name.to_string());
-        assert_eq!(name("/antom/shop-sg/notifyPayment", Provider::Antom).as_deref(), Some("shop-sg"));
-        assert_eq!(name("/omise/shop-th", Provider::Omise).as_deref(), Some("shop-th"));
-        assert_eq!(name("/omise/shop-th?x=1", Provider::Omise).as_deref(), Some("shop-th"));
-        assert_eq!(name("/omise/shop-th", Provider::Antom), None);
-        assert_eq!(name("/", Provider::Omise), None);
-    }
-
-    #[test]
-    fn providers_send_post_and_nothing_else() {
-        assert!(check_method(None).is_ok() && check_method(Some("post")).is_ok());
-        assert!(check_method(Some("GET")).unwrap_err().to_string().contains("sent as GET"));
-    }
-}
+mod tests;

@@ -244,7 +244,7 @@ impl Context {
         for notification in self.patiently("looking for early notifications", archived).await? {
             self.learn_early(&notification).await?;
         }
-        self.nothing_more_is_due(&authorization.id).await
+        Ok(())
     }
 
     /// Where early notifications changed nothing, there is nothing to look for again.
@@ -272,23 +272,6 @@ impl Context {
             Err(unlearned) => {
                 warn!(notification.id = %notification.id, "passed over an early notification: {unlearned:?}");
                 Ok(())
-            }
-        }
-    }
-
-    /// Where early notifications changed nothing, there is nothing to look for again.
-    async fn nothing_more_is_due(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
-        loop {
-            let get = || self.store.authorization_get(id);
-            let Some(now) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
-            if now.state != AuthorizationState::Awaiting || now.next_check_at.is_none() {
-                return Ok(());
-            }
-            let change =
-                AuthorizationChange { authorization: Authorization { next_check_at: None, ..now }, events: Vec::new() };
-            let settlement = AuthorizationSettlement { change: Some(change), ..AuthorizationSettlement::default() };
-            if !matches!(self.write_authorization(settlement).await?, Applied::Conflict) {
-                return Ok(());
             }
         }
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::body::{Edge, edges, forms};
 use super::reprint::Layout;
 use super::{Cause, Change, Diagnosis, Dimension, header, look, picked, without_headers};
-use crate::omise::{Keying, SIGNATURE_CHARS_MAX, TIMESTAMP_CHARS_MAX, candidates};
+use crate::omise::{Keying, SIGNATURE_CHARS_MAX, TIMESTAMP_CHARS_MAX, WebhookSecret, candidates};
 use crate::{AgeLimit, OmiseAccount, Received};
 
 const HEADERS: [&str; 2] = ["omise-signature", "omise-signature-timestamp"];
@@ -128,9 +128,8 @@ impl Request<'_> {
         };
         let keying = picked(&self.keyings, keying).copied().unwrap_or(Keying::Right);
         let message: [&[u8]; 3] = [timestamp.as_bytes(), dot.as_bytes(), &body];
-        let secrets = self.account.webhook_secrets.iter().enumerate();
-        let mut held = secrets.filter(|(_, secret)| secret.would_hold(keying, &message, digests));
-        held.next().map(|(index, _)| format!("secret {}", index + 1))
+        let mut secrets = self.account.webhook_secrets.iter();
+        secrets.find(|secret| secret.would_hold(keying, &message, digests)).map(WebhookSecret::name)
     }
 
     fn messages(&self) -> Vec<Change<Message>> {

@@ -53,7 +53,7 @@ impl WebhookSecret {
 
     /// What this secret is called wherever it must be told from another: the same in any place of any list, and nothing of the secret itself.
     pub fn name(&self) -> String {
-        let mut mac = self.0.clone();
+        let mut mac = self.keyed.clone();
         mac.update(b"payhook: the name of this webhook secret");
         let digest: [u8; 32] = mac.finalize().into_bytes().into();
         digest[..4].iter().fold("secret ".to_owned(), |name, byte| format!("{name}{byte:02x}"))

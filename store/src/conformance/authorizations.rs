@@ -270,6 +270,14 @@ pub async fn a_former_token_still_names_its_authorization(Harness { store, .. }:
     let timeline = store.authorization_timeline(&authorization.id).await.unwrap();
     let received: Vec<_> = timeline.iter().filter(|entry| entry.kind.as_str() == "notification").collect();
     assert!(received.len() == 1 && received[0].detail["id"] == uuid(1).to_string(), "{received:?}");
+    // Until it is cancelled: a customer who comes back may be given the same token.
+    let mut over = issue(&authorization, "third", at(21));
+    over.change.as_mut().unwrap().authorization.state = AuthorizationState::Cancelled;
+    assert_eq!(store.authorization_settle(&over).await.unwrap(), Settled::Written);
+    let again = issue(&read(&**store, &second.id).await, "first", at(22));
+    assert_eq!(store.authorization_settle(&again).await.unwrap(), Settled::Written);
+    let found = store.authorization_find(&account(), &by_token("first")).await.unwrap();
+    assert_eq!(found.map(|found| found.id), Some(second.id));
 }
 
 pub async fn an_authorization_is_claimed_by_one_at_a_time(Harness { store, other, .. }: &Harness) {

@@ -200,11 +200,14 @@ async fn moved(on: &mut PgConnection, new: &Authorization, events: usize) -> sql
     Ok(moved.rows_affected() == 1)
 }
 
-/// Has the token name its authorization from now on. The first it named, it names for ever.
+/// Has the token name its authorization from now on. The first it named, it names for as long as that one is not cancelled: a wallet may
+/// give the same token to a customer who comes back.
 async fn name(on: &mut PgConnection, of: &Authorization, token: &Token) -> sqlx::Result<()> {
     sqlx::query(
         "insert into authorization_tokens (account, digest, authorization_id) \
-         select account, $2, id from authorizations where id = $1 on conflict (account, digest) do nothing",
+         select account, $2, id from authorizations where id = $1 \
+         on conflict (account, digest) do update set authorization_id = excluded.authorization_id \
+         where (select state from authorizations where id = authorization_tokens.authorization_id) = 'cancelled'",
     )
     .bind(of.id.as_str())
     .bind(token.digest.as_str())

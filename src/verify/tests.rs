@@ -1,0 +1,84 @@
+use std::collections::BTreeMap;
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::{Cli, Command};
+
+const ACCOUNTS: &str = r#"
+[ingress]
+public_base = "https://shop.example/pay"
+[omise.shop]
+livemode = false
+api = "https://api.omise.co"
+webhook_secrets = ["AAEC"]
+[omise.kiosk]
+livemode = true
+api = "https://api.omise.co"
+webhook_secrets = ["AAED"]
+"#;
+
+/// Where a request was sent to, by the arguments and what was captured.
+fn target(arguments: &str, head: &str) -> Result<(String, String, bool), String> {
+    let config = Config::read(ACCOUNTS, "test", Path::new(""), &BTreeMap::new(), Keys::NotNeeded).unwrap();
+    let line = format!("payhook verify omise --headers h --body b{arguments}");
+    let Command::Verify(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("{line}") };
+    let captured = Captured::read(&format!("{head}a: b\n")).unwrap();
+    let Target { account, path, query, assumed } =
+        Target::find(&config, &arguments, &captured).map_err(|error| error.to_string())?;
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Ok((account.name().to_string(), format!("{path}{query}"), assumed))
+}
+
+#[test]
+fn a_path_is_the_public_one_wherever_it_was_captured() {
+    let told = |name: &str, path: &str| Ok((name.to_owned(), path.to_owned(), false));
+    let line = |path: &str| format!("POST {path} HTTP/1.1\n");
+    assert_eq!(target("", &line("/pay/omise/shop")), told("shop", "/pay/omise/shop"), "before the proxy");
+    assert_eq!(target("", &line("/omise/kiosk?x=1")), told("kiosk", "/pay/omise/kiosk?x=1"), "behind it");
+    assert_eq!(
+        target(" --account kiosk", &line("/omise/shop")),
+        told("kiosk", "/pay/omise/shop"),
+        "what is told counts"
+    );
+    let elsewhere = target(" --account shop --path /hooks/omise", &line("/omise/kiosk"));
+    assert_eq!(elsewhere, told("shop", "/hooks/omise"));
+    assert_eq!(target(" --account shop", ""), Ok(("shop".to_owned(), "/pay/omise/shop".to_owned(), true)));
+}
+
+#[test]
+fn an_account_that_nobody_told_is_not_guessed() {
+    assert!(target("", "").unwrap_err().contains("--account names it"));
+    assert!(target("", "POST /omise/nobody HTTP/1.1\n").unwrap_err().contains("--account names it"));
+    assert!(target(" --account nobody", "").unwrap_err().contains("no omise account `nobody`"));
+}
+
+#[test]
+fn an_age_is_told_in_its_two_largest_units() {
+    for (seconds, words) in [
+        (0, "0 s before now"),
+        (59, "59 s before now"),
+        (125, "2 min 5 s before now"),
+        (7_500, "2 h 5 min before now"),
+        (90_061, "1 d 1 h before now"),
+        (-61, "1 min 1 s after now"),
+    ] {
+        assert_eq!(in_words(SignedDuration::from_secs(seconds)), words);
+    }
+}
+
+#[test]
+fn the_account_is_in_the_path_its_notifications_come_to() {
+    let name = |path, provider| account_in(path, provider).map(|name| name.to_string());
+    assert_eq!(name("/antom/shop-sg/notifyPayment", Provider::Antom).as_deref(), Some("shop-sg"));
+    assert_eq!(name("/omise/shop-th", Provider::Omise).as_deref(), Some("shop-th"));
+    assert_eq!(name("/omise/shop-th?x=1", Provider::Omise).as_deref(), Some("shop-th"));
+    assert_eq!(name("/omise/shop-th", Provider::Antom), None);
+    assert_eq!(name("/", Provider::Omise), None);
+}
+
+#[test]
+fn providers_send_post_and_nothing_else() {
+    assert!(check_method(None).is_ok() && check_method(Some("post")).is_ok());
+    assert!(check_method(Some("GET")).unwrap_err().to_string().contains("sent as GET"));
+}
