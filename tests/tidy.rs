@@ -28,7 +28,10 @@ fn read(dir: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(dir).expect("a readable directory").flatten() {
         let name = entry.file_name().into_string().expect("a name in UTF-8");
         let path = format!("{prefix}{name}");
-        if entry.path().is_dir() && !NOT_OURS.contains(&name.as_str()) {
+        if NOT_OURS.contains(&name.as_str()) {
+            continue;
+        }
+        if entry.path().is_dir() {
             read(&entry.path(), &format!("{path}/"), files);
         } else if let Ok(text) = std::fs::read_to_string(entry.path()) {
             files.insert(path, text);

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use payhook_schema::Notification;
+use payhook_schema::{About, Notification};
 use serde_json::json;
 use tracing::error;
 use uuid::Uuid;
@@ -50,6 +50,11 @@ pub(crate) async fn body(
     path: NotificationPath,
 ) -> Result<impl IntoResponse, Problem> {
     let notification = console.notification(id_in(path)?).await?;
+    if let About::Authorization(_) = notification.about {
+        return Err(Problem::forbidden(
+            "It carries a token or a code: a token is given by POST /v1/authorizations/{id}/token alone, to the merchant's program.",
+        ));
+    }
     let body = console.vault.open_body(&notification).map_err(|error| {
         error!(notification.id = %notification.id, error = %error, "cannot open a notification's body");
         Problem::broken("The body cannot be opened", format!("{error}. Nothing was read."))

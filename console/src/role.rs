@@ -10,7 +10,7 @@ pub enum Role {
     Operator,
     /// The merchant's program: registers, and charges customers by the tokens it reads.
     Merchant,
-    /// Everything but asking for customers' tokens; reads notifications as they came, whatever is in them.
+    /// Everything but customers' tokens; reads notifications as they came, but for those that carry a token.
     Admin,
     /// Whoever has the one token without a name, or sits at the machine where none is asked for. No caller is given it by name.
     All,

@@ -164,7 +164,12 @@ async fn the_whole_archive_replayed_twice_changes_nothing(payhook: &TestPayhook)
         payhook.becomes(&format!("A-a{n}"), "paid").await;
         payhook.becomes(&format!("A-o{n}"), "paid").await;
     }
-    let (orders, events) = (payhook.orders().await.unwrap(), payhook.feed().await.unwrap());
+    let orders = payhook.orders().await.unwrap();
+    let all_told = async || {
+        let events = payhook.feed().await?;
+        if events.len() == 40 { Ok(events) } else { Err(format!("{} events", events.len())) }
+    };
+    let events = payhook.until("every order is told of", all_told).await;
     for _ in 0..2 {
         let body = json!({ "filter": { "all": true }, "rate_per_s": 200, "reason": "an exercise" });
         let replay = replays(payhook, "notifications", body).await;
@@ -201,7 +206,9 @@ async fn a_replay_goes_on_when_the_processes_that_run_it_are_killed(payhook: &Te
                 if seen["done"].as_u64() >= Some(done) { Ok(()) } else { Err(seen.to_string()) }
             })
             .await;
-        runners.iter().for_each(|name| payhook.kill9(name));
+        for name in &runners {
+            payhook.kill9(name);
+        }
         for name in &runners {
             payhook.restart(name).await;
         }

@@ -21,8 +21,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How often items are handed out, and looked for where there are none.
 const TICK: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
-/// A hint has this long to be settled before it is handed out again: a live backlog goes first, and may take a while.
-const HOLD_FOR: Duration = Duration::from_mins(10);
+/// A hint has this long to be settled before it is handed out again. Twice is harmless, and little waits on the queue while items are
+/// handed out; a runner that died between the claim and the publish is made up for as soon.
+const HOLD_FOR: Duration = Duration::from_secs(20);
 /// With more than this waiting on the live queue, replays wait.
 const LIVE_MAX: u64 = 50;
 /// Replays looked at for the one to run.

@@ -237,7 +237,7 @@ impl Model {
             }
             added += 1;
             payment.refunds.push(Refund::announced(id.clone()));
-            payment.next_check_at = Some(now);
+            (payment.next_check_at, payment.checks) = (Some(now), 0);
             for (notification, of) in self.notifications.values_mut() {
                 let same =
                     (notification.provider, &notification.account) == (payment.key.provider, &payment.key.account);
