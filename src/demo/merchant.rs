@@ -77,9 +77,11 @@ impl Merchant {
         found.with_context(|| format!("order {order} is not there"))
     }
 
-    pub(super) async fn asks_again(&self, order: &str) -> anyhow::Result<()> {
-        self.api.call(Method::POST, &format!("/v1/orders/{order}/refresh"), None).await?;
-        Ok(())
+    /// Replays the open dead letters of one cause, or asks what that would change.
+    pub(super) async fn replays(&self, cause: &str, plan: bool) -> anyhow::Result<Value> {
+        let body = json!({ "filter": { "cause": cause }, "plan": plan, "reason": "Omise is back" });
+        let answer = self.api.call(Method::POST, "/v1/dead-letters/replay", Some(body)).await?;
+        answer.context("there is no such route")
     }
 
     pub(super) async fn timeline(&self, order: &str) -> anyhow::Result<Vec<Value>> {

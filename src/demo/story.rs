@@ -37,7 +37,7 @@ impl<'a> Story<'a> {
         self.otherwise += step("Antom's dashboard refunds a part", self.refunded_elsewhere()).await;
         self.otherwise += step("a customer agrees to be charged, then takes it back", self.consented()).await;
         self.otherwise += step("Omise is down until we give up", self.dead_lettered()).await;
-        self.otherwise += step("Omise is back, and is asked again", self.asked_again()).await;
+        self.otherwise += step("Omise is back, and the dead letter is replayed", self.replayed()).await;
     }
 
     /// The closing table; how many steps went otherwise than told.
@@ -248,11 +248,20 @@ impl<'a> Story<'a> {
         ))
     }
 
-    async fn asked_again(&self) -> Step {
+    async fn replayed(&self) -> Step {
         self.simulator.faults().clear(Provider::Omise);
-        self.merchant.asks_again("D-1008").await?;
+        let plan = self.merchant.replays("provider_unreachable", true).await?;
+        ensure!(plan["plan"]["would_change"] == 1, "the plan is {plan}");
+        self.merchant.sees("D-1008", "pending", &[]).await?;
+        self.merchant.replays("provider_unreachable", false).await?;
         self.merchant.sees("D-1008", "paid", &["order.paid"]).await?;
-        Ok("the order is paid, once, with no further notification".to_owned())
+        let letters = async || {
+            let open = self.merchant.dead_letters().await?.len();
+            ensure!(open == 0, "{open} dead letters are open");
+            Ok(())
+        };
+        self.merchant.watches(letters).await?;
+        Ok("planned first: it would pay one order; then replayed: paid, once, and no dead letter is open".to_owned())
     }
 
     async fn antom_payment(&self, order: &str, amount: &str) -> anyhow::Result<PaymentId> {

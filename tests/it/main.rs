@@ -6,8 +6,10 @@
 mod antom_kinds;
 mod authorizations;
 mod believed;
+mod budget;
 mod charges;
 mod cli;
+mod compared;
 mod disputes;
 mod feed;
 mod harness;

@@ -12,6 +12,8 @@ pub(crate) struct Plan {
     pub(crate) retry_delays: Vec<&'static str>,
     /// Inquiries in the air at once, per process.
     pub(crate) concurrency: usize,
+    /// Lines more for the account's table of Omise.
+    pub(crate) omise: &'static str,
     /// How often Omise's own list of events is read.
     pub(crate) follow_events: &'static str,
     /// A proxy between payhook and the broker: [`super::TestPayhook::broker`].
@@ -32,6 +34,7 @@ impl Plan {
             concurrency: 32,
             // A journey must not be saved by it, unless it is about it.
             follow_events: "off",
+            omise: "",
             tables: "",
         }
     }
@@ -42,6 +45,10 @@ impl Plan {
 
     pub(crate) fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
+    }
+
+    pub(crate) fn omise(self, lines: &'static str) -> Self {
+        Self { omise: lines, ..self }
     }
 
     pub(crate) fn follow_events(self, every: &'static str) -> Self {
@@ -95,7 +102,10 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         plan.concurrency,
         plan.follow_events,
         tokens(&[1]),
-        simulator.config_toml(&shop()).replace("sandbox = true", "sandbox = true\napply_token = true"),
+        simulator
+            .config_toml(&shop())
+            .replace("sandbox = true", "sandbox = true\napply_token = true")
+            .replace("livemode = false", &format!("livemode = false\n{}", plan.omise)),
         with_keys_of(&STRANGER, &simulator.config_toml(&other())),
         plan.tables,
     );

@@ -1,0 +1,29 @@
+//! What a provider allows, shared by all workers.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{TestPayhook, journeys};
+
+journeys! { Plan::usual().omise("requests_per_s = 10\nparallel = 4");
+    a_burst_is_asked_about_at_the_accounts_rate_by_all_workers_together,
+}
+
+async fn a_burst_is_asked_about_at_the_accounts_rate_by_all_workers_together(payhook: &TestPayhook) {
+    const COUNT: usize = 60;
+    // Workers count each other every five seconds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let mut events = Vec::new();
+    for n in 0..COUNT {
+        let charge = payhook.omise_order(&format!("B-{n}"), "10.00 THB").await;
+        payhook.simulator.omise().pay(&charge).unwrap();
+        events.push(payhook.omise_signed(&charge, "charge.complete"));
+    }
+    let begun = Instant::now();
+    futures_util::future::join_all(events.iter().map(|event| payhook.delivers(event))).await;
+    for n in 0..COUNT {
+        payhook.becomes(&format!("B-{n}"), "paid").await;
+    }
+    // Sixty at ten a second, the first ten at once.
+    assert!(begun.elapsed() >= Duration::from_secs(4), "asked faster than allowed: {:?}", begun.elapsed());
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+}
