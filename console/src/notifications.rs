@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use payhook_schema::{About, Notification};
+use payhook_schema::{About, Notification, Provider};
 use serde_json::json;
 use tracing::error;
 use uuid::Uuid;
@@ -50,9 +50,11 @@ pub(crate) async fn body(
     path: NotificationPath,
 ) -> Result<impl IntoResponse, Problem> {
     let notification = console.notification(id_in(path)?).await?;
-    if let About::Authorization(_) = notification.about {
+    // Kinds of Antom's that nobody documented may carry what authorizations do.
+    let may_carry_a_token = matches!(notification.about, About::Authorization(_) | About::Other);
+    if notification.provider == Provider::Antom && may_carry_a_token {
         return Err(Problem::forbidden(
-            "It carries a token or a code: a token is given by POST /v1/authorizations/{id}/token alone, to the merchant's program.",
+            "It may carry a token or a code: a token is given by POST /v1/authorizations/{id}/token alone, to the merchant's program.",
         ));
     }
     let body = console.vault.open_body(&notification).map_err(|error| {

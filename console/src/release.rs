@@ -31,14 +31,14 @@ pub(crate) async fn release(
     let id = order_id(path)?;
     let reason = reason(&body.reason)?;
     let order = console.order(&id).await?;
-    if order.hold.is_none() {
+    let Some(hold) = order.hold.clone() else {
         return Err(Problem::conflict(format!(
             "Order {id} is {} and not held: there is nothing to release.",
             order.state
         )));
-    }
+    };
     console.audit(&caller, "order.release", id.to_string(), 1, Some(&reason)).await?;
-    let envelope = Envelope::release(id.clone(), caller.name, reason, console.clock.now());
+    let envelope = Envelope::release(id.clone(), hold, caller.name, reason, console.clock.now());
     console.queue.publish(&envelope).await.map_err(|error| {
         warn!(order.id = %id, error = %error, "cannot have an order released");
         Problem::unavailable(

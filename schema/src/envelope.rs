@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{AuthorizationId, Notification, OrderId, PaymentKey, Verified, new_id};
+use crate::{AuthorizationId, Hold, Notification, OrderId, PaymentKey, Verified, new_id};
 
 /// The version of what [`Envelope::encode`] writes. A reader that meets another refuses it as poison: never a guess.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -47,6 +47,8 @@ pub enum Hint {
     /// A person has looked at a held order and lets it go on.
     Release {
         order: OrderId,
+        /// What they looked at: another hold since is another matter.
+        hold: Hold,
         who: String,
         reason: String,
     },
@@ -89,7 +91,7 @@ enum WireHintOut<'a> {
     Notification(&'a Notification),
     Ask { payment: &'a PaymentKey, because: Because },
     Tend { authorization: &'a AuthorizationId, because: Because },
-    Release { order: &'a OrderId, who: &'a str, reason: &'a str },
+    Release { order: &'a OrderId, hold: &'a Hold, who: &'a str, reason: &'a str },
 }
 
 #[derive(Deserialize)]
@@ -125,6 +127,7 @@ struct WireTend {
 #[derive(Deserialize)]
 struct WireRelease {
     order: OrderId,
+    hold: Hold,
     who: String,
     reason: String,
 }
@@ -139,8 +142,8 @@ impl Envelope {
         Self { id: new_id(now), hint: Hint::Ask { payment, because }, replay: None }
     }
 
-    pub fn release(order: OrderId, who: String, reason: String, now: Timestamp) -> Self {
-        Self { id: new_id(now), hint: Hint::Release { order, who, reason }, replay: None }
+    pub fn release(order: OrderId, hold: Hold, who: String, reason: String, now: Timestamp) -> Self {
+        Self { id: new_id(now), hint: Hint::Release { order, hold, who, reason }, replay: None }
     }
 
     /// A notification out of the archive, hinted at again for an item of a replay: it was verified when it came.
@@ -171,7 +174,7 @@ impl Envelope {
             Hint::Notification(notification) => WireHintOut::Notification(notification),
             Hint::Ask { payment, because } => WireHintOut::Ask { payment, because: *because },
             Hint::Tend { authorization, because } => WireHintOut::Tend { authorization, because: *because },
-            Hint::Release { order, who, reason } => WireHintOut::Release { order, who, reason },
+            Hint::Release { order, hold, who, reason } => WireHintOut::Release { order, hold, who, reason },
         };
         serde_json::to_vec(&WireOut { v: ENVELOPE_VERSION, id: self.id, replay: self.replay, hint })
             .expect("plain data always serialises")
@@ -190,7 +193,9 @@ impl Envelope {
             (Some(notification), None, None, None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
             (None, Some(WireAsk { payment, because }), None, None) => Hint::Ask { payment, because },
             (None, None, Some(WireTend { authorization, because }), None) => Hint::Tend { authorization, because },
-            (None, None, None, Some(WireRelease { order, who, reason })) => Hint::Release { order, who, reason },
+            (None, None, None, Some(WireRelease { order, hold, who, reason })) => {
+                Hint::Release { order, hold, who, reason }
+            }
             _ => {
                 let wrong = serde::de::Error::custom("an envelope carries one hint");
                 return Err(EnvelopeError::Unreadable(wrong));
@@ -234,7 +239,8 @@ mod tests {
         let tended = Envelope::tend(AuthorizationId::new("AU-1").unwrap(), Because::Registered, now);
         assert_eq!(Envelope::decode(&tended.encode()).unwrap(), tended);
         let order = OrderId::new("A-1").unwrap();
-        let released = Envelope::release(order, "ann".to_owned(), "checked by hand".to_owned(), now);
+        let hold = Hold { reason: crate::HoldReason::DoublePayment, detail: "paid by P1 and by P2".to_owned() };
+        let released = Envelope::release(order, hold, "ann".to_owned(), "checked by hand".to_owned(), now);
         assert_eq!(Envelope::decode(&released.encode()).unwrap(), released);
         let replayed = Envelope::ask_again(sent.payment().unwrap(), Uuid::from_u128(7));
         assert_eq!(Envelope::decode(&replayed.encode()).unwrap().replay, Some(Uuid::from_u128(7)));

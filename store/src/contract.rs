@@ -286,6 +286,9 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first.
     async fn replay_list(&self, limit: u32) -> Result<Vec<Replay>, StoreError>;
 
+    /// Those that run, oldest first.
+    async fn replay_running(&self) -> Result<Vec<Replay>, StoreError>;
+
     /// The items of a replay, in the order they are taken, after `after` (0 for the first).
     async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError>;
 
@@ -293,11 +296,16 @@ pub trait Store: Send + Sync + 'static {
     /// A stopped replay can be resumed: its failures so far are forgiven.
     async fn replay_steer(&self, id: Uuid, steer: Steer, now: Timestamp) -> Result<Option<Replay>, StoreError>;
 
-    /// Hands out up to `limit` items of running replays, the oldest replay first, and claims them until `now + hold_for`. An item
-    /// whose claim ran out without a result is handed out again, after those that never were. While a canary is out, nothing else of
-    /// its replay is. An operator's entry is written to the order's timeline the first time, unless it is a plan.
-    async fn replay_claim(&self, now: Timestamp, hold_for: Duration, limit: u32)
-    -> Result<Vec<ReplayItem>, StoreError>;
+    /// Hands out up to `limit` items of one replay, if it runs, and claims them until `now + hold_for`. An item whose claim ran out
+    /// without a result is handed out again. While a canary is out, nothing else of its replay is. An operator's entry is written to
+    /// the order's timeline the first time, unless it is a plan.
+    async fn replay_claim(
+        &self,
+        replay: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<ReplayItem>, StoreError>;
 
     /// Notes what became of items that are out; of others nothing is noted. An item that could not be tried is waiting again. A dead
     /// letter whose item changed something, or found nothing to change, is replayed, unless it was a plan or the letter died again

@@ -466,6 +466,10 @@ impl Store for PgStore {
         on!(self, |connection| replays::list(connection, limit))
     }
 
+    async fn replay_running(&self) -> Result<Vec<Replay>, StoreError> {
+        on!(self, |connection| replays::running(connection))
+    }
+
     async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
         on!(self, |connection| replays::items(connection, id, after, limit))
     }
@@ -476,11 +480,12 @@ impl Store for PgStore {
 
     async fn replay_claim(
         &self,
+        replay: Uuid,
         now: Timestamp,
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<ReplayItem>, StoreError> {
-        transaction!(self, |connection| replays::claim(connection, now, hold_for, limit))
+        transaction!(self, |connection| replays::claim(connection, replay, now, hold_for, limit))
     }
 
     async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError> {

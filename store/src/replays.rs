@@ -135,6 +135,8 @@ impl Kept {
             }
             ReplayState::Stopped | ReplayState::Done | ReplayState::Cancelled => {}
             // A paused one, too: resumed without a word, it would go on as if nothing had failed.
+            // A plan is a question: whatever its answers are, all of them are wanted.
+            ReplayState::Running | ReplayState::Paused if replay.plan => {}
             ReplayState::Running | ReplayState::Paused => {
                 if let Some(why) = self.too_much_failed(canary) {
                     self.replay.state = ReplayState::Stopped;

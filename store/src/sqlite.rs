@@ -481,6 +481,10 @@ impl Store for SqliteStore {
         read!(self, |connection| replays::list(connection, limit))
     }
 
+    async fn replay_running(&self) -> Result<Vec<Replay>, StoreError> {
+        read!(self, |connection| replays::running(connection))
+    }
+
     async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError> {
         read!(self, |connection| replays::items(connection, id, after, limit))
     }
@@ -491,15 +495,12 @@ impl Store for SqliteStore {
 
     async fn replay_claim(
         &self,
+        replay: Uuid,
         now: Timestamp,
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<ReplayItem>, StoreError> {
-        // Mostly there is nothing to do, and nobody needs to wait for the writer to learn that.
-        if !read!(self, |connection| replays::running(connection))? {
-            return Ok(Vec::new());
-        }
-        write!(self, |connection| replays::claim(connection, now, hold_for, limit))
+        write!(self, |connection| replays::claim(connection, replay, now, hold_for, limit))
     }
 
     async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError> {

@@ -70,8 +70,8 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
         Err(Unlearned::Unknown(what)) => making.parked(None, what, vec![in_hand]),
         Err(Unlearned::Vault(why)) => {
             error!("a notification about an authorization cannot be dealt with: {why}");
-            let class = Class::Misconfigured { configured: false };
-            making.not_found_out(in_hand, &Failure { class, detail: why.to_string() })
+            let class = Class::Misconfigured;
+            making.not_found_out(in_hand, &Failure { class, detail: why.to_string() }, false)
         }
         Err(Unlearned::Refused(why)) => making.poison(in_hand, why),
         Err(Unlearned::Store(GaveUp::Stopped)) => return,

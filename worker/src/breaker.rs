@@ -6,8 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use payhook_provider::AskError;
 use payhook_schema::{AccountName, PaymentKey, Provider};
 
-/// This many failures in a row, whatever they were about, say that it is the account and not the payment.
+/// This many failures in a row, whatever they were about, say that it is the account and not the payment. Fewer where our keys or questions
+/// are refused: that seldom passes by itself.
 const FAILURES: u32 = 5;
+const REFUSALS: u32 = 3;
 /// How long an account is left alone at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -85,6 +87,22 @@ struct Open {
     told: HashSet<PaymentKey>,
 }
 
+impl Open {
+    /// How long to wait yet; nothing where the next to ask is the probe.
+    fn wait(&self, now: Timestamp) -> Option<Duration> {
+        match self.probing_until {
+            _ if now < self.until => Some(Duration::try_from(self.until.duration_since(now)).unwrap_or_default()),
+            Some(until) if now < until => Some(AFTER_PROBE),
+            _ => None,
+        }
+    }
+}
+
+/// `now`, so much later.
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now)
+}
+
 impl Breakers {
     /// May this account be asked now, about this payment if it is about one?
     pub(crate) fn admit(
@@ -97,22 +115,21 @@ impl Breakers {
         let mut breakers = self.lock();
         let breaker = breakers.get_mut(&(provider, account.clone()));
         let Some(open) = breaker.and_then(|breaker| breaker.open.as_mut()) else { return Admission::Go };
-        let left = |until: Timestamp| Duration::try_from(until.duration_since(now)).unwrap_or_default();
-        let after = match open.probing_until {
-            _ if now < open.until => left(open.until),
-            Some(until) if now < until => AFTER_PROBE,
-            _ => {
-                open.probing_until = now.checked_add(PROBE_FOR).ok();
-                return Admission::Probe;
-            }
+        let Some(after) = open.wait(now) else {
+            open.probing_until = now.checked_add(PROBE_FOR).ok();
+            return Admission::Probe;
         };
         let first = about.is_some_and(|key| open.told.insert(key.clone()));
         Admission::Wait(Wait { after, why: open.why, since: open.since, first })
     }
 
-    /// Whether an account is left alone now; asking this makes nobody its probe.
-    pub(crate) fn is_open(&self, provider: Provider, account: &AccountName) -> bool {
-        self.lock().get(&(provider, account.clone())).is_some_and(|breaker| breaker.open.is_some())
+    /// Whether an account is left alone now, and for how long; asking this makes nobody its probe.
+    pub(crate) fn waits(&self, key: &PaymentKey, now: Timestamp) -> Option<Wait> {
+        let mut breakers = self.lock();
+        let open = breakers.get_mut(&(key.provider, key.account.clone()))?.open.as_mut()?;
+        let after = open.wait(now)?;
+        let first = open.told.insert(key.clone());
+        Some(Wait { after, why: open.why, since: open.since, first })
     }
 
     /// Takes note of how an account answered.
@@ -129,32 +146,38 @@ impl Breakers {
             Err(AskError::Misconfigured { .. }) => (Pause::Misconfigured, MISCONFIGURED_PAUSE),
             // An answer, whatever it says.
             Ok(_) | Err(AskError::NotThere { .. } | AskError::Refused { .. } | AskError::OutsideTables { .. }) => {
-                return self.answered(provider, account);
+                return self.answered(provider, account, now);
             }
         };
         let mut breakers = self.lock();
         let breaker = breakers.entry((provider, account.clone())).or_default();
         breaker.failures = breaker.failures.saturating_add(1);
         let (since, last, told) = match breaker.open.take() {
-            // One that was under way when it opened says nothing new.
-            Some(open) if now < open.until && at_least.is_zero() => {
+            // One that was under way when it opened says nothing new, but how long to wait at least.
+            Some(mut open) if now < open.until => {
+                open.until = open.until.max(after(now, at_least));
                 breaker.open = Some(open);
                 return Turn::Nothing;
             }
             Some(open) => (open.since, Some(open.pause), open.told),
             // One 429 is a word, one failure is not.
             None if why == Pause::Unreachable && breaker.failures < FAILURES => return Turn::Nothing,
+            None if why == Pause::Misconfigured && breaker.failures < REFUSALS => return Turn::Nothing,
             None => (now, None, HashSet::new()),
         };
         let pause = last.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE)).max(at_least);
-        let until = SignedDuration::try_from(pause).ok().and_then(|pause| now.checked_add(pause).ok()).unwrap_or(now);
+        let until = after(now, pause);
         breaker.open = Some(Open { why, since, until, pause, probing_until: None, told });
         Turn::Opened { why, pause }
     }
 
-    fn answered(&self, provider: Provider, account: &AccountName) -> Turn {
+    fn answered(&self, provider: Provider, account: &AccountName, now: Timestamp) -> Turn {
         let mut breakers = self.lock();
         let Some(breaker) = breakers.get_mut(&(provider, account.clone())) else { return Turn::Nothing };
+        // What was under way when it opened was asked before it did: only what is asked after the pause closes it.
+        if breaker.open.as_ref().is_some_and(|open| now < open.until) {
+            return Turn::Nothing;
+        }
         breaker.failures = 0;
         match breaker.open.take() {
             Some(_) => Turn::Closed,
@@ -231,9 +254,9 @@ mod tests {
         let breakers = opened();
         assert_eq!(admitted(&breakers, &key("P1"), at(2)), Admission::Probe);
         assert!(matches!(admitted(&breakers, &key("P2"), at(2)), Admission::Wait(Wait { after: AFTER_PROBE, .. })));
-        assert!(breakers.is_open(Provider::Omise, &key("P1").account));
+        assert!(breakers.waits(&key("P2"), at(2)).is_some());
         assert_eq!(noted(&breakers, &Ok(()), at(3)), Turn::Closed);
-        assert!(!breakers.is_open(Provider::Omise, &key("P1").account));
+        assert_eq!(breakers.waits(&key("P2"), at(3)), None);
         assert_eq!(admitted(&breakers, &key("P2"), at(3)), Admission::Go);
     }
 
@@ -246,6 +269,22 @@ mod tests {
             assert_eq!(noted(&breakers, &down(), at(now)), Turn::Opened { why: Pause::Unreachable, pause });
             now += wanted as i64;
         }
+    }
+
+    #[test]
+    fn an_answer_that_was_under_way_does_not_close_what_a_request_to_slow_down_opened() {
+        let breakers = Breakers::default();
+        let slow = |seconds| Err(AskError::Throttled { after: Some(Duration::from_secs(seconds)) });
+        noted(&breakers, &slow(60), at(0));
+        assert_eq!(noted(&breakers, &Ok(()), at(1)), Turn::Nothing);
+        for _ in 0..8 {
+            assert_eq!(noted(&breakers, &slow(60), at(1)), Turn::Nothing);
+        }
+        assert!(
+            matches!(admitted(&breakers, &key("P1"), at(60)), Admission::Wait(_)),
+            "the last one said at least until 61"
+        );
+        assert_eq!(admitted(&breakers, &key("P1"), at(61)), Admission::Probe, "and many at once say no more than one");
     }
 
     #[test]
@@ -273,9 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn wrong_keys_pause_the_account_at_once_and_no_other() {
+    fn wrong_keys_pause_the_account_and_no_other_and_one_odd_question_does_not() {
         let breakers = Breakers::default();
         let wrong = Err(AskError::Misconfigured { what: "401".to_owned() });
+        for _ in 0..20 {
+            assert_eq!(noted(&breakers, &wrong, at(0)), Turn::Nothing);
+            noted(&breakers, &Ok(()), at(0));
+        }
+        for _ in 1..REFUSALS {
+            assert_eq!(noted(&breakers, &wrong, at(0)), Turn::Nothing);
+        }
         assert!(matches!(noted(&breakers, &wrong, at(0)), Turn::Opened { why: Pause::Misconfigured, .. }));
         let other = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
         assert_eq!(admitted(&breakers, &other, at(0)), Admission::Go);

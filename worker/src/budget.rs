@@ -52,6 +52,15 @@ impl Share {
     }
 }
 
+impl Share {
+    /// Waits until one more question is within the rate.
+    async fn ready(&self) {
+        if let Some(rate) = &self.rate {
+            rate.until_ready().await;
+        }
+    }
+}
+
 /// This worker's turn to ask an account: held while it is asked.
 pub(crate) struct Turn {
     share: Arc<Share>,
@@ -62,9 +71,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// Waits until one more question may be asked, after the first.
     pub(crate) async fn once_more(&self) {
-        if let Some(rate) = &self.share.rate {
-            rate.until_ready().await;
-        }
+        self.share.ready().await;
     }
 }
 
@@ -80,9 +87,10 @@ impl Budgets {
         let started = tokio::time::Instant::now();
         let share = self.share(account);
         let parallel = share.parallel.clone().acquire_owned().await.expect("the semaphore is never closed");
+        share.ready().await;
+        // Last: who waits for a slow account's rate keeps nobody else from asking.
         let asking = asking.clone().acquire_owned().await.expect("the semaphore is never closed");
         let turn = Turn { share, _parallel: parallel, _asking: asking };
-        turn.once_more().await;
         let label = account.provider().as_str();
         metrics::histogram!("payhook_budget_wait_seconds", "provider" => label).record(started.elapsed().as_secs_f64());
         turn

@@ -14,8 +14,8 @@ pub(crate) enum Class {
     Transient,
     /// The provider asks us to slow down.
     Throttled { after: Option<Duration> },
-    /// The provider does not accept us, or there is no such account: a person must mend the configuration.
-    Misconfigured { configured: bool },
+    /// The provider does not accept us or what we ask, or there is no such account: a person must mend the configuration.
+    Misconfigured,
     /// The provider does not know of it, or not yet.
     NotThere,
     /// We do not know what it is about, or not yet: its order is not registered.
@@ -31,19 +31,20 @@ impl Class {
         match error {
             AskError::Unavailable { .. } => Self::Transient,
             AskError::Throttled { after } => Self::Throttled { after: *after },
-            AskError::Misconfigured { .. } => Self::Misconfigured { configured: true },
+            AskError::Misconfigured { .. } => Self::Misconfigured,
             AskError::NotThere { .. } => Self::NotThere,
             AskError::Refused { .. } | AskError::OutsideTables { .. } => Self::Permanent,
         }
     }
 
-    /// Whether a try of this class counts against the schedule. What is the account's trouble is not the hint's: its account is paused
-    /// instead, and nothing is given up for it.
+    /// Whether a try of this class counts against the schedule. A request to slow down is no try at all; and whatever the class, nothing
+    /// counts while the account is paused.
     pub(crate) fn is_counted(self) -> bool {
         match self {
-            Self::Transient | Self::NotThere | Self::Waiting | Self::Permanent | Self::Poison => true,
             Self::Throttled { .. } => false,
-            Self::Misconfigured { configured } => !configured,
+            Self::Transient | Self::Misconfigured | Self::NotThere | Self::Waiting | Self::Permanent | Self::Poison => {
+                true
+            }
         }
     }
 
@@ -56,7 +57,7 @@ impl Class {
     pub(crate) fn is_the_payments(self) -> bool {
         match self {
             Self::NotThere | Self::Waiting | Self::Permanent | Self::Poison => true,
-            Self::Transient | Self::Throttled { .. } | Self::Misconfigured { .. } => false,
+            Self::Transient | Self::Throttled { .. } | Self::Misconfigured => false,
         }
     }
 
@@ -66,7 +67,7 @@ impl Class {
             Self::Transient | Self::NotThere => jittered_fully(delay),
             Self::Throttled { .. } => jittered_fully(delay).max(self.at_least()),
             // Whoever registers an order late does so on their own schedule: the wait keeps most of its length.
-            Self::Misconfigured { .. } | Self::Waiting => jittered(delay),
+            Self::Misconfigured | Self::Waiting => jittered(delay),
             Self::Permanent | Self::Poison => Duration::ZERO,
         }
     }
@@ -83,7 +84,7 @@ impl Class {
     pub(crate) fn cause(self) -> DeadCause {
         match self {
             Self::Transient | Self::Throttled { .. } => DeadCause::ProviderUnreachable,
-            Self::Misconfigured { .. } => DeadCause::Misconfigured,
+            Self::Misconfigured => DeadCause::Misconfigured,
             Self::NotThere | Self::Permanent => DeadCause::ProviderRefused,
             Self::Waiting => DeadCause::UnknownPayment,
             Self::Poison => DeadCause::Poison,
@@ -95,11 +96,10 @@ impl Class {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, Class); 8] = [
+    const ALL: [(&str, Class); 7] = [
         ("transient: not reachable, in trouble, unintelligible", Class::Transient),
         ("throttled: 429, `REQUEST_TRAFFIC_EXCEED_LIMIT`", Class::Throttled { after: Some(Duration::from_hours(1)) }),
-        ("misconfigured: our keys or ids are refused", Class::Misconfigured { configured: true }),
-        ("misconfigured: no such account", Class::Misconfigured { configured: false }),
+        ("misconfigured: our keys, ids or questions are refused; no such account", Class::Misconfigured),
         ("not there: the provider does not know it", Class::NotThere),
         ("waiting: its order is not registered", Class::Waiting),
         ("permanent: a final no, an answer outside the tables", Class::Permanent),

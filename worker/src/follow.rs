@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{Account, EventsPage};
-use payhook_schema::{AccountName, Because, Envelope, PaymentKey, Provider};
-use payhook_store::Found;
+use payhook_schema::{AccountName, Because, Envelope, Payment, PaymentKey, Provider};
+use payhook_store::{Found, PaymentCheck, Settlement, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
+use crate::breaker::Admission;
 use crate::patience::{chain, jittered};
+use crate::sweep;
 use crate::worker::Context;
 
 /// One account's list is followed by one worker at a time; one that died is replaced after this long.
@@ -25,13 +27,15 @@ const SEEN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 /// Refunds and disputes of what is paid are found by nobody else: there, what the clocks of the two of us may differ is allowed for.
 const SURELY_SEEN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// Pages of one look; the next look goes on from where this one ended.
-const PAGES: u32 = 50;
+const PAGES: u32 = 200;
+/// With more hints waiting than this, none are added.
+const HINTS_MAX: u64 = 100;
+/// A hint that comes to nothing is made up for by the sweep after this long.
+const DUE_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 /// What is new about a charge.
 #[derive(Clone, Copy)]
 struct News {
-    /// When something happened to it last.
-    at: Timestamp,
     /// An answer asked for from then on has seen all of it.
     seen_by: Timestamp,
 }
@@ -60,75 +64,98 @@ pub(crate) async fn follow(context: Arc<Context>, holder: Uuid, stop: Cancellati
 async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<(), String> {
     let name = format!("follow:{}/{}", account.provider(), account.name());
     let now = context.clock.now();
-    let store = |error: payhook_store::StoreError| chain(&error);
-    if !context.store.lease_take(&name, holder, now, LEASE_FOR).await.map_err(store)? {
+    let store = |error: StoreError| chain(&error);
+    // While hints wait, more of them would only push live notifications further back; what is not read now is read next time.
+    if sweep::waiting(context).await > HINTS_MAX {
         return Ok(());
     }
-    if context.breakers.is_open(account.provider(), account.name()) {
+    if !context.store.lease_take(&name, holder, now, LEASE_FOR).await.map_err(store)? {
         return Ok(());
     }
     let seen_to = context.store.watermark_get(&name).await.map_err(store)?;
     let from = seen_to.map_or(now - AT_FIRST, |seen_to| seen_to - OVERLAP);
-    let (latest, whole) = read(context, &account, from, now).await?;
+    let Read { latest, whole, last_at } = read(context, &account, from, now).await?;
     let hints = hints(context, account.name(), &latest).await?;
     debug!(account = %account.name(), charges = latest.len(), hints, "followed omise's events");
     metrics::counter!("payhook_follow_hints_total").increment(hints);
-    // What was read is hinted at: only now is it behind us.
-    let to = if whole { Some(now) } else { latest.values().map(|news| news.at).max() };
-    match to {
-        Some(to) => context.store.watermark_set(&name, to).await.map_err(store),
-        None => Ok(()),
+    // What was read is hinted at: only now is it behind us. Of a list too long for one look, the next look begins where this one ended.
+    let to = if whole { now } else { last_at.map_or(now, |at| at + OVERLAP) };
+    if !whole {
+        warn!(account = %account.name(), "omise account `{}` has more events than one look reads; the next goes on", account.name());
     }
+    context.store.watermark_set(&name, to).await.map_err(store)
 }
 
-/// When something happened last to each charge in the list between `from` and `to`, and whether that is the whole list.
-async fn read(
-    context: &Context,
-    account: &Arc<Account>,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<(BTreeMap<PaymentKey, News>, bool), String> {
-    let mut latest: BTreeMap<PaymentKey, News> = BTreeMap::new();
+/// A part of the list.
+struct Read {
+    /// What is new about each charge it names.
+    latest: BTreeMap<PaymentKey, News>,
+    whole: bool,
+    /// When its last event happened, whatever it is about.
+    last_at: Option<Timestamp>,
+}
+
+/// Reads the list between `from` and `to`, as far as one look goes.
+async fn read(context: &Context, account: &Arc<Account>, from: Timestamp, to: Timestamp) -> Result<Read, String> {
+    let mut read = Read { latest: BTreeMap::new(), whole: false, last_at: None };
     let mut offset = 0;
     for _ in 0..PAGES {
         let asking = context.turn(account.clone()).await;
+        let admission = context.breakers.admit(account.provider(), account.name(), None, context.clock.now());
+        if let Admission::Wait(wait) = admission {
+            return Err(wait.why.as_str().to_owned());
+        }
         let page: EventsPage = asking.events(from, to, offset).await.map_err(|error| error.to_string())?;
-        let (read, total) = (page.entries(), page.total);
+        let (entries, total) = (page.entries(), page.total);
         if page.unread > 0 {
             warn!(account = %account.name(), unread = page.unread, "omise lists events that cannot be read; they are passed over");
         }
         for event in page.events {
+            read.last_at = read.last_at.max(Some(event.created_at));
             let Some(id) = event.charge else { continue };
             let key = PaymentKey { provider: account.provider(), account: account.name().clone(), id };
             let overlay = event.kind.starts_with("refund.") || event.kind.starts_with("dispute.");
             let seen_by = event.created_at + if overlay { SURELY_SEEN_AFTER } else { SEEN_AFTER };
-            let news = News { at: event.created_at, seen_by };
-            let known = latest.entry(key).or_insert(news);
-            *known = News { at: known.at.max(news.at), seen_by: known.seen_by.max(news.seen_by) };
+            let known = read.latest.entry(key).or_insert(News { seen_by });
+            known.seen_by = known.seen_by.max(seen_by);
         }
-        offset += read;
-        if read == 0 || offset >= total {
-            return Ok((latest, true));
+        offset += entries;
+        if entries == 0 || offset >= total {
+            read.whole = true;
+            break;
         }
     }
-    Ok((latest, false))
+    Ok(read)
 }
 
-/// Hints at the charges of ours that were not asked about since; how many.
+/// Hints at the charges of ours that were not asked about since; how many. Each is due until it is answered, should its hint come to nothing.
 async fn hints(context: &Context, account: &AccountName, latest: &BTreeMap<PaymentKey, News>) -> Result<u64, String> {
     let mut hints = 0;
     let keys: Vec<PaymentKey> = latest.keys().cloned().collect();
+    let store = |error: StoreError| format!("{account}: {}", chain(&error));
     for keys in keys.chunks(100) {
-        let found = context.store.payments_find(keys).await.map_err(|error| chain(&error))?;
-        for (key, found) in keys.iter().zip(found) {
-            // Other shops may share the account: their charges are none of our business.
-            let Found::Order(order) = found else { continue };
-            let asked_at = order.payment(key).and_then(|payment| payment.asked_at);
-            let is_news = asked_at.is_none_or(|asked_at| asked_at < latest[key].seen_by);
-            if !is_news {
-                continue;
-            }
-            let envelope = Envelope::ask(key.clone(), Because::Feed, context.clock.now());
+        let found = context.store.payments_find(keys).await.map_err(store)?;
+        let now = context.clock.now();
+        // Other shops may share the account: their charges are none of our business.
+        let orders = keys.iter().zip(&found).filter_map(|(key, found)| match found {
+            Found::Order(order) => Some((key, order.payment(key)?)),
+            Found::OtherAccount(_) | Found::Unknown => None,
+        });
+        let is_news = |key: &PaymentKey, payment: &Payment| {
+            payment.asked_at.is_none_or(|asked_at| asked_at < latest[key].seen_by)
+        };
+        let news: Vec<(&PaymentKey, &Payment)> = orders.filter(|(key, payment)| is_news(key, payment)).collect();
+        let due: Vec<Settlement> = news
+            .iter()
+            .map(|(key, payment)| {
+                let next_check_at = Some(now + DUE_AGAIN_AFTER);
+                let check = PaymentCheck { key: (*key).clone(), next_check_at, checks: payment.checks };
+                Settlement { check: Some(check), ..Settlement::default() }
+            })
+            .collect();
+        context.store.settle(&due).await.map_err(store)?;
+        for (key, _) in news {
+            let envelope = Envelope::ask(key.clone(), Because::Feed, now);
             context.queue.publish(&envelope).await.map_err(|error| format!("{account}: {}", chain(&error)))?;
             hints += 1;
         }

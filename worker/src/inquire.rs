@@ -28,7 +28,7 @@ impl Context {
     /// An account of ours, or why nobody can be asked.
     pub(crate) fn account(&self, provider: Provider, name: &AccountName) -> Result<Arc<Account>, Failure> {
         self.accounts.get(provider, name).ok_or_else(|| Failure {
-            class: Class::Misconfigured { configured: false },
+            class: Class::Misconfigured,
             detail: format!("{provider} account `{name}` is not configured"),
         })
     }

@@ -116,9 +116,9 @@ async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<G
     let in_hand = InHand { delivery, unsettled, token: context.in_hand.token() };
     if let Err(why) = opened {
         error!("a notification cannot be read: {why}");
-        let class = Class::Misconfigured { configured: false };
+        let class = Class::Misconfigured;
         let failure = Failure { class, detail: why.to_string() };
-        return context.write(context.making().not_found_out(in_hand, &failure)).await;
+        return context.write(context.making().not_found_out(in_hand, &failure, false)).await;
     }
     match concern {
         Ok(Concern::Payment(key)) => context.flights.board(key, in_hand),
@@ -211,6 +211,11 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
             return context.making().unanswered(order, key, passengers, &failure, false);
         }
     };
+    // Whoever has to wait takes no part of the account's budget to learn that.
+    if let Some(wait) = context.breakers.waits(&key, context.clock.now()) {
+        let passengers = context.flights.depart(&key);
+        return context.making().paused(order, key, passengers, &wait);
+    }
     let asking = context.turn(account).await;
     let passengers = context.flights.depart(&key);
     // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.

@@ -23,7 +23,11 @@ const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
 enum Lost {
     /// Nobody knows of it yet: the notification waits, like one whose order is not registered.
     Unknown(String),
-    Unanswered(Failure),
+    /// `probe`: asked on behalf of all that wait for the account.
+    Unanswered {
+        failure: Failure,
+        probe: bool,
+    },
     Paused(Wait),
     Store(GaveUp),
 }
@@ -36,13 +40,7 @@ impl From<GaveUp> for Lost {
 
 impl From<Failure> for Lost {
     fn from(failure: Failure) -> Self {
-        Self::Unanswered(failure)
-    }
-}
-
-impl From<AskError> for Lost {
-    fn from(error: AskError) -> Self {
-        Self::Unanswered(error.into())
+        Self::Unanswered { failure, probe: false }
     }
 }
 
@@ -59,9 +57,9 @@ pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
             debug!("a notification waits for what it is about: {what}");
             context.write(context.making().parked(None, what, vec![in_hand])).await;
         }
-        Err(Lost::Unanswered(failure)) => {
+        Err(Lost::Unanswered { failure, probe }) => {
             warn!("cannot find out which payment a notification is about: {}", failure.detail);
-            context.write(context.making().not_found_out(in_hand, &failure)).await;
+            context.write(context.making().not_found_out(in_hand, &failure, probe)).await;
         }
         Err(Lost::Paused(wait)) => context.write(context.making().put_off(in_hand, &wait)).await,
         Err(Lost::Store(GaveUp::Stopped)) => drop(in_hand),
@@ -98,12 +96,14 @@ async fn refunded_payment(
     if let Some(key) = context.patiently("looking a refund up", || context.store.payment_named(&name)).await? {
         return Ok(key);
     }
-    if let Admission::Wait(wait) = context.breakers.admit(provider, &account, None, context.clock.now()) {
+    let asking = context.turn(context.account(provider, &account)?).await;
+    let admission = context.breakers.admit(provider, &account, None, context.clock.now());
+    if let Admission::Wait(wait) = admission {
         return Err(Lost::Paused(wait));
     }
-    let asking = context.turn(context.account(provider, &account)?).await;
+    let unanswered = |error: AskError| Lost::Unanswered { failure: error.into(), probe: admission == Admission::Probe };
     let of_account = |id| PaymentKey { provider, account: account.clone(), id };
-    let answer = asking.refund(id).await?;
+    let answer = asking.refund(id).await.map_err(unanswered)?;
     if let Some(id) = answer.payment {
         return Ok(of_account(id));
     }
@@ -123,7 +123,7 @@ async fn refunded_payment(
     let unknown = || Lost::Unknown(format!("no payment is known that refund {id} is of; announce it with its order"));
     let amount = answer.refund.amount.ok_or_else(unknown)?;
     for key in candidates(context, notification, amount, attempt).await? {
-        let facts = asking.payment(&key.id).await?;
+        let facts = asking.payment(&key.id).await.map_err(unanswered)?;
         if facts.refunds.iter().any(|refund| refund.is_same(&answer.refund)) {
             return Ok(key);
         }

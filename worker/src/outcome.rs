@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{
-    About, Hint, Notification, Order, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
+    About, Hint, Notification, Order, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
 };
 use payhook_store::{PaymentCheck, ReplayResult, Settlement, TimelineEntry};
 use uuid::Uuid;
@@ -91,10 +91,10 @@ impl Making<'_> {
     }
 
     /// The provider did not tell which payment a notification is about, or what to do about an authorization.
-    pub(crate) fn not_found_out(self, in_hand: InHand, failure: &Failure) -> Outcome {
+    pub(crate) fn not_found_out(self, in_hand: InHand, failure: &Failure, probe: bool) -> Outcome {
         let notifications = notifications(std::slice::from_ref(&in_hand));
         let settlement = Settlement { notifications, ..Settlement::default() };
-        self.failed(None, settlement, vec![in_hand], failure, "unanswered", false)
+        self.failed(None, settlement, vec![in_hand], failure, "unanswered", probe)
     }
 
     /// Its account is left alone for a while, and which payment it is about is not known without asking.
@@ -107,9 +107,10 @@ impl Making<'_> {
     /// Its account is left alone for a while: everything waits, nothing is counted as tried.
     pub(crate) fn paused(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
         let again = self.now.checked_add(wait.after).unwrap_or(self.now);
-        let check = order.payment(&key).filter(|payment| payment.is_unfinished()).map(|payment| PaymentCheck {
+        // By its own schedule, and no sooner than the account is asked again: an outage must not make daily looks hourly ones.
+        let check = order.payment(&key).filter(|payment| is_watched(payment)).map(|payment| PaymentCheck {
             key: key.clone(),
-            next_check_at: Some(again),
+            next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now).max(again)),
             checks: payment.checks,
         });
         let entry = TimelineEntry {
@@ -244,9 +245,8 @@ impl Making<'_> {
         let at_least = self.now.checked_add(failure.class.at_least()).unwrap_or(self.now);
         let check = order.payment(&key).map(|payment| PaymentCheck {
             key: key.clone(),
-            // A finished payment was looked at because somebody asked; it is not looked at again by itself.
-            next_check_at: payment
-                .is_unfinished()
+            // A finished payment is looked at because somebody asked, until it is answered, and then no more by itself.
+            next_check_at: is_watched(payment)
                 .then(|| self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
             checks: match failure.class.is_the_payments() {
                 true => payment.checks.saturating_add(1),
@@ -287,7 +287,8 @@ impl Making<'_> {
             (passenger, verdict)
         };
         let verdicts = passengers.into_iter().map(judged).collect();
-        let tried = if probe { None } else { Some(ReplayOutcome::Failed) };
+        // What counts as no try is none for a replay, either.
+        let tried = if probe || !failure.class.is_counted() { None } else { Some(ReplayOutcome::Failed) };
         Outcome::new(key, settlement, verdicts, word, (tried, &failure.detail))
     }
 
@@ -326,6 +327,11 @@ impl Making<'_> {
         };
         passengers.into_iter().map(judged).collect()
     }
+}
+
+/// Whether somebody still waits for an answer about a payment: it is not finished, or a look at it was asked for.
+fn is_watched(payment: &Payment) -> bool {
+    payment.is_unfinished() || payment.next_check_at.is_some()
 }
 
 /// Whether a delivery that could not be settled is tried again as it is. A look of our own is on its payment's schedule, and an item of a

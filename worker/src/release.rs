@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use payhook_schema::{Event, EventType, Hint, Order, OrderEvent, OrderId, OrderState, Payment, TimelineKind};
+use payhook_schema::{
+    Event, EventType, Hint, Hold, Order, OrderEvent, OrderId, OrderState, Payment, PaymentState, TimelineKind,
+};
 use payhook_store::{Change, Settled, Settlement, TimelineEntry};
 use tracing::{info, warn};
 
@@ -14,10 +16,10 @@ use crate::writer;
 
 /// Lets a held order go on: a person has looked at it.
 pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
-    let Ok(Hint::Release { order, who, reason }) = in_hand.delivery.envelope.as_ref().map(|it| &it.hint) else {
+    let Ok(Hint::Release { order, hold, who, reason }) = in_hand.delivery.envelope.as_ref().map(|it| &it.hint) else {
         return;
     };
-    let released = context.release(order, who, reason).await;
+    let released = context.release(order, hold, who, reason).await;
     match released {
         Ok(word) => context.write(Making::done(in_hand, word)).await,
         Err(Unreleased::Refused(why)) => context.write(context.making().poison(in_hand, why)).await,
@@ -39,11 +41,13 @@ impl From<GaveUp> for Unreleased {
 
 impl Context {
     /// Decides on what is stored and writes it if that still stands, else again.
-    async fn release(&self, id: &OrderId, who: &str, reason: &str) -> Result<&'static str, Unreleased> {
+    async fn release(&self, id: &OrderId, hold: &Hold, who: &str, reason: &str) -> Result<&'static str, Unreleased> {
         loop {
             let order = self.patiently("looking an order up", || self.store.order_get(id)).await?;
-            let Some(order) = order.filter(|order| order.hold.is_some() && !order.payments.is_empty()) else {
-                // Released already: a repeat.
+            // Released already, or held for something else since, which nobody has looked at.
+            let Some(order) = order.filter(|order| order.hold.as_ref() == Some(hold) && !order.payments.is_empty())
+            else {
+                info!(order.id = %id, "order {id} is no longer held for what was released; nothing changes");
                 return Ok("unchanged");
             };
             let told = self.patiently("reading an order's events", || self.store.events_of(id)).await?;
@@ -72,20 +76,20 @@ fn release(order: &Order, told: &[Event], who: &str, reason: &str, now: Timestam
     let hold = order.hold.as_ref().map_or_else(String::new, |hold| hold.reason.to_string());
     let mut released = Order { hold: None, updated_at: now, ..order.clone() };
     released.state = state_of(&released.payments);
-    let payment = speaking_for(&released);
     let entry = |kind, text| TimelineEntry { at: now, kind, payment: None, text, detail: serde_json::Value::Null };
     let timeline = vec![
         entry(TimelineKind::Operator, format!("released from {hold} by {who}: {reason}")),
         entry(TimelineKind::Transition, format!("order held -> {}", released.state)),
     ];
-    let was_told = |wanted| told.iter().any(|event| event.event_type == wanted);
-    let refunds_told = told.iter().filter_map(Event::order).map(|data| data.refunded_minor).max().unwrap_or(0);
-    let took_money = released.payments.iter().any(|payment| payment.state.took_money());
+    let of_type = |wanted| told.iter().filter(move |event| event.event_type == wanted).filter_map(Event::order);
+    let refunds_told = of_type(EventType::OrderRefunded).map(|data| data.refunded_minor).max().unwrap_or(0);
+    let unpaid = paid_and_not_told(&released, &of_type(EventType::OrderPaid).collect::<Vec<_>>()).cloned();
+    let payment = unpaid.clone().unwrap_or_else(|| speaking_for(&released));
     let mut types = vec![(EventType::OrderReleased, order.refunded_minor)];
-    if released.state == OrderState::Authorized && !was_told(EventType::OrderAuthorized) {
+    if released.state == OrderState::Authorized && of_type(EventType::OrderAuthorized).next().is_none() {
         types.push((EventType::OrderAuthorized, order.refunded_minor));
     }
-    if took_money && !was_told(EventType::OrderPaid) {
+    if unpaid.is_some() {
         types.push((EventType::OrderPaid, refunds_told));
     }
     if order.refunded_minor > refunds_told {
@@ -112,6 +116,26 @@ fn release(order: &Order, told: &[Event], who: &str, reason: &str, now: Timestam
         events.push(Event::of_order(event_type, data, now));
     }
     (Change { order: released, payment, events }, timeline)
+}
+
+/// The payment that pays the order and that fulfilment was not told of. One that holds money while none that was told of does: two that are
+/// paid are one order to ship.
+fn paid_and_not_told<'a>(order: &'a Order, told: &[&OrderEvent]) -> Option<&'a Payment> {
+    let was_told = |payment: &&Payment| {
+        told.iter().any(|data| {
+            (data.provider, &data.account, &data.payment_id)
+                == (payment.key.provider, &payment.key.account, &payment.key.id)
+        })
+    };
+    let holds = |payment: &&Payment| matches!(payment.state, PaymentState::Paid | PaymentState::PartlyRefunded);
+    let mut holding = order.payments.iter().filter(holds);
+    let first = holding.next();
+    match first {
+        Some(first) if !was_told(&first) && !holding.any(|payment| was_told(&payment)) => Some(first),
+        // Paid and given back while it was held: it was paid all the same.
+        None if told.is_empty() => order.payments.iter().find(|payment| payment.state.took_money()),
+        Some(_) | None => None,
+    }
 }
 
 /// The payment an order's events name: one that took money, if any did.
@@ -163,6 +187,32 @@ mod tests {
         let (order, types) = released(&order, &[]);
         assert_eq!(types, [EventType::OrderReleased, EventType::OrderPaid, EventType::OrderRefunded]);
         assert_eq!(order.state, OrderState::PartlyRefunded);
+    }
+
+    #[test]
+    fn the_refund_an_order_was_held_for_is_told_when_it_is_released() {
+        let mut order = order(&["P1"]);
+        let mut events = Vec::new();
+        for answer in [paid(), facts(payhook_schema::PaymentState::Refunded, 12_000, 15_000)] {
+            let next = crate::decide::NextCheck { at: at(100), checks: 1 };
+            let decision = crate::decide::decide(&order, &order.payments[0].key.clone(), &answer, next, at(11));
+            events.extend(decision.change.events);
+            order = Order { revision: order.revision + 1, ..decision.change.order };
+        }
+        assert_eq!(order.state, OrderState::Held);
+        let (_, types) = released(&order, &events);
+        assert_eq!(types, [EventType::OrderReleased, EventType::OrderRefunded]);
+    }
+
+    #[test]
+    fn a_second_payment_that_pays_after_the_first_went_back_is_told() {
+        let mut order = order(&["P1", "P2"]);
+        told(&mut order, "P1", &paid());
+        let first = Event::of_order(EventType::OrderPaid, event_data(&order), at(11));
+        told(&mut order, "P1", &facts(payhook_schema::PaymentState::Refunded, 12_000, 12_000));
+        told(&mut order, "P2", &PaymentFacts { amount: Some(thb(11_999)), captured_minor: 11_999, ..paid() });
+        let (_, types) = released(&order, &[first]);
+        assert_eq!(types, [EventType::OrderReleased, EventType::OrderPaid, EventType::OrderRefunded]);
     }
 
     #[test]

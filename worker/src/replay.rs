@@ -1,10 +1,11 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use payhook_provider::AskError;
-use payhook_schema::{About, Envelope, Notification, PaymentKey, ReplayOutcome, ReplayState, TimelineKind};
-use payhook_store::{Found, ReplayItem, ReplayResult, StoreError};
+use payhook_schema::{About, Envelope, Notification, PaymentKey, ReplayOutcome, TimelineKind};
+use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
@@ -26,54 +27,29 @@ const IDLE: Duration = Duration::from_secs(1);
 const HOLD_FOR: Duration = Duration::from_secs(20);
 /// With more than this waiting on the live queue, replays wait.
 const LIVE_MAX: u64 = 50;
-/// Replays looked at for the one to run.
-const REPLAYS: u32 = 100;
 /// After items that could not be tried: their account is left alone, or the queue is away.
 const AFTER_WAITING: Duration = Duration::from_secs(2);
 /// Items of one tick, whatever the rate.
 const AT_ONCE: u32 = 100;
 
-/// Hands out the items of replays: one runner at a time, by a lease; at the replay's rate; and only while live traffic leaves room. The
-/// items wait in the store, which is the lane of their own.
+/// Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate; and only while live traffic leaves room.
+/// The items wait in the store, which is the lane of their own.
 pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     let mut renew_at = tokio::time::Instant::now();
-    let (mut mine, mut allowance) = (false, 0.0_f64);
-    let mut last = tokio::time::Instant::now();
+    let (mut mine, mut paces) = (false, HashMap::new());
     while !stop.is_cancelled() {
         if tokio::time::Instant::now() >= renew_at {
             let taken = context.store.lease_take(LEASE, holder, context.clock.now(), LEASE_FOR).await;
             mine = taken.unwrap_or(false);
             renew_at = tokio::time::Instant::now() + jittered(RENEW_EVERY);
         }
-        let rate = match mine {
-            true => running_rate(&context).await.unwrap_or_else(|error| {
-                warn!(error = %chain(&error), "cannot look for replays, trying again");
-                None
-            }),
-            false => None,
-        };
-        let wait = match rate {
-            None => {
-                allowance = 0.0;
+        let wait = match mine {
+            true => round(&context, &mut paces).await.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "cannot hand out the items of replays, trying again");
                 IDLE
-            }
-            Some(rate) => {
-                let rate = f64::from(rate);
-                allowance = (allowance + last.elapsed().as_secs_f64() * rate).min(rate.max(1.0));
-                let mut wait = TICK;
-                if allowance >= 1.0 && leaves_room(&context).await {
-                    match hand_out(&context, (allowance as u32).min(AT_ONCE)).await {
-                        Ok(Handed { items, waiting }) => {
-                            allowance -= f64::from(items);
-                            wait = if waiting { AFTER_WAITING } else { TICK };
-                        }
-                        Err(error) => warn!(error = %chain(&error), "cannot hand out a replay's items, trying again"),
-                    }
-                }
-                wait
-            }
+            }),
+            false => IDLE,
         };
-        last = tokio::time::Instant::now();
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
@@ -84,11 +60,50 @@ pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: Cancellati
     }
 }
 
-/// The rate of the replay whose turn it is: the oldest that runs.
-async fn running_rate(context: &Context) -> Result<Option<u32>, StoreError> {
-    let replays = context.store.replay_list(REPLAYS).await?;
-    let running = replays.iter().rfind(|replay| replay.state == ReplayState::Running);
-    Ok(running.map(|replay| replay.rate_per_s))
+/// How fast one replay goes, and from when on.
+struct Pace {
+    /// Items it may hand out by now.
+    allowance: f64,
+    counted_at: tokio::time::Instant,
+    /// Items that could not be tried are not tried again before this.
+    not_before: tokio::time::Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let now = tokio::time::Instant::now();
+        Self { allowance: 0.0, counted_at: now, not_before: now }
+    }
+
+    /// How many items may be handed out now.
+    fn due(&mut self, rate_per_s: u32) -> u32 {
+        let (now, rate) = (tokio::time::Instant::now(), f64::from(rate_per_s));
+        self.allowance = (self.allowance + (now - self.counted_at).as_secs_f64() * rate).min(rate.max(1.0));
+        self.counted_at = now;
+        if now < self.not_before { 0 } else { (self.allowance as u32).min(AT_ONCE) }
+    }
+}
+
+/// One round over all replays that run; how long until the next.
+async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Result<Duration, StoreError> {
+    let running = context.store.replay_running().await?;
+    paces.retain(|id, _| running.iter().any(|replay| replay.id == *id));
+    if running.is_empty() {
+        return Ok(IDLE);
+    }
+    for Replay { id, rate_per_s, .. } in running {
+        let pace = paces.entry(id).or_insert_with(Pace::new);
+        let due = pace.due(rate_per_s);
+        if due == 0 || !leaves_room(context).await {
+            continue;
+        }
+        let handed = hand_out(context, id, due).await?;
+        pace.allowance -= f64::from(handed.items);
+        if handed.waiting {
+            pace.not_before = tokio::time::Instant::now() + AFTER_WAITING;
+        }
+    }
+    Ok(TICK)
 }
 
 /// Whether live traffic leaves room. A queue that cannot say so is not bothered further.
@@ -103,9 +118,9 @@ struct Handed {
     waiting: bool,
 }
 
-/// Hands out up to `limit` items.
-async fn hand_out(context: &Arc<Context>, limit: u32) -> Result<Handed, StoreError> {
-    let items = context.store.replay_claim(context.clock.now(), HOLD_FOR, limit).await?;
+/// Hands out up to `limit` items of one replay.
+async fn hand_out(context: &Arc<Context>, replay: Uuid, limit: u32) -> Result<Handed, StoreError> {
+    let items = context.store.replay_claim(replay, context.clock.now(), HOLD_FOR, limit).await?;
     let handed = items.len() as u32;
     let results: Vec<ReplayResult> =
         join_all(items.into_iter().map(|item| take(context, item))).await.into_iter().flatten().collect();
@@ -135,7 +150,7 @@ fn failed(why: impl Into<String>) -> Told {
 
 /// The hint an item makes, like any other; with the archived notification, where there is one, because it may say what no inquiry does.
 async fn hint(context: &Context, item: &ReplayItem) -> Result<Option<Told>, String> {
-    if let Some(key) = item.payment.as_ref().filter(|key| context.breakers.is_open(key.provider, &key.account)) {
+    if let Some(key) = item.payment.as_ref().filter(|key| context.breakers.waits(key, context.clock.now()).is_some()) {
         return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
     }
     let archived = archived(context, item).await?;
@@ -170,14 +185,15 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         return Ok(failed(format!("no order is registered with payment {key}")));
     };
     let now = context.clock.now();
-    if let Admission::Wait(wait) = context.breakers.admit(key.provider, &key.account, None, now) {
-        return Err(wait.why.as_str().to_owned());
-    }
     let account = match context.account(key.provider, &key.account) {
         Ok(account) => account,
         Err(failure) => return Ok(failed(failure.detail)),
     };
-    let answer = context.turn(account).await.whole(&key, order.payment(&key), &[]).await;
+    let asking = context.turn(account).await;
+    if let Admission::Wait(wait) = context.breakers.admit(key.provider, &key.account, None, context.clock.now()) {
+        return Err(wait.why.as_str().to_owned());
+    }
+    let answer = asking.whole(&key, order.payment(&key), &[]).await;
     let facts = match answer {
         Ok(answer) => answer.facts,
         Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),

@@ -58,7 +58,7 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
 }
 
 /// Hints waiting to be taken, ours and the providers'.
-async fn waiting(context: &Context) -> u64 {
+pub(crate) async fn waiting(context: &Context) -> u64 {
     let depths = context.queue.depths().await.unwrap_or_default();
     depths.iter().find(|depth| depth.queue == "payhook.notifications").map_or(0, |depth| depth.ready)
 }

@@ -76,7 +76,9 @@ impl Recorder {
             Hint::Notification(_) => "a notification".to_owned(),
             Hint::Ask { payment, because } => format!("ask {payment} {because}"),
             Hint::Tend { authorization, because } => format!("tend {authorization} {because}"),
-            Hint::Release { order, who, reason } => format!("release {order} by {who}: {reason}"),
+            Hint::Release { order, hold, who, reason } => {
+                format!("release {order} from {} by {who}: {reason}", hold.reason)
+            }
         });
         hints.collect()
     }

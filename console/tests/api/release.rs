@@ -26,7 +26,7 @@ async fn a_held_order_is_released_by_a_worker_once_it_is_written_down_who_wants_
     house.holds().await;
     let (status, order) = house.post(RELEASE, &json!({ "reason": " the bank confirmed it " })).await;
     assert_eq!((status, &order["state"]), (202, &json!("held")), "not yet: a worker does it");
-    assert_eq!(house.queue.hints(), ["release O-1 by local: the bank confirmed it"]);
+    assert_eq!(house.queue.hints(), ["release O-1 from amount_mismatch by local: the bank confirmed it"]);
     let entry = ("order.release".to_owned(), "O-1".to_owned(), 1, Some("the bank confirmed it".to_owned()));
     assert_eq!(house.audited().await, [entry]);
 

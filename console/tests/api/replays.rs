@@ -32,7 +32,10 @@ impl House {
 
     /// What a worker does with everything it is handed out.
     async fn works(&self, outcome: ReplayOutcome) -> usize {
-        let items = self.store.replay_claim(now(), Duration::from_mins(1), 100).await.unwrap();
+        let mut items = Vec::new();
+        for replay in self.store.replay_running().await.unwrap() {
+            items.extend(self.store.replay_claim(replay.id, now(), Duration::from_mins(1), 100).await.unwrap());
+        }
         let result = |item: &payhook_store::ReplayItem| ReplayResult {
             item: item.id,
             outcome: Some(outcome),

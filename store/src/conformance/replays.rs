@@ -54,8 +54,14 @@ async fn create(store: &dyn Store, new: &NewReplay) -> Replay {
     store.replay_create(new).await.unwrap()
 }
 
+/// Up to `limit` items, of the oldest replay that runs first.
 async fn claim(store: &dyn Store, now: Timestamp, limit: u32) -> Vec<ReplayItem> {
-    store.replay_claim(now, HOLD_FOR, limit).await.unwrap()
+    let mut claimed = Vec::new();
+    for replay in store.replay_running().await.unwrap() {
+        let left = limit - claimed.len() as u32;
+        claimed.extend(store.replay_claim(replay.id, now, HOLD_FOR, left).await.unwrap());
+    }
+    claimed
 }
 
 async fn note(store: &dyn Store, items: &[ReplayItem], outcome: Option<ReplayOutcome>) {

@@ -218,37 +218,33 @@ async fn canary(on: &mut PgConnection, replay: &Replay) -> sqlx::Result<Canary> 
     replays::canary(&row)
 }
 
+pub(super) async fn running(on: &mut PgConnection) -> sqlx::Result<Vec<Replay>> {
+    let sql =
+        concat!("select ", replay_columns!(), " from replays r where r.state = 'running' order by r.created_at, r.id");
+    let rows = sqlx::query(sql).fetch_all(on).await?;
+    rows.iter().map(replays::replay).collect()
+}
+
 pub(super) async fn claim(
     on: &mut PgConnection,
+    id: Uuid,
     now: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<ReplayItem>> {
-    // Mostly there is nothing to do, and nothing to lock for learning that.
-    let running = sqlx::query("select 1 from replays where state = 'running' limit 1").fetch_optional(&mut *on).await?;
-    if running.is_none() {
-        return Ok(Vec::new());
-    }
     let mut transaction = on.begin().await?;
-    // Locked one after the other, oldest first, like where results are noted: what is handed out fits where each replay stands, and
-    // nobody pauses one in between.
-    let rows = sqlx::query(concat!(
+    // Locked, like where results are noted: what is handed out fits where the replay stands, and nobody pauses it in between.
+    let row = sqlx::query(concat!(
         "select ",
         replay_columns!(),
-        " from replays r where r.state = 'running' order by r.created_at, r.id for no key update"
+        " from replays r where r.id = $1 and r.state = 'running' for no key update"
     ))
-    .fetch_all(&mut *transaction)
+    .bind(id)
+    .fetch_optional(&mut *transaction)
     .await?;
-    let mut claimed = Vec::new();
-    for row in &rows {
-        let left = i64::from(limit) - claimed.len() as i64;
-        if left == 0 {
-            break;
-        }
-        let kept = Kept::of(row)?;
-        let open_to = kept.open_to(canary(&mut transaction, &kept.replay).await?);
-        claimed.extend(claim_of(&mut transaction, &kept.replay, open_to, now, hold_for, left).await?);
-    }
+    let Some(kept) = row.as_ref().map(Kept::of).transpose()? else { return Ok(Vec::new()) };
+    let open_to = kept.open_to(canary(&mut transaction, &kept.replay).await?);
+    let claimed = claim_of(&mut transaction, &kept.replay, open_to, now, hold_for, i64::from(limit)).await?;
     transaction.commit().await?;
     Ok(claimed)
 }

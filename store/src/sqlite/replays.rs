@@ -25,12 +25,6 @@ macro_rules! taken_by_nobody {
 }
 pub(super) use taken_by_nobody;
 
-/// Whether any replay has something to hand out.
-pub(super) async fn running(on: &mut SqliteConnection) -> sqlx::Result<bool> {
-    let row = sqlx::query("select 1 from replays where state = 'running' limit 1").fetch_optional(on).await?;
-    Ok(row.is_some())
-}
-
 /// Within the caller's transaction, like everything here: there is one writer, so two who take at once do not take the same.
 pub(super) async fn create(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::Result<Replay> {
     // One that is there already was asked for again because its answer was lost.
@@ -197,30 +191,25 @@ async fn canary(on: &mut SqliteConnection, replay: &Replay) -> sqlx::Result<Cana
     replays::canary(&row)
 }
 
+pub(super) async fn running(on: &mut SqliteConnection) -> sqlx::Result<Vec<Replay>> {
+    let sql =
+        concat!("select ", replay_columns!(), " from replays r where r.state = 'running' order by r.created_at, r.id");
+    let rows = sqlx::query(sql).fetch_all(on).await?;
+    rows.iter().map(replays::replay).collect()
+}
+
 pub(super) async fn claim(
     on: &mut SqliteConnection,
+    id: Uuid,
     now: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<ReplayItem>> {
-    let rows = sqlx::query(concat!(
-        "select ",
-        replay_columns!(),
-        " from replays r where r.state = 'running' order by r.created_at, r.id"
-    ))
-    .fetch_all(&mut *on)
-    .await?;
-    let mut claimed = Vec::new();
-    for row in &rows {
-        let left = i64::from(limit) - claimed.len() as i64;
-        if left == 0 {
-            break;
-        }
-        let kept = Kept::of(row)?;
-        let open_to = kept.open_to(canary(on, &kept.replay).await?);
-        claimed.extend(claim_of(on, &kept.replay, open_to, now, hold_for, left).await?);
-    }
-    Ok(claimed)
+    let sql = concat!("select ", replay_columns!(), " from replays r where r.id = ?1 and r.state = 'running'");
+    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&mut *on).await?;
+    let Some(kept) = row.as_ref().map(Kept::of).transpose()? else { return Ok(Vec::new()) };
+    let open_to = kept.open_to(canary(on, &kept.replay).await?);
+    claim_of(on, &kept.replay, open_to, now, hold_for, i64::from(limit)).await
 }
 
 /// Claims up to `limit` of one replay's items up to the place `open_to`: first those that were never handed out, so that what

@@ -74,10 +74,6 @@ impl Context {
     /// Waits for a turn, claims what is to be done, and does it: in this order, so that the claim outlasts the call.
     async fn take(&self, authorization: &Authorization) -> Result<Option<IssuedToken>, Failure> {
         let Authorization { id, account: name, wallet, .. } = authorization;
-        if let Admission::Wait(wait) = self.breakers.admit(Provider::Antom, name, None, self.clock.now()) {
-            let class = Class::Throttled { after: Some(wait.after) };
-            return Err(Failure { class, detail: format!("not asked: {}", wait.why.as_str()) });
-        }
         let asking = self.turn(self.account(Provider::Antom, name)?).await;
         let now = self.clock.now();
         let holder = new_id(now);
@@ -86,11 +82,24 @@ impl Context {
         let Ok(Some(claimed)) = claimed else { return Ok(None) };
         let Some(step) = Step::of(&claimed, now) else { return Ok(None) };
         let secret = self.secret(id, &step)?;
+        // What is the account's trouble counts against no code.
+        let uncounted = |after, detail| Failure { class: Class::Throttled { after }, detail };
+        let admission = self.breakers.admit(Provider::Antom, name, None, now);
+        if let Admission::Wait(wait) = admission {
+            return Err(uncounted(Some(wait.after), format!("not asked: {}", wait.why.as_str())));
+        }
         let grant = match step {
             Step::Exchange(_) => Grant::Code(&secret),
             Step::Refresh(_) => Grant::Refresh(&secret),
         };
-        Ok(Some(asking.token(wallet, grant).await?))
+        match asking.token(wallet, grant).await {
+            Ok(token) => Ok(Some(token)),
+            Err(error) if admission == Admission::Probe => {
+                let failure = Failure::from(error);
+                Err(if failure.class.is_final() { failure } else { uncounted(None, failure.detail) })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn secret(&self, id: &AuthorizationId, step: &Step<'_>) -> Result<SecretString, Failure> {
@@ -98,7 +107,7 @@ impl Context {
             Step::Exchange(code) => (SealedPlace::Code(id.clone()), code),
             Step::Refresh(token) => (SealedPlace::RefreshToken(id.clone()), token),
         };
-        let class = Class::Misconfigured { configured: false };
+        let class = Class::Misconfigured;
         self.vault.open_text(&place, sealed).map_err(|error| Failure { class, detail: error.to_string() })
     }
 
