@@ -133,11 +133,12 @@ impl Kept {
                 replay.state = ReplayState::Done;
                 replay.detail = None;
             }
-            ReplayState::Stopped | ReplayState::Done | ReplayState::Cancelled => {}
-            // A paused one, too: resumed without a word, it would go on as if nothing had failed.
+            ReplayState::Done | ReplayState::Cancelled => {}
+            // A paused one, too: resumed without a word, it would go on as if nothing had failed. A stopped one, for its report to count
+            // what was still out when it stopped.
             // A plan is a question: whatever its answers are, all of them are wanted.
-            ReplayState::Running | ReplayState::Paused if replay.plan => {}
-            ReplayState::Running | ReplayState::Paused => {
+            ReplayState::Running | ReplayState::Paused | ReplayState::Stopped if replay.plan => {}
+            ReplayState::Running | ReplayState::Paused | ReplayState::Stopped => {
                 if let Some(why) = self.too_much_failed(canary) {
                     self.replay.state = ReplayState::Stopped;
                     self.replay.detail = Some(why);
@@ -321,10 +322,12 @@ mod tests {
         kept.count(&[Failed], failed(1, 2));
         assert_eq!(kept.replay.state, ReplayState::Stopped);
         assert_eq!(kept.replay.detail.as_deref(), Some("1 of the 3 that went first failed; nothing else was tried"));
-        assert_eq!(kept.open_to(failed(1, 0)), 3);
-        assert!(kept.steer(Steer::Resume, failed(1, 2)));
-        assert_eq!((kept.open_to(failed(1, 1)), kept.open_to(failed(1, 0))), (3, i64::MAX));
         kept.count(&[Failed], failed(2, 1));
+        assert_eq!(kept.replay.detail.as_deref(), Some("2 of the 3 that went first failed; nothing else was tried"));
+        assert_eq!(kept.open_to(failed(2, 1)), 3);
+        assert!(kept.steer(Steer::Resume, failed(2, 1)));
+        assert_eq!((kept.open_to(failed(2, 1)), kept.open_to(failed(2, 0))), (3, i64::MAX));
+        kept.count(&[Failed], failed(3, 0));
         assert_eq!(kept.replay.state, ReplayState::Stopped, "the next one is another");
     }
 
