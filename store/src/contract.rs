@@ -518,6 +518,13 @@ pub struct TimelineEntry {
     pub detail: serde_json::Value,
 }
 
+impl TimelineEntry {
+    /// An entry whose text says it all.
+    pub fn new(at: Timestamp, kind: TimelineKind, payment: Option<PaymentKey>, text: impl Into<String>) -> Self {
+        Self { at, kind, payment, text: text.into(), detail: serde_json::Value::Null }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedEvent {
     pub seq: i64,

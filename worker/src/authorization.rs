@@ -136,7 +136,11 @@ impl Context {
                 let sealed = ours_to_exchange.then(seal).transpose()?;
                 Ok(Told::Granted(Code { digest: SecretDigest::of(code.expose_secret()), sealed }))
             }
-            AuthorizationSaid::Issued { token } => self.issued(authorization, token).await,
+            AuthorizationSaid::Issued { token } => {
+                let token = self.sealed(&authorization.id, token)?;
+                let told = self.telling(authorization, &token.digest).await?;
+                Ok(Told::Issued { token, told })
+            }
             AuthorizationSaid::Cancelled { reason } => {
                 let token = match name {
                     AuthorizationName::Token(digest) => Some(digest.clone()),
@@ -148,27 +152,28 @@ impl Context {
     }
 
     /// A token, sealed for its authorization.
-    async fn issued(&self, authorization: &Authorization, token: &IssuedToken) -> Result<Told, Unlearned> {
-        let id = || authorization.id.clone();
+    fn sealed(&self, id: &AuthorizationId, token: &IssuedToken) -> Result<Token, VaultError> {
         let access = token.access.expose_secret();
-        let digest = SecretDigest::of(access);
         let seal = |place, secret: &str| self.vault.seal(&place, secret.as_bytes());
         let refresh = token.refresh.as_ref();
-        let sealed = Token {
-            access: Some(seal(SealedPlace::AccessToken(id()), access)?),
-            refresh: refresh.map(|it| seal(SealedPlace::RefreshToken(id()), it.expose_secret())).transpose()?,
+        Ok(Token {
+            access: Some(seal(SealedPlace::AccessToken(id.clone()), access)?),
+            refresh: refresh.map(|it| seal(SealedPlace::RefreshToken(id.clone()), it.expose_secret())).transpose()?,
             expires_at: token.expires_at,
             refresh_expires_at: token.refresh_expires_at,
             issued_at: self.clock.now(),
-            digest: digest.clone(),
-        };
+            digest: SecretDigest::of(access),
+        })
+    }
+
+    /// How a notification tells a token: as new, or as one that another took the place of since.
+    async fn telling(&self, authorization: &Authorization, digest: &SecretDigest) -> Result<Telling, Unlearned> {
         let name = AuthorizationName::Token(digest.clone());
         let find = || self.store.authorization_find(&authorization.account, &name);
         let owner = self.patiently("looking a token up", find).await?;
-        let current = authorization.token.as_ref().is_some_and(|current| current.digest == digest);
+        let current = authorization.token.as_ref().is_some_and(|current| current.digest == *digest);
         let ours = owner.is_some_and(|owner| owner.id == authorization.id);
-        let told = if ours && !current { Telling::Former } else { Telling::Notified };
-        Ok(Told::Issued { token: sealed, told })
+        Ok(if ours && !current { Telling::Former } else { Telling::Notified })
     }
 
     /// Decides and writes; a change is written only if what it was decided on still stands.

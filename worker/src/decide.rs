@@ -59,13 +59,7 @@ pub(crate) fn decide(
     now: Timestamp,
 ) -> Decision {
     let stored = order.payment(key).expect("the order was found by this payment");
-    let entry = |kind, text: String| TimelineEntry {
-        at: now,
-        kind,
-        payment: Some(key.clone()),
-        text,
-        detail: serde_json::Value::Null,
-    };
+    let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
     let mut timeline = vec![entry(TimelineKind::Inquiry, format!("asked {}: {}", key.provider, facts.answer))];
     let mut payment = Payment { checks: next.checks, next_check_at: Some(next.at), ..stored.clone() };
     let facts = &facts.clone().with_refunds(&stored.refunds);
@@ -160,8 +154,7 @@ pub(crate) fn hold_for_foreign_refunds(
     let named: Vec<String> = foreign.iter().map(|(refund, owner)| format!("{refund} of {owner}")).collect();
     let detail = format!("{key} is told to have refunds that were announced or told for others: {}", named.join(", "));
     let text = format!("order held: {}: {detail}", HoldReason::ImpossibleTransition);
-    let entry =
-        |kind, text| TimelineEntry { at: now, kind, payment: Some(key.clone()), text, detail: serde_json::Value::Null };
+    let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
     let Change { order, payment, events } = &mut decision.change;
     if order.hold.is_some() {
         decision.timeline.push(entry(TimelineKind::Refusal, detail));
@@ -190,13 +183,7 @@ pub(crate) fn decide_other_account(
     if !facts.state.took_money() || order.hold.is_some() {
         return None;
     }
-    let entry = |kind, text: String| TimelineEntry {
-        at: now,
-        kind,
-        payment: Some(key.clone()),
-        text,
-        detail: serde_json::Value::Null,
-    };
+    let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
     let mut timeline =
         vec![entry(TimelineKind::Inquiry, format!("asked {} as {}: {}", key.provider, key.account, facts.answer))];
     let mut order = order.clone();

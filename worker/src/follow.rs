@@ -33,13 +33,6 @@ const HINTS_MAX: u64 = 100;
 /// A hint that comes to nothing is made up for by the sweep after this long.
 const DUE_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
-/// What is new about a charge.
-#[derive(Clone, Copy)]
-struct News {
-    /// An answer asked for from then on has seen all of it.
-    seen_by: Timestamp,
-}
-
 /// Reads Omise's own list of events, which no lost webhook shortens: a charge of ours that something happened to since it was last asked
 /// about becomes a hint like any other.
 pub(crate) async fn follow(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
@@ -66,7 +59,7 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
     let now = context.clock.now();
     let store = |error: StoreError| chain(&error);
     // While hints wait, more of them would only push live notifications further back; what is not read now is read next time.
-    if sweep::waiting(context).await > HINTS_MAX {
+    if sweep::waiting(context).await.is_some_and(|waiting| waiting > HINTS_MAX) {
         return Ok(());
     }
     if !context.store.lease_take(&name, holder, now, LEASE_FOR).await.map_err(store)? {
@@ -74,9 +67,9 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
     }
     let seen_to = context.store.watermark_get(&name).await.map_err(store)?;
     let from = seen_to.map_or(now - AT_FIRST, |seen_to| seen_to - OVERLAP);
-    let Read { latest, whole, last_at } = read(context, &account, from, now).await?;
-    let hints = hints(context, account.name(), &latest).await?;
-    debug!(account = %account.name(), charges = latest.len(), hints, "followed omise's events");
+    let Read { seen_by, whole, last_at } = read(context, &account, from, now).await?;
+    let hints = hints(context, account.name(), &seen_by).await?;
+    debug!(account = %account.name(), charges = seen_by.len(), hints, "followed omise's events");
     metrics::counter!("payhook_follow_hints_total").increment(hints);
     // What was read is hinted at: only now is it behind us. Of a list too long for one look, the next look begins where this one ended.
     let to = if whole { now } else { last_at.map_or(now, |at| at + OVERLAP) };
@@ -88,8 +81,8 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
 
 /// A part of the list.
 struct Read {
-    /// What is new about each charge it names.
-    latest: BTreeMap<PaymentKey, News>,
+    /// Each charge it names, and from when on an answer asked for has seen all that is new about it.
+    seen_by: BTreeMap<PaymentKey, Timestamp>,
     whole: bool,
     /// When its last event happened, whatever it is about.
     last_at: Option<Timestamp>,
@@ -97,7 +90,7 @@ struct Read {
 
 /// Reads the list between `from` and `to`, as far as one look goes.
 async fn read(context: &Context, account: &Arc<Account>, from: Timestamp, to: Timestamp) -> Result<Read, String> {
-    let mut read = Read { latest: BTreeMap::new(), whole: false, last_at: None };
+    let mut read = Read { seen_by: BTreeMap::new(), whole: false, last_at: None };
     let mut offset = 0;
     for _ in 0..PAGES {
         let asking = context.turn(account.clone()).await;
@@ -116,8 +109,8 @@ async fn read(context: &Context, account: &Arc<Account>, from: Timestamp, to: Ti
             let key = PaymentKey { provider: account.provider(), account: account.name().clone(), id };
             let overlay = event.kind.starts_with("refund.") || event.kind.starts_with("dispute.");
             let seen_by = event.created_at + if overlay { SURELY_SEEN_AFTER } else { SEEN_AFTER };
-            let known = read.latest.entry(key).or_insert(News { seen_by });
-            known.seen_by = known.seen_by.max(seen_by);
+            let known = read.seen_by.entry(key).or_insert(seen_by);
+            *known = (*known).max(seen_by);
         }
         offset += entries;
         if entries == 0 || offset >= total {
@@ -129,9 +122,13 @@ async fn read(context: &Context, account: &Arc<Account>, from: Timestamp, to: Ti
 }
 
 /// Hints at the charges of ours that were not asked about since; how many. Each is due until it is answered, should its hint come to nothing.
-async fn hints(context: &Context, account: &AccountName, latest: &BTreeMap<PaymentKey, News>) -> Result<u64, String> {
+async fn hints(
+    context: &Context,
+    account: &AccountName,
+    seen_by: &BTreeMap<PaymentKey, Timestamp>,
+) -> Result<u64, String> {
     let mut hints = 0;
-    let keys: Vec<PaymentKey> = latest.keys().cloned().collect();
+    let keys: Vec<PaymentKey> = seen_by.keys().cloned().collect();
     let store = |error: StoreError| format!("{account}: {}", chain(&error));
     for keys in keys.chunks(100) {
         let found = context.store.payments_find(keys).await.map_err(store)?;
@@ -141,9 +138,8 @@ async fn hints(context: &Context, account: &AccountName, latest: &BTreeMap<Payme
             Found::Order(order) => Some((key, order.payment(key)?)),
             Found::OtherAccount(_) | Found::Unknown => None,
         });
-        let is_news = |key: &PaymentKey, payment: &Payment| {
-            payment.asked_at.is_none_or(|asked_at| asked_at < latest[key].seen_by)
-        };
+        let is_news =
+            |key: &PaymentKey, payment: &Payment| payment.asked_at.is_none_or(|asked_at| asked_at < seen_by[key]);
         let news: Vec<(&PaymentKey, &Payment)> = orders.filter(|(key, payment)| is_news(key, payment)).collect();
         let due: Vec<Settlement> = news
             .iter()

@@ -16,6 +16,7 @@ mod follow;
 mod guard;
 mod inquire;
 mod intake;
+mod lease;
 mod named;
 mod outcome;
 mod patience;

@@ -63,16 +63,14 @@ impl Making<'_> {
 
     /// Genuine, and nothing to settle: kept.
     pub(crate) fn kept(in_hand: InHand) -> Outcome {
-        let notifications = notification(&in_hand.delivery).cloned().into_iter().collect();
-        let settlement = Settlement { notifications, ..Settlement::default() };
+        let in_hand = vec![in_hand];
         let told = (Some(ReplayOutcome::Unchanged), "it is about nothing of ours");
-        Outcome::new(None, settlement, vec![(in_hand, Verdict::Ack)], "kept", told)
+        Outcome::new(None, archived(&in_hand), acked(in_hand), "kept", told)
     }
 
     /// Tried again, and settled by another hint since: kept.
     pub(crate) fn settled_meanwhile(key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
-        let notifications = notifications(&passengers);
-        let settlement = Settlement { notifications, about: Some(key.clone()), ..Settlement::default() };
+        let settlement = Settlement { about: Some(key.clone()), ..archived(&passengers) };
         let told = (Some(ReplayOutcome::Unchanged), "settled meanwhile");
         Outcome::new(Some(key), settlement, acked(passengers), "settled_meanwhile", told)
     }
@@ -85,23 +83,21 @@ impl Making<'_> {
 
     /// What it is about is not known yet: kept, and tried again until the schedule ends.
     pub(crate) fn parked(self, key: Option<PaymentKey>, what: String, passengers: Vec<InHand>) -> Outcome {
-        let settlement = Settlement { notifications: notifications(&passengers), ..Settlement::default() };
         let failure = Failure { class: Class::Waiting, detail: what };
-        self.failed(key, settlement, passengers, &failure, "parked", false)
+        self.failed(key, archived(&passengers), passengers, &failure, "parked", false)
     }
 
     /// The provider did not tell which payment a notification is about, or what to do about an authorization.
     pub(crate) fn not_found_out(self, in_hand: InHand, failure: &Failure, probe: bool) -> Outcome {
-        let notifications = notifications(std::slice::from_ref(&in_hand));
-        let settlement = Settlement { notifications, ..Settlement::default() };
-        self.failed(None, settlement, vec![in_hand], failure, "unanswered", probe)
+        let in_hand = vec![in_hand];
+        self.failed(None, archived(&in_hand), in_hand, failure, "unanswered", probe)
     }
 
     /// Its account is left alone for a while, and which payment it is about is not known without asking.
     pub(crate) fn put_off(self, in_hand: InHand, wait: &Wait) -> Outcome {
-        let notifications = notifications(std::slice::from_ref(&in_hand));
-        let settlement = Settlement { notifications, ..Settlement::default() };
-        Outcome::new(None, settlement, self.waiting(vec![in_hand], wait), "paused", (None, wait.why.as_str()))
+        let in_hand = vec![in_hand];
+        let settlement = archived(&in_hand);
+        Outcome::new(None, settlement, self.waiting(in_hand, wait), "paused", (None, wait.why.as_str()))
     }
 
     /// Its account is left alone for a while: everything waits, nothing is counted as tried.
@@ -113,13 +109,8 @@ impl Making<'_> {
             next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now).max(again)),
             checks: payment.checks,
         });
-        let entry = TimelineEntry {
-            at: self.now,
-            kind: TimelineKind::Inquiry,
-            payment: Some(key.clone()),
-            text: format!("not asked: {}, since {}; everything waits", wait.why.as_str(), wait.since),
-            detail: serde_json::Value::Null,
-        };
+        let text = format!("not asked: {}, since {}; everything waits", wait.why.as_str(), wait.since);
+        let entry = self.entry(TimelineKind::Inquiry, &key, text);
         let settlement = Settlement {
             notifications: notifications(&passengers),
             about: Some(key.clone()),
@@ -167,12 +158,9 @@ impl Making<'_> {
         if !foreign.is_empty() {
             decision = hold_for_foreign_refunds(decision, &key, foreign, self.now);
         }
-        decision.timeline.extend(unanswered.iter().map(|(id, failure)| TimelineEntry {
-            at: self.now,
-            kind: TimelineKind::Inquiry,
-            payment: Some(key.clone()),
-            text: format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail),
-            detail: serde_json::Value::Null,
+        decision.timeline.extend(unanswered.iter().map(|(id, failure)| {
+            let text = format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail);
+            self.entry(TimelineKind::Inquiry, &key, text)
         }));
         let mut outcome = decided(decision, key, passengers);
         for (in_hand, verdict) in &mut outcome.verdicts {
@@ -209,20 +197,12 @@ impl Making<'_> {
         facts: &PaymentFacts,
     ) -> Outcome {
         let Some(decision) = decide_other_account(order, &key, facts, self.now) else {
+            let text = format!("{key} is registered under another account, and says {}; nothing changes", facts.state);
             let settlement = Settlement {
                 notifications: notifications(&passengers),
                 about: Some(key.clone()),
                 order: Some(order.id.clone()),
-                timeline: vec![TimelineEntry {
-                    at: self.now,
-                    kind: TimelineKind::Refusal,
-                    text: format!(
-                        "{key} is registered under another account, and says {}; nothing changes",
-                        facts.state
-                    ),
-                    payment: Some(key.clone()),
-                    detail: serde_json::Value::Null,
-                }],
+                timeline: vec![self.entry(TimelineKind::Refusal, &key, text)],
                 ..Settlement::default()
             };
             let told = (Some(ReplayOutcome::Unchanged), "registered under another account");
@@ -254,17 +234,12 @@ impl Making<'_> {
                 false => payment.checks.saturating_add(1).min(Schedule::hourly(key.provider)).max(payment.checks),
             },
         });
+        let text = format!("asked {}: no answer to go by: {}", key.provider, failure.detail);
         let settlement = Settlement {
             notifications: notifications(&passengers),
             about: Some(key.clone()),
             order: Some(order.id.clone()),
-            timeline: vec![TimelineEntry {
-                at: self.now,
-                kind: TimelineKind::Inquiry,
-                payment: Some(key.clone()),
-                text: format!("asked {}: no answer to go by: {}", key.provider, failure.detail),
-                detail: serde_json::Value::Null,
-            }],
+            timeline: vec![self.entry(TimelineKind::Inquiry, &key, text)],
             check,
             change: None,
         };
@@ -290,6 +265,10 @@ impl Making<'_> {
         // What counts as no try is none for a replay, either.
         let tried = if probe || !failure.class.is_counted() { None } else { Some(ReplayOutcome::Failed) };
         Outcome::new(key, settlement, verdicts, word, (tried, &failure.detail))
+    }
+
+    fn entry(self, kind: TimelineKind, key: &PaymentKey, text: String) -> TimelineEntry {
+        TimelineEntry::new(self.now, kind, Some(key.clone()), text)
     }
 
     fn verdict(self, delivery: &Delivery, failure: &Failure, probe: bool) -> Verdict {
@@ -405,6 +384,11 @@ pub(crate) fn notification(delivery: &Delivery) -> Option<&Notification> {
 
 fn notifications(passengers: &[InHand]) -> Vec<Notification> {
     passengers.iter().filter_map(|passenger| notification(&passenger.delivery)).cloned().collect()
+}
+
+/// The notifications among them are kept, and nothing else is written.
+fn archived(passengers: &[InHand]) -> Settlement {
+    Settlement { notifications: notifications(passengers), ..Settlement::default() }
 }
 
 fn notified(passengers: &[InHand]) -> bool {

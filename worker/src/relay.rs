@@ -10,13 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
+use crate::lease::Lease;
 use crate::patience::{chain, jittered};
 use crate::worker::Context;
 
-const LEASE: &str = "relay";
-/// A relay that died is replaced after this long.
-const LEASE_FOR: Duration = Duration::from_secs(15);
-const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// Without a wake-up: events of another process, or of one that died between commit and wake-up.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// After a round in which an event could not be published.
@@ -28,18 +25,9 @@ const SUBJECTS_AT_ONCE: usize = 32;
 /// Tells fulfilment: gives new events their place in the feed and publishes them, in version order per order. One relay works
 /// at a time, by a lease in the store; where the queue carries no events, the feed is all there is.
 pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
-    let mut renew_at = tokio::time::Instant::now();
-    let mut mine = false;
+    let mut lease = Lease::new("relay", holder);
     while !stop.is_cancelled() {
-        if tokio::time::Instant::now() >= renew_at {
-            let taken = context.store.lease_take(LEASE, holder, context.clock.now(), LEASE_FOR).await;
-            mine = taken.unwrap_or_else(|error| {
-                warn!(error = %chain(&error), "cannot take the relay's lease, trying again");
-                false
-            });
-            renew_at = tokio::time::Instant::now() + jittered(RENEW_EVERY);
-        }
-        let more = match mine {
+        let more = match lease.is_mine(&context).await {
             true => round(&context).await.unwrap_or_else(|error| {
                 warn!(error = %chain(&error), "cannot relay events, trying again");
                 false
@@ -54,9 +42,7 @@ pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: Cancellatio
             }
         }
     }
-    if mine {
-        let _ = context.store.lease_release(LEASE, holder).await;
-    }
+    lease.release(&context).await;
 }
 
 /// One round; whether there may be more to do at once.

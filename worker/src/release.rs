@@ -76,7 +76,7 @@ fn release(order: &Order, told: &[Event], who: &str, reason: &str, now: Timestam
     let hold = order.hold.as_ref().map_or_else(String::new, |hold| hold.reason.to_string());
     let mut released = Order { hold: None, updated_at: now, ..order.clone() };
     released.state = state_of(&released.payments);
-    let entry = |kind, text| TimelineEntry { at: now, kind, payment: None, text, detail: serde_json::Value::Null };
+    let entry = |kind, text: String| TimelineEntry::new(now, kind, None, text);
     let timeline = vec![
         entry(TimelineKind::Operator, format!("released from {hold} by {who}: {reason}")),
         entry(TimelineKind::Transition, format!("order held -> {}", released.state)),

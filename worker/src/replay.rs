@@ -12,13 +12,11 @@ use uuid::Uuid;
 
 use crate::breaker::Admission;
 use crate::decide::{Decided, NextCheck, decide};
-use crate::patience::{chain, jittered};
+use crate::lease::Lease;
+use crate::patience::chain;
+use crate::sweep;
 use crate::worker::Context;
 
-const LEASE: &str = "replay";
-/// A runner that died is replaced after this long; what it had handed out is handed out again when its claim runs out.
-const LEASE_FOR: Duration = Duration::from_secs(15);
-const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How often items are handed out, and looked for where there are none.
 const TICK: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
@@ -35,15 +33,10 @@ const AT_ONCE: u32 = 100;
 /// Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate; and only while live traffic leaves room.
 /// The items wait in the store, which is the lane of their own.
 pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
-    let mut renew_at = tokio::time::Instant::now();
-    let (mut mine, mut paces) = (false, HashMap::new());
+    // What a runner that died had handed out is handed out again when its claim runs out.
+    let (mut lease, mut paces) = (Lease::new("replay", holder), HashMap::new());
     while !stop.is_cancelled() {
-        if tokio::time::Instant::now() >= renew_at {
-            let taken = context.store.lease_take(LEASE, holder, context.clock.now(), LEASE_FOR).await;
-            mine = taken.unwrap_or(false);
-            renew_at = tokio::time::Instant::now() + jittered(RENEW_EVERY);
-        }
-        let wait = match mine {
+        let wait = match lease.is_mine(&context).await {
             true => round(&context, &mut paces).await.unwrap_or_else(|error| {
                 warn!(error = %chain(&error), "cannot hand out the items of replays, trying again");
                 IDLE
@@ -55,9 +48,7 @@ pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: Cancellati
             () = tokio::time::sleep(wait) => {}
         }
     }
-    if mine {
-        let _ = context.store.lease_release(LEASE, holder).await;
-    }
+    lease.release(&context).await;
 }
 
 /// How fast one replay goes, and from when on.
@@ -108,8 +99,7 @@ async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Resul
 
 /// Whether live traffic leaves room. A queue that cannot say so is not bothered further.
 async fn leaves_room(context: &Context) -> bool {
-    let depths = context.queue.depths().await.unwrap_or_default();
-    depths.iter().any(|depth| depth.queue == "payhook.notifications" && depth.ready <= LIVE_MAX)
+    sweep::waiting(context).await.is_some_and(|waiting| waiting <= LIVE_MAX)
 }
 
 /// How many items were handed out, and whether some of them could not be tried.

@@ -25,7 +25,7 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
             () = tokio::time::sleep(jittered(EVERY)) => {}
         }
         // While the last rounds' hints still wait, more of them would only push live notifications further back.
-        if busy && waiting(&context).await > u64::from(ROUND) {
+        if busy && waiting(&context).await.is_some_and(|waiting| waiting > u64::from(ROUND)) {
             continue;
         }
         let now = context.clock.now();
@@ -57,8 +57,8 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Hints waiting to be taken, ours and the providers'.
-pub(crate) async fn waiting(context: &Context) -> u64 {
-    let depths = context.queue.depths().await.unwrap_or_default();
-    depths.iter().find(|depth| depth.queue == "payhook.notifications").map_or(0, |depth| depth.ready)
+/// Hints waiting to be taken, ours and the providers'; nothing where the queue cannot say.
+pub(crate) async fn waiting(context: &Context) -> Option<u64> {
+    let depths = context.queue.depths().await.ok()?;
+    depths.iter().find(|depth| depth.queue == "payhook.notifications").map(|depth| depth.ready)
 }

@@ -5,7 +5,6 @@ use payhook_schema::{
     About, AccountName, Currency, Event, EventData, EventType, Money, NewOrder, Notification, Order, OrderEvent,
     OrderId, OrderState, PaymentId, PaymentKey, PaymentState, Provider, TimelineKind,
 };
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{Change, Registered, Settlement, Store, TimelineEntry};
@@ -75,7 +74,7 @@ pub(super) fn notification(number: u64, payment: Option<&PaymentKey>, now: Times
 }
 
 pub(super) fn entry(text: &str, payment: Option<PaymentKey>, now: Timestamp) -> TimelineEntry {
-    TimelineEntry { at: now, kind: TimelineKind::Inquiry, payment, text: text.to_owned(), detail: Value::Null }
+    TimelineEntry::new(now, TimelineKind::Inquiry, payment, text)
 }
 
 /// A settlement that takes `captured_minor` for the payment `key` of `order`, with one event and one timeline entry.

@@ -4,7 +4,6 @@ use payhook_schema::{
     TimelineKind, Token,
 };
 use payhook_store::{AuthorizationChange, TimelineEntry};
-use serde_json::Value;
 
 /// What was learned about an authorization: from a notification, or from the answer to a call of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub(crate) fn decide(authorization: &Authorization, told: Told, now: Timestamp) 
         Told::Issued { token, told } => issued(authorization, &mut next, token, told, now),
         Told::Cancelled { token, reason } => cancelled(authorization, &mut next, token.as_ref(), reason),
     };
-    let entry = |kind, text| TimelineEntry { at: now, kind, payment: None, text, detail: Value::Null };
+    let entry = |kind, text| TimelineEntry::new(now, kind, None, text);
     match moved {
         Moved::Not(why) => Decision { change: None, timeline: vec![entry(TimelineKind::Refusal, why.to_owned())] },
         Moved::Repeat => Decision { change: None, timeline: Vec::new() },

@@ -9,7 +9,7 @@ use payhook_store::{AuthorizationChange, AuthorizationSettlement, TimelineEntry}
 use secrecy::SecretString;
 use tracing::{error, info, warn};
 
-use super::decide::{Telling, Told, decide, refresh_at};
+use super::decide::{Telling, Told, refresh_at};
 use super::{Applied, Unlearned};
 use crate::breaker::Admission;
 use crate::class::Class;
@@ -116,18 +116,8 @@ impl Context {
         loop {
             let get = || self.store.authorization_get(id);
             let Some(authorization) = self.patiently("looking an authorization up", get).await? else { return Ok(()) };
-            let told = self.issued(&authorization, token).await?;
-            let told = match told {
-                Told::Issued { token, .. } => Told::Issued { token, told: Telling::Answered },
-                other => other,
-            };
-            let decision = decide(&authorization, told, self.clock.now());
-            let settlement = AuthorizationSettlement {
-                notifications: Vec::new(),
-                change: decision.change,
-                timeline: Some((id.clone(), decision.timeline)),
-            };
-            match self.write_authorization(settlement).await? {
+            let told = Told::Issued { token: self.sealed(id, token)?, told: Telling::Answered };
+            match self.apply(&authorization, told, Vec::new()).await? {
                 Applied::Changed(next) => {
                     info!(authorization.id = %id, state = %next.state, "authorization {id} has a token");
                     return self.catch_up_on_token(&next).await;
@@ -152,13 +142,8 @@ impl Context {
                 Some(at) => format!("tried again at {at}"),
                 None => "given up; the customer has to agree anew".to_owned(),
             };
-            let entry = TimelineEntry {
-                at: now,
-                kind: TimelineKind::Inquiry,
-                payment: None,
-                text: format!("{} failed: {}; {outlook}", step.word(), why.detail),
-                detail: serde_json::Value::Null,
-            };
+            let text = format!("{} failed: {}; {outlook}", step.word(), why.detail);
+            let entry = TimelineEntry::new(now, TimelineKind::Inquiry, None, text);
             let settlement = AuthorizationSettlement {
                 notifications: Vec::new(),
                 change: Some(AuthorizationChange { authorization: next, events: Vec::new() }),

@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::patience::{chain, jittered};
+use crate::worker::Context;
+
+/// A holder that died is replaced after this long.
+const LEASE_FOR: Duration = Duration::from_secs(15);
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+
+/// Work that one worker of all does at a time, by a lease in the store that this one takes, keeps while it can, and gives back.
+pub(crate) struct Lease {
+    name: &'static str,
+    holder: Uuid,
+    renew_at: Instant,
+    mine: bool,
+}
+
+impl Lease {
+    pub(crate) fn new(name: &'static str, holder: Uuid) -> Self {
+        Self { name, holder, renew_at: Instant::now(), mine: false }
+    }
+
+    /// Whether the work is ours now. What the store cannot say is not.
+    pub(crate) async fn is_mine(&mut self, context: &Context) -> bool {
+        if Instant::now() >= self.renew_at {
+            let taken = context.store.lease_take(self.name, self.holder, context.clock.now(), LEASE_FOR).await;
+            self.mine = taken.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), lease = self.name, "cannot take the lease `{}`, trying again", self.name);
+                false
+            });
+            self.renew_at = Instant::now() + jittered(RENEW_EVERY);
+        }
+        self.mine
+    }
+
+    /// Another worker need not wait until it runs out.
+    pub(crate) async fn release(self, context: &Context) {
+        if self.mine {
+            let _ = context.store.lease_release(self.name, self.holder).await;
+        }
+    }
+}
