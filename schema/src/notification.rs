@@ -50,13 +50,13 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// The payment to settle, if there is one.
+    /// The payment to settle, if it names one by its id.
     pub fn payment(&self) -> Option<PaymentKey> {
         match &self.about {
-            About::Payment(id) => {
+            About::Payment(id) | About::Refund { payment: Some(id), .. } => {
                 Some(PaymentKey { provider: self.provider, account: self.account.clone(), id: id.clone() })
             }
-            About::Reference(_) | About::Refund { .. } | About::Authorization(_) | About::Other => None,
+            About::Reference(_) | About::Refund { payment: None, .. } | About::Authorization(_) | About::Other => None,
         }
     }
 

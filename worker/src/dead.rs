@@ -61,21 +61,12 @@ fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
     let death = delivery.death.clone().unwrap_or_else(unexplained);
     let envelope = delivery.envelope.as_ref().ok();
     let payment = envelope.and_then(Envelope::payment);
-    let mut notification = envelope.and_then(|envelope| match &envelope.hint {
+    let sealed = envelope.and_then(|envelope| sealed(envelope, vault));
+    let bytes = sealed.as_ref().map_or_else(|| delivery.bytes.clone(), Envelope::encode);
+    let notification = sealed.as_ref().or(envelope).and_then(|envelope| match &envelope.hint {
         Hint::Notification(notification) => Some((***notification).clone()),
         Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
     });
-    let mut bytes = delivery.bytes.clone();
-    if let Some(notification) = &mut notification
-        && notification.sealed_with.is_none()
-        && notification.is_confidential()
-    {
-        vault.seal_at_rest(notification);
-        // What came in the clear is kept sealed here, too.
-        if notification.sealed_with.is_some() {
-            bytes = sealed_bytes(envelope, vault).unwrap_or(bytes);
-        }
-    }
     let provider = notification.as_ref().map(|it| it.provider).or(payment.as_ref().map(|it| it.provider));
     let account = notification.as_ref().map(|it| it.account.clone()).or(payment.as_ref().map(|it| it.account.clone()));
     DeadLetter {
@@ -98,14 +89,10 @@ fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
     }
 }
 
-/// The same envelope with its notification's body sealed.
-fn sealed_bytes(envelope: Option<&Envelope>, vault: &Vault) -> Option<Vec<u8>> {
-    let envelope = envelope?.clone();
-    match envelope.hint {
-        Hint::Notification(notification) => {
-            let hint = Hint::Notification(Box::new(vault.seal_body(*notification)));
-            Some(Envelope { hint, ..envelope }.encode())
-        }
-        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
-    }
+/// The same envelope with its notification's body sealed, where that came in the clear.
+fn sealed(envelope: &Envelope, vault: &Vault) -> Option<Envelope> {
+    let Hint::Notification(received) = &envelope.hint else { return None };
+    let notification = vault.seal_body((**received).clone());
+    let is_new = notification.sealed_with != received.sealed_with;
+    is_new.then(|| Envelope { hint: Hint::Notification(Box::new(notification)), ..envelope.clone() })
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use payhook_provider::AskError;
-use payhook_schema::{About, Money, Notification, PaymentId, PaymentKey, Provider, RefundId};
+use payhook_schema::{About, Money, Notification, PaymentKey, Provider, RefundId};
 use payhook_store::PaymentName;
 use tracing::{debug, warn};
 
@@ -69,9 +69,7 @@ pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
 
 async fn payment_of(context: &Context, notification: &Notification, attempt: u32) -> Result<PaymentKey, Lost> {
     let Notification { provider, account, .. } = notification;
-    let key = |id: &PaymentId| PaymentKey { provider: *provider, account: account.clone(), id: id.clone() };
     match &notification.about {
-        About::Payment(id) | About::Refund { payment: Some(id), .. } => Ok(key(id)),
         About::Reference(reference) => {
             let name =
                 PaymentName::Reference { provider: *provider, account: account.clone(), reference: reference.clone() };
@@ -79,7 +77,9 @@ async fn payment_of(context: &Context, notification: &Notification, attempt: u32
             found.ok_or_else(|| Lost::Unknown(format!("no payment is known as {reference} by {provider}")))
         }
         About::Refund { id, payment: None } => refunded_payment(context, notification, id, attempt).await,
-        About::Authorization(_) | About::Other => unreachable!("only what is about a payment is looked for"),
+        About::Payment(_) | About::Refund { payment: Some(_), .. } | About::Authorization(_) | About::Other => {
+            unreachable!("only what names its payment otherwise than by its id is looked for")
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use payhook_provider::AskError;
-use payhook_schema::{About, Envelope, Notification, PaymentKey, ReplayOutcome, TimelineKind};
+use payhook_schema::{Envelope, Notification, ReplayOutcome, TimelineKind};
 use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -164,7 +164,7 @@ async fn archived(context: &Context, item: &ReplayItem) -> Result<Option<Notific
 async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
     let key = match &item.payment {
         Some(key) => Some(key.clone()),
-        None => archived(context, item).await?.as_ref().and_then(payment_named),
+        None => archived(context, item).await?.as_ref().and_then(Notification::payment),
     };
     let Some(key) = key else {
         let why = "it names no payment by its id: what it would change shows only when it is replayed";
@@ -204,13 +204,4 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         Decided::Applied | Decided::Revived | Decided::Held => told(ReplayOutcome::Changed, "would change"),
         Decided::Unchanged | Decided::Refused => told(ReplayOutcome::Unchanged, &facts.answer),
     })
-}
-
-fn payment_named(notification: &Notification) -> Option<PaymentKey> {
-    match &notification.about {
-        About::Refund { payment: Some(id), .. } | About::Payment(id) => {
-            Some(PaymentKey { provider: notification.provider, account: notification.account.clone(), id: id.clone() })
-        }
-        About::Refund { payment: None, .. } | About::Reference(_) | About::Authorization(_) | About::Other => None,
-    }
 }
