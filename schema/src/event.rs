@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use crate::words::words;
 use crate::{
-    AccountName, AuthorizationId, Currency, DisputeId, OrderId, PaymentId, Provider, RefundId, Wallet, content_id,
+    AccountName, AuthorizationId, Currency, DisputeId, Order, OrderId, PaymentId, PaymentKey, Provider, RefundId,
+    Wallet, content_id,
 };
 
 words! {
@@ -89,6 +90,27 @@ pub struct OrderEvent {
     /// Of `dispute.opened` and `dispute.closed`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dispute_id: Option<DisputeId>,
+}
+
+impl OrderEvent {
+    /// An order as it is now, in the words of one of its payments. `occurred_at` by the provider's clock.
+    pub fn of(order: &Order, payment: &PaymentKey, occurred_at: Timestamp) -> Self {
+        Self {
+            order_id: order.id.clone(),
+            version: order.version,
+            amount_minor: order.amount.amount_minor,
+            currency: order.amount.currency,
+            captured_minor: order.captured_minor,
+            refunded_minor: order.refunded_minor,
+            provider: payment.provider,
+            account: payment.account.clone(),
+            payment_id: payment.id.clone(),
+            occurred_at,
+            reason: None,
+            refund_id: None,
+            dispute_id: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -59,21 +59,7 @@ fn paid(order: &Order) -> Settlement {
     let mut payment = order.payments[0].clone();
     payment.state = PaymentState::Paid;
     payment.captured_minor = order.captured_minor;
-    let data = OrderEvent {
-        order_id: order.id.clone(),
-        version: order.version,
-        amount_minor: order.amount.amount_minor,
-        currency: order.amount.currency,
-        captured_minor: order.captured_minor,
-        refunded_minor: 0,
-        provider: payment.key.provider,
-        account: payment.key.account.clone(),
-        payment_id: payment.key.id.clone(),
-        occurred_at: now(),
-        reason: None,
-        refund_id: None,
-        dispute_id: None,
-    };
+    let data = OrderEvent::of(&order, &payment.key, now());
     let events = vec![Event::of_order(EventType::OrderPaid, data, now())];
     Settlement { change: Some(Change { order, payment, events }), ..Settlement::default() }
 }

@@ -56,19 +56,11 @@ pub(crate) fn announce(
             let is_paid = fact.event_type == EventType::OrderPaid;
             let refunded_minor = if is_paid { before.refunded_minor } else { order.refunded_minor };
             let data = OrderEvent {
-                order_id: order.id.clone(),
-                version: order.version,
-                amount_minor: order.amount.amount_minor,
-                currency: order.amount.currency,
-                captured_minor: order.captured_minor,
                 refunded_minor,
-                provider: payment.key.provider,
-                account: payment.key.account.clone(),
-                payment_id: payment.key.id.clone(),
-                occurred_at: fact.occurred_at.unwrap_or(occurred_at),
                 reason: fact.reason,
                 refund_id: fact.refund_id,
                 dispute_id: fact.dispute_id,
+                ..OrderEvent::of(order, &payment.key, fact.occurred_at.unwrap_or(occurred_at))
             };
             Event::of_order(fact.event_type, data, now)
         })

@@ -99,19 +99,9 @@ fn release(order: &Order, told: &[Event], who: &str, reason: &str, now: Timestam
     for (event_type, refunded_minor) in types {
         released.version += 1;
         let data = OrderEvent {
-            order_id: released.id.clone(),
-            version: released.version,
-            amount_minor: released.amount.amount_minor,
-            currency: released.amount.currency,
-            captured_minor: released.captured_minor,
             refunded_minor,
-            provider: payment.key.provider,
-            account: payment.key.account.clone(),
-            payment_id: payment.key.id.clone(),
-            occurred_at: now,
             reason: (event_type == EventType::OrderReleased).then(|| hold.clone()),
-            refund_id: None,
-            dispute_id: None,
+            ..OrderEvent::of(&released, &payment.key, now)
         };
         events.push(Event::of_order(event_type, data, now));
     }
@@ -172,7 +162,8 @@ mod tests {
     fn what_was_told_before_the_hold_is_not_told_again() {
         let mut order = order(&["P1", "P2"]);
         told(&mut order, "P1", &paid());
-        let before = Event::of_order(EventType::OrderPaid, event_data(&order), at(11));
+        let before =
+            Event::of_order(EventType::OrderPaid, OrderEvent::of(&order, &order.payments[0].key, at(5)), at(11));
         told(&mut order, "P2", &paid());
         let (order, types) = released(&order, &[before]);
         assert_eq!((types, order.state), (vec![EventType::OrderReleased], OrderState::Paid));
@@ -208,7 +199,8 @@ mod tests {
     fn a_second_payment_that_pays_after_the_first_went_back_is_told() {
         let mut order = order(&["P1", "P2"]);
         told(&mut order, "P1", &paid());
-        let first = Event::of_order(EventType::OrderPaid, event_data(&order), at(11));
+        let first =
+            Event::of_order(EventType::OrderPaid, OrderEvent::of(&order, &order.payments[0].key, at(5)), at(11));
         told(&mut order, "P1", &facts(payhook_schema::PaymentState::Refunded, 12_000, 12_000));
         told(&mut order, "P2", &PaymentFacts { amount: Some(thb(11_999)), captured_minor: 11_999, ..paid() });
         let (_, types) = released(&order, &[first]);
@@ -225,23 +217,5 @@ mod tests {
         let refunded = facts(payhook_schema::PaymentState::PartlyRefunded, 11_999, 2_000);
         let refunded = PaymentFacts { amount: Some(thb(11_999)), ..refunded };
         assert_eq!(told(&mut order, "P1", &refunded).1, [EventType::OrderRefunded]);
-    }
-
-    fn event_data(order: &Order) -> OrderEvent {
-        OrderEvent {
-            order_id: order.id.clone(),
-            version: order.version,
-            amount_minor: order.amount.amount_minor,
-            currency: order.amount.currency,
-            captured_minor: order.captured_minor,
-            refunded_minor: 0,
-            provider: order.payments[0].key.provider,
-            account: order.payments[0].key.account.clone(),
-            payment_id: order.payments[0].key.id.clone(),
-            occurred_at: at(5),
-            reason: None,
-            refund_id: None,
-            dispute_id: None,
-        }
     }
 }

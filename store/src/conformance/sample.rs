@@ -103,21 +103,7 @@ pub(super) fn capture(order: &Order, key: &PaymentKey, captured_minor: i64, now:
 
 /// The event of `order` as it now is.
 pub(super) fn event(order: &Order, key: &PaymentKey, event_type: EventType, now: Timestamp) -> Event {
-    let data = OrderEvent {
-        order_id: order.id.clone(),
-        version: order.version,
-        amount_minor: order.amount.amount_minor,
-        currency: order.amount.currency,
-        captured_minor: order.captured_minor,
-        refunded_minor: order.refunded_minor,
-        provider: key.provider,
-        account: key.account.clone(),
-        payment_id: key.id.clone(),
-        occurred_at: now,
-        reason: None,
-        refund_id: None,
-        dispute_id: None,
-    };
+    let data = OrderEvent::of(order, key, now);
     Event::of_order(event_type, data, now)
 }
 
