@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use payhook_provider::omise::WebhookSecret;
-use payhook_provider::{Account, PrivateKey};
+use payhook_provider::{Account, AntomAccount, PrivateKey};
 use payhook_schema::{Clock, Provider};
 use payhook_simulator::{AntomKind, Keys, sample};
 use reqwest::Url;
@@ -41,7 +41,8 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
     let headers = match &*account {
         Account::Antom(antom) => {
             let key = antom_key(&arguments)?;
-            sample::sign_antom(&key, &antom.client_id, &signed_path, now, &body)
+            let version = key_version(antom, &key);
+            sample::sign_antom(&key, version, &antom.client_id, &signed_path, now, &body)
         }
         Account::Omise(omise) => {
             let secret = omise_secret(&arguments, &omise.webhook_secrets)?;
@@ -124,6 +125,14 @@ fn antom_key(arguments: &SendArguments) -> anyhow::Result<PrivateKey> {
         )
     })?;
     Ok(PrivateKey::parse(&text)?)
+}
+
+/// The `keyVersion` under which the account has this key. One it has under none is sent as the newest, and refused.
+fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
+    let probe = b"payhook send";
+    let signature = key.sign(probe);
+    let ours = account.public_keys.iter().find(|(_, public)| public.holds(probe, &signature));
+    ours.or(account.public_keys.last_key_value()).map_or(1, |(version, _)| *version)
 }
 
 fn omise_secret(arguments: &SendArguments, configured: &[WebhookSecret]) -> anyhow::Result<WebhookSecret> {

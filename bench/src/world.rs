@@ -99,7 +99,7 @@ impl World {
         // Antom signs its answers as it signs its requests, with the time under another name.
         let path = antom::api_path(true, antom::INQUIRY_PAYMENT);
         let keys = self.keys();
-        let signed = sample::sign_antom(keys.antom(), keys.client_id(), &path, Clock::system().now(), &body);
+        let signed = sample::sign_antom(keys.antom(), 1, keys.client_id(), &path, Clock::system().now(), &body);
         let headers = signed.into_iter().map(|(name, value)| match name.as_str() {
             "request-time" => ("response-time".to_owned(), value),
             _ => (name, value),

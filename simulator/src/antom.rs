@@ -22,11 +22,11 @@ pub use payment::AntomStatus;
 pub(crate) use payment::{Payment, Payments};
 pub use transaction::AntomOutcome;
 pub(crate) use transaction::TransactionType;
-pub(crate) use wire::{KEY_VERSION, iso};
+pub(crate) use wire::{AntomKey, KEY_VERSION, iso};
 
 use crate::request::antom_path;
 use crate::shared::Shared;
-use crate::{Reply, SignedRequest, SimulatorError};
+use crate::{Keys, Reply, SignedRequest, SimulatorError};
 
 /// The simulated Antom. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -87,6 +87,17 @@ impl Antom {
 
     pub fn habits(&self) -> AntomHabits {
         *self.0.habits()
+    }
+
+    /// Signs notifications and answers with another key of Antom's from now on, under this `keyVersion`, as after a rotation.
+    pub fn set_key(&self, version: u32, keys: &Keys) {
+        *self.0.antom_key() = AntomKey { version, keys: keys.clone() };
+    }
+
+    /// The `keyVersion` Antom signs under, and the key that verifies it, as Antom's dashboard shows it.
+    pub fn public_key(&self) -> (u32, String) {
+        let AntomKey { version, keys } = self.0.antom_key().clone();
+        (version, keys.antom().public_key_base64())
     }
 
     /// From now on; tokens that were made keep their times.

@@ -132,6 +132,28 @@ impl Omise {
         Ok(RefundId::new(made).expect("of the allowed letters"))
     }
 
+    /// Begins to give money back: `refund.create`, with a refund that is `pending`. Omise was never seen to do so, but for its
+    /// documentation having had the word.
+    ///
+    /// # Source
+    /// "Refund API", docs.omise.co/refunds-api, read 2026-11-21; `reference/omise.md` section 4.4.
+    pub fn begin_refund(&self, id: &PaymentId, amount_minor: i64) -> Result<RefundId, SimulatorError> {
+        let made = self.change(id, "refund.create", |charge, shared| {
+            charge.begin_refund(amount_minor, &shared.ids, shared.clock.now())
+        })?;
+        Ok(RefundId::new(made).expect("of the allowed letters"))
+    }
+
+    /// What was begun is given back. Omise has no event for it.
+    pub fn settle_refunds(&self, id: &PaymentId) -> Result<(), SimulatorError> {
+        let mut charges = self.0.charges();
+        let charge = charges.get_mut(id)?;
+        let before = charge.clone();
+        charge.settle_refunds()?;
+        charge.changed_from(before);
+        Ok(())
+    }
+
     /// Something happens that has to do with no charge: `transfer.create`, `customer.update`, or a key nobody has heard of.
     /// Answers with the event's id.
     ///

@@ -5,6 +5,7 @@ use payhook_provider::{PrivateKey, antom};
 use payhook_schema::{AccountName, Provider};
 use reqwest::Url;
 
+use crate::antom::AntomKey;
 use crate::journal::Sent;
 use crate::shared::Shared;
 use crate::{Keys, SimulatorError, sample};
@@ -89,33 +90,42 @@ impl SignedRequest {
     }
 
     fn signed_by_provider(self) -> Self {
-        let keys = self.shared.keys.clone();
-        self.signed_by(&keys)
+        let client_id = self.header("client-id").unwrap_or(self.shared.keys.client_id()).to_owned();
+        self.for_client(&client_id)
     }
 
     /// Signs what the request is now with the keys of another world: right in form, and worthless.
     #[must_use]
     pub fn signed_by(self, keys: &Keys) -> Self {
+        let version = self.shared.antom_key().version;
+        self.signed_by_version(version, keys)
+    }
+
+    /// The same under a `keyVersion` of one's choice. Omise knows none: nothing but the secret changes.
+    #[must_use]
+    pub fn signed_by_version(self, version: u32, keys: &Keys) -> Self {
         let client_id = self.header("client-id").unwrap_or(self.shared.keys.client_id()).to_owned();
-        self.signed_with(keys.antom(), &client_id, keys.webhook())
+        self.signed_with(&AntomKey { version, keys: keys.clone() }, &client_id, keys.webhook())
     }
 
     /// Says it is for another client, truly signed by Antom. Omise knows no client id: nothing changes.
     #[must_use]
     pub fn for_client(self, client_id: &str) -> Self {
-        let keys = self.shared.keys.clone();
-        self.signed_with(keys.antom(), client_id, keys.webhook())
+        let (antom, webhook) = (self.shared.antom_key().clone(), self.shared.keys.webhook().clone());
+        self.signed_with(&antom, client_id, &webhook)
     }
 
     fn signed_with(
         mut self,
-        antom: &PrivateKey,
+        antom: &AntomKey,
         client_id: &str,
         omise: &payhook_provider::omise::WebhookSecret,
     ) -> Self {
         let now = self.shared.clock.now();
         self.headers = match self.provider {
-            Provider::Antom => sample::sign_antom(antom, client_id, &self.path, now, &self.body),
+            Provider::Antom => {
+                sample::sign_antom(antom.keys.antom(), antom.version, client_id, &self.path, now, &self.body)
+            }
             Provider::Omise => sample::sign_omise(omise, now, &self.body),
         };
         self
@@ -242,6 +252,13 @@ pub(crate) fn antom_path(account: &AccountName, call: &str) -> String {
 }
 
 /// The message Antom signs, in the form the header wants it.
-pub(crate) fn antom_signature(key: &PrivateKey, client_id: &str, path: &str, time: &str, body: &[u8]) -> String {
-    antom::sign(key, crate::antom::KEY_VERSION, &antom::signed_message(path, client_id, time, body))
+pub(crate) fn antom_signature(
+    key: &PrivateKey,
+    version: u32,
+    client_id: &str,
+    path: &str,
+    time: &str,
+    body: &[u8],
+) -> String {
+    antom::sign(key, version, &antom::signed_message(path, client_id, time, body))
 }

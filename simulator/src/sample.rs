@@ -81,16 +81,17 @@ pub fn omise_in(
     Ok(Event { id, key: key.to_owned(), created_at: now, about, version }.body())
 }
 
-/// The headers under which Antom would post `body` to `path`.
+/// The headers under which Antom would post `body` to `path`, signed with its key of this `keyVersion`.
 pub fn sign_antom(
     key: &PrivateKey,
+    version: u32,
     client_id: &str,
     path: &str,
     time: Timestamp,
     body: &[u8],
 ) -> Vec<(String, String)> {
     let time = iso(time, 8);
-    let signature = antom_signature(key, client_id, path, &time, body);
+    let signature = antom_signature(key, version, client_id, path, &time, body);
     owned([
         ("content-type", "application/json; charset=UTF-8"),
         ("client-id", client_id),

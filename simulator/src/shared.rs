@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard};
 use payhook_schema::Clock;
 
 use crate::Keys;
-use crate::antom::{AntomHabits, Authorizations, Payments};
+use crate::antom::{AntomHabits, AntomKey, Authorizations, KEY_VERSION, Payments};
 use crate::faults::FaultTable;
 use crate::ids::Ids;
 use crate::journal::Entries;
@@ -18,6 +18,7 @@ pub(crate) struct Shared {
     payments: Mutex<Payments>,
     authorizations: Mutex<Authorizations>,
     habits: Mutex<AntomHabits>,
+    antom_key: Mutex<AntomKey>,
     charges: Mutex<Charges>,
     faults: Mutex<FaultTable>,
     journal: Mutex<Entries>,
@@ -27,6 +28,7 @@ impl Shared {
     pub(crate) fn new(clock: Clock, keys: Keys, http: reqwest::Client) -> Self {
         Self {
             clock,
+            antom_key: Mutex::new(AntomKey { version: KEY_VERSION, keys: keys.clone() }),
             keys,
             http,
             ids: Ids::default(),
@@ -49,6 +51,11 @@ impl Shared {
 
     pub(crate) fn habits(&self) -> MutexGuard<'_, AntomHabits> {
         lock(&self.habits)
+    }
+
+    /// What Antom signs with now.
+    pub(crate) fn antom_key(&self) -> MutexGuard<'_, AntomKey> {
+        lock(&self.antom_key)
     }
 
     pub(crate) fn charges(&self) -> MutexGuard<'_, Charges> {

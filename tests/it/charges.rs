@@ -14,6 +14,7 @@ journeys! { Plan::usual();
     a_charge_revived_by_omises_operations_pays_the_order_and_says_so,
     an_update_of_a_charge_asks_again_and_changes_nothing,
     refunds_have_an_id_a_state_and_an_amount_each,
+    a_refund_that_is_only_begun_moves_no_money_until_it_is_given_back,
     a_void_is_shown_as_one,
     an_event_in_each_of_omises_versions_settles_its_charge,
     test_and_live_never_mix,
@@ -158,6 +159,28 @@ async fn refunds_have_an_id_a_state_and_an_amount_each(payhook: &TestPayhook) {
         }
     }
     payhook.told("H-9", &["order.paid", "order.refunded", "order.refunded"]).await;
+}
+
+async fn a_refund_that_is_only_begun_moves_no_money_until_it_is_given_back(payhook: &TestPayhook) {
+    let charge = paid(payhook, "H-12", "90.00 THB").await;
+    let refund = payhook.simulator.omise().begin_refund(&charge, 4_000).unwrap();
+    payhook.omise_notifies(&charge, "refund.create").await;
+    let begun = payhook
+        .until("the refund is shown", async || {
+            let seen = payhook.order("H-12").await?;
+            if seen["refunds"][0]["id"] == refund.as_str() { Ok(seen) } else { Err(seen.to_string()) }
+        })
+        .await;
+    assert_eq!((&begun["state"], &begun["refunded_minor"]), (&"paid".into(), &0.into()), "{begun}");
+    assert_eq!(begun["refunds"][0]["state"], "pending", "{begun}");
+    payhook.told("H-12", &["order.paid"]).await;
+
+    // Omise has no event for it: it is asked about until it is over.
+    payhook.simulator.omise().settle_refunds(&charge).unwrap();
+    payhook.refreshes("H-12").await;
+    let order = refunded(payhook, "H-12", 4_000).await;
+    assert_eq!((&order["state"], &order["refunds"][0]["state"]), (&"partly_refunded".into(), &"succeeded".into()));
+    payhook.told("H-12", &["order.paid", "order.refunded"]).await;
 }
 
 async fn a_void_is_shown_as_one(payhook: &TestPayhook) {

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::inquiry;
-use super::wire::{KEY_VERSION, iso};
+use super::wire::{AntomKey, KEY_VERSION, iso};
 use crate::Fault;
 use crate::faults::{Answer, bend, instead};
 use crate::journal::OpenCall;
@@ -221,15 +221,16 @@ fn other(id: &str) -> String {
 /// Puts the word into an HTTP answer, with the signature it deserves.
 fn on_paper(shared: &Shared, path: &str, word: &Word, fault: Option<&Fault>) -> Answer {
     let mut headers = vec![(CONTENT_TYPE.as_str(), "application/json; charset=UTF-8".to_owned())];
+    let AntomKey { version, keys } = shared.antom_key().clone();
     let key = match fault {
         Some(Fault::Unsigned) => None,
         Some(Fault::BadSignature) => Some(shared.keys.merchant()),
-        _ => Some(shared.keys.antom()),
+        _ => Some(keys.antom()),
     };
     let body = match (word, key) {
         (Word::Signed(body), Some(key)) => {
             let (client_id, time) = (shared.keys.client_id(), iso(shared.clock.now(), 8));
-            headers.push(("signature", antom_signature(key, client_id, path, &time, body)));
+            headers.push(("signature", antom_signature(key, version, client_id, path, &time, body)));
             headers.push(("client-id", client_id.to_owned()));
             headers.push(("response-time", time));
             body

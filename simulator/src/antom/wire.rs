@@ -3,8 +3,18 @@ use jiff::tz::{self, TimeZone};
 use payhook_schema::Money;
 use serde::Serialize;
 
-/// The version under which each side knows the other's key.
+use crate::Keys;
+
+/// The version under which each side knows the other's key, until Antom's is [changed](super::Antom::set_key).
 pub(crate) const KEY_VERSION: u32 = 1;
+
+/// What Antom signs notifications and answers with.
+#[derive(Clone)]
+pub(crate) struct AntomKey {
+    pub(crate) version: u32,
+    /// Whose half of Antom's it is.
+    pub(crate) keys: Keys,
+}
 
 /// ISO 8601 with an offset, to the second, as Antom writes times.
 pub(crate) fn iso(at: Timestamp, hours_east: i8) -> String {

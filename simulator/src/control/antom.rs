@@ -13,7 +13,7 @@ use serde_json::json;
 use super::notify::{NotifyBody, sent};
 use super::{Given, Refused, Shown, amount, body, path};
 use crate::shared::Shared;
-use crate::{Antom, AntomHabits, AntomKind, AntomOutcome, AntomStatus};
+use crate::{Antom, AntomHabits, AntomKind, AntomOutcome, AntomStatus, Keys};
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/authorizations/{auth_state}", put(authorization_put).get(authorization_get))
         .route("/authorizations/{auth_state}/notify", post(authorization_notify))
         .route("/habits", put(habits_put).get(habits_get))
+        .route("/key", put(key_put).get(key_get))
 }
 
 /// What a payment shall be. An amount creates it, or begins it anew.
@@ -236,4 +237,27 @@ fn habits_shown(antom: &Antom) -> Json<serde_json::Value> {
         "access_token_lives_s": access_token_lives.as_secs(),
         "refresh_token_lives_s": refresh_token_lives.as_secs(),
     }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    version: u32,
+}
+
+/// A fresh key, under which Antom signs from now on.
+async fn key_put(State(shared): State<Arc<Shared>>, given: Given<KeyBody>) -> Shown {
+    let (KeyBody { version }, antom) = (body(given)?, Antom(shared));
+    antom.set_key(version, &Keys::generate());
+    Ok(key_shown(&antom))
+}
+
+async fn key_get(State(shared): State<Arc<Shared>>) -> Shown {
+    Ok(key_shown(&Antom(shared)))
+}
+
+/// As the line `public_keys` of `payhook.toml` wants it.
+fn key_shown(antom: &Antom) -> Json<serde_json::Value> {
+    let (version, public_key) = antom.public_key();
+    Json(json!({ "version": version, "public_key": public_key }))
 }

@@ -41,6 +41,8 @@ struct ChargeBody {
     captured_minor: Option<i64>,
     /// Gives so much back, after whatever `status` did.
     refund_minor: Option<i64>,
+    /// With `refund_minor`, `false`: it is begun, and pending. Without, `true`: what is pending is given back.
+    refund_settles: Option<bool>,
     /// `open`, `pending`, `accepted`, `won` or `lost`: what happens to the dispute then.
     dispute: Option<String>,
     description: Option<String>,
@@ -55,6 +57,9 @@ async fn charge_put(State(shared): State<Arc<Shared>>, Path(id): Path<String>, g
     if given.dispute.as_deref().is_some_and(|word| !DISPUTE_VERBS.contains(&word)) {
         let known = DISPUTE_VERBS.join(", ");
         return Err(Refused::bad_request(format!("no dispute is that; known are {known}")));
+    }
+    if given.refund_minor.is_none() && given.refund_settles == Some(false) {
+        return Err(Refused::bad_request("`refund_settles: false` wants a `refund_minor`: it is for new refunds"));
     }
     match amount(given.amount_minor, given.currency)? {
         None if given.source.is_some() || given.at_once => {
@@ -75,8 +80,11 @@ async fn charge_put(State(shared): State<Arc<Shared>>, Path(id): Path<String>, g
             become_status(&omise, &id, &given, true)?;
         }
     }
-    if let Some(minor) = given.refund_minor {
-        omise.refund(&id, minor)?;
+    match (given.refund_minor, given.refund_settles) {
+        (Some(minor), Some(false)) => drop(omise.begin_refund(&id, minor)?),
+        (Some(minor), None | Some(true)) => drop(omise.refund(&id, minor)?),
+        (None, Some(true)) => omise.settle_refunds(&id)?,
+        (None, None | Some(false)) => {}
     }
     match given.dispute.as_deref() {
         None => {}

@@ -77,6 +77,8 @@ pub(crate) struct Refund {
     pub(crate) transaction: String,
     pub(crate) minor: i64,
     pub(crate) voided: bool,
+    /// Not yet given back: of no amount, and of a status nobody has seen at Omise.
+    pub(crate) pending: bool,
     pub(crate) at: Timestamp,
 }
 
@@ -142,7 +144,7 @@ impl Charge {
     }
 
     pub(crate) fn refunded_minor(&self) -> i64 {
-        self.refunds.iter().map(|refund| refund.minor).sum()
+        self.refunds.iter().filter(|refund| !refund.pending).map(|refund| refund.minor).sum()
     }
 
     pub(super) fn become_status(&mut self, status: OmiseStatus, ids: &Ids, now: Timestamp) {
@@ -195,15 +197,33 @@ impl Charge {
                 format!("charge `{}` cannot be refunded: it is disputed, or its source takes nothing back", self.id);
             return Err(SimulatorError::NotPossible(no));
         }
-        let left = self.captured_minor - self.refunded_minor();
+        let left = self.captured_minor - self.refunds.iter().map(|refund| refund.minor).sum::<i64>();
         if minor <= 0 || minor > left || self.refunds.len() == REFUNDS_MAX {
             let no = format!("{minor} cannot be refunded: {left} are left, after {} refunds", self.refunds.len());
             return Err(SimulatorError::NotPossible(no));
         }
         let voided = self.refunds.is_empty() && minor == left;
         let (id, transaction) = (ids.omise("rfnd", now), ids.omise("trxn", now));
-        self.refunds.push(Refund { id: id.clone(), transaction, minor, voided, at: now });
+        self.refunds.push(Refund { id: id.clone(), transaction, minor, voided, pending: false, at: now });
         Ok(id)
+    }
+
+    /// A refund that is begun and not yet given back.
+    pub(super) fn begin_refund(&mut self, minor: i64, ids: &Ids, now: Timestamp) -> Result<String, SimulatorError> {
+        let id = self.refund(minor, ids, now)?;
+        let begun = self.refunds.last_mut().expect("just made");
+        (begun.pending, begun.voided) = (true, false);
+        Ok(id)
+    }
+
+    /// What was begun is given back.
+    pub(super) fn settle_refunds(&mut self) -> Result<(), SimulatorError> {
+        let mut begun = self.refunds.iter_mut().filter(|refund| refund.pending).peekable();
+        if begun.peek().is_none() {
+            return Err(SimulatorError::NotPossible(format!("charge `{}` has no refund that is pending", self.id)));
+        }
+        begun.for_each(|refund| refund.pending = false);
+        Ok(())
     }
 
     pub(super) fn only_from(&self, verb: &str, from: &OmiseStatus) -> Result<(), SimulatorError> {

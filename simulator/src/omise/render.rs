@@ -342,7 +342,7 @@ pub(super) fn refund(charge: &Charge, refund: &Refund) -> RefundBody {
         charge: charge.id.to_string(),
         transaction: refund.transaction.clone(),
         voided: refund.voided,
-        status: "closed",
+        status: if refund.pending { "pending" } else { "closed" },
         metadata: Empty {},
         livemode: false,
         created_at: time(refund.at),

@@ -1,6 +1,7 @@
 //! The same verbs over HTTP, as a shell would use them.
 
-use crate::world::{Ingress, ask, id, simulator};
+use crate::world::{Ingress, ask, id, money, simulator};
+use payhook_provider::AskError;
 use payhook_schema::{PaymentState, Provider};
 use payhook_simulator::Simulator;
 use reqwest::Method;
@@ -59,6 +60,12 @@ async fn a_shell_tells_omises_story() {
         put(json!({ "amount_minor": 9_000, "currency": "JPY", "status": "captured", "captured_minor": 4_000 })).await;
     assert_eq!((&shown["captured_amount"], &shown["capture"]), (&json!(4_000), &json!(false)));
 
+    let refund = json!({ "refund_minor": 1_000, "refund_settles": false });
+    let (_, shown) = put(refund).await;
+    assert_eq!((&shown["refunded_amount"], &shown["refunds"]["data"][0]["status"]), (&json!(0), &json!("pending")));
+    let (_, shown) = put(json!({ "refund_settles": true })).await;
+    assert_eq!((&shown["refunded_amount"], &shown["refunds"]["data"][0]["status"]), (&json!(1_000), &json!("closed")));
+
     let notify = json!({ "to": ingress.url, "account": "shop", "kind": "charge.complete", "saying": "failed" });
     let (status, shown) = call(&simulator, Method::POST, &format!("{charge}/notify"), notify).await;
     assert_eq!((status, &shown["replies"][0]["status"]), (200, &json!(200)));
@@ -95,6 +102,18 @@ async fn a_shell_refunds_captures_and_disputes_at_antoms() {
     let notify = json!({ "to": ingress.url, "account": "shop", "kind": "dispute_accept_by_customer" });
     call(&simulator, Method::POST, "antom/payments/PR-2/notify", notify).await;
     assert!(String::from_utf8(ingress.last().unwrap().body).unwrap().contains(r#""disputeId":"DP-PR-2""#));
+}
+
+#[tokio::test]
+async fn a_shell_changes_antoms_key() {
+    let simulator = simulator().await;
+    let (_, first) = call(&simulator, Method::GET, "antom/key", Value::Null).await;
+    assert_eq!(first, json!({ "version": 1, "public_key": simulator.keys().antom().public_key_base64() }));
+    let (_, next) = call(&simulator, Method::PUT, "antom/key", json!({ "version": 2 })).await;
+    assert!(next["version"] == 2 && next["public_key"] != first["public_key"], "{next}");
+    simulator.antom().create(&id("PR-1"), money("10.00 THB"));
+    let answer = ask(&simulator, Provider::Antom, &id("PR-1")).await;
+    assert!(matches!(answer, Err(AskError::NotGenuine(_))), "keyVersion 2 is not configured");
 }
 
 #[tokio::test]
@@ -191,6 +210,8 @@ async fn mistakes_are_told_in_json() {
         (Method::PUT, "antom/authorizations/AS-1", json!({ "wallet": "kplus" }), 422),
         (Method::PUT, "omise/charges/chrg_test_1", json!({ "source": "promptpay" }), 400),
         (Method::PUT, "omise/charges/chrg_test_1", json!({ "dispute": "maybe" }), 400),
+        (Method::PUT, "omise/charges/chrg_test_1", json!({ "refund_settles": false }), 400),
+        (Method::PUT, "omise/charges/chrg_test_1", json!({ "refund_settles": true }), 404),
         (Method::PUT, "omise/version", json!({ "version": "2020-01-01" }), 400),
         (Method::POST, "omise/events", json!({ "key": "charge.create" }), 409),
         (Method::POST, "omise/events/evnt_test_1/notify", json!({ "to": "http://127.0.0.1:1", "account": "a" }), 404),

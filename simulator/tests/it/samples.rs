@@ -29,7 +29,7 @@ async fn a_signed_sample_of_every_kind_verifies() {
     let (keys, now, path) = (simulator.keys(), NOW.parse().unwrap(), "/antom/shop/notifyPayment");
     for kind in sample::antom_kinds() {
         let body = sample::antom(kind, &id("PR-1"), money("1500.00 THB"), now).unwrap();
-        let headers = sample::sign_antom(keys.antom(), keys.client_id(), path, now, &body);
+        let headers = sample::sign_antom(keys.antom(), 1, keys.client_id(), path, now, &body);
         verified(&simulator, Provider::Antom, path, &headers, &body);
         assert_eq!(kind.as_str().parse::<AntomKind>().unwrap(), kind);
     }
