@@ -5,12 +5,14 @@ use std::time::Duration;
 use payhook_schema::{PaymentId, Provider};
 use payhook_simulator::{AntomKind, AntomStatus, Fault, SignedRequest};
 
-use crate::harness::{TestPayhook, journeys};
+use crate::harness::{KEYS, TestPayhook, journeys};
+use crate::rotated::{NEW, with_antom_keys};
 
 journeys! { Plan::usual().retry_delays(&["1s", "2s"]);
     an_outage_under_load_leaves_no_dead_letter_and_asks_little,
     a_request_to_slow_down_is_obeyed_and_costs_nothing,
     wrong_keys_pause_the_account_and_nothing_is_given_up,
+    while_antom_signs_with_a_key_we_were_not_given_an_alarm_says_so_and_nothing_is_given_up,
     one_accounts_trouble_is_no_other_providers,
 }
 
@@ -95,6 +97,26 @@ async fn wrong_keys_pause_the_account_and_nothing_is_given_up(payhook: &TestPayh
     assert_eq!(payhook.dead_letters().await, Ok(vec![]), "the schedule would be used up by now");
     payhook.simulator.faults().clear(Provider::Omise);
     all_paid(payhook, "K", 8).await;
+}
+
+async fn while_antom_signs_with_a_key_we_were_not_given_an_alarm_says_so_and_nothing_is_given_up(
+    payhook: &TestPayhook,
+) {
+    let mut notifications = Vec::new();
+    for n in 0..10 {
+        let payment = payhook.antom_order(&format!("R-{n}"), "10.00 THB").await;
+        payhook.antom_decides(&payment, AntomStatus::Success);
+        notifications.push(payhook.antom_signed(&payment, AntomKind::State));
+    }
+    // Notified under the old key, asked about when there is a new one.
+    payhook.simulator.antom().set_key(2, &NEW);
+    for notification in &notifications {
+        payhook.delivers(notification).await;
+    }
+    payhook.logged("is paused, mend its configuration: the account is misconfigured: Antom signs with its key").await;
+    with_antom_keys(payhook, &[(1, &KEYS), (2, &NEW)]).await;
+    all_paid(payhook, "R", 10).await;
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
 }
 
 async fn one_accounts_trouble_is_no_other_providers(payhook: &TestPayhook) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::harness::{KEYS, STRANGER, TestPayhook, journeys, other};
 
 /// What the providers sign with after the change.
-static NEW: LazyLock<Keys> = LazyLock::new(Keys::generate);
+pub(crate) static NEW: LazyLock<Keys> = LazyLock::new(Keys::generate);
 
 journeys! { Plan::usual();
     omises_new_secret_is_taken_up_while_the_old_one_holds_until_it_is_dropped,
@@ -29,7 +29,7 @@ async fn with_secrets(payhook: &TestPayhook, secrets: &[&str]) {
     payhook.rereads_config(|text| with_line(&text, "webhook_secrets", &format!("webhook_secrets = {secrets:?}"))).await;
 }
 
-async fn with_antom_keys(payhook: &TestPayhook, keys: &[(u32, &Keys)]) {
+pub(crate) async fn with_antom_keys(payhook: &TestPayhook, keys: &[(u32, &Keys)]) {
     let keys = keys.iter().map(|(version, keys)| format!("{version} = \"{}\"", keys.antom().public_key_base64()));
     let line = format!("public_keys = {{ {} }}", keys.collect::<Vec<_>>().join(", "));
     payhook.rereads_config(|text| with_line(&text, "public_keys", &line)).await;

@@ -27,7 +27,7 @@ pub(crate) enum Pause {
     Unreachable,
     /// Its provider asks us to slow down.
     Throttled,
-    /// Its provider does not accept our keys: a person must look.
+    /// Its provider does not accept our keys, or we do not know the provider's: a person must look.
     Misconfigured,
 }
 
@@ -36,7 +36,7 @@ impl Pause {
         match self {
             Self::Unreachable => "the provider does not answer",
             Self::Throttled => "the provider asks us to slow down",
-            Self::Misconfigured => "the provider does not accept our keys",
+            Self::Misconfigured => "our keys and the provider's do not match",
         }
     }
 }

@@ -99,7 +99,10 @@ mod tests {
     const ALL: [(&str, Class); 7] = [
         ("transient: not reachable, in trouble, unintelligible", Class::Transient),
         ("throttled: 429, `REQUEST_TRAFFIC_EXCEED_LIMIT`", Class::Throttled { after: Some(Duration::from_hours(1)) }),
-        ("misconfigured: our keys, ids or questions are refused; no such account", Class::Misconfigured),
+        (
+            "misconfigured: our keys, ids or questions are refused; it signs with a key we lack; no such account",
+            Class::Misconfigured,
+        ),
         ("not there: the provider does not know it", Class::NotThere),
         ("waiting: its order is not registered", Class::Waiting),
         ("permanent: a final no, an answer outside the tables", Class::Permanent),

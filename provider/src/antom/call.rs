@@ -46,7 +46,7 @@ pub(crate) async fn call(
         status => return Err(AskError::unavailable(format!("Antom answered {status}"))),
     }
     match headers.contains_key("signature") {
-        true => account.check_answer(&path, &headers, &body).map_err(AskError::garbled)?,
+        true => account.check_answer(&path, &headers, &body)?,
         false => return Err(unsigned(&body)),
     }
     Ok(body)
@@ -71,25 +71,31 @@ fn unsigned(body: &[u8]) -> AskError {
 impl AntomAccount {
     /// Checks the signature of Antom's answer to a request sent to `path`. What is unsigned is never an answer.
     ///
+    /// # Errors
+    /// [`AskError::Misconfigured`] where Antom signs with a key that we were not given, as after a rotation; else
+    /// [`AskError::Unavailable`].
+    ///
     /// # Source
     /// `reference/antom.md` section 3.
-    pub(crate) fn check_answer(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
+    pub(crate) fn check_answer(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), AskError> {
         let header = |name: &str| {
             let mut values = headers.get_all(name).iter();
             match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
                 (Some(value), None) => Ok(value),
-                _ => Err(format!("the answer has not one `{name}` header")),
+                _ => Err(AskError::garbled(format!("it has not one `{name}` header"))),
             }
         };
         let (client_id, time) = (header("client-id")?, header("response-time")?);
         if client_id != self.client_id {
-            return Err("the answer is for another client-id".to_owned());
+            return Err(AskError::garbled("it is for another client-id"));
         }
-        let signature = super::SignatureHeader::parse(header("signature")?)?;
+        let signature = super::SignatureHeader::parse(header("signature")?).map_err(AskError::garbled)?;
+        if let Some(version) = signature.key_version().filter(|version| !self.public_keys.contains_key(version)) {
+            let what = format!("Antom signs with its key of keyVersion {version}, which `public_keys` lacks");
+            return Err(AskError::Misconfigured { what });
+        }
         let message = super::signed_message(path, client_id, time, body);
-        signature
-            .verify(&message, &self.public_keys)
-            .map_err(|()| "the answer's signature does not hold".to_owned())?;
+        signature.verify(&message, &self.public_keys).map_err(|()| AskError::garbled("its signature does not hold"))?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{SignatureHeader, api_path, sign, signed_message};
-use crate::{Account, AgeLimit, AntomAccount, Limits, PrivateKey, PublicKey, Received, Refusal, verify};
+use crate::{Account, AgeLimit, AntomAccount, AskError, Limits, PrivateKey, PublicKey, Received, Refusal, verify};
 
 #[expect(clippy::struct_field_names, reason = "as the file has it")]
 #[derive(Deserialize)]
@@ -397,6 +397,9 @@ fn an_answers_signature_is_checked_over_the_path_we_asked() {
     account.check_answer(&path, &headers, v5.body.as_bytes()).unwrap();
     account.check_answer(&api_path(false, super::INQUIRY_PAYMENT), &headers, v5.body.as_bytes()).unwrap_err();
     account.check_answer(&path, &headers, &v5.body.as_bytes()[1..]).unwrap_err();
+    put(&mut headers, "signature", &header(&v5.signature).replace("keyVersion=1", "keyVersion=2"));
+    let rotated = account.check_answer(&path, &headers, v5.body.as_bytes()).unwrap_err();
+    assert!(matches!(&rotated, AskError::Misconfigured { what } if what.contains("keyVersion 2")), "{rotated}");
     headers.remove("signature");
     account.check_answer(&path, &headers, v5.body.as_bytes()).unwrap_err();
 }
