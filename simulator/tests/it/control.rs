@@ -113,7 +113,7 @@ async fn a_shell_changes_antoms_key() {
     assert!(next["version"] == 2 && next["public_key"] != first["public_key"], "{next}");
     simulator.antom().create(&id("PR-1"), money("10.00 THB"));
     let answer = ask(&simulator, Provider::Antom, &id("PR-1")).await;
-    assert!(matches!(answer, Err(AskError::NotGenuine(_))), "keyVersion 2 is not configured");
+    assert!(matches!(answer, Err(AskError::Misconfigured { .. })), "keyVersion 2 is not configured");
 }
 
 #[tokio::test]
