@@ -35,9 +35,12 @@ impl Api {
 
     /// What was answered; `None` where there is no such thing.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Option<Value>> {
-        match self.send(method, path, body).await? {
-            Some(response) => Ok(Some(response.json().await.unwrap_or_default())),
-            None => Ok(None),
+        let reads = method == Method::GET;
+        let Some(response) = self.send(method, path, body).await? else { return Ok(None) };
+        match response.json().await {
+            Ok(answer @ Value::Object(_)) => Ok(Some(answer)),
+            _ if reads => Err(self.no_answer("asking again does no harm")),
+            _ => Err(self.no_answer("what was asked for may have been done: look before asking again")),
         }
     }
 
@@ -48,6 +51,10 @@ impl Api {
             failed_by(error.without_url(), "the console's answer broke off", "asking again does no harm")
         })?;
         Ok(Some(bytes.to_vec()))
+    }
+
+    fn no_answer(&self, hint: &str) -> anyhow::Error {
+        failed(format!("what {} answered broke off, or is not the console's", self.base), hint)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Option<Response>> {
@@ -69,13 +76,16 @@ impl Api {
         if status.is_success() {
             return Ok(Some(response));
         }
-        let content_type = response.headers().get("content-type").and_then(|it| it.to_str().ok()).unwrap_or_default();
-        // Only the console's own word counts: another server's page of 404 is no answer about an order.
-        if status == StatusCode::NOT_FOUND && content_type.starts_with("application/problem+json") {
-            return Ok(None);
-        }
         let answer: Value = response.json().await.unwrap_or_default();
         let title = answer["title"].as_str().unwrap_or("no reason given");
+        // Only the console's own word counts: another server's 404, ingress's among them, is no answer about an order.
+        if status == StatusCode::NOT_FOUND && title == "Not found" {
+            return Ok(None);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let hint = "--token or PAYHOOK_TOKEN gives it: console.token's, or that of one of console.callers";
+            return Err(failed("the console wants a token, and knows no such one as was sent, if one was", hint));
+        }
         let detail = answer["detail"].as_str().unwrap_or("see the console's log").to_owned();
         Err(failed(format!("the console answered {}: {title}", status.as_u16()), detail))
     }

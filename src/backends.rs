@@ -14,7 +14,7 @@ use payhook_store::{
     postgres::{PgOptions, PgStore},
     sqlite::SqliteStore,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Config, QueueConfig, StoreConfig};
 
@@ -24,13 +24,16 @@ pub(crate) struct Backends {
     pub(crate) store: Option<Arc<dyn Store>>,
 }
 
+/// The broker need not be up.
+pub(crate) fn rabbit(config: &Config, url: &SecretString, role: &str, clock: &Clock) -> anyhow::Result<Arc<dyn Queue>> {
+    let options = RabbitOptions::new(role, clock.clone(), &config.worker.retry_delays);
+    Ok(Arc::new(RabbitQueue::open(url.expose_secret(), options)?))
+}
+
 /// Opens what the configuration names. Servers need not be up; a file must be ours alone.
 pub(crate) async fn open(config: &Config, role: &str, with_store: bool, clock: &Clock) -> anyhow::Result<Backends> {
     let delays = &config.worker.retry_delays;
-    let rabbit = |url: &secrecy::SecretString| -> anyhow::Result<Arc<dyn Queue>> {
-        let options = RabbitOptions::new(role, clock.clone(), delays);
-        Ok(Arc::new(RabbitQueue::open(url.expose_secret(), options)?))
-    };
+    let rabbit = |url| rabbit(config, url, role, clock);
     match (&config.queue, &config.store) {
         (queue, StoreConfig::Sqlite(path)) => {
             let file = SqliteStore::open(&path.to_string_lossy()).await.context("cannot open the store's file")?;

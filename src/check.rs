@@ -1,14 +1,18 @@
 mod keys;
 
+use std::path::Path;
 use std::time::Duration;
 
 use payhook_provider::Account;
+use payhook_queue::Queue;
 use payhook_schema::Clock;
+use payhook_store::{Store, StoreError};
 use serde_json::json;
+use tokio::time::error::Elapsed;
 
 use self::keys::Known;
 use crate::cli::JsonOutput;
-use crate::config::{Config, StoreConfig};
+use crate::config::{Config, QueueConfig, StoreConfig};
 use crate::failure::{Ended, failed};
 use crate::{backends, output};
 
@@ -71,6 +75,8 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
             ),
         ),
     ];
+    let lacks = config.lacks.iter().map(|lack| format!("{lack} (`payhook serve` and `payhook worker` need it)"));
+    findings.extend(lacks.map(|lack| finding("configuration", State::Bad, lack)));
     findings.extend(config.notices.iter().map(|notice| finding("configuration", State::Note, notice)));
     let (of_backends, known) = check_backends(&config).await;
     findings.extend(of_backends);
@@ -107,13 +113,19 @@ async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
     if let StoreConfig::Sqlite(path) = &config.store
         && !path.exists()
     {
-        let detail = format!("{}: not there yet, `payhook serve` makes it", path.display());
-        return (vec![finding("store", State::Ok, detail)], Some(Known::default()));
+        let mut findings = vec![file_to_be(path)];
+        if let QueueConfig::Rabbit(url) = &config.queue {
+            findings.push(match backends::rabbit(config, url, "check", &Clock::system()) {
+                Ok(queue) => check_queue(config, &*queue).await,
+                Err(error) => finding("queue", State::Bad, format!("{error:#}")),
+            });
+        }
+        return (findings, Some(Known::default()));
     }
     let backends = match backends::open(config, "check", true, &Clock::system()).await {
         Ok(backends) => backends,
         // One process owns a file, and while it runs it is the one to ask.
-        Err(error) if config.one_process_only().is_some() => {
+        Err(error) if is_held(&error) => {
             let detail = format!("{error:#}; /readyz of that process tells more");
             let unknown = "which verified last, and what is sealed under which, shows while `payhook serve` is stopped";
             let findings = vec![finding("queue and store", State::Note, detail), finding("keys", State::Note, unknown)];
@@ -122,29 +134,64 @@ async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
         Err(error) => return (vec![finding("queue and store", State::Bad, format!("{error:#}"))], None),
     };
     let store = backends.store.expect("opened with the store");
-    let within = |what: &'static str,
-                  result: Result<Result<(), String>, tokio::time::error::Elapsed>,
-                  address: String| match result {
-        Ok(Ok(())) => finding(what, State::Ok, address),
-        Ok(Err(why)) => finding(what, State::Bad, why),
-        Err(_) => finding(what, State::Bad, format!("{address}: no answer within {} s", WITHIN.as_secs())),
-    };
-    let store_checked = tokio::time::timeout(WITHIN, async { store.check().await.map_err(|error| error.to_string()) });
-    let queue_probed =
-        tokio::time::timeout(WITHIN, async { backends.queue.probe().await.map_err(|error| error.to_string()) });
-    let (store_checked, queue_probed) = tokio::join!(store_checked, queue_probed);
-    let mut findings =
-        vec![within("store", store_checked, store.address()), within("queue", queue_probed, backends.queue.address())];
-    if config.one_process_only().is_some() {
-        for finding in findings.iter_mut().filter(|finding| finding.state == State::Bad) {
-            finding.state = State::Note;
-            finding.detail += " (`payhook serve` brings its own file up to date)";
-        }
-    }
+    let (of_store, of_queue) = tokio::join!(check_store(config, &*store), check_queue(config, &*backends.queue));
     let known = keys::look(&*store).await;
     backends.queue.close().await;
     store.close().await;
-    (findings, known)
+    (vec![of_store, of_queue], known)
+}
+
+/// A file that is not there yet, in a folder that must be.
+fn file_to_be(path: &Path) -> Finding {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match folder.is_dir() {
+        true => finding("store", State::Ok, format!("{}: not there yet, `payhook serve` makes it", path.display())),
+        false => {
+            let detail = format!("{}: there is no folder {}; make it", path.display(), folder.display());
+            finding("store", State::Bad, detail)
+        }
+    }
+}
+
+/// Whether a file cannot be opened because the process that owns it runs.
+fn is_held(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(|error| matches!(error, StoreError::Held { .. }))
+}
+
+fn answered(what: &'static str, address: String, answer: Result<Result<(), String>, Elapsed>) -> Finding {
+    match answer {
+        Ok(Ok(())) => finding(what, State::Ok, address),
+        Ok(Err(why)) => finding(what, State::Bad, why),
+        Err(_) => finding(what, State::Bad, format!("{address}: no answer within {} s", WITHIN.as_secs())),
+    }
+}
+
+async fn check_store(config: &Config, store: &dyn Store) -> Finding {
+    let checked = tokio::time::timeout(WITHIN, store.check()).await;
+    let is_brought_up = matches!(&checked, Ok(Err(StoreError::Outdated { .. }))) && config.one_process_only().is_some();
+    let checked = checked.map(|checked| checked.map_err(|error| error.to_string()));
+    let checked = answered("store", store.address(), checked);
+    if is_brought_up { brought_up(checked) } else { checked }
+}
+
+/// Whether it answers and has every queue that a worker needs.
+async fn check_queue(config: &Config, queue: &dyn Queue) -> Finding {
+    let probed = tokio::time::timeout(WITHIN, async {
+        queue.probe().await.map_err(|error| error.to_string())?;
+        let missing = |error| format!("{error}; `payhook migrate` declares what is missing");
+        queue.depths().await.map(drop).map_err(missing)
+    });
+    let probed = answered("queue", queue.address(), probed.await);
+    match (&config.queue, probed.state) {
+        (QueueConfig::Embedded, State::Bad) => brought_up(probed),
+        _ => probed,
+    }
+}
+
+/// `serve` migrates a file of its own before it does anything else.
+fn brought_up(finding: Finding) -> Finding {
+    let detail = format!("{} (`payhook serve` brings its own file up to date)", finding.detail);
+    Finding { state: State::Note, detail, ..finding }
 }
 
 async fn check_accounts(config: &Config) -> Vec<Finding> {

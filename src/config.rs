@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) source: String,
     /// What works and deserves a look: told at start, and by `payhook check`.
     pub(crate) notices: Vec<String>,
+    /// What is missing for the roles that sign or authenticate, where it was [not insisted on](Keys::Welcome).
+    pub(crate) lacks: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,8 @@ pub(crate) struct WorkerConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {
     Wanted,
+    /// Whoever looks can do without: what is missing is told in [`Config::lacks`].
+    Welcome,
     NotNeeded,
 }
 
@@ -121,6 +125,13 @@ impl std::fmt::Display for Mistakes {
         }
         Ok(())
     }
+}
+
+/// Where the mistake is, and not what stands there: it may be a secret.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{line}not TOML: {}", error.message())
 }
 
 impl Config {
@@ -155,8 +166,7 @@ impl Config {
         keys: Keys,
     ) -> Result<Self, Mistakes> {
         let failed = |mistakes| Mistakes { source: source.to_owned(), mistakes };
-        let written: toml::Table =
-            toml::from_str(text).map_err(|error| failed(vec![format!("not TOML: {}", error.message())]))?;
+        let written: toml::Table = toml::from_str(text).map_err(|error| failed(vec![not_toml(text, &error)]))?;
         let mut table: toml::Table = toml::from_str(EXAMPLE).expect("payhook.example.toml is TOML");
         reader::overlay(&mut table, written);
         reader::overlay_environment(&mut table, environment);
@@ -231,9 +241,10 @@ impl Config {
         check_delays(reader, &worker.retry_delays);
         let tokens = tokens::take(reader);
         let accounts = accounts::take(reader, keys, &tokens);
-        let (source, notices, taken) = (source.to_owned(), reader.take_notices(), reader.take_taken());
+        let (source, taken) = (source.to_owned(), reader.take_taken());
+        let (notices, lacks) = (reader.take_notices(), reader.take_lacks());
         let (queue, store) = (queue?, store?);
-        Some(Self { ingress, console, queue, store, worker, accounts, tokens, taken, source, notices })
+        Some(Self { ingress, console, queue, store, worker, accounts, tokens, taken, source, notices, lacks })
     }
 
     /// Whether another process may run roles beside this one: not while a file is owned by one.

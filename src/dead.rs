@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Api, path_with_id, query};
 use crate::cli::{DeadArguments, DeadCommand, DeadFilter, DeadSelection};
-use crate::failure::Ended;
+use crate::failure::{Ended, failed};
 use crate::order::{money, text};
 use crate::watch::payment;
 use crate::{output, watch};
@@ -43,12 +43,12 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DeadArguments) -> anyh
             let body = json!({ "filter": selected_by(chosen), "reason": reason });
             let answer =
                 Api::open(config, &console)?.call(Method::POST, "/v1/dead-letters/discard", Some(body)).await?;
-            Ok(counted("discarded", &answer.unwrap_or_default(), console.output.json))
+            counted("discarded", &answer.unwrap_or_default(), console.output.json)
         }
         DeadCommand::Note { chosen, note, console } => {
             let body = json!({ "filter": selected_by(chosen), "note": note });
             let answer = Api::open(config, &console)?.call(Method::POST, "/v1/dead-letters/note", Some(body)).await?;
-            Ok(counted("noted", &answer.unwrap_or_default(), console.output.json))
+            counted("noted", &answer.unwrap_or_default(), console.output.json)
         }
     }
 }
@@ -165,12 +165,20 @@ fn groups(answer: &Value, json: bool) -> Ended {
     Ended::Done
 }
 
-fn counted(what: &str, answer: &Value, json: bool) -> Ended {
-    let count = answer[what].as_u64().unwrap_or_default();
+fn counted(what: &str, answer: &Value, json: bool) -> anyhow::Result<Ended> {
+    let count = |what: &str| answer[what].as_u64().unwrap_or_default();
+    let (count, elsewhere) = (count(what), count("in_other_replays"));
     match json {
         true => output::json(answer),
         false if count > 0 => output::line(format_args!("{what} {count}")),
         false => {}
     }
-    if count > 0 { Ended::Done } else { Ended::NothingFound }
+    match (count, elsewhere) {
+        (0, 0) => Ok(Ended::NothingFound),
+        (_, 0) => Ok(Ended::Done),
+        _ => Err(failed(
+            format!("{elsewhere} are in a replay that is not over, and were left to it"),
+            "`payhook replay list` shows it; `payhook replay cancel` ends it",
+        )),
+    }
 }

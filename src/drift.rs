@@ -27,7 +27,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> any
     if begun.total == 0 {
         return Ok(Ended::NothingFound);
     }
-    if begun.total == u64::from(limit) {
+    if begun.more {
         eprintln!("only the first {limit} are compared: raise --limit, or narrow the period by --since and --until");
     }
     let Watched::Over(over) = watch::watch(&api, &begun).await? else {

@@ -68,7 +68,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Worker => house::run(config.as_deref(), Keys::Wanted, Roles::WORKER, "worker").await,
         Command::Console => house::run(config.as_deref(), Keys::NotNeeded, Roles::CONSOLE, "console").await,
         Command::Migrate => migrate::run(&load(Keys::NotNeeded)?).await,
-        Command::Check(arguments) => check::run(load(Keys::Wanted), &arguments).await,
+        Command::Check(arguments) => check::run(load(Keys::Welcome), &arguments).await,
         Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
         Command::Authorization(arguments) => authorization::run(config.as_deref(), arguments).await,
         Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,

@@ -18,7 +18,9 @@ use crate::failure::failed_by;
 /// Every environment variable, read once.
 #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
 pub(crate) fn environment() -> BTreeMap<String, String> {
-    std::env::vars().collect()
+    // What is not UTF-8 is none of ours.
+    let texts = std::env::vars_os().map(|(name, value)| (name.into_string(), value.into_string()));
+    texts.filter_map(|(name, value)| Some((name.ok()?, value.ok()?))).collect()
 }
 
 pub(crate) fn load(file: Option<&Path>, keys: Keys) -> anyhow::Result<Config> {

@@ -68,6 +68,14 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
         let status = response.status();
         let answer = response.text().await.unwrap_or_default();
         output::line(format_args!("POST {url}  {}  {}", status.as_u16(), answer.trim()));
+        // Somebody who finds nothing there, or no store, has checked no signature.
+        let unchecked = arguments.forge && !matches!(status.as_u16(), 200..=299 | 401 | 429);
+        if unchecked {
+            return Err(failed(
+                format!("the forgery was answered {}: that says nothing about its signature", status.as_u16()),
+                "401 is what ingress says to a forgery; is it ingress that listens there, with this account?",
+            ));
+        }
         refused += usize::from(!status.is_success());
     }
     match (refused, arguments.forge) {

@@ -17,7 +17,7 @@ use crate::failure::{Ended, failed, failed_by};
 use crate::{output, process};
 
 pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow::Result<Ended> {
-    let config = process::load(config, Keys::NotNeeded)?;
+    let config = process::load(config, Keys::Welcome)?;
     let text = String::from_utf8_lossy(&read(&arguments.headers, "--headers")?).into_owned();
     let body = read(&arguments.body, "--body")?;
     let captured = Captured::read(&text).map_err(|error| {
@@ -27,15 +27,21 @@ pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow:
     let at = Target::find(&config, arguments, &captured)?;
     check_method(arguments.method.as_deref().or(captured.method.as_deref()))?;
     let now = Clock::system().now();
-    let received = Received {
+    let received = |at_time| Received {
         path: &at.path,
         query: at.query.as_deref(),
         headers: &captured.headers,
         body: &body,
-        at: now,
+        at: at_time,
         id: new_id(now),
     };
-    let diagnosis = diagnose(&at.account, &received);
+    let mut diagnosis = diagnose(&at.account, &received(arguments.received_at.unwrap_or(now)));
+    // Nobody received it now: how old it was then is not known.
+    let is_old = diagnosis.causes.iter().any(|cause| cause.word == "too_old");
+    if let (None, true, Some(signed_at)) = (arguments.received_at, is_old, diagnosis.signed_at) {
+        diagnosis = Diagnosis { age: diagnosis.age, ..diagnose(&at.account, &received(signed_at)) };
+        eprintln!("when it was received is not told, so its age is not judged: --received-at tells");
+    }
     if arguments.output.json {
         output::json(&as_json(&at, &diagnosis));
     } else {
@@ -68,10 +74,8 @@ impl Target {
             false => format!("{public_path}{target}"),
         });
         let told = arguments.path.clone().or(captured);
-        let name = arguments.account.clone().or_else(|| {
-            let path = told.as_deref()?.strip_prefix(public_path.as_str())?;
-            account_in(path, arguments.provider).filter(|name| config.accounts.get(arguments.provider, name).is_some())
-        });
+        let path = told.as_deref().and_then(|told| told.strip_prefix(public_path.as_str()));
+        let name = arguments.account.clone().or_else(|| account_in(path?, arguments.provider));
         let account = account(config, arguments.provider, name)?;
         let assumed = told.is_none();
         let told = told.unwrap_or_else(|| match arguments.provider {

@@ -30,6 +30,8 @@ pub(crate) struct Begun {
     pub(crate) total: u64,
     /// So many that were meant are in another replay.
     elsewhere: u64,
+    /// The limit leaves some out.
+    pub(crate) more: bool,
 }
 
 pub(crate) enum Watched {
@@ -48,6 +50,10 @@ pub(crate) async fn replay(api: &Api, path: &str, filter: Value, pace: Pace, jso
         body["canary"] = canary.into();
     }
     let begun = begin(api, path, body).await?;
+    if begun.more {
+        let limit = pace.limit;
+        eprintln!("only the oldest {limit} are taken, and there are more: raise --limit, or come again after these");
+    }
     if begun.elsewhere > 0 {
         eprintln!("left to another replay that is not over: {}; `payhook replay list` shows it", begun.elsewhere);
     }
@@ -85,7 +91,8 @@ pub(crate) async fn begin(api: &Api, path: &str, body: Value) -> anyhow::Result<
     // A plan over nothing is done before it is answered.
     let begun = if answer["plan"].is_object() { &answer["plan"] } else { &answer };
     let count = |key: &str| begun[key].as_u64().unwrap_or_default();
-    Ok(Begun { id: text(&begun["replay_id"]), total: count("total"), elsewhere: count("in_other_replays") })
+    let more = begun["more"] == true;
+    Ok(Begun { id: text(&begun["replay_id"]), total: count("total"), elsewhere: count("in_other_replays"), more })
 }
 
 /// Until it is over, or ctrl-C.

@@ -1,8 +1,9 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -49,6 +50,16 @@ impl Callers {
         Self(Some(all.map(|(token, caller)| (Token::of(token.expose_secret()), caller)).collect()))
     }
 
+    /// Whether a request may come from a page in a browser that has no business here. Where nobody is asked for a token, whoever reaches
+    /// this address may do everything, and every page on this machine does: one whose name was made to lead here, too.
+    fn distrust(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let host = text(HOST);
+        let is_other_origin = text(ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != host);
+        // No browser leaves out the host.
+        self.0.is_none() && (is_other_origin || !host.is_none_or(is_this_machine))
+    }
+
     /// Whose token the request carries.
     fn find(&self, headers: &HeaderMap) -> Option<Caller> {
         let Some(known) = &self.0 else {
@@ -61,8 +72,21 @@ impl Callers {
     }
 }
 
+/// `localhost:8081`, `127.0.0.1:8081`, `[::1]:8081`.
+fn is_this_machine(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Lets a request through whose sender we know, and says who it is to whatever comes after.
 pub(crate) async fn require_caller(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
+    if console.callers.distrust(request.headers()) {
+        warn!(
+            "refused a request by another name than this machine's, or of another page: where no token is asked for, neither may come"
+        );
+        return Problem::elsewhere().into_response();
+    }
     let Some(caller) = console.callers.find(request.headers()) else {
         return Problem::unauthorized().into_response();
     };

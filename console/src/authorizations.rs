@@ -18,7 +18,7 @@ use serde_json::json;
 use tracing::{error, warn};
 
 use crate::problem::Problem;
-use crate::query::JsonBody;
+use crate::query::{JsonBody, NoParameters};
 use crate::view::{AuthorizationView, TimelineView};
 use crate::{Caller, Console};
 
@@ -35,6 +35,7 @@ type AuthorizationPath = Result<Path<String>, PathRejection>;
 /// `PUT /v1/authorizations/{authorization_id}`: before the customer is sent to the wallet. Repeating it is fine.
 pub(crate) async fn register(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     path: AuthorizationPath,
     JsonBody(body): JsonBody<Registration>,
 ) -> Result<(StatusCode, Json<AuthorizationView>), Problem> {
@@ -83,6 +84,7 @@ pub(crate) async fn timeline(
 /// it is answered.
 pub(crate) async fn token(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     path: AuthorizationPath,
 ) -> Result<impl IntoResponse, Problem> {

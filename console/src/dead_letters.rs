@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::problem::Problem;
-use crate::query::{JsonBody, Parameters, RawQuery, id_in};
+use crate::query::{JsonBody, NoParameters, Parameters, RawQuery, id_in};
 use crate::selection::{Selecting, dead_letters_in_words, grouped_dead_letters, listed_dead_letters, reason, sentence};
 use crate::view::{DeadLetterGroupView, DeadLetterView, DeadLetterWhole};
 use crate::{Caller, Console};
@@ -66,6 +66,7 @@ pub(crate) struct Discarding {
 /// `POST /v1/dead-letters/discard`: nobody needs these any more. They are kept, and told apart.
 pub(crate) async fn discard(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody<Discarding>,
 ) -> Result<Json<serde_json::Value>, Problem> {
@@ -75,7 +76,8 @@ pub(crate) async fn discard(
     let count = console.count_dead_letters(&filter).await?;
     console.audit(&caller, "dead_letter.discard", dead_letters_in_words(&filter), count, Some(&reason)).await?;
     let discarded = console.store.dead_letter_discard(&filter, &Act { who: caller.name, reason, at }).await?;
-    Ok(Json(json!({ "discarded": discarded })))
+    // Those of a replay that is not over are the replay's.
+    Ok(Json(json!({ "discarded": discarded, "in_other_replays": count.saturating_sub(discarded) })))
 }
 
 #[derive(Deserialize)]
@@ -89,6 +91,7 @@ pub(crate) struct Noting {
 /// `POST /v1/dead-letters/note`: for whoever looks next. An empty note takes one away.
 pub(crate) async fn note(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     JsonBody(body): JsonBody<Noting>,
 ) -> Result<Json<serde_json::Value>, Problem> {

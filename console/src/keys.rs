@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::problem::Problem;
+use crate::query::NoParameters;
 use crate::{Caller, Console};
 
 /// Things sealed anew in one transaction.
@@ -35,6 +36,7 @@ struct Rotation {
 /// `POST /v1/keys/rotate`: seals everything that is under another key anew under the newest one, as much as one request can.
 pub(crate) async fn rotate(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let Some(newest) = console.vault.newest() else {

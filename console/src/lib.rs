@@ -107,6 +107,6 @@ pub fn routes(console: Console) -> Router {
         .layer(middleware::from_fn_with_state(console.clone(), auth::require_caller))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(console)
-        .fallback(async || problem::Problem::not_found("There is no such path; the API begins at /v1/orders."))
+        .fallback(async || problem::Problem::no_such_path())
         .method_not_allowed_fallback(async || problem::Problem::method_not_allowed())
 }

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::Console;
 use crate::problem::Problem;
-use crate::query::{JsonBody, Parameters, RawQuery};
+use crate::query::{JsonBody, NoParameters, Parameters, RawQuery};
 use crate::view::{OrderView, TimelineView};
 
 /// The largest amount every JSON reader has exactly: 2^53 - 1.
@@ -65,6 +65,7 @@ pub(crate) type OrderPath = Result<Path<String>, PathRejection>;
 /// `PUT /v1/orders/{order_id}`: repeating it is fine, adding payments and refunds is, changing the amount is not.
 pub(crate) async fn register(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     path: OrderPath,
     JsonBody(body): JsonBody<Registration>,
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
@@ -141,6 +142,7 @@ pub(crate) async fn list(
 /// `POST /v1/orders/{order_id}/refresh`: ask the provider now.
 pub(crate) async fn refresh(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     path: OrderPath,
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
     let id = order_id(path)?;

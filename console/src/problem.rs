@@ -40,8 +40,20 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "Another role wanted", detail)
     }
 
+    pub(crate) fn elsewhere() -> Self {
+        let detail = "Without a token, this answers to localhost and loopback addresses alone, and to no page of another origin: \
+                      set console.token, and send it.";
+        Self::new(StatusCode::FORBIDDEN, "Not from here", detail)
+    }
+
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
+    }
+
+    /// Told apart from a thing that is not there: whoever asks for one may be of another version, or at the wrong address.
+    pub(crate) fn no_such_path() -> Self {
+        let detail = "There is no such path; the API begins at /v1/orders.";
+        Self::new(StatusCode::NOT_FOUND, "No such path", detail)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -80,7 +92,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::warn!(error = %error, "the store did not do as asked");
         match error {
-            StoreError::Unavailable { .. } => Self::new(
+            StoreError::Unavailable { .. } | StoreError::Held { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store is unavailable",
                 "It may or may not have been done; doing it again is safe.",

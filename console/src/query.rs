@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use jiff::Timestamp;
 use payhook_schema::parse_duration;
 use serde::de::DeserializeOwned;
@@ -81,6 +82,19 @@ impl Parameters {
             Some(name) => Err(Problem::malformed(format!("there is no parameter `{name}` here"))),
             None => Ok(()),
         }
+    }
+}
+
+/// For what takes no parameters: one that is passed over in silence may be what somebody meant to narrow it by.
+pub(crate) struct NoParameters;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Parameters::new(RawQuery::from_request_parts(parts, state).await.unwrap_or_else(|never| match never {}))?
+            .none_left()?;
+        Ok(Self)
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::orders::{OrderPath, order_id};
 use crate::problem::Problem;
-use crate::query::JsonBody;
+use crate::query::{JsonBody, NoParameters};
 use crate::selection::reason;
 use crate::view::OrderView;
 use crate::{Caller, Console};
@@ -24,6 +24,7 @@ pub(crate) struct Release {
 /// `POST /v1/orders/{order_id}/release`: a person has looked at a held order and lets it go on. A worker does it.
 pub(crate) async fn release(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     path: OrderPath,
     JsonBody(body): JsonBody<Release>,

@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::problem::Problem;
-use crate::query::{Parameters, RawQuery, id_in};
+use crate::query::{NoParameters, Parameters, RawQuery, id_in};
 use crate::view::{ReplayItemView, ReplayView};
 use crate::{Caller, Console};
 
@@ -52,6 +52,7 @@ pub(crate) async fn items(
 /// `POST /v1/replays/{replay_id}/pause`.
 pub(crate) async fn pause(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     path: ReplayPath,
 ) -> Result<Json<ReplayView>, Problem> {
@@ -61,6 +62,7 @@ pub(crate) async fn pause(
 /// `POST /v1/replays/{replay_id}/resume`: one that stopped by itself, too.
 pub(crate) async fn resume(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     path: ReplayPath,
 ) -> Result<Json<ReplayView>, Problem> {
@@ -70,6 +72,7 @@ pub(crate) async fn resume(
 /// `POST /v1/replays/{replay_id}/cancel`: for good. What it did stays done.
 pub(crate) async fn cancel(
     State(console): State<Arc<Console>>,
+    _: NoParameters,
     Extension(caller): Extension<Caller>,
     path: ReplayPath,
 ) -> Result<Json<ReplayView>, Problem> {

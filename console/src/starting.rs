@@ -88,11 +88,13 @@ pub(crate) async fn dead_letters(
 ) -> Result<Response, Problem> {
     let (how, wait) = (body.how()?, plan_wait(query)?);
     let filter = body.filter.dead_letters(console.clock.now())?;
-    let count = console.count_dead_letters(&filter).await?.min(how.limit.into());
+    let matching = console.count_dead_letters(&filter).await?;
+    let count = matching.min(how.limit.into());
     let action = if how.plan { "dead_letter.plan" } else { "dead_letter.replay" };
     console.audit(&caller, action, dead_letters_in_words(&filter), count, Some(&how.reason)).await?;
+    let limit = how.limit.into();
     let replay = console.begin(Selection::DeadLetters(filter), how, caller).await?;
-    console.answer(replay, count, wait).await
+    console.answer(replay, Selected { matching, limit }, wait).await
 }
 
 /// `POST /v1/notifications/replay`: the same for notifications out of the archive, whatever became of them the first time.
@@ -104,11 +106,13 @@ pub(crate) async fn notifications(
 ) -> Result<Response, Problem> {
     let (how, wait) = (body.how()?, plan_wait(query)?);
     let filter = body.filter.notifications(console.clock.now())?;
-    let count = console.count_notifications(&filter, how.limit).await?;
+    let matching = console.count_notifications(&filter, how.limit + 1).await?;
+    let count = matching.min(how.limit.into());
     let action = if how.plan { "notification.plan" } else { "notification.replay" };
     console.audit(&caller, action, notifications_in_words(&filter), count, Some(&how.reason)).await?;
+    let limit = how.limit.into();
     let replay = console.begin(Selection::Notifications(filter), how, caller).await?;
-    console.answer(replay, count, wait).await
+    console.answer(replay, Selected { matching, limit }, wait).await
 }
 
 #[derive(Deserialize)]
@@ -153,8 +157,17 @@ pub(crate) async fn drift(
     let selection = Selection::Payments { provider, account, since, until };
     let how = How { plan: true, rate_per_s: RATE_PER_S, canary: 0, limit, reason: "drift".to_owned() };
     let replay = console.begin(selection, how, caller).await?;
-    let total = replay.total;
-    console.answer(replay, total, wait).await
+    // They are not counted; where the limit is reached, there may be more.
+    let matching = if replay.total == u64::from(limit) { replay.total + 1 } else { replay.total };
+    let selected = Selected { matching, limit: limit.into() };
+    console.answer(replay, selected, wait).await
+}
+
+/// What a filter selects.
+struct Selected {
+    /// Those in other replays, and those beyond the limit, among them; of notifications, at most one more than the limit.
+    matching: u64,
+    limit: u64,
 }
 
 fn plan_wait(query: RawQuery) -> Result<Duration, Problem> {
@@ -178,15 +191,19 @@ impl Console {
 
     /// A replay is answered at once; a plan when it is done, or when whoever asks has waited long enough.
     /// Of the `selected`, another replay may have some: whoever asked must not take them for done.
-    async fn answer(&self, mut replay: Replay, selected: u64, wait: Duration) -> Result<Response, Problem> {
-        let elsewhere = selected.saturating_sub(replay.total);
+    async fn answer(&self, mut replay: Replay, selected: Selected, wait: Duration) -> Result<Response, Problem> {
+        let left_out = selected.matching.saturating_sub(replay.total);
+        // A replay takes whatever no other one has, up to its limit.
+        let more = left_out > 0 && replay.total >= selected.limit;
+        let elsewhere = if more { 0 } else { left_out };
         let deadline = tokio::time::Instant::now() + wait;
         while replay.plan && !is_over(&replay) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
             replay = self.replay(replay.id).await?;
         }
         if !replay.plan || !is_over(&replay) {
-            let begun = json!({ "replay_id": replay.id, "total": replay.total, "in_other_replays": elsewhere });
+            let begun =
+                json!({ "replay_id": replay.id, "total": replay.total, "in_other_replays": elsewhere, "more": more });
             return Ok((StatusCode::ACCEPTED, Json(begun)).into_response());
         }
         let items = self.store.replay_items(replay.id, 0, ITEMS_SHOWN).await?;
@@ -196,6 +213,7 @@ impl Console {
             "state": replay.state,
             "total": replay.total,
             "in_other_replays": elsewhere,
+            "more": more,
             "would_change": replay.changed,
             "unchanged": replay.unchanged,
             "failed": replay.failed,

@@ -84,12 +84,15 @@ async fn receive(
     request: Request<Body>,
 ) -> Answer {
     let started = Instant::now();
-    let account = AccountName::new(account).ok().and_then(|name| ingress.accounts.get(provider, &name));
-    let Some(account) = account else {
-        debug!(%provider, "refused: no such account");
-        return Answer::NoSuchPath;
+    let account = AccountName::new(account).ok();
+    let answer = match account.as_ref().and_then(|name| ingress.accounts.get(provider, name)) {
+        Some(account) => ingress.take(&account, request).await,
+        // Only a name of the right form is for a log.
+        None => {
+            let name = account.as_ref().map_or("-", AccountName::as_str);
+            ingress.refuse(provider, name, Answer::NoSuchPath, "no such account is configured", 0)
+        }
     };
-    let answer = ingress.take(&account, request).await;
     let labels = [("provider", provider.as_str()), ("outcome", answer.word())];
     metrics::counter!("payhook_ingress_requests_total", &labels).increment(1);
     metrics::histogram!("payhook_ingress_answer_seconds", &labels).record(started.elapsed().as_secs_f64());
@@ -100,7 +103,9 @@ impl Ingress {
     /// One request, in the order that costs least first: form, size, signature, meaning, durability.
     async fn take(&self, account: &Account, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
-        let refuse = |answer: Answer, why: &str, body_bytes: usize| self.refuse(account, answer, why, body_bytes);
+        let refuse = |answer: Answer, why: &str, body_bytes: usize| {
+            self.refuse(account.provider(), account.name().as_str(), answer, why, body_bytes)
+        };
         if !is_json(&parts.headers) {
             return refuse(Answer::NotJson, "its content type or encoding is not plain JSON", 0);
         }
@@ -137,13 +142,12 @@ impl Ingress {
     }
 
     /// The answer to a refused request, with one line in the log: as long as that is not what a flood is after.
-    fn refuse(&self, account: &Account, answer: Answer, why: &str, body_bytes: usize) -> Answer {
+    fn refuse(&self, provider: Provider, name: &str, answer: Answer, why: &str, body_bytes: usize) -> Answer {
         let missed = match self.flood.refused(self.clock.now()) {
             Verdict::Tell { missed } => missed,
             Verdict::Silence if answer == Answer::NotGenuine => return Answer::TooManyUnverified,
             Verdict::Silence => return answer,
         };
-        let (provider, name) = (account.provider(), account.name());
         warn!(%provider, account = %name, outcome = answer.word(), body_bytes, missed, "refused a request: {why}");
         answer
     }

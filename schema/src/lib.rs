@@ -29,7 +29,7 @@ pub use ids::{
 };
 pub use method::{Known, METHODS, Method, MethodError, Refunds};
 pub use money::{Currency, Money, MoneyError};
-pub use notification::{About, Notification};
+pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
 pub use order::{Hold, NewOrder, Order, Payment};
 pub use refund::{Dispute, NewRefund, Refund, distinct};
 pub use state::{

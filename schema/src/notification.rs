@@ -82,6 +82,15 @@ impl Verified<Notification> {
     }
 }
 
+/// Begins what stands for a name in an idempotency key where there is none, or none to be written down: a digest.
+pub const DIGEST_PREFIX: &str = "sha256-";
+
+/// An idempotency key for people to see: nothing where it is made of a digest, of a token or of a body that may hold one, because that
+/// would tell who guesses that they guessed right.
+pub fn fact_shown(idempotency_key: &str) -> Option<&str> {
+    (!idempotency_key.contains(DIGEST_PREFIX)).then_some(idempotency_key)
+}
+
 /// Body and headers stay out of logs, whoever prints a notification.
 impl std::fmt::Debug for Notification {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -85,6 +85,10 @@ fn own_key(reader: &mut Reader, section: &str, key: &str, keys: Keys, hint: &str
             let secret = reader.secret(section, key);
             reader.required(section, key, secret, hint)
         }
+        Keys::Welcome => reader.forgiving(|reader| {
+            let secret = reader.secret(section, key);
+            reader.required(section, key, secret, hint)
+        }),
         Keys::NotNeeded => {
             reader.skip_secret(section, key);
             None
@@ -114,10 +118,10 @@ fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, Publi
             Some(path) => reader.file(&key, path)?,
             None => text.to_owned(),
         };
-        match PublicKey::parse(&text) {
-            Ok(parsed) => {
-                keys.insert(number, parsed);
-            }
+        match PublicKey::parse(&text).map(|parsed| keys.insert(number, parsed)) {
+            Ok(None) => {}
+            // `1` and `01` are two keys of TOML's and one of Antom's.
+            Ok(Some(_)) => reader.mistake(format!("{key}: keyVersion {number} stands twice")),
             Err(error) => reader.mistake(format!("{key}: {error}")),
         }
     }

@@ -18,6 +18,7 @@ pub(super) struct Reader {
     folder: PathBuf,
     mistakes: Vec<String>,
     notices: Vec<String>,
+    lacks: Vec<String>,
     taken: Taken,
 }
 
@@ -98,7 +99,14 @@ fn merge(under: &mut Table, over: Table) {
 
 impl Reader {
     pub(super) fn new(table: Table, folder: &Path) -> Self {
-        Self { table, folder: folder.to_owned(), mistakes: Vec::new(), notices: Vec::new(), taken: Taken::default() }
+        Self {
+            table,
+            folder: folder.to_owned(),
+            mistakes: Vec::new(),
+            notices: Vec::new(),
+            lacks: Vec::new(),
+            taken: Taken::default(),
+        }
     }
 
     pub(super) fn mistake(&mut self, what: impl Into<String>) {
@@ -108,6 +116,18 @@ impl Reader {
     /// Something that works and deserves a look.
     pub(super) fn notice(&mut self, what: impl Into<String>) {
         self.notices.push(what.into());
+    }
+
+    /// Takes something that some roles can do without: its mistakes are theirs who cannot.
+    pub(super) fn forgiving<T>(&mut self, take: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let before = self.mistakes.len();
+        let taken = take(self);
+        self.lacks.extend(self.mistakes.drain(before..));
+        taken
+    }
+
+    pub(super) fn take_lacks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.lacks)
     }
 
     pub(super) fn take_notices(&mut self) -> Vec<String> {

@@ -49,7 +49,7 @@ fn a_path_is_the_public_one_wherever_it_was_captured() {
 #[test]
 fn an_account_that_nobody_told_is_not_guessed() {
     assert!(target("", "").unwrap_err().contains("--account names it"));
-    assert!(target("", "POST /omise/nobody HTTP/1.1\n").unwrap_err().contains("--account names it"));
+    assert!(target("", "POST /omise/nobody HTTP/1.1\n").unwrap_err().contains("no omise account `nobody`"));
     assert!(target(" --account nobody", "").unwrap_err().contains("no omise account `nobody`"));
 }
 

@@ -553,6 +553,9 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// Another process has the file open, and only one at a time may.
+    #[error("the store at `{address}` is unavailable: another process has it open, and only one at a time may")]
+    Held { address: String },
     /// Another version of payhook made it, or none: `payhook migrate` brings it to this one.
     #[error("the store at `{address}` is not at this program's version: {what}")]
     Outdated { address: String, what: String },
@@ -570,7 +573,7 @@ impl StoreError {
     /// Whether waiting may help.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Outdated { .. } => true,
+            Self::Unavailable { .. } | Self::Held { .. } | Self::Outdated { .. } => true,
             Self::Refused { .. } => false,
         }
     }

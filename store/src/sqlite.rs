@@ -214,9 +214,7 @@ fn lock(file: &Path, address: &str) -> Result<File, StoreError> {
         .map_err(|error| unavailable(format!("`{}` cannot be opened", path.display()), Some(Box::new(error))))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            Err(unavailable("another process has it open, and only one at a time may".to_owned(), None))
-        }
+        Err(TryLockError::WouldBlock) => Err(StoreError::Held { address: address.to_owned() }),
         Err(TryLockError::Error(error)) => {
             Err(unavailable(format!("`{}` cannot be locked", path.display()), Some(Box::new(error))))
         }

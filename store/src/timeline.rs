@@ -1,6 +1,6 @@
 //! One story of three tables, alike for both databases.
 
-use payhook_schema::{PaymentKey, TimelineKind};
+use payhook_schema::{PaymentKey, TimelineKind, fact_shown};
 use serde_json::{Value, json};
 
 use crate::TimelineEntry;
@@ -49,7 +49,7 @@ fn notification(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
         detail: json!({
             "id": some("id", row.id("id"))?,
             "kind": kind,
-            "idempotency_key": some("idempotency_key", row.text("idempotency_key"))?,
+            "idempotency_key": fact_shown(&some("idempotency_key", row.text("idempotency_key"))?),
             "received_at": received_at,
             "verified_by": verified_by,
             "body_bytes": some("body_bytes", row.int("body_bytes"))?,

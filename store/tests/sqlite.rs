@@ -29,7 +29,7 @@ async fn a_file_has_one_owner_at_a_time_and_keeps_what_it_was_told() {
     let Registered::Order { order, .. } = store.order_register(&order("A-1"), now).await.unwrap() else { panic!() };
 
     let second = open(&file).await.err().unwrap();
-    assert!(matches!(second, StoreError::Unavailable { .. }), "{second:?}");
+    assert!(matches!(second, StoreError::Held { .. }), "{second:?}");
     assert!(second.to_string().ends_with("another process has it open, and only one at a time may"), "{second}");
 
     store.close().await;

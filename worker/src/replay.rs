@@ -200,8 +200,11 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         let text = if moves.is_empty() { otherwise.to_owned() } else { moves.join("; ") };
         (Some(outcome), format!("order {} ({}): {text}", order.id, order.state))
     };
+    // A comparison wants to know what is said differently, not what would change: a provider that says less than we know differs.
+    let compares = item.dead_letter.is_none() && item.notification.is_none();
     Ok(match decision.outcome {
         Decided::Applied | Decided::Revived | Decided::Held => told(ReplayOutcome::Changed, "would change"),
+        Decided::Refused if compares => told(ReplayOutcome::Changed, &facts.answer),
         Decided::Unchanged | Decided::Refused => told(ReplayOutcome::Unchanged, &facts.answer),
     })
 }

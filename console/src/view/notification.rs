@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use payhook_schema::{About, AccountName, AuthorizationName, Notification, PaymentId, Provider, RefundId};
+use payhook_schema::{About, AccountName, AuthorizationName, Notification, PaymentId, Provider, RefundId, fact_shown};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -22,7 +22,8 @@ pub(crate) struct NotificationView {
     provider_reference: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_state: Option<String>,
-    idempotency_key: String,
+    /// Null where it is made of a digest.
+    idempotency_key: Option<String>,
     received_at: Timestamp,
     signed_at: Option<Timestamp>,
     verified_by: String,
@@ -42,7 +43,7 @@ impl NotificationView {
             refund_id: None,
             provider_reference: None,
             auth_state: None,
-            idempotency_key: notification.idempotency_key.clone(),
+            idempotency_key: fact_shown(&notification.idempotency_key).map(str::to_owned),
             received_at: notification.received_at,
             signed_at: notification.signed_at,
             verified_by: notification.verified_by.clone(),

@@ -63,7 +63,10 @@ async fn the_open_ones_are_listed_by_every_filter_unless_another_state_is_named(
     let new = house.gives_up("PR-2", DeadCause::Poison, 1).await;
     let gone = house.gives_up("PR-3", DeadCause::Poison, 2).await;
     let body = json!({ "filter": { "ids": [gone] }, "reason": "a test of ours" });
-    assert_eq!(house.post("/v1/dead-letters/discard", &body).await, (200, json!({ "discarded": 1 })));
+    assert_eq!(
+        house.post("/v1/dead-letters/discard", &body).await,
+        (200, json!({ "discarded": 1, "in_other_replays": 0 }))
+    );
 
     assert_eq!(house.listed("").await, [new, old]);
     assert_eq!(house.listed("state=all").await, [new, gone, old]);
@@ -159,7 +162,10 @@ async fn discarding_is_written_down_before_it_is_done() {
     house.gives_up("PR-1", DeadCause::Poison, 1).await;
     house.gives_up("PR-2", DeadCause::Poison, 2).await;
     let body = json!({ "filter": { "cause": "poison", "since": "90s" }, "reason": "a test of ours" });
-    assert_eq!(house.post("/v1/dead-letters/discard", &body).await, (200, json!({ "discarded": 1 })));
+    assert_eq!(
+        house.post("/v1/dead-letters/discard", &body).await,
+        (200, json!({ "discarded": 1, "in_other_replays": 0 }))
+    );
     let subject = "dead letters: cause poison, since 2026-11-21T09:58:30Z".to_owned();
     let reason = Some("a test of ours".to_owned());
     assert_eq!(house.audited().await, [("dead_letter.discard".to_owned(), subject, 1, reason)]);

@@ -64,6 +64,9 @@ async fn a_replay_is_begun_once_it_is_written_down_and_told_how_far_it_is() {
     assert_eq!(house.audited().await, [entry]);
     let (_, answer) = house.post(DEAD, &body).await;
     assert_eq!((&answer["total"], &answer["in_other_replays"]), (&json!(0), &json!(1)), "the first one has it");
+    let discarding = json!({ "filter": { "cause": "poison" }, "reason": "not while it is replayed" });
+    let answer = house.post("/v1/dead-letters/discard", &discarding).await;
+    assert_eq!(answer, (200, json!({ "discarded": 0, "in_other_replays": 1 })), "it is the replay's");
 
     let (status, replay) = house.call("GET", &format!("/v1/replays/{id}")).await;
     assert_eq!(status, 200);
@@ -127,6 +130,13 @@ async fn a_replay_takes_as_many_as_it_is_told_and_the_audit_log_says_so() {
         page["items"].as_array().unwrap().iter().map(|it| it["payment_id"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!([payments(&first), payments(&rest)].concat(), ["PR-3", "PR-2", "PR-1"], "the oldest first");
+    house.gives_up("PR-4", DeadCause::Poison, 5).await;
+    let left_out = async |limit: u32| {
+        let (_, answer) = house.post(&format!("{DEAD}?wait=0s"), &with("limit", limit)).await;
+        (answer["total"].as_u64(), answer["more"] == true, answer["in_other_replays"].as_u64())
+    };
+    assert_eq!(left_out(1).await, (Some(1), true, Some(0)), "beyond the limit there is another");
+    assert_eq!(left_out(3).await, (Some(1), false, Some(4)), "what is left out, other replays have");
 }
 
 #[tokio::test]
@@ -197,8 +207,8 @@ async fn a_plan_is_waited_for_and_tells_what_would_change() {
     worker.await.unwrap();
     assert_eq!(status, 200, "{answer}");
     let plan = json!({
-        "replay_id": answer["plan"]["replay_id"], "state": "done", "total": 1, "in_other_replays": 0, "would_change": 1, "unchanged": 0, "failed": 0,
-        "detail": null,
+        "replay_id": answer["plan"]["replay_id"], "state": "done", "total": 1, "in_other_replays": 0, "more": false, "would_change": 1,
+        "unchanged": 0, "failed": 0, "detail": null,
         "items": [{
             "n": 1, "dead_letter_id": letter, "notification_id": null, "provider": "antom", "account": "shop",
             "payment_id": "PR-1", "outcome": "changed", "detail": "changed",

@@ -122,3 +122,41 @@ async fn the_audit_log_is_listed_newest_first_in_pages() {
     assert_eq!(first["audit"][0]["who"], "the-admin");
     assert_eq!(house.status("GET", "/v1/audit?since=1h", admin).await.0, 400);
 }
+
+#[tokio::test]
+async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_page() {
+    let open = house().await;
+    let asked = async |headers: &[(&str, &str)]| {
+        let request = headers
+            .iter()
+            .fold(Request::builder().uri("/v1/orders"), |request, (name, value)| request.header(*name, *value));
+        open.answers(request.body(Body::empty()).unwrap()).await.0.as_u16()
+    };
+    for host in ["127.0.0.1:8081", "127.1.2.3", "localhost:8081", "LOCALHOST", "[::1]:8081"] {
+        assert_eq!(asked(&[("host", host)]).await, 200, "{host}");
+    }
+    assert_eq!(asked(&[("host", "localhost:8081"), ("origin", "http://localhost:8081")]).await, 200);
+    for host in ["evil.example:8081", "127.0.0.1.evil.example", "192.168.1.7:8081", ""] {
+        assert_eq!(asked(&[("host", host)]).await, 403, "{host}");
+    }
+    for origin in ["http://localhost:3000", "https://localhost:8081", "http://evil.example", "null"] {
+        assert_eq!(asked(&[("host", "localhost:8081"), ("origin", origin)]).await, 403, "{origin}");
+    }
+    // A token proves more than a name.
+    let known = house_with_roles().await;
+    let request = Request::builder().uri("/v1/orders").header("host", "payhook.example");
+    let request = request.header("authorization", "Bearer token-of-viewer").body(Body::empty()).unwrap();
+    assert_eq!(known.answers(request).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_changes_something_passes_over_no_parameter() {
+    let house = house().await;
+    let changing = WHO_MAY.iter().filter(|(method, ..)| *method != "GET");
+    for (method, path, _) in changing {
+        let request = Request::builder().method(*method).uri(format!("{path}?cause=poison"));
+        let request = request.header("content-type", "application/json").body(r#"{"reason":"x"}"#.into()).unwrap();
+        let (status, _, body) = house.answers(request).await;
+        assert_eq!(status, 400, "{method} {path}: {body}");
+    }
+}

@@ -1,4 +1,4 @@
-use payhook_schema::{About, PaymentId, RefundId};
+use payhook_schema::{About, DIGEST_PREFIX, PaymentId, RefundId};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -154,5 +154,5 @@ impl Fields {
 /// What tells equal bytes from others in the place of the bytes.
 fn fingerprint(bytes: &[u8]) -> String {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest.iter().take(16).fold("sha256-".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    digest.iter().take(16).fold(DIGEST_PREFIX.to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
