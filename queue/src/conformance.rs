@@ -91,6 +91,7 @@ macro_rules! promises {
             a_consumer_holds_no_more_than_its_prefetch
             deliveries_in_hand_can_be_settled_after_the_flow_was_stopped
             depths_tell_what_waits_and_where
+            what_can_be_taken_is_counted_as_far_as_one_cares
             migrating_twice_does_no_harm
             a_closed_queue_refuses_instead_of_hanging
         }

@@ -24,6 +24,7 @@ use thiserror::Error;
 /// - `a_consumer_holds_no_more_than_its_prefetch`
 /// - `deliveries_in_hand_can_be_settled_after_the_flow_was_stopped`
 /// - `depths_tell_what_waits_and_where`
+/// - `what_can_be_taken_is_counted_as_far_as_one_cares`
 /// - `migrating_twice_does_no_harm`
 /// - `a_closed_queue_refuses_instead_of_hanging`
 ///
@@ -53,6 +54,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// How much waits, per queue.
     async fn depths(&self) -> Result<Vec<Depth>, QueueError>;
+
+    /// How many notifications and hints could be taken now, counted to `up_to`: cheap, however many wait for later.
+    async fn waiting(&self, up_to: u32) -> Result<u32, QueueError>;
 
     /// Where it is, without credentials: for `payhook check` and errors.
     fn address(&self) -> String;

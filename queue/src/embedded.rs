@@ -138,6 +138,19 @@ impl Queue for EmbeddedQueue {
         Ok(depths)
     }
 
+    async fn waiting(&self, up_to: u32) -> Result<u32, QueueError> {
+        let sql = "select count(*) from (select 1 from queue_envelope where lane = 'notifications' and due_at <= ?1 \
+                   and id not in (select value from json_each(?2)) limit ?3)";
+        let counted: i64 = sqlx::query_scalar(sql)
+            .bind(self.shared.clock.now().as_microsecond())
+            .bind(self.shared.hands.as_json())
+            .bind(up_to)
+            .fetch_one(&self.shared.pool)
+            .await
+            .map_err(|error| self.shared.error("count what waits", error))?;
+        Ok(u32::try_from(counted).unwrap_or(up_to))
+    }
+
     fn address(&self) -> String {
         self.shared.address.clone()
     }

@@ -150,6 +150,13 @@ fn delays(retry_delays: &[Duration], address: &str) -> Result<Delays, QueueError
     Delays::new(retry_delays, address)
 }
 
+/// How many messages a queue holds that nobody has in hand.
+async fn depth(channel: &Channel, queue: &str) -> Result<u32, Failure> {
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+    Ok(asked.map_err(|error| Failure::of(&format!("count `{queue}`"), error))?.message_count())
+}
+
 #[async_trait]
 impl Queue for RabbitQueue {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
@@ -202,14 +209,17 @@ impl Queue for RabbitQueue {
         let count = async |channel: &Channel, _: &Live| {
             let mut depths = Vec::with_capacity(names.len());
             for queue in names {
-                let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-                let asked = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await;
-                let counted = asked.map_err(|error| Failure::of(&format!("count `{queue}`"), error))?;
-                depths.push(Depth { queue, ready: counted.message_count().into() });
+                let ready = depth(channel, &queue).await?.into();
+                depths.push(Depth { queue, ready });
             }
             Ok(depths)
         };
         self.on_a_channel("count what waits", 1, count).await
+    }
+
+    async fn waiting(&self, up_to: u32) -> Result<u32, QueueError> {
+        let count = async |channel: &Channel, _: &Live| depth(channel, NOTIFICATIONS).await;
+        Ok(self.on_a_channel("count what waits", 1, count).await?.min(up_to))
     }
 
     fn address(&self) -> String {

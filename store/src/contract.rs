@@ -307,7 +307,7 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<ReplayItem>, StoreError>;
 
-    /// Notes what became of items that are out; of others nothing is noted. An item that could not be tried is waiting again. A dead
+    /// Notes what became of items that are out; of others nothing is noted. An item that could not be tried is waiting again, and left alone for two seconds. A dead
     /// letter whose item changed something, or found nothing to change, is replayed, unless it was a plan or the letter died again
     /// since the replay began. A replay with nothing left is done; one whose canary failed, or of whose items more than a fifth (of
     /// ten or more) failed, is stopped.

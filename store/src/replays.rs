@@ -1,6 +1,7 @@
 //! When a replay goes on, stops and is done, and what its rows mean, alike for both databases.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use payhook_schema::{AccountName, PaymentId, Provider, ReplayOutcome, ReplayState, content_id};
 use serde::Serialize;
@@ -12,6 +13,9 @@ use crate::columns::{Columns, some, wrong};
 use crate::dead_letters::without_nul;
 use crate::rows::{payment_key, read};
 use crate::{Replay, ReplayItem, ReplayResult, Steer};
+
+/// An item that could not be tried is not handed out again sooner: its account is left alone for longer than that.
+pub(crate) const UNTRIED_AGAIN: Duration = Duration::from_secs(2);
 
 /// Fewer results than this say nothing about a share.
 const SHARE_RESULTS_MIN: u64 = 10;
@@ -110,10 +114,11 @@ impl Kept {
 
     /// The last item that may be handed out now: nothing overtakes the canary.
     pub(crate) fn open_to(&self, canary: Canary) -> i64 {
-        if canary.unfinished > 0 || canary.failed > self.forgiven.canary {
-            i64::from(self.replay.canary)
-        } else {
-            i64::MAX
+        match canary {
+            // A plan does nothing that could go wrong, and all of its answers are wanted.
+            _ if self.replay.plan => i64::MAX,
+            Canary { unfinished: 0, failed } if failed <= self.forgiven.canary => i64::MAX,
+            _ => i64::from(self.replay.canary),
         }
     }
 
@@ -329,6 +334,15 @@ mod tests {
         assert_eq!((kept.open_to(failed(2, 1)), kept.open_to(failed(2, 0))), (3, i64::MAX));
         kept.count(&[Failed], failed(3, 0));
         assert_eq!(kept.replay.state, ReplayState::Stopped, "the next one is another");
+    }
+
+    #[test]
+    fn a_plan_asks_about_the_rest_whatever_its_canary_says() {
+        let mut kept = kept(9, 3);
+        kept.replay.plan = true;
+        let failed = Canary { unfinished: 0, failed: 3 };
+        kept.count(&[Failed; 3], failed);
+        assert_eq!((kept.replay.state, kept.open_to(failed)), (ReplayState::Running, i64::MAX));
     }
 
     #[test]

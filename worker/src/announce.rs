@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use payhook_schema::{
-    Dispute, DisputeId, DisputeState, Event, EventType, Order, OrderEvent, OrderState, Payment, PaymentState, RefundId,
-    RefundState, distinct,
+    Dispute, DisputeId, DisputeState, Event, EventType, Order, OrderEvent, OrderState, Payment, PaymentState, Refund,
+    RefundId, RefundState, distinct,
 };
 
 /// What was before an answer, as far as fulfilment cares.
@@ -92,7 +92,19 @@ fn order_moved(order: &Order, before: &Before<'_>, payment: &Payment) -> Vec<Fac
     let refunded = order.refunded_minor > before.refunded_minor;
     let all =
         [(authorized, EventType::OrderAuthorized), (paid, EventType::OrderPaid), (refunded, EventType::OrderRefunded)];
-    all.into_iter().filter(|(happened, _)| *happened).map(|(_, event_type)| event_type.into()).collect()
+    let told = all.into_iter().filter(|(happened, _)| *happened).map(|(_, event_type)| match event_type {
+        EventType::OrderRefunded => Fact { occurred_at: refunded_at(before, payment), ..event_type.into() },
+        _ => event_type.into(),
+    });
+    told.collect()
+}
+
+/// When the last of the refunds that are new was made; when we asked, where the provider does not say.
+fn refunded_at(before: &Before<'_>, payment: &Payment) -> Option<Timestamp> {
+    let made = |refund: &&Refund| refund.state == RefundState::Succeeded;
+    let known = |refund: &Refund| before.payment.refunds.iter().filter(made).any(|known| known.is_same(refund));
+    let new = distinct(&payment.refunds).filter(made).filter(|refund| !known(refund));
+    new.filter_map(|refund| refund.occurred_at).max().or(payment.asked_at)
 }
 
 fn refunds_failed(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {

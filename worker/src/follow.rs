@@ -29,7 +29,7 @@ const SURELY_SEEN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// Pages of one look; the next look goes on from where this one ended.
 const PAGES: u32 = 200;
 /// With more hints waiting than this, none are added.
-const HINTS_MAX: u64 = 100;
+const HINTS_MAX: u32 = 100;
 /// A hint that comes to nothing is made up for by the sweep after this long.
 const DUE_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
@@ -59,14 +59,18 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
     let now = context.clock.now();
     let store = |error: StoreError| chain(&error);
     // While hints wait, more of them would only push live notifications further back; what is not read now is read next time.
-    if sweep::waiting(context).await.is_some_and(|waiting| waiting > HINTS_MAX) {
+    if sweep::more_wait(context, HINTS_MAX).await == Some(true) {
         return Ok(());
     }
     if !context.store.lease_take(&name, holder, now, LEASE_FOR).await.map_err(store)? {
         return Ok(());
     }
     let seen_to = context.store.watermark_get(&name).await.map_err(store)?;
-    let from = seen_to.map_or(now - AT_FIRST, |seen_to| seen_to - OVERLAP);
+    if let Some(ahead) = seen_to.filter(|seen_to| *seen_to > now + OVERLAP) {
+        warn!(account = %account.name(), "omise's events were followed until {ahead}, which is yet to come: a clock was wrong; looking from now on");
+    }
+    // A clock that was ahead must not hide what comes until then.
+    let from = seen_to.map_or(now - AT_FIRST, |seen_to| seen_to.min(now) - OVERLAP);
     let Read { seen_by, whole, last_at } = read(context, &account, from, now).await?;
     let hints = hints(context, account.name(), &seen_by).await?;
     debug!(account = %account.name(), charges = seen_by.len(), hints, "followed omise's events");

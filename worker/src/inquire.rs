@@ -105,16 +105,30 @@ impl Asking<'_> {
         let notified: Vec<&RefundId> = notifications().filter_map(refund_named).collect();
         let pending = stored.map_or_else(Vec::new, pending_refunds);
         let mut refunds: Vec<Refund> = Vec::new();
+        let mut trouble: Option<Failure> = None;
         for id in notified.iter().copied().chain(pending) {
             let told = |refund: &Refund| refund.id == *id || refund.provider_reference.as_deref() == Some(id.as_str());
             if facts.refunds.iter().any(|refund| told(refund) && refund.state.is_final()) || refunds.iter().any(told) {
+                continue;
+            }
+            // What is the account's trouble is the next question's, too: it is not asked any more.
+            if let Some(failure) = &trouble {
+                if notified.contains(&id) {
+                    unanswered.push((id.clone(), failure.clone()));
+                }
                 continue;
             }
             match self.refund(id).await {
                 Ok(answer) => refunds.push(answer.refund),
                 // Announced, and not begun yet: nobody says that it was.
                 Err(AskError::NotThere { .. }) if !notified.contains(&id) => {}
-                Err(error) => unanswered.push((id.clone(), error.into())),
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    if !failure.class.is_the_payments() {
+                        trouble = Some(failure.clone());
+                    }
+                    unanswered.push((id.clone(), failure));
+                }
             }
         }
         Ok(Answer { facts: facts.with_refunds(&refunds), unanswered })

@@ -9,15 +9,23 @@ use tracing::{debug, warn};
 use crate::breaker::{Admission, Wait};
 use crate::flights::InHand;
 use crate::inquire::refund_named;
-use crate::outcome::{Failure, notification};
+use crate::outcome::{Failure, goes_round, notification};
 use crate::patience::GaveUp;
 use crate::worker::Context;
 use crate::writer;
 
-/// A refund nobody announced is looked for among this many payments at each try of its notification, the newest first.
+/// A refund nobody announced is looked for at each try of its notification among this many payments, the newest, and as many others.
 const LOOKS: u32 = 8;
+const LOOKS_OF_REPLAY: u32 = 64;
 /// No method takes a refund later than a year after the payment, a few weeks of 2024's exceptions aside.
 const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
+
+/// Which look for the payment this is.
+#[derive(Clone, Copy)]
+struct Look {
+    attempt: u32,
+    replayed: bool,
+}
 
 /// Why the payment of a notification was not found.
 enum Lost {
@@ -46,9 +54,9 @@ impl From<Failure> for Lost {
 
 /// Finds the payment a notification is about that names it otherwise than by its id, and sends it there.
 pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
-    let attempt = in_hand.delivery.attempt;
+    let look = Look { attempt: in_hand.delivery.attempt, replayed: !goes_round(&in_hand.delivery) };
     let found = match notification(&in_hand.delivery) {
-        Some(notification) => payment_of(&context, notification, attempt).await,
+        Some(notification) => payment_of(&context, notification, look).await,
         None => return,
     };
     match found {
@@ -67,7 +75,7 @@ pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
     }
 }
 
-async fn payment_of(context: &Context, notification: &Notification, attempt: u32) -> Result<PaymentKey, Lost> {
+async fn payment_of(context: &Context, notification: &Notification, look: Look) -> Result<PaymentKey, Lost> {
     let Notification { provider, account, .. } = notification;
     match &notification.about {
         About::Reference(reference) => {
@@ -76,7 +84,7 @@ async fn payment_of(context: &Context, notification: &Notification, attempt: u32
             let found = context.patiently("looking a payment up", || context.store.payment_named(&name)).await?;
             found.ok_or_else(|| Lost::Unknown(format!("no payment is known as {reference} by {provider}")))
         }
-        About::Refund { id, payment: None } => refunded_payment(context, notification, id, attempt).await,
+        About::Refund { id, payment: None } => refunded_payment(context, notification, id, look).await,
         About::Payment(_) | About::Refund { payment: Some(_), .. } | About::Authorization(_) | About::Other => {
             unreachable!("only what names its payment otherwise than by its id is looked for")
         }
@@ -89,7 +97,7 @@ async fn refunded_payment(
     context: &Context,
     notification: &Notification,
     id: &RefundId,
-    attempt: u32,
+    look: Look,
 ) -> Result<PaymentKey, Lost> {
     let (provider, account) = (notification.provider, notification.account.clone());
     let name = PaymentName::Refund { provider, account: account.clone(), id: id.clone() };
@@ -122,26 +130,50 @@ async fn refunded_payment(
     }
     let unknown = || Lost::Unknown(format!("no payment is known that refund {id} is of; announce it with its order"));
     let amount = answer.refund.amount.ok_or_else(unknown)?;
-    for key in candidates(context, notification, amount, attempt).await? {
-        let facts = asking.payment(&key.id).await.map_err(unanswered)?;
-        if facts.refunds.iter().any(|refund| refund.is_same(&answer.refund)) {
-            return Ok(key);
+    let mut trouble = None;
+    for key in candidates(context, notification, amount, look).await? {
+        match asking.payment(&key.id).await {
+            Ok(facts) if facts.refunds.iter().any(|refund| refund.is_same(&answer.refund)) => return Ok(key),
+            Ok(_) => {}
+            Err(error) => {
+                let failure = Failure::from(error);
+                // What is one payment's says nothing of the others; what is the account's is theirs, too.
+                if !failure.class.is_the_payments() {
+                    return Err(Lost::Unanswered { failure, probe: false });
+                }
+                // The refund may be of this one: whoever tries again looks again, and nobody gives up for it.
+                trouble = Some(failure.detail);
+            }
         }
+    }
+    if let Some(detail) = trouble {
+        return Err(Lost::Unknown(format!(
+            "no payment is known that refund {id} is of, and one could not be asked: {detail}"
+        )));
     }
     Err(unknown())
 }
 
-/// The payments to look at this time: each try of a notification looks further back.
+/// The payments to look at this time: the newest each time, for they are likeliest and their last look may have come too early or to
+/// nothing; and others, further back with each try.
 async fn candidates(
     context: &Context,
     notification: &Notification,
     amount: Money,
-    attempt: u32,
+    look: Look,
 ) -> Result<Vec<PaymentKey>, Lost> {
     debug_assert!(refund_named(notification).is_some() && notification.provider == Provider::Antom);
     let since = context.clock.now() - REFUNDABLE_FOR;
-    let skip = attempt.saturating_sub(1).saturating_mul(LOOKS);
     let (store, account) = (&context.store, &notification.account);
-    let look = || store.payments_refundable(account, amount, since, skip, LOOKS);
-    Ok(context.patiently("looking for the payment of a refund", look).await?)
+    let from = async |skip, limit| {
+        let find = || store.payments_refundable(account, amount, since, skip, limit);
+        context.patiently("looking for the payment of a refund", find).await
+    };
+    let further = look.attempt.saturating_sub(1).saturating_mul(LOOKS);
+    match (look.replayed, further) {
+        // There is no other try that would look further.
+        (true, _) => Ok(from(0, LOOKS_OF_REPLAY).await?),
+        (false, 0) => Ok(from(0, LOOKS).await?),
+        (false, further) => Ok([from(0, LOOKS).await?, from(further, LOOKS).await?].concat()),
+    }
 }

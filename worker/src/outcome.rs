@@ -169,8 +169,9 @@ impl Making<'_> {
             if let Some(failure) = failure {
                 *verdict = self.verdict(&in_hand.delivery, failure, false);
                 let item = replay_item(&in_hand.delivery);
+                let tried = failure.class.is_counted().then_some(ReplayOutcome::Failed);
                 for result in outcome.replayed.iter_mut().filter(|result| Some(result.item) == item) {
-                    (result.outcome, result.detail) = (Some(ReplayOutcome::Failed), failure.detail.clone());
+                    (result.outcome, result.detail) = (tried, failure.detail.clone());
                 }
             }
         }
@@ -223,11 +224,10 @@ impl Making<'_> {
         probe: bool,
     ) -> Outcome {
         let at_least = self.now.checked_add(failure.class.at_least()).unwrap_or(self.now);
-        let check = order.payment(&key).map(|payment| PaymentCheck {
+        // One that nobody waits for gets no schedule by this, and loses none that it was given since it was read.
+        let check = order.payment(&key).filter(|payment| is_watched(payment)).map(|payment| PaymentCheck {
             key: key.clone(),
-            // A finished payment is looked at because somebody asked, until it is answered, and then no more by itself.
-            next_check_at: is_watched(payment)
-                .then(|| self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
+            next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
             checks: match failure.class.is_the_payments() {
                 true => payment.checks.saturating_add(1),
                 // An outage says nothing about the payment: it does not age it past hourly looks.

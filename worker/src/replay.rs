@@ -24,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(1);
 /// handed out; a runner that died between the claim and the publish is made up for as soon.
 const HOLD_FOR: Duration = Duration::from_secs(20);
 /// With more than this waiting on the live queue, replays wait.
-const LIVE_MAX: u64 = 50;
+const LIVE_MAX: u32 = 50;
 /// After items that could not be tried: their account is left alone, or the queue is away.
 const AFTER_WAITING: Duration = Duration::from_secs(2);
 /// Items of one tick, whatever the rate.
@@ -99,7 +99,7 @@ async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Resul
 
 /// Whether live traffic leaves room. A queue that cannot say so is not bothered further.
 async fn leaves_room(context: &Context) -> bool {
-    sweep::waiting(context).await.is_some_and(|waiting| waiting <= LIVE_MAX)
+    sweep::more_wait(context, LIVE_MAX).await == Some(false)
 }
 
 /// How many items were handed out, and whether some of them could not be tried.

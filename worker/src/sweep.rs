@@ -25,7 +25,7 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
             () = tokio::time::sleep(jittered(EVERY)) => {}
         }
         // While the last rounds' hints still wait, more of them would only push live notifications further back.
-        if busy && waiting(&context).await.is_some_and(|waiting| waiting > u64::from(ROUND)) {
+        if busy && more_wait(&context, ROUND).await == Some(true) {
             continue;
         }
         let now = context.clock.now();
@@ -57,8 +57,8 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Hints waiting to be taken, ours and the providers'; nothing where the queue cannot say.
-pub(crate) async fn waiting(context: &Context) -> Option<u64> {
-    let depths = context.queue.depths().await.ok()?;
-    depths.iter().find(|depth| depth.queue == "payhook.notifications").map(|depth| depth.ready)
+/// Whether more than `so_many` hints wait to be taken, ours and the providers'; nothing where the queue cannot say.
+pub(crate) async fn more_wait(context: &Context, so_many: u32) -> Option<bool> {
+    let waiting = context.queue.waiting(so_many.saturating_add(1)).await.ok()?;
+    Some(waiting > so_many)
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::ReplayOutcome;
 use payhook_store::{Change, PaymentCheck, ReplayResult, Settled, Settlement};
@@ -23,6 +23,8 @@ const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(10);
 const SETTLE_WITHIN: Duration = Duration::from_mins(10);
 /// How long a hint goes round the queue while the store is away.
 const ROUND: Duration = Duration::from_secs(30);
+/// When a payment is looked at again that the store refuses to finish.
+const AFTER_REFUSAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// Settlements written in one transaction: past some thirty the database gains little and a conflict costs more.
 const BATCH: usize = 32;
@@ -48,7 +50,8 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
                     context.events_written.notify_one();
                 }
                 let refused = settlements.iter().zip(&written).filter(|(_, it)| matches!(it, Settled::Refused(_)));
-                let put_off: Vec<Settlement> = refused.filter_map(|(settlement, _)| schedule_of(settlement)).collect();
+                let put_off: Vec<Settlement> =
+                    refused.filter_map(|(settlement, _)| schedule_of(settlement, context.clock.now())).collect();
                 let mut replayed = Vec::new();
                 let landed = outcomes.into_iter().zip(written);
                 let verdicts = landed.flat_map(|it| land(&context, it.0, it.1, &mut replayed)).collect();
@@ -144,9 +147,11 @@ fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verd
 }
 
 /// What a settlement that cannot be written says of its payment's schedule.
-fn schedule_of(settlement: &Settlement) -> Option<Settlement> {
+fn schedule_of(settlement: &Settlement, now: Timestamp) -> Option<Settlement> {
     let Change { payment, .. } = settlement.change.as_ref()?;
-    let check = PaymentCheck { key: payment.key.clone(), next_check_at: payment.next_check_at, checks: payment.checks };
+    // One that would be finished is not, as far as the store knows.
+    let next_check_at = payment.next_check_at.or_else(|| now.checked_add(AFTER_REFUSAL).ok());
+    let check = PaymentCheck { key: payment.key.clone(), next_check_at, checks: payment.checks };
     Some(Settlement { check: Some(check), ..Settlement::default() })
 }
 

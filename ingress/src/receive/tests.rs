@@ -58,6 +58,10 @@ impl Queue for Recorder {
         Ok(Vec::new())
     }
 
+    async fn waiting(&self, _: u32) -> Result<u32, QueueError> {
+        Ok(0)
+    }
+
     fn address(&self) -> String {
         "recorder".to_owned()
     }

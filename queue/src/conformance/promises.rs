@@ -308,6 +308,19 @@ pub async fn depths_tell_what_waits_and_where(harness: &dyn Harness) {
     depth_becomes(&*queue, &name, 0).await;
 }
 
+pub async fn what_can_be_taken_is_counted_as_far_as_one_cares(harness: &dyn Harness) {
+    let queue = harness.process().await;
+    let waiting = async |up_to| queue.waiting(up_to).await.expect("it can be asked for");
+    assert_eq!(waiting(9).await, 0);
+    publish(&*queue, 5).await;
+    depth_becomes(&*queue, "payhook.notifications", 5).await;
+    assert_eq!((waiting(9).await, waiting(3).await), (5, 3));
+    let mut consumer = consume(&*queue, Lane::Notifications, 2).await;
+    let _in_hand = take(&mut consumer, 2).await;
+    depth_becomes(&*queue, "payhook.notifications", 3).await;
+    assert_eq!(waiting(9).await, 3, "what is in hand is not waiting");
+}
+
 pub async fn migrating_twice_does_no_harm(harness: &dyn Harness) {
     let queue = harness.process().await;
     let sent = publish(&*queue, 1).await;

@@ -64,9 +64,16 @@ async fn claim(store: &dyn Store, now: Timestamp, limit: u32) -> Vec<ReplayItem>
     claimed
 }
 
-async fn note(store: &dyn Store, items: &[ReplayItem], outcome: Option<ReplayOutcome>) {
-    let result = |item: &ReplayItem| ReplayResult { item: item.id, outcome, detail: format!("tried {}", item.n) };
+async fn note(store: &dyn Store, items: &[ReplayItem], outcome: ReplayOutcome) {
+    let result =
+        |item: &ReplayItem| ReplayResult { item: item.id, outcome: Some(outcome), detail: format!("tried {}", item.n) };
     store.replay_note(&items.iter().map(result).collect::<Vec<_>>(), at(5_000)).await.unwrap();
+}
+
+/// They could not be tried.
+async fn untried(store: &dyn Store, items: &[ReplayItem], now: Timestamp) {
+    let result = |item: &ReplayItem| ReplayResult { item: item.id, outcome: None, detail: format!("tried {}", item.n) };
+    store.replay_note(&items.iter().map(result).collect::<Vec<_>>(), now).await.unwrap();
 }
 
 async fn get(store: &dyn Store, number: u64) -> Replay {
@@ -211,8 +218,9 @@ pub async fn an_item_of_a_replay_is_handed_out_once_until_its_claim_runs_out(Har
     assert_eq!(places(&claimed), (3..=20).collect::<Vec<_>>(), "each once, whoever asks at the same time");
 
     assert_eq!(claim(store, at(59), 100).await, []);
-    note(store, &oldest[..1], Some(ReplayOutcome::Changed)).await;
-    note(other, &oldest[1..2], None).await;
+    note(store, &oldest[..1], ReplayOutcome::Changed).await;
+    untried(other, &oldest[1..2], at(56)).await;
+    assert_eq!(claim(store, at(57), 100).await, [], "what could not be tried is left alone for a moment");
     let waiting = claim(store, at(59), 100).await;
     let tried = ReplayItem { detail: Some("tried 2".to_owned()), ..oldest[1].clone() };
     assert_eq!(waiting, [tried], "what could not be tried waits again, under the same claim");
@@ -230,23 +238,24 @@ pub async fn a_canary_goes_first_and_alone(Harness { store, other, .. }: &Harnes
     assert_eq!(places(&first), [1, 2]);
     let third = claim(other, at(0), 100).await;
     assert_eq!(places(&third), [3]);
-    note(store, &first, Some(ReplayOutcome::Changed)).await;
+    note(store, &first, ReplayOutcome::Changed).await;
     assert_eq!(claim(store, at(0), 100).await, [], "one of them is out");
-    note(store, &third, None).await;
-    let third = claim(store, at(0), 100).await;
+    untried(store, &third, at(0)).await;
+    assert_eq!(claim(store, at(0), 100).await, [], "it is left alone for a moment");
+    let third = claim(store, at(2), 100).await;
     assert_eq!(places(&third), [3], "it has no result yet");
-    note(store, &third, Some(ReplayOutcome::Unchanged)).await;
+    note(store, &third, ReplayOutcome::Unchanged).await;
     assert_eq!(places(&claim(store, at(0), 100).await), [4, 5, 6, 7, 8, 9]);
     assert_eq!(steer(store, 101, Steer::Cancel).await, ReplayState::Cancelled);
 
     create(store, &NewReplay { canary: 2, ..replay(102) }).await;
     assert_eq!(taken(store, 102).await, [4, 5, 6, 7, 8, 9]);
     let canary = claim(store, at(0), 100).await;
-    note(store, &canary[..1], Some(ReplayOutcome::Failed)).await;
+    note(store, &canary[..1], ReplayOutcome::Failed).await;
     let stopped = get(store, 102).await;
     assert_eq!((stopped.state, stopped.failed), (ReplayState::Stopped, 1));
     assert_eq!(stopped.detail.as_deref(), Some("1 of the 2 that went first failed; nothing else was tried"));
-    note(store, &canary[1..], Some(ReplayOutcome::Changed)).await;
+    note(store, &canary[1..], ReplayOutcome::Changed).await;
     assert_eq!((claim(store, at(0), 100).await, get(store, 102).await.changed), (Vec::new(), 1));
     assert_eq!(create(store, &replay(103)).await.total, 1, "a stopped one keeps what it has; what failed is free");
     assert_eq!(steer(store, 102, Steer::Resume).await, ReplayState::Running);
@@ -259,33 +268,33 @@ pub async fn a_replay_stops_by_itself_when_too_many_fail(Harness { store, .. }: 
     letters(store, 40).await;
     create(store, &replay(101)).await;
     let all = claim(store, at(0), 30).await;
-    note(store, &all[..3], Some(ReplayOutcome::Failed)).await;
+    note(store, &all[..3], ReplayOutcome::Failed).await;
     assert_eq!(get(store, 101).await.state, ReplayState::Running, "three results say nothing");
-    note(store, &all[3..15], Some(ReplayOutcome::Unchanged)).await;
+    note(store, &all[3..15], ReplayOutcome::Unchanged).await;
     assert_eq!(get(store, 101).await.state, ReplayState::Running, "a fifth");
-    note(store, &all[15..16], Some(ReplayOutcome::Failed)).await;
+    note(store, &all[15..16], ReplayOutcome::Failed).await;
     let stopped = get(store, 101).await;
     let counted = (stopped.state, stopped.done, stopped.changed, stopped.unchanged, stopped.failed, stopped.total);
     assert_eq!(counted, (ReplayState::Stopped, 16, 0, 12, 4, 40));
     assert_eq!(stopped.detail.as_deref(), Some("4 of 16 failed: more than one in 5"));
     assert_eq!(stopped.updated_at, at(5_000));
     assert_eq!(claim(store, at(0), 100).await, []);
-    note(store, &all[16..18], Some(ReplayOutcome::Failed)).await;
+    note(store, &all[16..18], ReplayOutcome::Failed).await;
     assert_eq!(get(store, 101).await.failed, 6, "what was out is counted all the same");
     assert_eq!(steer(store, 101, Steer::Pause).await, ReplayState::Stopped, "it does not go on anyway");
 
     assert_eq!(steer(store, 101, Steer::Resume).await, ReplayState::Running);
-    note(store, &all[18..27], Some(ReplayOutcome::Failed)).await;
+    note(store, &all[18..27], ReplayOutcome::Failed).await;
     assert_eq!(get(store, 101).await.state, ReplayState::Running, "counted anew");
-    note(store, &all[27..28], Some(ReplayOutcome::Changed)).await;
+    note(store, &all[27..28], ReplayOutcome::Changed).await;
     let stopped = get(store, 101).await;
     assert_eq!(
         (stopped.state, stopped.detail.as_deref()),
         (ReplayState::Stopped, Some("9 of 10 failed: more than one in 5"))
     );
     assert_eq!(steer(store, 101, Steer::Resume).await, ReplayState::Running);
-    note(store, &all[28..], Some(ReplayOutcome::Changed)).await;
-    note(store, &claim(store, at(0), 100).await, Some(ReplayOutcome::Unchanged)).await;
+    note(store, &all[28..], ReplayOutcome::Changed).await;
+    note(store, &claim(store, at(0), 100).await, ReplayOutcome::Unchanged).await;
     let done = get(store, 101).await;
     assert_eq!((done.state, done.done, done.detail), (ReplayState::Done, 40, None));
     for steered in [Steer::Pause, Steer::Resume, Steer::Cancel] {
@@ -303,7 +312,7 @@ pub async fn a_paused_replay_hands_out_nothing_and_a_cancelled_one_never_again(H
     assert_eq!(steer(other, 101, Steer::Pause).await, ReplayState::Paused);
     assert_eq!(get(store, 101).await.updated_at, at(6_000));
     assert_eq!(claim(store, at(900), 100).await, [], "not even those whose claim ran out");
-    note(store, &out[..1], Some(ReplayOutcome::Changed)).await;
+    note(store, &out[..1], ReplayOutcome::Changed).await;
     assert_eq!((get(store, 101).await.state, get(store, 101).await.changed), (ReplayState::Paused, 1));
     assert_eq!(steer(store, 101, Steer::Resume).await, ReplayState::Running);
     assert_eq!(places(&claim(store, at(900), 2).await), [3, 4], "first what was never tried");
@@ -314,7 +323,7 @@ pub async fn a_paused_replay_hands_out_nothing_and_a_cancelled_one_never_again(H
         assert_eq!(steer(store, 101, steered).await, ReplayState::Cancelled);
     }
     assert_eq!(claim(store, at(9_000), 100).await, []);
-    note(store, &out[1..], Some(ReplayOutcome::Unchanged)).await;
+    note(store, &out[1..], ReplayOutcome::Unchanged).await;
     let cancelled = get(store, 101).await;
     assert_eq!((cancelled.state, cancelled.done, cancelled.total), (ReplayState::Cancelled, 2, 6));
     let (replayed, open) = (DeadLetterState::Replayed, DeadLetterState::Open);
@@ -327,12 +336,12 @@ pub async fn a_result_counts_once_and_closes_its_dead_letter(Harness { store, ot
     let (replayed, open) = (DeadLetterState::Replayed, DeadLetterState::Open);
     letters(store, 4).await;
     create(store, &NewReplay { plan: true, ..replay(101) }).await;
-    note(store, &claim(store, at(0), 100).await, Some(ReplayOutcome::Changed)).await;
+    note(store, &claim(store, at(0), 100).await, ReplayOutcome::Changed).await;
     assert_eq!(get(store, 101).await.state, ReplayState::Done);
     assert_eq!(letter_states(store).await, [open; 4], "a plan changes nothing");
 
     create(store, &replay(102)).await;
-    note(store, &items(store, 102).await, Some(ReplayOutcome::Failed)).await;
+    note(store, &items(store, 102).await, ReplayOutcome::Failed).await;
     assert_eq!(get(store, 102).await.done, 0, "what is not out has no result");
     let out = claim(store, at(0), 100).await;
     // It dies once more while it is being replayed: that death, nobody has looked at.
@@ -351,7 +360,7 @@ pub async fn a_result_counts_once_and_closes_its_dead_letter(Harness { store, ot
     let (noted, also) = tokio::join!(store.replay_note(&results, at(1)), other.replay_note(&results, at(1)));
     noted.unwrap();
     also.unwrap();
-    note(store, &out, Some(ReplayOutcome::Failed)).await;
+    note(store, &out, ReplayOutcome::Failed).await;
     store.replay_note(&[], at(2)).await.unwrap();
     let done = get(store, 102).await;
     let counted = (done.state, done.done, done.changed, done.unchanged, done.failed, done.updated_at);
@@ -390,8 +399,8 @@ pub async fn what_a_replay_did_is_in_the_timeline(Harness { store, .. }: &Harnes
     assert_eq!(told("A-1").await, [], "not before it is handed out");
     let out = claim(store, at(10), 100).await;
     assert_eq!(out.len(), 4);
-    note(store, &out[..1], None).await;
-    assert_eq!(claim(store, at(10), 1).await.len(), 1);
+    untried(store, &out[..1], at(10)).await;
+    assert_eq!(claim(store, at(12), 1).await.len(), 1);
     assert_eq!(claim(store, at(100), 100).await.len(), 8, "the plan's, too");
     for (n, id) in [(1, "A-1"), (2, "A-2")] {
         let entries = told(id).await;

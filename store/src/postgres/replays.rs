@@ -264,7 +264,7 @@ async fn claim_of(
         item_columns!(),
         " from replay_items i join replays r on r.id = i.replay_id \
           where i.replay_id = $1 and i.n <= $2 and i.state in ('waiting', 'out') \
-            and (i.state = 'waiting' or i.claimed_until <= $3) \
+            and (i.claimed_until is null or i.claimed_until <= $3) \
           order by (i.claimed_until is not null), i.n limit $4 for update of i skip locked"
     ))
     .bind(replay.id)
@@ -322,13 +322,15 @@ pub(super) async fn note(on: &mut PgConnection, results: &[ReplayResult], now: T
     .fetch_all(&mut *transaction)
     .await?;
     let noted = sqlx::query(
-        "update replay_items i set state = t.state, detail = t.detail \
+        "update replay_items i set state = t.state, detail = t.detail, \
+            claimed_until = case t.state when 'waiting' then $4 else i.claimed_until end \
          from unnest($1::uuid[], $2::text[], $3::text[]) as t (id, state, detail) \
          where i.id = t.id and i.state = 'out' returning i.replay_id, i.id, i.state",
     )
     .bind(&ids)
     .bind(rows.iter().map(|row| row.state).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.detail.as_str()).collect::<Vec<_>>())
+    .bind(pg_time(now + replays::UNTRIED_AGAIN))
     .fetch_all(&mut *transaction)
     .await?;
     let noted: Vec<_> = noted.iter().map(replays::noted).collect::<sqlx::Result<_>>()?;

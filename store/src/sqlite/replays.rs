@@ -222,12 +222,13 @@ async fn claim_of(
     hold_for: Duration,
     limit: i64,
 ) -> sqlx::Result<Vec<ReplayItem>> {
+    // Without `+` the planner walks every item of the replay instead of the unfinished ones.
     let rows = sqlx::query(concat!(
         "select ",
         item_columns!(),
         " from replay_items i join replays r on r.id = i.replay_id \
-          where i.replay_id = ?1 and i.n <= ?2 and i.state in ('waiting', 'out') \
-            and (i.state = 'waiting' or i.claimed_until <= ?3) \
+          where i.replay_id = ?1 and +i.n <= ?2 and i.state in ('waiting', 'out') \
+            and (i.claimed_until is null or i.claimed_until <= ?3) \
           order by (i.claimed_until is not null), i.n limit ?4"
     ))
     .bind(replay.id.to_string())
@@ -288,10 +289,13 @@ pub(super) async fn note(on: &mut SqliteConnection, results: &[ReplayResult], no
     .fetch_all(&mut *on)
     .await?;
     let noted = sqlx::query(
-        "update replay_items as i set state = t.value ->> 'state', detail = t.value ->> 'detail' from json_each(?1) t \
+        "update replay_items as i set state = t.value ->> 'state', detail = t.value ->> 'detail', \
+            claimed_until = case t.value ->> 'state' when 'waiting' then ?2 else i.claimed_until end \
+         from json_each(?1) t \
          where i.id = t.value ->> 'id' and i.state = 'out' returning replay_id, id, state",
     )
     .bind(json(&rows))
+    .bind(micros(now + replays::UNTRIED_AGAIN))
     .fetch_all(&mut *on)
     .await?;
     let noted: Vec<_> = noted.iter().map(replays::noted).collect::<sqlx::Result<_>>()?;
