@@ -1,6 +1,7 @@
 //! A held order waits for a person, and goes on when one lets it.
 
 use payhook_schema::Provider;
+use payhook_simulator::{AntomKind, AntomStatus};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -8,6 +9,7 @@ use crate::harness::{TestPayhook, journeys, money};
 
 journeys! { Plan::usual();
     a_held_order_is_released_with_a_reason_and_fulfilment_is_told,
+    a_contradiction_that_a_person_looked_at_holds_the_order_once,
     an_order_that_is_not_held_cannot_be_released,
 }
 
@@ -35,6 +37,25 @@ async fn a_held_order_is_released_with_a_reason_and_fulfilment_is_told(payhook: 
     payhook.refreshes("H-1").await;
     payhook.recorded("H-1", "inquiry", 2).await;
     assert_eq!(payhook.order("H-1").await.unwrap()["state"], "paid", "it is not held again for what was looked at");
+}
+
+async fn a_contradiction_that_a_person_looked_at_holds_the_order_once(payhook: &TestPayhook) {
+    let payment = payhook.antom_order("H-3", "10.00 THB").await;
+    payhook.antom_decides(&payment, AntomStatus::Success);
+    payhook.antom_notifies(&payment, AntomKind::State).await;
+    payhook.becomes("H-3", "paid").await;
+    // Antom takes back its word.
+    payhook.antom_decides(&payment, AntomStatus::Fail("PROCESS_FAIL".to_owned()));
+    payhook.refreshes("H-3").await;
+    payhook.becomes("H-3", "held").await;
+    payhook.cli(&["order", "release", "H-3", "--reason", "the bank has the money"]).await.ends_with(0);
+    payhook.becomes("H-3", "paid").await;
+
+    payhook.refreshes("H-3").await;
+    let timeline = payhook.recorded("H-3", "inquiry", 3).await;
+    assert!(timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("a person has looked at this")));
+    assert_eq!(payhook.order("H-3").await.unwrap()["state"], "paid");
+    payhook.told("H-3", &["order.paid", "order.held", "order.released"]).await;
 }
 
 async fn an_order_that_is_not_held_cannot_be_released(payhook: &TestPayhook) {

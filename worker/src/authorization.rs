@@ -24,6 +24,7 @@ mod decide;
 mod tend;
 
 use decide::{Telling, Told, decide};
+pub(crate) use tend::Tended;
 
 /// Why something about an authorization was not learned.
 #[derive(Debug)]

@@ -132,6 +132,18 @@ impl Breakers {
         Some(Wait { after, why: open.why, since: open.since, first })
     }
 
+    /// Whether an account is left alone now, for how long, and why: for whoever asks about no payment.
+    pub(crate) fn left_alone(
+        &self,
+        provider: Provider,
+        account: &AccountName,
+        now: Timestamp,
+    ) -> Option<(Duration, Pause)> {
+        let breakers = self.lock();
+        let open = breakers.get(&(provider, account.clone()))?.open.as_ref()?;
+        Some((open.wait(now)?, open.why))
+    }
+
     /// Takes note of how an account answered.
     pub(crate) fn note<T>(
         &self,

@@ -51,12 +51,15 @@ pub(crate) struct NextCheck {
 /// Compares the provider's answer with the registered order and says what is to be written.
 ///
 /// `order` has the payment `key`; the caller looked it up by it.
+///
+/// `released`: what the order was held for before and a person let it go on with; it is not held for the very same again.
 pub(crate) fn decide(
     order: &Order,
     key: &PaymentKey,
     facts: &PaymentFacts,
     next: NextCheck,
     now: Timestamp,
+    released: &[Hold],
 ) -> Decision {
     let stored = order.payment(key).expect("the order was found by this payment");
     let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
@@ -90,7 +93,8 @@ pub(crate) fn decide(
             };
             let detail = format!("{key} was {} and the provider now says {}", told(was), told(says));
             timeline.push(entry(TimelineKind::Refusal, format!("{detail}; nothing changes, a person must look")));
-            hold(&mut order, Hold { reason: HoldReason::ImpossibleTransition, detail }, &mut timeline, &entry)
+            let held = Hold { reason: HoldReason::ImpossibleTransition, detail };
+            hold(&mut order, held, released, &mut timeline, &entry).unwrap_or(Decided::Refused)
         }
         Verdict::Forward { revived } => {
             apply(&mut payment, facts);
@@ -103,11 +107,9 @@ pub(crate) fn decide(
             timeline.push(entry(TimelineKind::Transition, text));
             // Money is judged when it comes, not again each time some of it goes back.
             let came = facts.captured_minor > stored.captured_minor || !stored.state.took_money();
-            match objection(&order, stored, facts).filter(|_| came) {
-                Some(objection) => hold(&mut order, objection, &mut timeline, &entry),
-                None if revived => Decided::Revived,
-                None => Decided::Applied,
-            }
+            let objection = objection(&order, stored, facts).filter(|_| came);
+            let held = objection.and_then(|it| hold(&mut order, it, released, &mut timeline, &entry));
+            held.unwrap_or(if revived { Decided::Revived } else { Decided::Applied })
         }
     };
     // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. Antom's disputes
@@ -125,9 +127,8 @@ pub(crate) fn decide(
         outcome = Decided::Applied;
     }
     timeline.extend(told.into_iter().map(|text| entry(TimelineKind::Transition, text)));
-    if let Some(objection) = odd_refund {
-        outcome = hold(&mut order, objection, &mut timeline, &entry);
-    }
+    let held = odd_refund.and_then(|objection| hold(&mut order, objection, released, &mut timeline, &entry));
+    outcome = held.unwrap_or(outcome);
     if !payment.is_unfinished() {
         payment.next_check_at = None;
     }
@@ -150,19 +151,21 @@ pub(crate) fn hold_for_foreign_refunds(
     key: &PaymentKey,
     foreign: &[(RefundId, PaymentKey)],
     now: Timestamp,
+    released: &[Hold],
 ) -> Decision {
     let named: Vec<String> = foreign.iter().map(|(refund, owner)| format!("{refund} of {owner}")).collect();
     let detail = format!("{key} is told to have refunds that were announced or told for others: {}", named.join(", "));
     let text = format!("order held: {}: {detail}", HoldReason::ImpossibleTransition);
+    let hold = Hold { reason: HoldReason::ImpossibleTransition, detail };
     let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
     let Change { order, payment, events } = &mut decision.change;
-    if order.hold.is_some() {
-        decision.timeline.push(entry(TimelineKind::Refusal, detail));
+    if order.hold.is_some() || released.contains(&hold) {
+        decision.timeline.push(entry(TimelineKind::Refusal, hold.detail));
         return decision;
     }
     let before = order.clone();
     let before = Before::of(&before, payment);
-    order.hold = Some(Hold { reason: HoldReason::ImpossibleTransition, detail });
+    order.hold = Some(hold);
     (order.state, order.updated_at) = (OrderState::Held, now);
     events.extend(announce(order, &before, payment, now, now));
     decision.timeline.push(entry(TimelineKind::Transition, text));
@@ -177,6 +180,7 @@ pub(crate) fn decide_other_account(
     key: &PaymentKey,
     facts: &PaymentFacts,
     now: Timestamp,
+    released: &[Hold],
 ) -> Option<Decision> {
     let registered =
         order.payments.iter().find(|payment| (payment.key.provider, &payment.key.id) == (key.provider, &key.id))?;
@@ -190,7 +194,7 @@ pub(crate) fn decide_other_account(
     let before = Before::of(&order, registered);
     order.updated_at = now;
     let detail = format!("registered under {}, paid under {}", registered.key, key);
-    hold(&mut order, Hold { reason: HoldReason::AccountMismatch, detail }, &mut timeline, &entry);
+    hold(&mut order, Hold { reason: HoldReason::AccountMismatch, detail }, released, &mut timeline, &entry)?;
     let payment = registered.clone();
     let events = follow(&mut order, &before, &payment, facts, now);
     Some(Decision { change: Change { order, payment, events }, timeline, outcome: Decided::Held })
@@ -242,17 +246,24 @@ fn amounts(payment: &Payment) -> String {
     format!("captured {}, refunded {}", money(payment.captured_minor), money(payment.refunded_minor))
 }
 
-/// Holds the order, unless it is held already: the first reason stands until a person lifts it.
+/// Holds the order, unless it is held already: the first reason stands until a person lifts it. Nothing where one has looked at the very
+/// same before.
 fn hold(
     order: &mut Order,
     hold: Hold,
+    released: &[Hold],
     timeline: &mut Vec<TimelineEntry>,
     entry: &dyn Fn(TimelineKind, String) -> TimelineEntry,
-) -> Decided {
+) -> Option<Decided> {
+    if released.contains(&hold) {
+        let text = format!("{}: {}: a person has looked at this; the order goes on", hold.reason, hold.detail);
+        timeline.push(entry(TimelineKind::Refusal, text));
+        return None;
+    }
     let also = if order.hold.is_some() { "also: " } else { "order held: " };
     timeline.push(entry(TimelineKind::Transition, format!("{also}{}: {}", hold.reason, hold.detail)));
     order.hold.get_or_insert(hold);
-    Decided::Held
+    Some(Decided::Held)
 }
 
 /// What is new about refunds and disputes, one sentence each.

@@ -14,8 +14,9 @@ use tracing::{error, info, warn};
 
 use crate::breaker::Admission;
 use crate::class::Class;
+use crate::decide::{Decided, NextCheck, decide, decide_other_account};
 use crate::flights::{Generation, InHand, Unsettled};
-use crate::outcome::{Failure, Making, Outcome, overtaken};
+use crate::outcome::{Beside, Failure, Making, Outcome, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 use crate::{authorization, named, release, writer};
@@ -232,9 +233,11 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
     let answer = asking.whole(&key, order.payment(&key), &passengers).await;
     drop(asking);
     match answer {
-        Ok(answer) if elsewhere => context.making().answered_elsewhere(order, key, passengers, &answer.facts),
-        Ok(answer) => match context.foreign_refunds(order, &key, &answer.facts).await {
-            Ok(foreign) => context.making().answered(order, key, passengers, answer, &foreign),
+        Ok(answer) => match context.beside(order, &key, &answer.facts, elsewhere).await {
+            Ok(beside) if elsewhere => {
+                context.making().answered_elsewhere(order, key, passengers, &answer.facts, &beside.released)
+            }
+            Ok(beside) => context.making().answered(order, key, passengers, answer, &beside),
             Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
         },
         Err(error) => {
@@ -246,6 +249,28 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
 }
 
 impl Context {
+    /// What there is to know beside an answer.
+    async fn beside(
+        &self,
+        order: &Order,
+        key: &PaymentKey,
+        facts: &PaymentFacts,
+        elsewhere: bool,
+    ) -> Result<Beside, GaveUp> {
+        let foreign = if elsewhere { Vec::new() } else { self.foreign_refunds(order, key, facts).await? };
+        let now = self.clock.now();
+        let would_hold = order.hold.is_none()
+            && match elsewhere {
+                true => decide_other_account(order, key, facts, now, &[]).is_some(),
+                false => {
+                    let decision = decide(order, key, facts, NextCheck { at: now, checks: 0 }, now, &[]);
+                    !foreign.is_empty() || decision.outcome == Decided::Held
+                }
+            };
+        let released = if would_hold { self.released_of(&order.id).await? } else { Vec::new() };
+        Ok(Beside { foreign, released })
+    }
+
     /// Which of the refunds an answer tells of are known to be of other payments, and of which.
     async fn foreign_refunds(
         &self,

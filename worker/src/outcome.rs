@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{
-    About, Hint, Notification, Order, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
+    About, Hint, Hold, Notification, Order, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
 };
 use payhook_store::{PaymentCheck, ReplayResult, Settlement, TimelineEntry};
 use uuid::Uuid;
@@ -43,6 +43,14 @@ impl Outcome {
         let replayed = items.map(|item| ReplayResult { item, outcome, detail: detail.to_owned() }).collect();
         Self { key, settlement, verdicts, word, replayed }
     }
+}
+
+/// What we know that bears on an answer, beside the payment it is about.
+pub(crate) struct Beside {
+    /// Refunds it tells of that are known to be of other payments, and of which.
+    pub(crate) foreign: Vec<(RefundId, PaymentKey)>,
+    /// What a person let the order go on with.
+    pub(crate) released: Vec<Hold>,
 }
 
 /// What every outcome is made with.
@@ -142,21 +150,22 @@ impl Making<'_> {
         key: PaymentKey,
         passengers: Vec<InHand>,
         answer: Answer,
-        foreign: &[(RefundId, PaymentKey)],
+        beside: &Beside,
     ) -> Outcome {
         let Answer { mut facts, unanswered } = answer;
         let stored = order.payment(&key).expect("the order was found by this payment");
         // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
         let checks = if notified(&passengers) { 0 } else { stored.checks };
         let next = self.schedule.next_check(key.provider, checks, facts.expires_at, self.now);
+        let Beside { foreign, released } = beside;
         if !foreign.is_empty() {
             let ids: Vec<RefundId> = foreign.iter().map(|(id, _)| id.clone()).collect();
             facts = facts.without_refunds(&ids);
         }
         let next = NextCheck { at: next, checks: checks.saturating_add(1) };
-        let mut decision = decide(order, &key, &facts, next, self.now);
+        let mut decision = decide(order, &key, &facts, next, self.now, released);
         if !foreign.is_empty() {
-            decision = hold_for_foreign_refunds(decision, &key, foreign, self.now);
+            decision = hold_for_foreign_refunds(decision, &key, foreign, self.now, released);
         }
         decision.timeline.extend(unanswered.iter().map(|(id, failure)| {
             let text = format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail);
@@ -196,8 +205,9 @@ impl Making<'_> {
         key: PaymentKey,
         passengers: Vec<InHand>,
         facts: &PaymentFacts,
+        released: &[Hold],
     ) -> Outcome {
-        let Some(decision) = decide_other_account(order, &key, facts, self.now) else {
+        let Some(decision) = decide_other_account(order, &key, facts, self.now, released) else {
             let text = format!("{key} is registered under another account, and says {}; nothing changes", facts.state);
             let settlement = Settlement {
                 notifications: notifications(&passengers),

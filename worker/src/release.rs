@@ -5,6 +5,7 @@ use payhook_schema::{
     Event, EventType, Hint, Hold, Order, OrderEvent, OrderId, OrderState, Payment, PaymentState, TimelineKind,
 };
 use payhook_store::{Change, Settled, Settlement, TimelineEntry};
+use serde_json::json;
 use tracing::{info, warn};
 
 use crate::decide::state_of;
@@ -28,6 +29,9 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
     }
 }
 
+/// Where the timeline keeps what a person let an order go on with.
+const RELEASED: &str = "released";
+
 enum Unreleased {
     Refused(String),
     Store(GaveUp),
@@ -40,6 +44,15 @@ impl From<GaveUp> for Unreleased {
 }
 
 impl Context {
+    /// What an order was held for before, and let go on with: asked for only where it would be held.
+    pub(crate) async fn released_of(&self, order: &OrderId) -> Result<Vec<Hold>, GaveUp> {
+        let timeline = self.patiently("reading an order's timeline", || self.store.order_timeline(order)).await?;
+        let released = timeline.into_iter().filter(|entry| entry.kind == TimelineKind::Operator);
+        Ok(released
+            .filter_map(|mut entry| serde_json::from_value(entry.detail.get_mut(RELEASED)?.take()).ok())
+            .collect())
+    }
+
     /// Decides on what is stored and writes it if that still stands, else again.
     async fn release(&self, id: &OrderId, hold: &Hold, who: &str, reason: &str) -> Result<&'static str, Unreleased> {
         loop {
@@ -77,8 +90,9 @@ fn release(order: &Order, told: &[Event], who: &str, reason: &str, now: Timestam
     let mut released = Order { hold: None, updated_at: now, ..order.clone() };
     released.state = state_of(&released.payments);
     let entry = |kind, text: String| TimelineEntry::new(now, kind, None, text);
+    let operator = entry(TimelineKind::Operator, format!("released from {hold} by {who}: {reason}"));
     let timeline = vec![
-        entry(TimelineKind::Operator, format!("released from {hold} by {who}: {reason}")),
+        TimelineEntry { detail: json!({ RELEASED: order.hold }), ..operator },
         entry(TimelineKind::Transition, format!("order held -> {}", released.state)),
     ];
     let of_type = |wanted| told.iter().filter(move |event| event.event_type == wanted).filter_map(Event::order);
@@ -186,7 +200,7 @@ mod tests {
         let mut events = Vec::new();
         for answer in [paid(), facts(payhook_schema::PaymentState::Refunded, 12_000, 15_000)] {
             let next = crate::decide::NextCheck { at: at(100), checks: 1 };
-            let decision = crate::decide::decide(&order, &order.payments[0].key.clone(), &answer, next, at(11));
+            let decision = crate::decide::decide(&order, &order.payments[0].key.clone(), &answer, next, at(11), &[]);
             events.extend(decision.change.events);
             order = Order { revision: order.revision + 1, ..decision.change.order };
         }

@@ -189,7 +189,7 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),
         Err(error) => return Ok(failed(error.to_string())),
     };
-    let decision = decide(&order, &key, &facts, NextCheck { at: now, checks: 0 }, now);
+    let decision = decide(&order, &key, &facts, NextCheck { at: now, checks: 0 }, now, &[]);
     let moves: Vec<&str> = decision
         .timeline
         .iter()

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::authorization::Tended;
 use crate::breaker::Breakers;
 use crate::budget::Budgets;
 use crate::flights::Flights;
@@ -62,6 +63,7 @@ pub(crate) struct Context {
     pub(crate) flights: Flights,
     pub(crate) breakers: Breakers,
     pub(crate) budgets: Budgets,
+    pub(crate) tended: Tended,
     /// What this worker asks at once, of all accounts together.
     pub(crate) asking: Arc<Semaphore>,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
@@ -96,6 +98,7 @@ impl Worker {
             flights,
             breakers: Breakers::default(),
             budgets: Budgets::default(),
+            tended: Tended::default(),
             asking,
             outcomes,
             events_written: Notify::new(),

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,9 +13,10 @@ use tracing::{error, info, warn};
 
 use super::decide::{Telling, Told, refresh_at};
 use super::{Applied, Unlearned};
-use crate::breaker::Admission;
+use crate::breaker::{Admission, Pause};
 use crate::class::Class;
 use crate::outcome::Failure;
+use crate::patience::GaveUp;
 use crate::worker::Context;
 
 /// One worker may take this long for a call and what it writes of it; then another may take over. The call has ten seconds, and the
@@ -21,6 +24,9 @@ use crate::worker::Context;
 const CLAIM_FOR: Duration = Duration::from_mins(3);
 /// A token that could not be refreshed is tried again at least this often, for as long as it can be refreshed at all.
 const HOURLY: Duration = Duration::from_hours(1);
+
+/// Authorizations one worker sees to at once; beyond that, refreshes wait in the store, where they do not stand before payments.
+const TENDED_AT_ONCE: usize = 16;
 
 /// What is to be done next for an authorization, and with which secret.
 enum Step<'a> {
@@ -49,6 +55,32 @@ impl Step<'_> {
     }
 }
 
+/// The authorizations this worker sees to, each once.
+#[derive(Default)]
+pub(crate) struct Tended(Mutex<HashSet<AuthorizationId>>);
+
+/// An authorization is seen to until this is dropped.
+struct Tending<'a> {
+    tended: &'a Tended,
+    id: AuthorizationId,
+}
+
+impl Tended {
+    /// Nothing where it is seen to already, or where so many tokens are being refreshed that another would only stand in the way of
+    /// those who ask about payments. A code never waits: it is good for minutes.
+    fn begin(&self, id: &AuthorizationId, step: &Step<'_>) -> Option<Tending<'_>> {
+        let mut tended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = tended.len() >= TENDED_AT_ONCE && matches!(step, Step::Refresh(_));
+        (!is_full && tended.insert(id.clone())).then(|| Tending { tended: self, id: id.clone() })
+    }
+}
+
+impl Drop for Tending<'_> {
+    fn drop(&mut self) {
+        self.tended.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
 impl Context {
     /// Exchanges a code or refreshes a token, if that is due and nobody else does it now.
     ///
@@ -58,9 +90,11 @@ impl Context {
         let get = || self.store.authorization_get(id);
         let Ok(Some(authorization)) = self.patiently("looking an authorization up", get).await else { return };
         let Some(step) = Step::of(&authorization, self.clock.now()) else { return };
+        // What is not begun is due again, and found by the sweep.
+        let Some(_tended) = self.tended.begin(id, &step) else { return };
         let word = step.word();
         let written = match self.take(&authorization).await {
-            Ok(Some(token)) => self.keep(id, &token).await,
+            Ok(Some(token)) => self.keep_patiently(id, &token).await,
             // Somebody else does it, or it was done meanwhile.
             Ok(None) => return,
             Err(failure) => self.note_failure(id, word, &failure).await,
@@ -74,7 +108,18 @@ impl Context {
     /// Waits for a turn, claims what is to be done, and does it: in this order, so that the claim outlasts the call.
     async fn take(&self, authorization: &Authorization) -> Result<Option<IssuedToken>, Failure> {
         let Authorization { id, account: name, wallet, .. } = authorization;
+        // What is the account's trouble counts against no code.
+        let uncounted = |after, detail| Failure { class: Class::Throttled { after }, detail };
+        let alone = |why: Pause| format!("not asked: {}", why.as_str());
+        // Whoever has to wait takes no part of the account's budget to learn that.
+        if let Some((after, why)) = self.breakers.left_alone(Provider::Antom, name, self.clock.now()) {
+            return Err(uncounted(Some(after), alone(why)));
+        }
         let asking = self.turn(self.account(Provider::Antom, name)?).await;
+        // A worker that stops could be gone between the answer and its being kept.
+        if self.in_hand.is_closed() {
+            return Ok(None);
+        }
         let now = self.clock.now();
         let holder = new_id(now);
         // Once, and not patiently: a claim written late would be over when it begins. What is not claimed is due again.
@@ -82,11 +127,9 @@ impl Context {
         let Ok(Some(claimed)) = claimed else { return Ok(None) };
         let Some(step) = Step::of(&claimed, now) else { return Ok(None) };
         let secret = self.secret(id, &step)?;
-        // What is the account's trouble counts against no code.
-        let uncounted = |after, detail| Failure { class: Class::Throttled { after }, detail };
         let admission = self.breakers.admit(Provider::Antom, name, None, now);
         if let Admission::Wait(wait) = admission {
-            return Err(uncounted(Some(wait.after), format!("not asked: {}", wait.why.as_str())));
+            return Err(uncounted(Some(wait.after), alone(wait.why)));
         }
         let grant = match step {
             Step::Exchange(_) => Grant::Code(&secret),
@@ -109,6 +152,18 @@ impl Context {
         };
         let class = Class::Misconfigured;
         self.vault.open_text(&place, sealed).map_err(|error| Failure { class, detail: error.to_string() })
+    }
+
+    /// Keeps a token for as long as this worker lives: it is the only copy, and what it was exchanged for is used up.
+    async fn keep_patiently(&self, id: &AuthorizationId, token: &IssuedToken) -> Result<(), Unlearned> {
+        loop {
+            match self.keep(id, token).await {
+                Err(Unlearned::Store(GaveUp::TooLong)) => {
+                    error!(authorization.id = %id, "a token of {id} waits for the store: it is kept nowhere else");
+                }
+                kept => return kept,
+            }
+        }
     }
 
     /// Keeps a token we were given, whatever else happens to the authorization meanwhile.

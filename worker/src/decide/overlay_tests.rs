@@ -113,7 +113,7 @@ fn an_answer_that_contradicts_the_payment_is_believed_in_nothing_but_a_dispute_n
     omise.payments[0].key.provider = Provider::Omise;
     let key = omise.payments[0].key.clone();
     for (answer, disputes) in [(paid(), 0), (failed, 0)] {
-        let decision = decide(&omise, &key, &answer, NextCheck { at: at(100), checks: 1 }, at(11));
+        let decision = decide(&omise, &key, &answer, NextCheck { at: at(100), checks: 1 }, at(11), &[]);
         omise = Order { revision: omise.revision + 1, ..decision.change.order };
         assert_eq!(omise.payments[0].disputes.len(), disputes);
     }
@@ -144,8 +144,8 @@ fn a_refund_that_is_known_to_be_anothers_is_not_booked_and_a_person_must_look() 
     let answer = with_refund(refund("RF-1", RefundState::Succeeded, 3_000));
     let foreign = [(RefundId::new("RF-1").unwrap(), key("P2"))];
     let without = answer.without_refunds(&[foreign[0].0.clone()]);
-    let decision = decide(&order, &key("P1"), &without, NextCheck { at: at(100), checks: 1 }, at(11));
-    let decision = hold_for_foreign_refunds(decision, &key("P1"), &foreign, at(11));
+    let decision = decide(&order, &key("P1"), &without, NextCheck { at: at(100), checks: 1 }, at(11), &[]);
+    let decision = hold_for_foreign_refunds(decision, &key("P1"), &foreign, at(11), &[]);
     let types: Vec<EventType> = decision.change.events.iter().map(|event| event.event_type).collect();
     assert_eq!((types, decision.outcome), (vec![EventType::OrderHeld], Decided::Held));
     assert_eq!((decision.change.order.refunded_minor, decision.change.order.version), (0, 2));

@@ -73,7 +73,7 @@ pub(crate) fn paid() -> PaymentFacts {
 /// Decides and makes the order what the store would make it.
 pub(crate) fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
     let next = NextCheck { at: at(100), checks: 1 };
-    let decision = decide(order, &key(id), facts, next, at(11));
+    let decision = decide(order, &key(id), facts, next, at(11), &[]);
     *order = Order { revision: order.revision + 1, ..decision.change.order };
     let versions: Vec<i64> = decision.change.events.iter().map(Event::version).collect();
     assert_eq!(
@@ -174,6 +174,7 @@ fn a_refund_seen_before_the_payment_tells_both_in_order() {
         &facts(PaymentState::Refunded, 12_000, 12_000),
         NextCheck { at: at(1), checks: 0 },
         at(11),
+        &[],
     );
     let told: Vec<_> =
         decision.change.events.iter().map(|event| (event.event_type, event.order().unwrap().refunded_minor)).collect();
@@ -256,8 +257,8 @@ fn a_payment_still_waiting_is_looked_at_again_and_never_called_failed() {
 fn money_under_another_account_holds_the_order() {
     let order = order(&["P1"]);
     let elsewhere = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
-    assert_eq!(decide_other_account(&order, &elsewhere, &facts(PaymentState::Failed, 0, 0), at(11)), None);
-    let decision = decide_other_account(&order, &elsewhere, &paid(), at(11)).unwrap();
+    assert_eq!(decide_other_account(&order, &elsewhere, &facts(PaymentState::Failed, 0, 0), at(11), &[]), None);
+    let decision = decide_other_account(&order, &elsewhere, &paid(), at(11), &[]).unwrap();
     assert_eq!(decision.change.order.hold.unwrap().reason, HoldReason::AccountMismatch);
     assert_eq!(decision.change.order.captured_minor, 0, "nothing is booked");
     assert_eq!(decision.change.events.len(), 1);
@@ -270,4 +271,33 @@ fn a_held_order_stays_held_for_its_first_reason() {
     told(&mut order, "P2", &paid());
     assert_eq!(order.hold.unwrap().reason, HoldReason::AmountMismatch);
     assert_eq!(order.version, 1, "held once");
+}
+
+#[test]
+fn an_order_is_not_held_again_for_the_very_same_that_a_person_let_it_go_on_with() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let (failed, next) = (facts(PaymentState::Failed, 0, 0), NextCheck { at: at(100), checks: 1 });
+    let held = decide(&order, &key("P1"), &failed, next, at(11), &[]);
+    let hold = held.change.order.hold.clone().unwrap();
+    assert_eq!((held.outcome, hold.reason), (Decided::Held, HoldReason::ImpossibleTransition));
+
+    let again = decide(&order, &key("P1"), &failed, next, at(12), std::slice::from_ref(&hold));
+    assert_eq!((again.outcome, &again.change.order.hold, &again.change.events[..]), (Decided::Refused, &None, &[][..]));
+    assert!(again.timeline.last().unwrap().text.contains("a person has looked at this"), "{:?}", again.timeline);
+    // Another contradiction is another matter.
+    let expired = facts(PaymentState::Expired, 0, 0);
+    assert_eq!(decide(&order, &key("P1"), &expired, next, at(12), &[hold]).outcome, Decided::Held);
+
+    let foreign = [(RefundId::new("RF-1").unwrap(), key("P2"))];
+    let decision = decide(&order, &key("P1"), &paid(), next, at(11), &[]);
+    let held = hold_for_foreign_refunds(decision.clone(), &key("P1"), &foreign, at(11), &[]);
+    let released = [held.change.order.hold.unwrap()];
+    let again = hold_for_foreign_refunds(decision, &key("P1"), &foreign, at(11), &released);
+    assert_eq!((again.outcome, again.change.order.hold), (Decided::Unchanged, None));
+
+    let elsewhere = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
+    let held = decide_other_account(&order, &elsewhere, &paid(), at(11), &[]).unwrap();
+    let released = [held.change.order.hold.unwrap()];
+    assert_eq!(decide_other_account(&order, &elsewhere, &paid(), at(11), &released), None);
 }
