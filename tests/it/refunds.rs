@@ -1,7 +1,7 @@
 //! Antom's refunds: announced or not, in parts, failed, repeated, too early.
 
 use payhook_schema::{PaymentId, Provider, RefundId};
-use payhook_simulator::{AntomHabits, AntomKind, AntomOutcome, AntomStatus};
+use payhook_simulator::{AntomHabits, AntomKind, AntomOutcome, AntomStatus, Fault};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use crate::harness::{TestPayhook, journeys, shop};
 
 journeys! { Plan::usual();
     a_refund_made_in_the_dashboard_finds_its_payment,
+    a_refund_finds_its_payment_though_the_first_look_came_to_nothing,
     a_refund_finds_its_payment_among_many_of_the_same_amount,
     an_announced_refund_is_found_even_where_the_inquiry_lists_none,
     an_announced_refund_nobody_notified_is_found_by_the_sweep,
@@ -68,6 +69,16 @@ async fn a_refund_made_in_the_dashboard_finds_its_payment(payhook: &TestPayhook)
     payhook.told("R-1", &["order.paid", "order.refunded"]).await;
     let timeline = payhook.recorded("R-1", "notification", 2).await;
     assert!(timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("REFUND_RESULT")), "{timeline:#?}");
+}
+
+async fn a_refund_finds_its_payment_though_the_first_look_came_to_nothing(payhook: &TestPayhook) {
+    let payment = paid(payhook, "R-11", "70.00 THB").await;
+    let refund = refund_id("RF-hiccup");
+    refunded(payhook, &payment, &refund, 7_000);
+    payhook.simulator.faults().set_next(Provider::Antom, Fault::Down { status: 503 }, 1).unwrap();
+    notified(payhook, &refund, AntomKind::RefundState).await;
+    payhook.becomes("R-11", "refunded").await;
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
 }
 
 async fn a_refund_finds_its_payment_among_many_of_the_same_amount(payhook: &TestPayhook) {

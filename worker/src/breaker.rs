@@ -27,6 +27,8 @@ pub(crate) enum Pause {
     Unreachable,
     /// Its provider asks us to slow down.
     Throttled,
+    /// It is asked as often as it may be, and many wait for their turn already.
+    Crowded,
     /// Its provider does not accept our keys, or we do not know the provider's: a person must look.
     Misconfigured,
 }
@@ -36,6 +38,7 @@ impl Pause {
         match self {
             Self::Unreachable => "the provider does not answer",
             Self::Throttled => "the provider asks us to slow down",
+            Self::Crowded => "the account is asked as often as it may be",
             Self::Misconfigured => "our keys and the provider's do not match",
         }
     }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::worker::Context;
 /// A worker shows itself this often; one that did not for three times is gone, and its share is the others'.
 const SHOW_EVERY: Duration = Duration::from_secs(5);
 const GONE_AFTER: Duration = Duration::from_secs(15);
+/// Whoever waited longer than this for a turn waited long.
+const LONG: Duration = Duration::from_secs(1);
 /// What the leases of workers are called; the rest of the name is the worker's id.
 const LEASES: &str = "worker:";
 
@@ -36,6 +38,9 @@ struct Share {
     of: u32,
     parallel: Arc<Semaphore>,
     rate: Option<DefaultDirectRateLimiter>,
+    /// How many wait for a turn, and whether the last one who had it had waited long.
+    waiting: AtomicUsize,
+    slow: AtomicBool,
 }
 
 impl Share {
@@ -48,11 +53,33 @@ impl Share {
             of,
             parallel: Arc::new(Semaphore::new(part(limits.parallel) as usize)),
             rate: rate.map(|rate| RateLimiter::direct(Quota::per_second(rate))),
+            waiting: AtomicUsize::new(0),
+            slow: AtomicBool::new(false),
         }
     }
 }
 
+/// One who waits for a turn, or gave up waiting.
+struct InLine<'a>(&'a AtomicUsize);
+
+impl<'a> InLine<'a> {
+    fn join(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Share {
+    fn is_crowded(&self, most: usize) -> bool {
+        self.slow.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) >= most
+    }
+
     /// Waits until one more question is within the rate.
     async fn ready(&self) {
         if let Some(rate) = &self.rate {
@@ -86,14 +113,22 @@ impl Budgets {
     pub(crate) async fn turn(&self, account: &Account, asking: &Arc<Semaphore>) -> Turn {
         let started = tokio::time::Instant::now();
         let share = self.share(account);
+        let in_line = InLine::join(&share.waiting);
         let parallel = share.parallel.clone().acquire_owned().await.expect("the semaphore is never closed");
         share.ready().await;
         // Last: who waits for a slow account's rate keeps nobody else from asking.
         let asking = asking.clone().acquire_owned().await.expect("the semaphore is never closed");
+        share.slow.store(started.elapsed() > LONG, Ordering::Relaxed);
+        drop(in_line);
         let turn = Turn { share, _parallel: parallel, _asking: asking };
         let label = account.provider().as_str();
         metrics::histogram!("payhook_budget_wait_seconds", "provider" => label).record(started.elapsed().as_secs_f64());
         turn
+    }
+
+    /// Whether so many wait for this account already, and for so long, that another would only keep a place from those of other accounts.
+    pub(crate) fn is_crowded(&self, account: &Account, most: usize) -> bool {
+        self.share(account).is_crowded(most)
     }
 
     /// The account's share, made anew when its limits or the number of workers changed. Who is asking by the old one finishes.
@@ -153,6 +188,17 @@ mod tests {
         for (parallel, of, part) in [(8, 1, 8), (8, 2, 4), (8, 3, 3), (8, 16, 1)] {
             assert_eq!(share(parallel, None, of).parallel.available_permits(), part, "{parallel} by {of}");
         }
+    }
+
+    #[test]
+    fn an_account_is_crowded_while_many_wait_and_long() {
+        let share = share(1, None, 1);
+        let [first, second] = [(); 2].map(|()| InLine::join(&share.waiting));
+        assert!(!share.is_crowded(2), "two who wait for a moment are no crowd");
+        share.slow.store(true, Ordering::Relaxed);
+        assert!(share.is_crowded(2) && !share.is_crowded(3));
+        drop((first, second));
+        assert!(!share.is_crowded(1), "nobody waits");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_told};
@@ -9,12 +9,15 @@ use payhook_schema::{
 };
 use tracing::{error, info, warn};
 
-use crate::breaker::{Pause, Turn as BreakerTurn};
+use crate::breaker::{Pause, Turn as BreakerTurn, Wait};
 use crate::budget::Turn;
 use crate::class::Class;
 use crate::flights::InHand;
 use crate::outcome::{Failure, notification};
 use crate::worker::Context;
+
+/// How long a hint goes round the queue whose account has enough of them in hand.
+const CROWDED: Duration = Duration::from_secs(2);
 
 /// One account's turn: everything asked in it is within the account's budget, and known to its breaker.
 pub(crate) struct Asking<'a> {
@@ -31,6 +34,16 @@ impl Context {
             class: Class::Misconfigured,
             detail: format!("{provider} account `{name}` is not configured"),
         })
+    }
+
+    /// Waits like [`Self::turn`], unless that would keep a place in hand from the hints of other accounts: then it is better spent on the
+    /// queue.
+    pub(crate) async fn turn_or_wait(&self, account: Arc<Account>) -> Result<Asking<'_>, Wait> {
+        let others = self.accounts.all().len() > 1;
+        if others && self.budgets.is_crowded(&account, self.options.concurrency) {
+            return Err(Wait { after: CROWDED, why: Pause::Crowded, since: self.clock.now(), first: false });
+        }
+        Ok(self.turn(account).await)
     }
 
     /// Waits until it is our turn to ask this account.

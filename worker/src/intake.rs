@@ -217,7 +217,13 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
         let passengers = context.flights.depart(&key);
         return context.making().paused(order, key, passengers, &wait);
     }
-    let asking = context.turn(account).await;
+    let asking = match context.turn_or_wait(account).await {
+        Ok(asking) => asking,
+        Err(wait) => {
+            let passengers = context.flights.depart(&key);
+            return context.making().crowded(key, passengers, &wait);
+        }
+    };
     let passengers = context.flights.depart(&key);
     // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.
     if elsewhere && key.provider == Provider::Antom && context.making().can_wait(&passengers) {

@@ -104,7 +104,7 @@ async fn refunded_payment(
     if let Some(key) = context.patiently("looking a refund up", || context.store.payment_named(&name)).await? {
         return Ok(key);
     }
-    let asking = context.turn(context.account(provider, &account)?).await;
+    let asking = context.turn_or_wait(context.account(provider, &account)?).await.map_err(Lost::Paused)?;
     let admission = context.breakers.admit(provider, &account, None, context.clock.now());
     if let Admission::Wait(wait) = admission {
         return Err(Lost::Paused(wait));

@@ -194,8 +194,25 @@ impl Making<'_> {
             GaveUp::TooLong => WAIT_SPREAD,
         };
         let wait = Wait { after, why: Pause::Unreachable, since: self.now, first: false };
-        let verdicts = self.waiting(passengers, &wait);
-        Outcome::new(Some(key), Settlement::default(), verdicts, "paused", (None, "the store was away"))
+        self.round_again(key, passengers, &wait, "paused", "the store was away")
+    }
+
+    /// So many of its account are in hand that it waits on the queue, where it keeps nobody else waiting.
+    pub(crate) fn crowded(self, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
+        self.round_again(key, passengers, wait, "crowded", wait.why.as_str())
+    }
+
+    /// Once round the queue, uncounted, and nothing is written.
+    fn round_again(
+        self,
+        key: PaymentKey,
+        passengers: Vec<InHand>,
+        wait: &Wait,
+        word: &'static str,
+        why: &str,
+    ) -> Outcome {
+        let verdicts = self.waiting(passengers, wait);
+        Outcome::new(Some(key), Settlement::default(), verdicts, word, (None, why))
     }
 
     /// The provider answered about a payment that is registered under another of our accounts.

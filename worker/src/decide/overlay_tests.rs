@@ -41,6 +41,22 @@ fn refunds_told_one_at_a_time_add_up_whatever_the_inquiry_leaves_out() {
 }
 
 #[test]
+fn a_refund_is_told_with_the_time_it_was_made() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &paid());
+    let made = |id, second| Refund { occurred_at: Some(at(second)), ..refund(id, RefundState::Succeeded, 1_000) };
+    let next = NextCheck { at: at(100), checks: 1 };
+    let answer = |refunds| PaymentFacts { refunds, asked_at: at(90), ..paid() };
+    let first = decide(&order, &key("P1"), &answer(vec![made("RF-1", 60), made("RF-2", 70)]), next, at(91), &[]);
+    let time = |decision: &Decision| decision.change.events[0].order().unwrap().occurred_at;
+    assert_eq!((time(&first), first.change.events.len()), (at(70), 1), "not the payment's time");
+    let order = Order { revision: order.revision + 1, ..first.change.order };
+    let timeless = refund("RF-3", RefundState::Succeeded, 1_000);
+    let second = decide(&order, &key("P1"), &answer(vec![timeless]), next, at(91), &[]);
+    assert_eq!(time(&second), at(90), "when we asked, where nobody tells");
+}
+
+#[test]
 fn a_failed_refund_is_told_once_and_moves_no_money() {
     let mut order = order(&["P1"]);
     told(&mut order, "P1", &paid());
