@@ -262,11 +262,13 @@ impl Making<'_> {
             },
         });
         let text = format!("asked {}: no answer to go by: {}", key.provider, failure.detail);
+        let entry = self.entry(TimelineKind::Inquiry, &key, text);
         let settlement = Settlement {
             notifications: notifications(&passengers),
             about: Some(key.clone()),
             order: Some(order.id.clone()),
-            timeline: vec![self.entry(TimelineKind::Inquiry, &key, text)],
+            // A probe fails once a minute, for as long as it takes: that its account is left alone is told already.
+            timeline: if probe { Vec::new() } else { vec![entry] },
             check,
             change: None,
         };
