@@ -5,7 +5,7 @@ mod captured;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{Account, Cause, Diagnosis, Received, diagnose};
 use payhook_schema::{AccountName, Clock, Provider, new_id};
 use serde_json::json;
@@ -35,19 +35,29 @@ pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow:
         at: at_time,
         id: new_id(now),
     };
-    let mut diagnosis = diagnose(&at.account, &received(arguments.received_at.unwrap_or(now)));
-    // Nobody received it now: how old it was then is not known.
-    let is_old = diagnosis.causes.iter().any(|cause| cause.word == "too_old");
-    if let (None, true, Some(signed_at)) = (arguments.received_at, is_old, diagnosis.signed_at) {
-        diagnosis = Diagnosis { age: diagnosis.age, ..diagnose(&at.account, &received(signed_at)) };
-        eprintln!("when it was received is not told, so its age is not judged: --received-at tells");
-    }
+    let diagnosis = match arguments.received_at {
+        Some(at_time) => diagnose(&at.account, &received(at_time)),
+        None => ageless(&at.account, now, received),
+    };
     if arguments.output.json {
         output::json(&as_json(&at, &diagnosis));
     } else {
         show(&at, &diagnosis);
     }
     judge(&diagnosis)
+}
+
+/// Looks into a request of which nobody told when it was received: how old it was then is not known, and is not judged.
+fn ageless<'a>(account: &Account, now: Timestamp, received: impl Fn(Timestamp) -> Received<'a>) -> Diagnosis {
+    let diagnosis = diagnose(account, &received(now));
+    let is_old = diagnosis.causes.iter().any(|cause| cause.word == "too_old");
+    match diagnosis.signed_at.filter(|_| is_old) {
+        Some(signed_at) => {
+            eprintln!("when it was received is not told, so its age is not judged: --received-at tells");
+            Diagnosis { age: diagnosis.age, ..diagnose(account, &received(signed_at)) }
+        }
+        None => diagnosis,
+    }
 }
 
 fn read(file: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {

@@ -82,3 +82,25 @@ fn providers_send_post_and_nothing_else() {
     assert!(check_method(None).is_ok() && check_method(Some("post")).is_ok());
     assert!(check_method(Some("GET")).unwrap_err().to_string().contains("sent as GET"));
 }
+
+#[test]
+fn a_capture_is_as_old_as_it_was_when_it_was_received() {
+    let limited = ACCOUNTS.replacen("livemode = false", "livemode = false\nsignature_age_max = \"10m\"", 1);
+    let config = Config::read(&limited, "test", Path::new(""), &BTreeMap::new(), Keys::NotNeeded).unwrap();
+    let account = account(&config, Provider::Omise, Some(AccountName::new("shop").unwrap())).unwrap();
+    let Account::Omise(shop) = &*account else { panic!("omise.shop is Omise's") };
+    let (signed_at, body) = (Timestamp::from_second(1_800_000_000).unwrap(), b"{}");
+    let text = format!(
+        "omise-signature: {}\nomise-signature-timestamp: 1800000000\n",
+        shop.webhook_secrets[0].sign("1800000000", body)
+    );
+    let captured = Captured::read(&text).unwrap();
+    let received =
+        |at| Received { path: "/pay/omise/shop", query: None, headers: &captured.headers, body, at, id: new_id(at) };
+    let is_old = |diagnosis: &Diagnosis| diagnosis.causes.iter().any(|cause| cause.word == "too_old");
+    let later = signed_at + SignedDuration::from_hours(30);
+    assert!(is_old(&diagnose(&account, &received(later))), "received then, it was");
+    let unknown = ageless(&account, later, received);
+    assert!(unknown.holds && !is_old(&unknown), "{unknown:?}");
+    assert_eq!(unknown.age, Some(SignedDuration::from_hours(30)), "it is told all the same");
+}

@@ -236,6 +236,8 @@ async fn one_file_belongs_to_one_process() {
         assert!(alone.stderr.contains("one process owns the file"), "{}", alone.stderr);
         assert!(alone.stderr.contains("payhook serve"), "it says what to run instead: {}", alone.stderr);
     }
+    let checked = payhook.cli(&["check"]).await.ends_with(0);
+    assert!(checked.stdout.contains("another process has it open"), "{}", checked.stdout);
     // The one that runs is none the worse.
     payhook.cli(&["order", "register", "C-4", "--amount", "1.00 THB"]).await.ends_with(0);
     payhook.ends_well().await;
@@ -271,6 +273,25 @@ async fn every_mistake_in_a_configuration_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_everything_that_would_keep_a_role_from_working() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("payhook.toml");
+    let nobody = free_port();
+    let text = format!(
+        "[store]\nurl = \"sqlite://nowhere/payhook.db\"\n[omise.shop]\nlivemode = false\nwebhook_secrets = [\"AAEC\"]\n\
+         api = \"http://127.0.0.1:{nobody}\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let ran = Ran::payhook(&config, &["check"]).await.ends_with(1);
+    for line in ["omise.shop.secret_key is missing", "there is no folder", "cannot be reached", "1 webhook secret(s)"] {
+        assert!(ran.stdout.contains(line), "{line} is not told:\n{}", ran.stdout);
+    }
+    std::fs::write(&config, "[ingress]\n\nlisten = \"127.0.0.1:1\n").unwrap();
+    let ran = Ran::payhook(&config, &["check"]).await.ends_with(1);
+    assert!(ran.stderr.contains("line 3: not TOML"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn migrating_twice_does_no_harm() {
     let Some(payhook) = TestPayhook::cluster().await else { return };
     let payment = payhook.antom_order("C-5", "1.00 THB").await;
@@ -280,6 +301,10 @@ async fn migrating_twice_does_no_harm() {
     }
     let checked = payhook.cli(&["check"]).await.ends_with(0);
     assert!(!checked.stdout.contains("BAD"), "{}", checked.stdout);
+    let more = BTreeMap::from([("PAYHOOK__WORKER__RETRY_DELAYS".to_owned(), "1s,2s,5s,77s".to_owned())]);
+    let lacking = Ran::payhook_with(&payhook.config(), &["check"], &more).await.ends_with(1);
+    assert!(lacking.stdout.contains("payhook.retry.77s"), "{}", lacking.stdout);
+    assert!(lacking.stdout.contains("`payhook migrate`"), "{}", lacking.stdout);
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.antom_notifies(&payment, AntomKind::State).await;
     payhook.becomes("C-5", "paid").await;
