@@ -75,7 +75,7 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
             ),
         ),
     ];
-    let lacks = config.lacks.iter().map(|lack| format!("{lack} (`payhook serve` and `payhook worker` need it)"));
+    let lacks = config.lacks.iter().map(|lack| format!("{lack} (`payhook serve` and `payhook worker` cannot start)"));
     findings.extend(lacks.map(|lack| finding("configuration", State::Bad, lack)));
     findings.extend(config.notices.iter().map(|notice| finding("configuration", State::Note, notice)));
     let (of_backends, known) = check_backends(&config).await;

@@ -92,9 +92,8 @@ pub(crate) async fn dead_letters(
     let count = matching.min(how.limit.into());
     let action = if how.plan { "dead_letter.plan" } else { "dead_letter.replay" };
     console.audit(&caller, action, dead_letters_in_words(&filter), count, Some(&how.reason)).await?;
-    let limit = how.limit.into();
-    let replay = console.begin(Selection::DeadLetters(filter), how, caller).await?;
-    console.answer(replay, Selected { matching, limit }, wait).await
+    let begun = console.begin(Selection::DeadLetters(filter), how, caller).await?;
+    console.answer(begun, matching, wait).await
 }
 
 /// `POST /v1/notifications/replay`: the same for notifications out of the archive, whatever became of them the first time.
@@ -110,9 +109,8 @@ pub(crate) async fn notifications(
     let count = matching.min(how.limit.into());
     let action = if how.plan { "notification.plan" } else { "notification.replay" };
     console.audit(&caller, action, notifications_in_words(&filter), count, Some(&how.reason)).await?;
-    let limit = how.limit.into();
-    let replay = console.begin(Selection::Notifications(filter), how, caller).await?;
-    console.answer(replay, Selected { matching, limit }, wait).await
+    let begun = console.begin(Selection::Notifications(filter), how, caller).await?;
+    console.answer(begun, matching, wait).await
 }
 
 #[derive(Deserialize)]
@@ -156,18 +154,16 @@ pub(crate) async fn drift(
     console.audit(&caller, "drift", subject, 0, Some("drift")).await?;
     let selection = Selection::Payments { provider, account, since, until };
     let how = How { plan: true, rate_per_s: RATE_PER_S, canary: 0, limit, reason: "drift".to_owned() };
-    let replay = console.begin(selection, how, caller).await?;
-    // They are not counted; where the limit is reached, there may be more.
-    let matching = if replay.total == u64::from(limit) { replay.total + 1 } else { replay.total };
-    let selected = Selected { matching, limit: limit.into() };
-    console.answer(replay, selected, wait).await
+    let begun = console.begin(selection, how, caller).await?;
+    // A plan takes what others have, too.
+    let matching = begun.replay.total;
+    console.answer(begun, matching, wait).await
 }
 
-/// What a filter selects.
-struct Selected {
-    /// Those in other replays, and those beyond the limit, among them; of notifications, at most one more than the limit.
-    matching: u64,
-    limit: u64,
+struct Begun {
+    replay: Replay,
+    /// The limit left something out that it would have taken.
+    more: bool,
 }
 
 fn plan_wait(query: RawQuery) -> Result<Duration, Problem> {
@@ -178,24 +174,22 @@ fn plan_wait(query: RawQuery) -> Result<Duration, Problem> {
 }
 
 impl Console {
-    async fn begin(&self, selection: Selection, how: How, caller: Caller) -> Result<Replay, Problem> {
+    async fn begin(&self, selection: Selection, how: How, caller: Caller) -> Result<Begun, Problem> {
         let at = self.clock.now();
         let How { plan, rate_per_s, canary, limit, reason } = how;
         let act = Act { who: caller.name, reason, at };
         let new = NewReplay { id: new_id(at), selection, plan, rate_per_s, canary, limit, act };
-        let replay = self.store.replay_create(&new).await?;
+        let (replay, more) = self.store.replay_create(&new).await?;
         let (total, who) = (replay.total, &replay.who);
         info!(replay.id = %replay.id, caller.name = %who, plan, total, "began a replay of {total}");
-        Ok(replay)
+        Ok(Begun { replay, more })
     }
 
     /// A replay is answered at once; a plan when it is done, or when whoever asks has waited long enough.
-    /// Of the `selected`, another replay may have some: whoever asked must not take them for done.
-    async fn answer(&self, mut replay: Replay, selected: Selected, wait: Duration) -> Result<Response, Problem> {
-        let left_out = selected.matching.saturating_sub(replay.total);
-        // A replay takes whatever no other one has, up to its limit.
-        let more = left_out > 0 && replay.total >= selected.limit;
-        let elsewhere = if more { 0 } else { left_out };
+    /// Of those that are `matching`, other replays may have some: whoever asked must not take them for done.
+    async fn answer(&self, begun: Begun, matching: u64, wait: Duration) -> Result<Response, Problem> {
+        let Begun { mut replay, more } = begun;
+        let elsewhere = if more { 0 } else { matching.saturating_sub(replay.total) };
         let deadline = tokio::time::Instant::now() + wait;
         while replay.plan && !is_over(&replay) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -39,11 +39,10 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, toke
     let sandbox = reader.parsed(section, "sandbox");
     let sandbox = reader.required(section, "sandbox", sandbox, "true or false");
     let hint = "our key as PEM or base64, or private_key_file";
-    let private_key = own_key(reader, section, "private_key", keys, hint);
-    let private_key = private_key.and_then(|text| {
-        let key = PrivateKey::parse(text.expose_secret());
-        key.map_err(|error| reader.mistake(format!("{section}.private_key: {error}"))).ok()
-    });
+    let parse = |text: SecretString| {
+        PrivateKey::parse(text.expose_secret()).map_err(|error| format!("{section}.private_key: {error}"))
+    };
+    let private_key = own_key(reader, section, "private_key", keys, hint, parse);
     let private_key_version = reader.parsed(section, "private_key_version").unwrap_or(1);
     let public_keys = public_keys(reader, section);
     let signature_age_max = age_limit(reader, section);
@@ -78,17 +77,23 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, toke
     })
 }
 
-/// A key of ours: required where it is used, and left unread where it is not.
-fn own_key(reader: &mut Reader, section: &str, key: &str, keys: Keys, hint: &str) -> Option<SecretString> {
+/// A key of ours: required where it is used, and left unread where it is not. `read` says what is wrong with its text.
+fn own_key<T>(
+    reader: &mut Reader,
+    section: &str,
+    key: &str,
+    keys: Keys,
+    hint: &str,
+    read: impl Fn(SecretString) -> Result<T, String>,
+) -> Option<T> {
+    let take = |reader: &mut Reader| {
+        let secret = reader.secret(section, key);
+        let secret = reader.required(section, key, secret, hint)?;
+        read(secret).map_err(|why| reader.mistake(why)).ok()
+    };
     match keys {
-        Keys::Wanted => {
-            let secret = reader.secret(section, key);
-            reader.required(section, key, secret, hint)
-        }
-        Keys::Welcome => reader.forgiving(|reader| {
-            let secret = reader.secret(section, key);
-            reader.required(section, key, secret, hint)
-        }),
+        Keys::Wanted => take(reader),
+        Keys::Welcome => reader.forgiving(take),
         Keys::NotNeeded => {
             reader.skip_secret(section, key);
             None
@@ -131,24 +136,21 @@ fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, Publi
 fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> Option<OmiseAccount> {
     let livemode = reader.parsed(section, "livemode");
     let livemode = reader.required(section, "livemode", livemode, "true or false");
-    let secret_key = own_key(reader, section, "secret_key", keys, "skey_…, or secret_key_file");
+    let fitting = |text: SecretString| match text.expose_secret() {
+        key if !key.starts_with("skey_") => Err(format!("{section}.secret_key: a secret key begins with skey_")),
+        key if livemode.is_some_and(|livemode| key.starts_with("skey_test_") == livemode) => {
+            Err(format!("{section}: secret_key and livemode disagree: test keys begin with skey_test_"))
+        }
+        _ => Ok(text),
+    };
+    let secret_key = own_key(reader, section, "secret_key", keys, "skey_…, or secret_key_file", fitting);
     let api = api(reader, section, "https://api.omise.co");
     let webhook_secrets = webhook_secrets(reader, section);
     let signature_age_max = age_limit(reader, section);
     let limits = limits(reader, section, Limits::OMISE);
-    let livemode = livemode?;
-    match secret_key.as_ref().map(ExposeSecret::expose_secret) {
-        Some(text) if !text.starts_with("skey_") => {
-            reader.mistake(format!("{section}.secret_key: a secret key begins with skey_"));
-        }
-        Some(text) if text.starts_with("skey_test_") == livemode => {
-            reader.mistake(format!("{section}: secret_key and livemode disagree: test keys begin with skey_test_"));
-        }
-        _ => {}
-    }
     Some(OmiseAccount {
         name,
-        livemode,
+        livemode: livemode?,
         api: api?,
         secret_key,
         webhook_secrets: webhook_secrets?,

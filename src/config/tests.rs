@@ -147,6 +147,11 @@ fn whoever_asks_nothing_needs_no_key_of_ours() {
     assert!(mistakes(text, &[]).contains("omise.s.secret_key is missing"));
     let environment = BTreeMap::new();
     assert!(Config::read(text, "test", Path::new(""), &environment, Keys::NotNeeded).is_ok());
+    let wrong = format!("{text}\nsecret_key = \"a placeholder\"");
+    for (text, lack) in [(text, "omise.s.secret_key is missing"), (&wrong, "begins with skey_")] {
+        let welcome = Config::read(text, "test", Path::new(""), &environment, Keys::Welcome).unwrap();
+        assert!(welcome.lacks.len() == 1 && welcome.lacks[0].contains(lack), "{:?}", welcome.lacks);
+    }
 }
 
 const TOKEN_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -245,8 +245,8 @@ pub trait Store: Send + Sync + 'static {
     /// How far something was followed.
     async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Moves a watermark forward; one that would go back stays.
-    async fn watermark_set(&self, name: &str, at: Timestamp) -> Result<(), StoreError>;
+    /// Moves a watermark forward; one that would go back stays. One that lies after `now` was set by a clock that was wrong, and gives way.
+    async fn watermark_set(&self, name: &str, at: Timestamp, now: Timestamp) -> Result<(), StoreError>;
 
     /// Archived notifications without their bodies, newest first.
     async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError>;
@@ -279,7 +279,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Begins a replay: everything of its selection that is not in another replay still going on, oldest first, at most `limit`. A plan
     /// takes what others have, too, and keeps nothing from them. Of nothing, it is done at once. One with a known id changes nothing.
-    async fn replay_create(&self, new: &NewReplay) -> Result<Replay, StoreError>;
+    /// Also says whether the limit left something out that it would have taken.
+    async fn replay_create(&self, new: &NewReplay) -> Result<(Replay, bool), StoreError>;
 
     async fn replay_get(&self, id: Uuid) -> Result<Option<Replay>, StoreError>;
 

@@ -418,8 +418,8 @@ impl Store for PgStore {
         on!(self, |connection| watermarks::get(connection, name))
     }
 
-    async fn watermark_set(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
-        transaction!(self, |connection| watermarks::set(connection, name, at))
+    async fn watermark_set(&self, name: &str, at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        transaction!(self, |connection| watermarks::set(connection, name, at, now))
     }
 
     async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError> {
@@ -454,7 +454,7 @@ impl Store for PgStore {
         transaction!(self, |connection| dead_letters::note(connection, filter, note))
     }
 
-    async fn replay_create(&self, new: &NewReplay) -> Result<Replay, StoreError> {
+    async fn replay_create(&self, new: &NewReplay) -> Result<(Replay, bool), StoreError> {
         transaction!(self, |connection| replays::create(connection, new))
     }
 

@@ -12,7 +12,7 @@ use crate::batch::Micros;
 use crate::columns::{Columns, some, wrong};
 use crate::dead_letters::without_nul;
 use crate::rows::{payment_key, read};
-use crate::{Replay, ReplayItem, ReplayResult, Steer};
+use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Steer};
 
 /// An item that could not be tried is not handed out again sooner: its account is left alone for longer than that.
 pub(crate) const UNTRIED_AGAIN: Duration = Duration::from_secs(2);
@@ -207,14 +207,15 @@ pub(crate) struct ItemRow {
     pub(crate) payment_id: Option<PaymentId>,
 }
 
-/// The items of a replay, of the rows it takes.
-pub(crate) fn item_rows(replay: Uuid, rows: &[impl Columns]) -> sqlx::Result<Vec<ItemRow>> {
-    let mut items = Vec::with_capacity(rows.len());
-    for (n, row) in (1..).zip(rows) {
+/// The items of a replay, of the rows it would take, and whether its limit leaves some out.
+pub(crate) fn item_rows(new: &NewReplay, rows: &[impl Columns]) -> sqlx::Result<(Vec<ItemRow>, bool)> {
+    let taken = rows.len().min(new.limit as usize);
+    let mut items = Vec::with_capacity(taken);
+    for (n, row) in (1..).zip(&rows[..taken]) {
         let payment = payment_key(row)?;
         items.push(ItemRow {
             n,
-            id: item_id(replay, n),
+            id: item_id(new.id, n),
             dead_letter_id: row.id("dead_letter_id")?,
             letter_failed_at: row.time("letter_failed_at")?.map(Micros),
             notification_id: row.id("notification_id")?,
@@ -223,7 +224,7 @@ pub(crate) fn item_rows(replay: Uuid, rows: &[impl Columns]) -> sqlx::Result<Vec
             payment_id: payment.map(|key| key.id),
         });
     }
-    Ok(items)
+    Ok((items, rows.len() > taken))
 }
 
 /// Made of its place, so that the same item has the same id for ever and nothing random is needed.

@@ -431,8 +431,8 @@ impl Store for SqliteStore {
         read!(self, |connection| watermarks::get(connection, name))
     }
 
-    async fn watermark_set(&self, name: &str, at: Timestamp) -> Result<(), StoreError> {
-        write!(self, |connection| watermarks::set(connection, name, at))
+    async fn watermark_set(&self, name: &str, at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+        write!(self, |connection| watermarks::set(connection, name, at, now))
     }
 
     async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError> {
@@ -467,7 +467,7 @@ impl Store for SqliteStore {
         write!(self, |connection| dead_letters::note(connection, filter, note))
     }
 
-    async fn replay_create(&self, new: &NewReplay) -> Result<Replay, StoreError> {
+    async fn replay_create(&self, new: &NewReplay) -> Result<(Replay, bool), StoreError> {
         write!(self, |connection| replays::create(connection, new))
     }
 

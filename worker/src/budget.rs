@@ -76,8 +76,8 @@ impl Drop for InLine<'_> {
 }
 
 impl Share {
-    fn is_crowded(&self, most: usize) -> bool {
-        self.slow.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) >= most
+    fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Waits until one more question is within the rate.
@@ -126,9 +126,9 @@ impl Budgets {
         turn
     }
 
-    /// Whether so many wait for this account already, and for so long, that another would only keep a place from those of other accounts.
-    pub(crate) fn is_crowded(&self, account: &Account, most: usize) -> bool {
-        self.share(account).is_crowded(most)
+    /// Whether somebody waits for this account already, and for long.
+    pub(crate) fn is_slow(&self, account: &Account) -> bool {
+        self.share(account).is_slow()
     }
 
     /// The account's share, made anew when its limits or the number of workers changed. Who is asking by the old one finishes.
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_crowded_while_many_wait_and_long() {
+    fn an_account_is_slow_while_somebody_waits_for_it_and_for_long() {
         let share = share(1, None, 1);
-        let [first, second] = [(); 2].map(|()| InLine::join(&share.waiting));
-        assert!(!share.is_crowded(2), "two who wait for a moment are no crowd");
+        let waiting = InLine::join(&share.waiting);
+        assert!(!share.is_slow(), "for a moment");
         share.slow.store(true, Ordering::Relaxed);
-        assert!(share.is_crowded(2) && !share.is_crowded(3));
-        drop((first, second));
-        assert!(!share.is_crowded(1), "nobody waits");
+        assert!(share.is_slow());
+        drop(waiting);
+        assert!(!share.is_slow(), "nobody waits");
     }
 
     #[test]

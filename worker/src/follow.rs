@@ -80,7 +80,7 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
     if !whole {
         warn!(account = %account.name(), "omise account `{}` has more events than one look reads; the next goes on", account.name());
     }
-    context.store.watermark_set(&name, to).await.map_err(store)
+    context.store.watermark_set(&name, to, now + OVERLAP).await.map_err(store)
 }
 
 /// A part of the list.

@@ -3,29 +3,34 @@ use payhook_schema::{Hold, HoldReason, Order, Payment, PaymentFacts, PaymentStat
 /// What keeps money that was taken or authorized from paying an order: it must be the order's amount, in the order's currency,
 /// and the first.
 ///
-/// `payment` is the stored one, `facts` what the provider now says about it. Both sides are named in the hold.
+/// `payment` is the stored one, `facts` what the provider now says about it. Both sides are named in the hold, with how far the money came:
+/// whoever let an authorization go on has not looked at what is taken of it later.
 pub(crate) fn objection(order: &Order, payment: &Payment, facts: &PaymentFacts) -> Option<Hold> {
     let counts = facts.state.took_money() || facts.state == PaymentState::Authorized;
     let amount = facts.amount.filter(|_| counts)?;
     let hold = |reason, detail| Some(Hold { reason, detail });
     let who = &payment.key;
+    let captured = payhook_schema::Money::new(facts.captured_minor, amount.currency);
+    let came = match facts.state.took_money() {
+        true => format!("captured {captured}"),
+        false => facts.state.to_string(),
+    };
     if amount.currency != order.amount.currency {
-        let detail = format!("registered {}, {who} is in {}", order.amount, amount);
+        let detail = format!("registered {}, {who} is in {amount}, {came}", order.amount);
         return hold(HoldReason::CurrencyMismatch, detail);
     }
     if amount != order.amount {
-        return hold(HoldReason::AmountMismatch, format!("registered {}, {who} is for {amount}", order.amount));
+        return hold(HoldReason::AmountMismatch, format!("registered {}, {who} is for {amount}, {came}", order.amount));
     }
     if facts.state.took_money() && facts.captured_minor != order.amount.amount_minor {
-        let captured = payhook_schema::Money::new(facts.captured_minor, amount.currency);
-        return hold(HoldReason::AmountMismatch, format!("registered {}, {who} captured {captured}", order.amount));
+        return hold(HoldReason::AmountMismatch, format!("registered {}, {who} {came}", order.amount));
     }
     // A payment that went back entirely makes room for another one.
     let kept = |other: &&Payment| matches!(other.state, PaymentState::Paid | PaymentState::PartlyRefunded);
     let other = order.payments.iter().filter(|other| other.key != payment.key).find(kept);
     match other {
         Some(other) if facts.state.took_money() => {
-            hold(HoldReason::DoublePayment, format!("paid by {} and by {who}", other.key))
+            hold(HoldReason::DoublePayment, format!("paid by {} and by {who}, which {came}", other.key))
         }
         _ => None,
     }

@@ -36,11 +36,13 @@ impl Context {
         })
     }
 
-    /// Waits like [`Self::turn`], unless that would keep a place in hand from the hints of other accounts: then it is better spent on the
-    /// queue.
+    /// Waits like [`Self::turn`], unless that would keep one of the last places in hand from the hints of other accounts: then it is better
+    /// spent on the queue.
     pub(crate) async fn turn_or_wait(&self, account: Arc<Account>) -> Result<Asking<'_>, Wait> {
         let others = self.accounts.all().len() > 1;
-        if others && self.budgets.is_crowded(&account, self.options.concurrency) {
+        // Twice the concurrency is in hand at most; a quarter of it is kept for accounts that answer.
+        let is_full = self.in_hand.len() > self.options.concurrency * 3 / 2;
+        if others && is_full && self.budgets.is_slow(&account) {
             return Err(Wait { after: CROWDED, why: Pause::Crowded, since: self.clock.now(), first: false });
         }
         Ok(self.turn(account).await)

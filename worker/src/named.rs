@@ -16,7 +16,7 @@ use crate::writer;
 
 /// A refund nobody announced is looked for at each try of its notification among this many payments, the newest, and as many others.
 const LOOKS: u32 = 8;
-const LOOKS_OF_REPLAY: u32 = 64;
+const LOOKS_OF_REPLAY: u32 = 24;
 /// No method takes a refund later than a year after the payment, a few weeks of 2024's exceptions aside.
 const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
 

@@ -267,8 +267,8 @@ impl Making<'_> {
             notifications: notifications(&passengers),
             about: Some(key.clone()),
             order: Some(order.id.clone()),
-            // A probe fails once a minute, for as long as it takes: that its account is left alone is told already.
-            timeline: if probe { Vec::new() } else { vec![entry] },
+            // A probe fails once a minute, for as long as the account's trouble takes: that it is left alone is told already.
+            timeline: if probe && !failure.class.is_the_payments() { Vec::new() } else { vec![entry] },
             check,
             change: None,
         };

@@ -189,7 +189,13 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),
         Err(error) => return Ok(failed(error.to_string())),
     };
-    let decision = decide(&order, &key, &facts, NextCheck { at: now, checks: 0 }, now, &[]);
+    let next = NextCheck { at: now, checks: 0 };
+    let mut decision = decide(&order, &key, &facts, next, now, &[]);
+    // What a person let the order go on with would not hold it again.
+    if decision.outcome == Decided::Held && order.hold.is_none() {
+        let released = context.released_of(&order.id).await.map_err(|_| "the store was away".to_owned())?;
+        decision = decide(&order, &key, &facts, next, now, &released);
+    }
     let moves: Vec<&str> = decision
         .timeline
         .iter()

@@ -212,7 +212,7 @@ pub async fn a_discarded_dead_letter_stays_and_is_told_apart(Harness { store, ..
     let selection = Selection::DeadLetters(all());
     let new = NewReplay { id: uuid(101), selection, plan: false, rate_per_s: 1, canary: 0, limit: 9, act: act(11) };
     store.replay_create(&NewReplay { id: uuid(102), plan: true, ..new.clone() }).await.unwrap();
-    assert_eq!(store.replay_create(&new).await.unwrap().total, 1);
+    assert_eq!(store.replay_create(&new).await.unwrap().0.total, 1);
     assert_eq!(store.dead_letter_discard(&all(), &act(12)).await.unwrap(), 0);
     store.replay_steer(uuid(101), Steer::Cancel, at(13)).await.unwrap();
     assert_eq!(store.dead_letter_discard(&all(), &act(14)).await.unwrap(), 1);

@@ -51,7 +51,7 @@ async fn letters(store: &dyn Store, count: u64) {
 }
 
 async fn create(store: &dyn Store, new: &NewReplay) -> Replay {
-    store.replay_create(new).await.unwrap()
+    store.replay_create(new).await.unwrap().0
 }
 
 /// Up to `limit` items, of the oldest replay that runs first.

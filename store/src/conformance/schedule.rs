@@ -109,10 +109,12 @@ pub async fn leases_are_counted_by_their_name(Harness { store, other, .. }: &Har
 pub async fn a_watermark_never_goes_back(Harness { store, other, .. }: &Harness) {
     assert_eq!(store.watermark_get("events/shop").await.unwrap(), None);
     for (set, is) in [(5, 5), (4, 5), (5, 5), (6, 6)] {
-        store.watermark_set("events/shop", at(set)).await.unwrap();
+        store.watermark_set("events/shop", at(set), at(9)).await.unwrap();
         assert_eq!(other.watermark_get("events/shop").await.unwrap(), Some(at(is)));
     }
-    join_all((0..8).map(|n| if n % 2 == 0 { store } else { other }.watermark_set("race", at(7 - n)))).await;
+    join_all((0..8).map(|n| if n % 2 == 0 { store } else { other }.watermark_set("race", at(7 - n), at(9)))).await;
     assert_eq!(store.watermark_get("race").await.unwrap(), Some(at(7)));
+    store.watermark_set("race", at(5), at(6)).await.unwrap();
+    assert_eq!(store.watermark_get("race").await.unwrap(), Some(at(5)), "what is yet to come was never reached");
     assert_eq!(store.watermark_get("events").await.unwrap(), None);
 }

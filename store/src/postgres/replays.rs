@@ -34,14 +34,14 @@ pub(super) async fn lock(on: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-pub(super) async fn create(on: &mut PgConnection, new: &NewReplay) -> sqlx::Result<Replay> {
+pub(super) async fn create(on: &mut PgConnection, new: &NewReplay) -> sqlx::Result<(Replay, bool)> {
     let mut transaction = on.begin().await?;
     lock(&mut transaction).await?;
     // One that is there already was asked for again because its answer was lost.
     if let Some(replay) = get(&mut transaction, new.id).await? {
-        return Ok(replay);
+        return Ok((replay, false));
     }
-    let items = replays::item_rows(new.id, &selected(&mut transaction, new).await?)?;
+    let (items, more) = replays::item_rows(new, &selected(&mut transaction, new).await?)?;
     let state = if items.is_empty() { ReplayState::Done } else { ReplayState::Running };
     sqlx::query(
         "insert into replays (id, state, plan, rate_per_s, canary, who, reason, total, changed, unchanged, failed, \
@@ -62,10 +62,10 @@ pub(super) async fn create(on: &mut PgConnection, new: &NewReplay) -> sqlx::Resu
     insert(&mut transaction, new.id, &items).await?;
     let replay = get(&mut transaction, new.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     transaction.commit().await?;
-    Ok(replay)
+    Ok((replay, more))
 }
 
-/// What a new replay takes, oldest first.
+/// What a new replay takes, oldest first, and one more where there is one.
 async fn selected(on: &mut PgConnection, new: &NewReplay) -> sqlx::Result<Vec<PgRow>> {
     let query = match &new.selection {
         Selection::DeadLetters(filter) => {
@@ -106,7 +106,7 @@ async fn selected(on: &mut PgConnection, new: &NewReplay) -> sqlx::Result<Vec<Pg
         .bind(pg_time(*since))
         .bind(pg_time(*until)),
     };
-    query.bind(new.plan).bind(i64::from(new.limit)).fetch_all(on).await
+    query.bind(new.plan).bind(i64::from(new.limit) + 1).fetch_all(on).await
 }
 
 async fn insert(on: &mut PgConnection, replay: Uuid, items: &[ItemRow]) -> sqlx::Result<()> {

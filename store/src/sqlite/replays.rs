@@ -26,12 +26,12 @@ macro_rules! taken_by_nobody {
 pub(super) use taken_by_nobody;
 
 /// Within the caller's transaction, like everything here: there is one writer, so two who take at once do not take the same.
-pub(super) async fn create(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::Result<Replay> {
+pub(super) async fn create(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::Result<(Replay, bool)> {
     // One that is there already was asked for again because its answer was lost.
     if let Some(replay) = get(on, new.id).await? {
-        return Ok(replay);
+        return Ok((replay, false));
     }
-    let items = replays::item_rows(new.id, &selected(on, new).await?)?;
+    let (items, more) = replays::item_rows(new, &selected(on, new).await?)?;
     let state = if items.is_empty() { ReplayState::Done } else { ReplayState::Running };
     sqlx::query(
         "insert into replays (id, state, plan, rate_per_s, canary, who, reason, total, changed, unchanged, failed, \
@@ -50,10 +50,10 @@ pub(super) async fn create(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::
     .execute(&mut *on)
     .await?;
     insert(on, new.id, &items).await?;
-    get(on, new.id).await?.ok_or(sqlx::Error::RowNotFound)
+    Ok((get(on, new.id).await?.ok_or(sqlx::Error::RowNotFound)?, more))
 }
 
-/// What a new replay takes, oldest first.
+/// What a new replay takes, oldest first, and one more where there is one.
 async fn selected(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::Result<Vec<SqliteRow>> {
     let query = match &new.selection {
         Selection::DeadLetters(filter) => {
@@ -90,7 +90,7 @@ async fn selected(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::Result<Ve
         .bind(micros(*since))
         .bind(micros(*until)),
     };
-    query.bind(new.plan).bind(i64::from(new.limit)).fetch_all(on).await
+    query.bind(new.plan).bind(i64::from(new.limit) + 1).fetch_all(on).await
 }
 
 async fn insert(on: &mut SqliteConnection, replay: Uuid, items: &[ItemRow]) -> sqlx::Result<()> {

@@ -289,6 +289,15 @@ fn an_order_is_not_held_again_for_the_very_same_that_a_person_let_it_go_on_with(
     let expired = facts(PaymentState::Expired, 0, 0);
     assert_eq!(decide(&order, &key("P1"), &expired, next, at(12), &[hold]).outcome, Decided::Held);
 
+    // Who let an authorization go on has not looked at what is taken of it.
+    let short = |state, captured| PaymentFacts { amount: Some(thb(9_000)), ..facts(state, captured, 0) };
+    let mut other = self::order(&["P1"]);
+    let held = decide(&other, &key("P1"), &short(PaymentState::Authorized, 0), next, at(11), &[]);
+    let released = [held.change.order.hold.clone().unwrap()];
+    other = Order { hold: None, state: OrderState::Authorized, ..held.change.order };
+    let taken = decide(&other, &key("P1"), &short(PaymentState::Paid, 4_000), next, at(12), &released);
+    assert_eq!(taken.outcome, Decided::Held, "{:?}", taken.timeline);
+
     let foreign = [(RefundId::new("RF-1").unwrap(), key("P2"))];
     let decision = decide(&order, &key("P1"), &paid(), next, at(11), &[]);
     let held = hold_for_foreign_refunds(decision.clone(), &key("P1"), &foreign, at(11), &[]);
