@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::backends::{RabbitHarness, admin_channel, options};
@@ -151,16 +151,20 @@ async fn cuts_again_and_again_lose_nothing_that_was_confirmed_and_hang_nobody() 
     let proxy = Proxy::start(&harness.vhost.url).await.unwrap();
     let queue = Arc::new(open(&proxy.url(&harness.vhost.url)));
     let over = Arc::new(AtomicBool::new(false));
+    let published = Arc::new(AtomicUsize::new(0));
     let publishers: Vec<_> = (0..PUBLISHERS)
         .map(|_| {
-            let (queue, over) = (Arc::clone(&queue), Arc::clone(&over));
+            let (queue, over, published) = (Arc::clone(&queue), Arc::clone(&over), Arc::clone(&published));
             tokio::spawn(async move {
                 let (mut confirmed, mut unknown) = (Vec::new(), 0);
                 while !over.load(Ordering::Relaxed) {
                     let envelope = envelope();
                     let outcome = timeout(PATIENCE, queue.publish(&envelope)).await.expect("a publish never hangs");
                     match outcome {
-                        Ok(()) => confirmed.push(envelope.id),
+                        Ok(()) => {
+                            confirmed.push(envelope.id);
+                            published.fetch_add(1, Ordering::Relaxed);
+                        }
                         Err(error) => {
                             assert!(error.retryable(), "{error}");
                             unknown += 1;
@@ -173,6 +177,15 @@ async fn cuts_again_and_again_lose_nothing_that_was_confirmed_and_hang_nobody() 
         })
         .collect();
     for cut in 0..CUTS {
+        // However slow the machine is, some is confirmed between the cuts.
+        if cut % 5 == 0 {
+            let wanted = published.load(Ordering::Relaxed) + PUBLISHERS;
+            eventually("publishes between the cuts", async || match published.load(Ordering::Relaxed) {
+                enough if enough >= wanted => Ok(()),
+                few => Err(format!("{few} of {wanted}")),
+            })
+            .await;
+        }
         // A random moment: within a connect, a channel's opening, or a stream of confirms.
         tokio::time::sleep(Duration::from_millis(rand::random_range(20..250))).await;
         match cut % 5 {
