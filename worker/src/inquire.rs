@@ -120,16 +120,16 @@ impl Asking<'_> {
         let notified: Vec<&RefundId> = notifications().filter_map(refund_named).collect();
         let pending = stored.map_or_else(Vec::new, pending_refunds);
         let mut refunds: Vec<Refund> = Vec::new();
-        let mut trouble: Option<Failure> = None;
         for id in notified.iter().copied().chain(pending) {
             let told = |refund: &Refund| refund.id == *id || refund.provider_reference.as_deref() == Some(id.as_str());
             if facts.refunds.iter().any(|refund| told(refund) && refund.state.is_final()) || refunds.iter().any(told) {
                 continue;
             }
             // What is the account's trouble is the next question's, too: it is not asked any more.
-            if let Some(failure) = &trouble {
+            let last: Option<&Failure> = unanswered.last().map(|(_, failure)| failure);
+            if let Some(trouble) = last.filter(|failure| !failure.class.is_the_payments()).cloned() {
                 if notified.contains(&id) {
-                    unanswered.push((id.clone(), failure.clone()));
+                    unanswered.push((id.clone(), trouble));
                 }
                 continue;
             }
@@ -137,13 +137,7 @@ impl Asking<'_> {
                 Ok(answer) => refunds.push(answer.refund),
                 // Announced, and not begun yet: nobody says that it was.
                 Err(AskError::NotThere { .. }) if !notified.contains(&id) => {}
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    if !failure.class.is_the_payments() {
-                        trouble = Some(failure.clone());
-                    }
-                    unanswered.push((id.clone(), failure));
-                }
+                Err(error) => unanswered.push((id.clone(), error.into())),
             }
         }
         Ok(Answer { facts: facts.with_refunds(&refunds), unanswered })

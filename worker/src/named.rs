@@ -139,7 +139,7 @@ async fn refunded_payment(
                 let failure = Failure::from(error);
                 // What is one payment's says nothing of the others; what is the account's is theirs, too.
                 if !failure.class.is_the_payments() {
-                    return Err(Lost::Unanswered { failure, probe: false });
+                    return Err(failure.into());
                 }
                 // The refund may be of this one: whoever tries again looks again, and nobody gives up for it.
                 trouble = Some(failure.detail);

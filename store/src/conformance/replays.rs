@@ -65,15 +65,17 @@ async fn claim(store: &dyn Store, now: Timestamp, limit: u32) -> Vec<ReplayItem>
 }
 
 async fn note(store: &dyn Store, items: &[ReplayItem], outcome: ReplayOutcome) {
-    let result =
-        |item: &ReplayItem| ReplayResult { item: item.id, outcome: Some(outcome), detail: format!("tried {}", item.n) };
-    store.replay_note(&items.iter().map(result).collect::<Vec<_>>(), at(5_000)).await.unwrap();
+    note_at(store, items, Some(outcome), at(5_000)).await;
+}
+
+async fn note_at(store: &dyn Store, items: &[ReplayItem], outcome: Option<ReplayOutcome>, now: Timestamp) {
+    let result = |item: &ReplayItem| ReplayResult { item: item.id, outcome, detail: format!("tried {}", item.n) };
+    store.replay_note(&items.iter().map(result).collect::<Vec<_>>(), now).await.unwrap();
 }
 
 /// They could not be tried.
 async fn untried(store: &dyn Store, items: &[ReplayItem], now: Timestamp) {
-    let result = |item: &ReplayItem| ReplayResult { item: item.id, outcome: None, detail: format!("tried {}", item.n) };
-    store.replay_note(&items.iter().map(result).collect::<Vec<_>>(), now).await.unwrap();
+    note_at(store, items, None, now).await;
 }
 
 async fn get(store: &dyn Store, number: u64) -> Replay {
