@@ -16,6 +16,13 @@ pub(crate) struct Decision {
     pub(crate) outcome: Decided,
 }
 
+impl Decision {
+    /// Whether the order waits for a person by it.
+    pub(crate) fn holds(&self) -> bool {
+        self.outcome == Decided::Held
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decided {
     Applied,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{About, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
+use payhook_schema::{About, Envelope, Hint, Hold, Order, PaymentFacts, PaymentKey, Provider, RefundId};
 use payhook_store::{Found, PaymentName};
 use payhook_vault::VaultError;
 use tokio::sync::mpsc;
@@ -14,9 +14,10 @@ use tracing::{error, info, warn};
 
 use crate::breaker::Admission;
 use crate::class::Class;
-use crate::decide::{Decided, NextCheck, decide, decide_other_account};
+use crate::decide::{Decision, decide_other_account};
 use crate::flights::{Generation, InHand, Unsettled};
-use crate::outcome::{Beside, Failure, Making, Outcome, overtaken};
+use crate::inquire::Answer;
+use crate::outcome::{Failure, Making, Outcome, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 use crate::{authorization, named, release, writer};
@@ -239,11 +240,12 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
     let answer = asking.whole(&key, order.payment(&key), &passengers).await;
     drop(asking);
     match answer {
-        Ok(answer) => match context.beside(order, &key, &answer.facts, elsewhere).await {
-            Ok(beside) if elsewhere => {
-                context.making().answered_elsewhere(order, key, passengers, &answer.facts, &beside.released)
-            }
-            Ok(beside) => context.making().answered(order, key, passengers, answer, &beside),
+        Ok(answer) if elsewhere => match context.decision_elsewhere(order, &key, &answer.facts).await {
+            Ok(decision) => context.making().answered_elsewhere(order, key, passengers, &answer.facts, decision),
+            Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
+        },
+        Ok(answer) => match context.decision(order, &key, &answer, &passengers).await {
+            Ok(decision) => context.making().answered(key, passengers, decision, &answer.unanswered),
             Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
         },
         Err(error) => {
@@ -255,26 +257,30 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
 }
 
 impl Context {
-    /// What there is to know beside an answer.
-    async fn beside(
+    /// What an answer comes to, with all that is known beside it.
+    async fn decision(
+        &self,
+        order: &Order,
+        key: &PaymentKey,
+        answer: &Answer,
+        passengers: &[InHand],
+    ) -> Result<Decision, GaveUp> {
+        let foreign = self.foreign_refunds(order, key, &answer.facts).await?;
+        let making = self.making();
+        let decide = |released: &[Hold]| making.decision(order, key, answer, passengers, &foreign, released);
+        self.knowing_releases(order, decide, Decision::holds).await
+    }
+
+    /// The same of a payment that is registered under another of our accounts.
+    async fn decision_elsewhere(
         &self,
         order: &Order,
         key: &PaymentKey,
         facts: &PaymentFacts,
-        elsewhere: bool,
-    ) -> Result<Beside, GaveUp> {
-        let foreign = if elsewhere { Vec::new() } else { self.foreign_refunds(order, key, facts).await? };
+    ) -> Result<Option<Decision>, GaveUp> {
         let now = self.clock.now();
-        let would_hold = order.hold.is_none()
-            && match elsewhere {
-                true => decide_other_account(order, key, facts, now, &[]).is_some(),
-                false => {
-                    let decision = decide(order, key, facts, NextCheck { at: now, checks: 0 }, now, &[]);
-                    !foreign.is_empty() || decision.outcome == Decided::Held
-                }
-            };
-        let released = if would_hold { self.released_of(&order.id).await? } else { Vec::new() };
-        Ok(Beside { foreign, released })
+        let decide = |released: &[Hold]| decide_other_account(order, key, facts, now, released);
+        self.knowing_releases(order, decide, Option::is_some).await
     }
 
     /// Which of the refunds an answer tells of are known to be of other payments, and of which.

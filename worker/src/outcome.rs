@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use crate::Schedule;
 use crate::breaker::{Pause, Wait};
 use crate::class::Class;
-use crate::decide::{Decided, Decision, NextCheck, decide, decide_other_account, hold_for_foreign_refunds};
+use crate::decide::{Decided, Decision, NextCheck, decide, hold_for_foreign_refunds};
 use crate::flights::InHand;
 use crate::inquire::{Answer, refund_named};
 use crate::patience::{GaveUp, jittered_fully};
@@ -43,14 +44,6 @@ impl Outcome {
         let replayed = items.map(|item| ReplayResult { item, outcome, detail: detail.to_owned() }).collect();
         Self { key, settlement, verdicts, word, replayed }
     }
-}
-
-/// What we know that bears on an answer, beside the payment it is about.
-pub(crate) struct Beside {
-    /// Refunds it tells of that are known to be of other payments, and of which.
-    pub(crate) foreign: Vec<(RefundId, PaymentKey)>,
-    /// What a person let the order go on with.
-    pub(crate) released: Vec<Hold>,
 }
 
 /// What every outcome is made with.
@@ -143,34 +136,48 @@ impl Making<'_> {
         passengers.iter().all(|passenger| self.schedule.retry_after(passenger.delivery.attempt).is_some())
     }
 
+    /// What the provider's answer comes to. `foreign`: refunds it tells of that are known to be of other payments, and of which; `released`:
+    /// what a person let the order go on with.
+    pub(crate) fn decision(
+        self,
+        order: &Order,
+        key: &PaymentKey,
+        answer: &Answer,
+        passengers: &[InHand],
+        foreign: &[(RefundId, PaymentKey)],
+        released: &[Hold],
+    ) -> Decision {
+        let stored = order.payment(key).expect("the order was found by this payment");
+        // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
+        let checks = if notified(passengers) { 0 } else { stored.checks };
+        let next = self.schedule.next_check(key.provider, checks, answer.facts.expires_at, self.now);
+        let next = NextCheck { at: next, checks: checks.saturating_add(1) };
+        let facts = match foreign.is_empty() {
+            true => Cow::Borrowed(&answer.facts),
+            false => {
+                let ids: Vec<RefundId> = foreign.iter().map(|(id, _)| id.clone()).collect();
+                Cow::Owned(answer.facts.clone().without_refunds(&ids))
+            }
+        };
+        let mut decision = decide(order, key, &facts, next, self.now, released);
+        if !foreign.is_empty() {
+            decision = hold_for_foreign_refunds(decision, key, foreign, self.now, released);
+        }
+        decision.timeline.extend(answer.unanswered.iter().map(|(id, failure)| {
+            let text = format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail);
+            self.entry(TimelineKind::Inquiry, key, text)
+        }));
+        decision
+    }
+
     /// The provider answered. A refund it did not tell of is tried again for those that are about it, and for nobody else.
     pub(crate) fn answered(
         self,
-        order: &Order,
         key: PaymentKey,
         passengers: Vec<InHand>,
-        answer: Answer,
-        beside: &Beside,
+        decision: Decision,
+        unanswered: &[(RefundId, Failure)],
     ) -> Outcome {
-        let Answer { mut facts, unanswered } = answer;
-        let stored = order.payment(&key).expect("the order was found by this payment");
-        // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
-        let checks = if notified(&passengers) { 0 } else { stored.checks };
-        let next = self.schedule.next_check(key.provider, checks, facts.expires_at, self.now);
-        let Beside { foreign, released } = beside;
-        if !foreign.is_empty() {
-            let ids: Vec<RefundId> = foreign.iter().map(|(id, _)| id.clone()).collect();
-            facts = facts.without_refunds(&ids);
-        }
-        let next = NextCheck { at: next, checks: checks.saturating_add(1) };
-        let mut decision = decide(order, &key, &facts, next, self.now, released);
-        if !foreign.is_empty() {
-            decision = hold_for_foreign_refunds(decision, &key, foreign, self.now, released);
-        }
-        decision.timeline.extend(unanswered.iter().map(|(id, failure)| {
-            let text = format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail);
-            self.entry(TimelineKind::Inquiry, &key, text)
-        }));
         let mut outcome = decided(decision, key, passengers);
         for (in_hand, verdict) in &mut outcome.verdicts {
             let refund = notification(&in_hand.delivery).and_then(refund_named);
@@ -222,9 +229,9 @@ impl Making<'_> {
         key: PaymentKey,
         passengers: Vec<InHand>,
         facts: &PaymentFacts,
-        released: &[Hold],
+        decision: Option<Decision>,
     ) -> Outcome {
-        let Some(decision) = decide_other_account(order, &key, facts, self.now, released) else {
+        let Some(decision) = decision else {
             let text = format!("{key} is registered under another account, and says {}; nothing changes", facts.state);
             let settlement = Settlement {
                 notifications: notifications(&passengers),

@@ -44,8 +44,22 @@ impl From<GaveUp> for Unreleased {
 }
 
 impl Context {
-    /// What an order was held for before, and let go on with: asked for only where it would be held.
-    pub(crate) async fn released_of(&self, order: &OrderId) -> Result<Vec<Hold>, GaveUp> {
+    /// Decides, and where that would hold the order, again with what a person let it go on with: only then is that looked up.
+    pub(crate) async fn knowing_releases<T>(
+        &self,
+        order: &Order,
+        decide: impl Fn(&[Hold]) -> T,
+        holds: impl Fn(&T) -> bool,
+    ) -> Result<T, GaveUp> {
+        let decided = decide(&[]);
+        match order.hold.is_none() && holds(&decided) {
+            true => Ok(decide(&self.released_of(&order.id).await?)),
+            false => Ok(decided),
+        }
+    }
+
+    /// What an order was held for before, and let go on with.
+    async fn released_of(&self, order: &OrderId) -> Result<Vec<Hold>, GaveUp> {
         let timeline = self.patiently("reading an order's timeline", || self.store.order_timeline(order)).await?;
         let released = timeline.into_iter().filter(|entry| entry.kind == TimelineKind::Operator);
         Ok(released

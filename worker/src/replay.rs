@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use payhook_provider::AskError;
-use payhook_schema::{Envelope, Notification, ReplayOutcome, TimelineKind};
+use payhook_schema::{Envelope, Hold, Notification, ReplayOutcome, TimelineKind};
 use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::breaker::Admission;
-use crate::decide::{Decided, NextCheck, decide};
+use crate::decide::{Decided, Decision, NextCheck, decide};
 use crate::lease::Lease;
 use crate::patience::chain;
 use crate::sweep;
@@ -190,12 +190,9 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         Err(error) => return Ok(failed(error.to_string())),
     };
     let next = NextCheck { at: now, checks: 0 };
-    let mut decision = decide(&order, &key, &facts, next, now, &[]);
-    // What a person let the order go on with would not hold it again.
-    if decision.outcome == Decided::Held && order.hold.is_none() {
-        let released = context.released_of(&order.id).await.map_err(|_| "the store was away".to_owned())?;
-        decision = decide(&order, &key, &facts, next, now, &released);
-    }
+    let decide = |released: &[Hold]| decide(&order, &key, &facts, next, now, released);
+    let decision = context.knowing_releases(&order, decide, Decision::holds).await;
+    let decision = decision.map_err(|_| "the store was away".to_owned())?;
     let moves: Vec<&str> = decision
         .timeline
         .iter()
