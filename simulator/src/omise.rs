@@ -146,12 +146,7 @@ impl Omise {
 
     /// What was begun is given back. Omise has no event for it.
     pub fn settle_refunds(&self, id: &PaymentId) -> Result<(), SimulatorError> {
-        let mut charges = self.0.charges();
-        let charge = charges.get_mut(id)?;
-        let before = charge.clone();
-        charge.settle_refunds()?;
-        charge.changed_from(before);
-        Ok(())
+        self.alter(&mut self.0.charges(), id, |charge, _| charge.settle_refunds())
     }
 
     /// Something happens that has to do with no charge: `transfer.create`, `customer.update`, or a key nobody has heard of.
@@ -287,12 +282,23 @@ impl Omise {
         change: impl FnOnce(&mut Charge, &Shared) -> Result<T, SimulatorError>,
     ) -> Result<T, SimulatorError> {
         let mut charges = self.0.charges();
+        let made = self.alter(&mut charges, id, change)?;
+        let snapshot = charges.get_mut(id)?.clone();
+        charges.make_event(&self.0.ids, key, Some(&snapshot), self.0.clock.now());
+        Ok(made)
+    }
+
+    /// Changes a charge without a word; a replica that lags remembers what it was.
+    fn alter<T>(
+        &self,
+        charges: &mut Charges,
+        id: &PaymentId,
+        change: impl FnOnce(&mut Charge, &Shared) -> Result<T, SimulatorError>,
+    ) -> Result<T, SimulatorError> {
         let charge = charges.get_mut(id)?;
         let before = charge.clone();
         let made = change(charge, &self.0)?;
         charge.changed_from(before);
-        let snapshot = charge.clone();
-        charges.make_event(&self.0.ids, key, Some(&snapshot), self.0.clock.now());
         Ok(made)
     }
 }

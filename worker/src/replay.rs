@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use payhook_provider::AskError;
-use payhook_schema::{Envelope, Hold, Notification, ReplayOutcome, TimelineKind};
+use payhook_schema::{Envelope, Hold, Notification, PaymentKey, ReplayOutcome, TimelineKind};
 use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -140,7 +140,9 @@ fn failed(why: impl Into<String>) -> Told {
 
 /// The hint an item makes, like any other; with the archived notification, where there is one, because it may say what no inquiry does.
 async fn hint(context: &Context, item: &ReplayItem) -> Result<Option<Told>, String> {
-    if let Some(key) = item.payment.as_ref().filter(|key| context.breakers.waits(key, context.clock.now()).is_some()) {
+    let left_alone =
+        |key: &&PaymentKey| context.breakers.left_alone(key.provider, &key.account, context.clock.now()).is_some();
+    if let Some(key) = item.payment.as_ref().filter(left_alone) {
         return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
     }
     let archived = archived(context, item).await?;
