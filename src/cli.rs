@@ -157,12 +157,18 @@ pub(crate) enum OrderCommand {
         #[command(flatten)]
         console: ConsoleAddress,
     },
-    /// Let a held order go on, after somebody looked at it
+    /// Let a held order go on, after somebody looked at it: lifts every objection open at the version shown
     Release {
         order: OrderId,
-        /// Why it may go on; kept in its timeline and the audit log
+        /// Why it may go on; written to its timeline and the audit log
         #[arg(long)]
         reason: String,
+        /// The version that was looked at; without it, the one the command finds and shows
+        #[arg(long, value_name = "N")]
+        version: Option<i64>,
+        /// PROVIDER/ACCOUNT/ID of a payment whose money went back although the provider does not say so; may be repeated
+        #[arg(long = "returned", value_name = "PAYMENT", value_parser = payment_key)]
+        returned: Vec<PaymentKey>,
         #[command(flatten)]
         console: ConsoleAddress,
     },

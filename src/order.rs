@@ -58,10 +58,23 @@ pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> any
             let answer = Api::open(config, &console)?.call(Method::POST, &path, None).await?;
             Ok(show(&console, answer.as_ref(), None))
         }
-        OrderCommand::Release { order, reason, console } => {
+        OrderCommand::Release { order, reason, version, returned, console } => {
+            let api = Api::open(config, &console)?;
+            let Some(found) = api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), ""), None).await?
+            else {
+                return Ok(Ended::NothingFound);
+            };
+            for hold in holds(&found) {
+                eprintln!("open: {}: {}", text(&hold["reason"]), text(&hold["detail"]));
+            }
+            let version = version.map_or_else(|| found["version"].clone(), Value::from);
+            let returned: Vec<Value> = returned
+                .iter()
+                .map(|key| json!({ "provider": key.provider, "account": key.account, "id": key.id }))
+                .collect();
+            let body = json!({ "reason": reason, "version": version, "returned": returned });
             let path = path_with_id("/v1/orders", order.as_str(), "/release");
-            let body = json!({ "reason": reason });
-            let answer = Api::open(config, &console)?.call(Method::POST, &path, Some(body)).await?;
+            let answer = api.call(Method::POST, &path, Some(body)).await?;
             let ended = show(&console, answer.as_ref(), None);
             if ended == Ended::Done {
                 eprintln!("a worker releases it in a moment: `payhook order show {order}`");
@@ -69,6 +82,11 @@ pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> any
             Ok(ended)
         }
     }
+}
+
+/// The open objections of an order.
+fn holds(order: &Value) -> &[Value] {
+    order["holds"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value>) -> Ended {
@@ -87,8 +105,17 @@ fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value
         money("refunded_minor"),
         order["version"]
     ));
-    if let Some(hold) = order["hold"].as_object() {
-        output::line(format_args!("held: {}: {}", text(&hold["reason"]), text(&hold["detail"])));
+    for hold in holds(order) {
+        output::line(format_args!(
+            "held since {}: {}: {}",
+            text(&hold["since"]),
+            text(&hold["reason"]),
+            text(&hold["detail"])
+        ));
+    }
+    if !holds(order).is_empty() {
+        let (id, version) = (text(&order["order_id"]), &order["version"]);
+        eprintln!("hint: once a person has looked: payhook order release {id} --version {version} --reason \"…\"");
     }
     let payments = order["payments"].as_array().cloned().unwrap_or_default();
     if !payments.is_empty() {
@@ -172,7 +199,11 @@ fn list(console: &ConsoleAddress, answer: &Value) -> Ended {
     }
     if !console.output.json {
         let rows = orders.iter().map(|order| {
-            let hold = text(&order["hold"]["reason"]);
+            let hold = match holds(order) {
+                [] => "-".to_owned(),
+                [first] => text(&first["reason"]),
+                [first, more @ ..] => format!("{} +{}", text(&first["reason"]), more.len()),
+            };
             [
                 text(&order["order_id"]),
                 text(&order["state"]),

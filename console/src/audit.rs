@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use payhook_schema::new_id;
-use payhook_store::AuditEntry;
+use payhook_store::{AuditEntry, StoreError};
 use serde_json::json;
 use tracing::warn;
 
@@ -34,8 +34,21 @@ impl Console {
         count: u64,
         reason: Option<&str>,
     ) -> Result<(), Problem> {
+        let entry = self.audit_entry(caller, action, subject, count, reason);
+        self.store.audit_write(&entry).await.map_err(|error| not_audited(&error, action))
+    }
+
+    /// Makes an audit entry, for whoever writes it together with what it is about.
+    pub(crate) fn audit_entry(
+        &self,
+        caller: &Caller,
+        action: &str,
+        subject: String,
+        count: u64,
+        reason: Option<&str>,
+    ) -> AuditEntry {
         let at = self.clock.now();
-        let entry = AuditEntry {
+        AuditEntry {
             id: new_id(at),
             at,
             who: caller.name.clone(),
@@ -44,13 +57,15 @@ impl Console {
             subject,
             count,
             reason: reason.map(str::to_owned),
-        };
-        self.store.audit_write(&entry).await.map_err(|error| {
-            warn!(error = %error, action, "refused: the audit log cannot be written");
-            Problem::unavailable(
-                "The audit log cannot be written",
-                "It was not done, because nobody could tell later who did it; try again.",
-            )
-        })
+        }
     }
+}
+
+/// Answers that nothing was done, because the audit log could not be written.
+pub(crate) fn not_audited(error: &StoreError, action: &str) -> Problem {
+    warn!(error = %error, action, "refused: the audit log cannot be written");
+    Problem::unavailable(
+        "The audit log cannot be written",
+        "It was not done, because nobody could tell later who did it; try again.",
+    )
 }

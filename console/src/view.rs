@@ -26,6 +26,9 @@ pub(crate) struct OrderView {
     captured_minor: i64,
     refunded_minor: i64,
     version: i64,
+    /// Every open objection, oldest first.
+    holds: Vec<Hold>,
+    /// The first of them: programs of earlier versions read this.
     hold: Option<Hold>,
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView>,
@@ -94,7 +97,8 @@ impl From<Order> for OrderView {
             captured_minor: order.captured_minor,
             refunded_minor: order.refunded_minor,
             version: order.version,
-            hold: order.hold,
+            hold: order.holds.first().cloned(),
+            holds: order.holds,
             created_at: order.created_at,
             updated_at: order.updated_at,
         }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{AuthorizationId, Hold, Notification, OrderId, PaymentKey, Verified, new_id};
+use crate::{AuthorizationId, Notification, OrderId, PaymentKey, Verified, new_id};
 
 /// The version of what [`Envelope::encode`] writes. A reader that meets another refuses it as poison: never a guess.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -44,13 +44,11 @@ pub enum Hint {
         authorization: AuthorizationId,
         because: Because,
     },
-    /// A person has looked at a held order and lets it go on.
+    /// A person released a held order. Who, why, and which version is in the store: whoever can write to the broker releases nothing.
     Release {
         order: OrderId,
-        /// What they looked at: another hold since is another matter.
-        hold: Hold,
-        who: String,
-        reason: String,
+        /// The release's id in the store.
+        id: Uuid,
     },
 }
 
@@ -71,6 +69,8 @@ pub enum EnvelopeError {
     TooLarge(usize),
     #[error("the envelope is of version {0}; this program reads version {ENVELOPE_VERSION}")]
     Version(u32),
+    #[error("an older payhook wrote this release of order {0}; release the order again")]
+    OldRelease(OrderId),
     #[error("the envelope cannot be read")]
     Unreadable(#[source] serde_json::Error),
 }
@@ -91,7 +91,7 @@ enum WireHintOut<'a> {
     Notification(&'a Notification),
     Ask { payment: &'a PaymentKey, because: Because },
     Tend { authorization: &'a AuthorizationId, because: Because },
-    Release { order: &'a OrderId, hold: &'a Hold, who: &'a str, reason: &'a str },
+    Release { order: &'a OrderId, id: Uuid },
 }
 
 #[derive(Deserialize)]
@@ -127,9 +127,8 @@ struct WireTend {
 #[derive(Deserialize)]
 struct WireRelease {
     order: OrderId,
-    hold: Hold,
-    who: String,
-    reason: String,
+    /// The first versions sent who released what instead: nobody can check that.
+    id: Option<Uuid>,
 }
 
 impl Envelope {
@@ -142,8 +141,9 @@ impl Envelope {
         Self { id: new_id(now), hint: Hint::Ask { payment, because }, replay: None }
     }
 
-    pub fn release(order: OrderId, hold: Hold, who: String, reason: String, now: Timestamp) -> Self {
-        Self { id: new_id(now), hint: Hint::Release { order, hold, who, reason }, replay: None }
+    /// Points to a release that the store has.
+    pub fn release(order: OrderId, id: Uuid) -> Self {
+        Self { id, hint: Hint::Release { order, id }, replay: None }
     }
 
     /// A notification out of the archive, hinted at again for an item of a replay: it was verified when it came.
@@ -174,7 +174,7 @@ impl Envelope {
             Hint::Notification(notification) => WireHintOut::Notification(notification),
             Hint::Ask { payment, because } => WireHintOut::Ask { payment, because: *because },
             Hint::Tend { authorization, because } => WireHintOut::Tend { authorization, because: *because },
-            Hint::Release { order, hold, who, reason } => WireHintOut::Release { order, hold, who, reason },
+            Hint::Release { order, id } => WireHintOut::Release { order, id: *id },
         };
         serde_json::to_vec(&WireOut { v: ENVELOPE_VERSION, id: self.id, replay: self.replay, hint })
             .expect("plain data always serialises")
@@ -193,9 +193,8 @@ impl Envelope {
             (Some(notification), None, None, None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
             (None, Some(WireAsk { payment, because }), None, None) => Hint::Ask { payment, because },
             (None, None, Some(WireTend { authorization, because }), None) => Hint::Tend { authorization, because },
-            (None, None, None, Some(WireRelease { order, hold, who, reason })) => {
-                Hint::Release { order, hold, who, reason }
-            }
+            (None, None, None, Some(WireRelease { order, id: Some(id) })) => Hint::Release { order, id },
+            (None, None, None, Some(WireRelease { order, id: None })) => return Err(EnvelopeError::OldRelease(order)),
             _ => {
                 let wrong = serde::de::Error::custom("an envelope carries one hint");
                 return Err(EnvelopeError::Unreadable(wrong));
@@ -239,8 +238,7 @@ mod tests {
         let tended = Envelope::tend(AuthorizationId::new("AU-1").unwrap(), Because::Registered, now);
         assert_eq!(Envelope::decode(&tended.encode()).unwrap(), tended);
         let order = OrderId::new("A-1").unwrap();
-        let hold = Hold { reason: crate::HoldReason::DoublePayment, detail: "paid by P1 and by P2".to_owned() };
-        let released = Envelope::release(order, hold, "ann".to_owned(), "checked by hand".to_owned(), now);
+        let released = Envelope::release(order, Uuid::from_u128(6));
         assert_eq!(Envelope::decode(&released.encode()).unwrap(), released);
         let replayed = Envelope::ask_again(sent.payment().unwrap(), Uuid::from_u128(7));
         assert_eq!(Envelope::decode(&replayed.encode()).unwrap().replay, Some(Uuid::from_u128(7)));
@@ -252,6 +250,15 @@ mod tests {
         assert!(matches!(error, EnvelopeError::Version(2)));
         assert!(Envelope::decode(b"{").is_err());
         assert!(Envelope::decode(br#"{"v":1,"id":"01939b5e-0000-7000-8000-000000000000"}"#).is_err());
+    }
+
+    #[test]
+    fn a_release_that_does_not_point_to_the_store_is_refused() {
+        let hold = r#"{"reason":"double_payment","detail":"paid by P1 and by P2"}"#;
+        let release = format!(r#"{{"order":"A-1","hold":{hold},"who":"ann","reason":"checked"}}"#);
+        let old = format!(r#"{{"v":1,"id":"01939b5e-0000-7000-8000-000000000000","release":{release}}}"#);
+        let error = Envelope::decode(old.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("release the order again"), "{error}");
     }
 
     #[test]

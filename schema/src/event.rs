@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use crate::words::words;
 use crate::{
-    AccountName, AuthorizationId, Currency, DisputeId, Order, OrderId, PaymentId, PaymentKey, Provider, RefundId,
-    Wallet, content_id,
+    AccountName, AuthorizationId, Currency, DisputeId, Hold, Order, OrderId, OrderState, PaymentId, PaymentKey,
+    Provider, RefundId, Wallet, content_id,
 };
 
 words! {
@@ -71,6 +71,11 @@ pub struct OrderEvent {
     pub order_id: OrderId,
     /// Per order, from 1, without gaps.
     pub version: i64,
+    /// The order's state with this event, and before the change that made it. Events of the first versions lack both.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub state: Option<OrderState>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub previous_state: Option<OrderState>,
     /// What was registered, in the currency's smallest unit; below 2^53, so that every JSON reader has it exactly.
     pub amount_minor: i64,
     pub currency: Currency,
@@ -90,6 +95,9 @@ pub struct OrderEvent {
     /// Of `dispute.opened` and `dispute.closed`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dispute_id: Option<DisputeId>,
+    /// Every objection that is open with this event, oldest first; left out while there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub holds: Vec<Hold>,
 }
 
 impl OrderEvent {
@@ -98,6 +106,8 @@ impl OrderEvent {
         Self {
             order_id: order.id.clone(),
             version: order.version,
+            state: Some(order.state),
+            previous_state: None,
             amount_minor: order.amount.amount_minor,
             currency: order.amount.currency,
             captured_minor: order.captured_minor,
@@ -109,6 +119,7 @@ impl OrderEvent {
             reason: None,
             refund_id: None,
             dispute_id: None,
+            holds: order.holds.clone(),
         }
     }
 }
@@ -191,6 +202,8 @@ mod tests {
         let data = OrderEvent {
             order_id: OrderId::new("A-1").unwrap(),
             version: 1,
+            state: Some(OrderState::Paid),
+            previous_state: Some(OrderState::Pending),
             amount_minor: 12_000,
             currency: Currency::new("THB").unwrap(),
             captured_minor: 12_000,
@@ -202,6 +215,7 @@ mod tests {
             reason: None,
             refund_id: None,
             dispute_id: None,
+            holds: Vec::new(),
         };
         let event = Event::of_order(EventType::OrderPaid, data.clone(), now);
         let later =
@@ -223,6 +237,8 @@ mod tests {
         let data = OrderEvent {
             order_id: OrderId::new("A-1").unwrap(),
             version: 1,
+            state: None,
+            previous_state: None,
             amount_minor: 1,
             currency: Currency::new("THB").unwrap(),
             captured_minor: 1,
@@ -234,6 +250,7 @@ mod tests {
             reason: None,
             refund_id: None,
             dispute_id: None,
+            holds: Vec::new(),
         };
         let event = Event::of_order(EventType::OrderPaid, data, Timestamp::UNIX_EPOCH);
         assert_eq!(event.id.to_string(), "5d761749-dd4b-8187-b45d-1cdb895f2369");

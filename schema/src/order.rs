@@ -15,11 +15,22 @@ pub struct NewOrder {
     pub refunds: Vec<NewRefund>,
 }
 
-/// Why an order waits for a person, with both sides shown.
+/// An objection: a reason why an order waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub reason: HoldReason,
+    /// One sentence that names the payment, what was registered, and what the provider says. It is the objection's identity: another
+    /// fact makes another sentence.
     pub detail: String,
+    /// When it was raised, by our clock.
+    pub since: Timestamp,
+}
+
+impl Hold {
+    /// Returns whether both object to the same fact, whenever they were raised.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.reason, &self.detail) == (other.reason, &other.detail)
+    }
 }
 
 /// An order with all its payments, as the store has it.
@@ -34,7 +45,10 @@ pub struct Order {
     pub refunded_minor: i64,
     /// How many events this order has had: the `version` of the last one, 0 before the first.
     pub version: i64,
-    pub hold: Option<Hold>,
+    /// The open objections, oldest first. The order is `held` while there is one.
+    pub holds: Vec<Hold>,
+    /// Objections that a person lifted, oldest first. None of them is raised again for the same fact.
+    pub released: Vec<Hold>,
     /// Counts every write to the order or its payments: what a settlement was decided on must still be so when it is written.
     pub revision: i64,
     pub created_at: Timestamp,

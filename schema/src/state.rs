@@ -186,12 +186,13 @@ impl PaymentState {
             (Authorized, Awaiting)
             | (Paid, Awaiting | Authorized)
             | (PartlyRefunded, Awaiting | Authorized | Paid)
-            | (Refunded, Awaiting | Authorized | Paid | PartlyRefunded)
+            // Nothing of a refunded payment is the merchant's any more, so a provider that cancels it says nothing new about money.
+            | (Refunded, Awaiting | Authorized | Paid | PartlyRefunded | Failed | Expired | Cancelled)
             | (Failed, Awaiting | Authorized | Expired | Cancelled)
             | (Expired, Awaiting | Authorized | Failed | Cancelled)
             | (Cancelled, Awaiting | Authorized | Failed | Expired) => Step::Older,
 
-            (Paid | PartlyRefunded | Refunded, Failed | Expired | Cancelled) => Step::Impossible,
+            (Paid | PartlyRefunded, Failed | Expired | Cancelled) => Step::Impossible,
         }
     }
 }

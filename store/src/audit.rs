@@ -1,8 +1,8 @@
 //! Who did what, and which keys verify, alike for both databases.
 
-use crate::columns::{Columns, some};
+use crate::columns::{Columns, some, wrong};
 use crate::rows::read;
-use crate::{AuditEntry, KeyUse};
+use crate::{AuditEntry, KeyUse, Release};
 
 /// The newest notifications that tell which keys are in use: a day or less of a busy shop, and read in no time.
 pub(crate) const KEYS_USED_NOTIFICATIONS: i64 = 10_000;
@@ -18,6 +18,10 @@ pub(crate) fn entry(row: &impl Columns) -> sqlx::Result<AuditEntry> {
         count: some("count", row.int("count"))? as u64,
         reason: row.text("reason")?,
     })
+}
+
+pub(crate) fn release(row: &impl Columns) -> sqlx::Result<Release> {
+    serde_json::from_value(some("body", row.json("body"))?).map_err(|error| wrong("body", error))
 }
 
 /// What a count is kept as: more than this nobody did.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use payhook_schema::{About, Event, EventData, Notification, Order, OrderId, PaymentId, PaymentKey};
+use payhook_schema::{About, Event, EventData, Hold, Notification, Order, OrderId, PaymentId, PaymentKey};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
@@ -94,7 +94,7 @@ fn value_has_nul(value: &Value) -> bool {
 fn change_has_nul(change: &Change) -> bool {
     let Change { order, payment, events } = change;
     let optional = [&payment.reason, &payment.provider_reference].into_iter().flatten();
-    let details = order.hold.iter().map(|hold| &hold.detail);
+    let details = order.holds.iter().chain(&order.released).map(|hold| &hold.detail);
     optional.chain(details).chain(refunds::texts(payment)).any(|text| has_nul(text)) || events.iter().any(event_has_nul)
 }
 
@@ -147,8 +147,8 @@ pub(crate) struct ChangeRow<'a> {
     pub(crate) refunded: i64,
     pub(crate) version: i64,
     pub(crate) events: i64,
-    pub(crate) hold_reason: Option<&'static str>,
-    pub(crate) hold_detail: Option<&'a str>,
+    pub(crate) holds: Option<String>,
+    pub(crate) released: Option<String>,
     pub(crate) updated_at: Micros,
     pub(crate) provider: &'static str,
     pub(crate) account: &'a str,
@@ -277,8 +277,8 @@ impl<'a> ChangeRow<'a> {
             refunded: order.refunded_minor,
             version: order.version,
             events: events.len() as i64,
-            hold_reason: order.hold.as_ref().map(|hold| hold.reason.as_str()),
-            hold_detail: order.hold.as_ref().map(|hold| hold.detail.as_str()),
+            holds: some_holds(&order.holds),
+            released: some_holds(&order.released),
             updated_at: Micros(order.updated_at),
             provider: payment.key.provider.as_str(),
             account: payment.key.account.as_str(),
@@ -366,6 +366,11 @@ impl<'a> EventRow<'a> {
             body: json(event),
         }
     }
+}
+
+/// Objections as one column: nearly every order has none, and then the column is null.
+fn some_holds(holds: &[Hold]) -> Option<String> {
+    (!holds.is_empty()).then(|| json(&holds))
 }
 
 pub(crate) fn json(value: &impl Serialize) -> String {

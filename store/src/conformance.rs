@@ -94,6 +94,8 @@ macro_rules! store_promises {
                 what_is_sealed_under_an_old_key_is_found_and_replaced_once
                 the_keys_that_verified_last_are_told
                 an_audit_entry_is_kept_and_listed_newest_first
+                a_release_is_written_with_its_audit_entry
+                an_orders_objections_are_read_back
                 leases_are_counted_by_their_name
                 a_watermark_never_goes_back
                 dead_letters_are_grouped_with_the_money_at_stake

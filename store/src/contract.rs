@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Hold, Money, NewAuthorization, NewOrder,
     Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
     TimelineKind,
 };
@@ -67,6 +67,8 @@ pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer}
 /// - `what_is_sealed_under_an_old_key_is_found_and_replaced_once`
 /// - `the_keys_that_verified_last_are_told`
 /// - `an_audit_entry_is_kept_and_listed_newest_first`
+/// - `a_release_is_written_with_its_audit_entry`
+/// - `an_orders_objections_are_read_back`
 /// - `leases_are_counted_by_their_name`
 /// - `a_watermark_never_goes_back`
 /// - `dead_letters_are_grouped_with_the_money_at_stake`
@@ -147,6 +149,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Has an order's payments checked at `now`, the final ones too; false if there is no such order.
     async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Writes a release and its audit entry, both or neither. One with a known id changes nothing.
+    async fn release_write(&self, release: &Release, audit: &AuditEntry) -> Result<(), StoreError>;
+
+    async fn release_get(&self, id: Uuid) -> Result<Option<Release>, StoreError>;
 
     /// What fulfilment was told about an order so far, in version order, whether published yet or not.
     async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError>;
@@ -438,6 +445,22 @@ pub struct AuditEntry {
     pub reason: Option<String>,
 }
 
+/// A person's decision to let a held order go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub id: Uuid,
+    pub order: OrderId,
+    /// The version of the order that was looked at. At another version nothing is released.
+    pub version: i64,
+    /// The objections that were open at that version.
+    pub holds: Vec<Hold>,
+    /// Payments whose money went back without the provider saying so.
+    pub returned: Vec<PaymentKey>,
+    pub who: String,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
 /// Where a payment was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -474,7 +497,7 @@ pub struct PaymentCheck {
 
 /// The new values of an order and one of its payments, decided on `order.revision`.
 ///
-/// `order` is the order as it was read, with `state`, amounts, `version`, `hold` and `updated_at` as they shall be; its
+/// `order` is the order as it was read, with `state`, amounts, `version`, `holds`, `released` and `updated_at` as they shall be; its
 /// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
 /// `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
 /// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are not looked at.

@@ -30,8 +30,8 @@ pub mod conformance;
 pub use contract::{
     Act, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Backlog, Change,
     DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter,
-    OrderFilter, PaymentCheck, PaymentName, Registered, Replay, ReplayItem, ReplayResult, Resealed, SealedThing,
-    Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
+    OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed,
+    SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
 };
 pub use postgres::{PgOptions, PgStore};
 pub use sqlite::SqliteStore;

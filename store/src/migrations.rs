@@ -29,6 +29,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     10 "0010_dead_letter_states",
     11 "0011_watermarks",
     12 "0012_replays",
+    13 "0013_objections",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -44,6 +45,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     10 "0010_dead_letter_states",
     11 "0011_watermarks",
     12 "0012_replays",
+    13 "0013_objections",
 );
 
 pub(crate) fn postgres() -> Migrator {
@@ -129,6 +131,23 @@ mod tests {
 
     const LETTERS: &str = "select state, note, detail from dead_letters";
 
+    const HELD: &str = "
+        update orders set state = 'held', hold_reason = 'double_payment', hold_detail = 'paid by P1 and by P2' where id = 'A-1';
+        insert into timeline (order_id, at, kind, text, detail)
+        values ('A-1', NOW, 'operator', 'released', '{\"released\":{\"reason\":\"amount_mismatch\",\"detail\":\"1 THB, not 2\"}}'),
+            ('A-1', NOW, 'operator', 'dead letter replayed', null)";
+
+    const HOLDS: &str = "select cast(holds as text), cast(released as text) from orders";
+
+    #[track_caller]
+    fn objections_are_there((holds, released): (String, String)) {
+        let read = |json: &str| serde_json::from_str::<Vec<payhook_schema::Hold>>(json).unwrap();
+        let (holds, released) = (read(&holds), read(&released));
+        assert_eq!((holds.len(), released.len()), (1, 1));
+        assert_eq!((holds[0].reason.as_str(), holds[0].detail.as_str()), ("double_payment", "paid by P1 and by P2"));
+        assert_eq!((released[0].reason.as_str(), released[0].detail.as_str()), ("amount_mismatch", "1 THB, not 2"));
+    }
+
     type EventLeft = (String, Option<String>, i64, Option<i64>, bool);
 
     type LetterLeft = (String, Option<String>, String);
@@ -155,11 +174,12 @@ mod tests {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options.foreign_keys(true)).await.unwrap();
         version_5(SQLITE).run_direct(None, &mut connection, false).await.unwrap();
-        let before = BEFORE.replace("NOW", "1").replace("BYTES", "x'00'");
+        let before = [BEFORE, HELD].concat().replace("NOW", "1").replace("BYTES", "x'00'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut connection).await.unwrap();
         sqlite().run_direct(None, &mut connection, false).await.unwrap();
         let events: Vec<_> = sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap();
         everything_is_there(&events, &sqlx::query_as(LETTERS).fetch_all(&mut connection).await.unwrap());
+        objections_are_there(sqlx::query_as(HOLDS).fetch_one(&mut connection).await.unwrap());
         let broken = sqlx::query("pragma foreign_key_check").fetch_all(&mut connection).await.unwrap();
         assert!(broken.is_empty());
     }
@@ -170,11 +190,12 @@ mod tests {
         let database = server.fresh_database().await;
         let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
         version_5(POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
-        let before = BEFORE.replace("NOW", "now()").replace("BYTES", "'\\x00'");
+        let before = [BEFORE, HELD].concat().replace("NOW", "now()").replace("BYTES", "'\\x00'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(before)).execute(&mut connection).await.unwrap();
         postgres().run_direct(None, &mut connection, false).await.unwrap();
         let events: Vec<_> = sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap();
         everything_is_there(&events, &sqlx::query_as(LETTERS).fetch_all(&mut connection).await.unwrap());
+        objections_are_there(sqlx::query_as(HOLDS).fetch_one(&mut connection).await.unwrap());
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::migrations::{self, Applied};
 use crate::{
     Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter,
     DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentName, Registered,
-    Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
+    Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
     TimelineEntry, settling,
 };
 
@@ -408,6 +408,14 @@ impl Store for PgStore {
 
     async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         on!(self, |connection| audit::list(connection, before, limit))
+    }
+
+    async fn release_write(&self, release: &Release, audit: &AuditEntry) -> Result<(), StoreError> {
+        transaction!(self, |connection| audit::release_write(connection, release, audit))
+    }
+
+    async fn release_get(&self, id: Uuid) -> Result<Option<Release>, StoreError> {
+        on!(self, |connection| audit::release_get(connection, id))
     }
 
     async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError> {

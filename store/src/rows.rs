@@ -12,8 +12,8 @@ use crate::{DeadLetter, FeedEvent, Found, refunds};
 macro_rules! order_columns {
     () => {
         "o.id as order_id, o.amount_minor, o.currency as order_currency, o.state as order_state, \
-         o.captured_minor as order_captured_minor, o.refunded_minor as order_refunded_minor, o.version, o.hold_reason, \
-         o.hold_detail, o.revision, o.created_at as order_created_at, o.updated_at, p.provider, p.account, \
+         o.captured_minor as order_captured_minor, o.refunded_minor as order_refunded_minor, o.version, o.holds, \
+         o.released, o.revision, o.created_at as order_created_at, o.updated_at, p.provider, p.account, \
          p.id as payment_id, p.state as payment_state, p.captured_minor, p.refunded_minor, p.currency, \
          p.provider_reference, p.reason, p.asked_at, p.next_check_at, cast(p.checks as bigint) as checks, p.created_at"
     };
@@ -48,10 +48,6 @@ pub(crate) fn orders(rows: &[impl Columns]) -> sqlx::Result<Vec<Order>> {
 }
 
 fn order(row: &impl Columns, id: OrderId) -> sqlx::Result<Order> {
-    let hold = match (read(row, "hold_reason")?, row.text("hold_detail")?) {
-        (Some(reason), Some(detail)) => Some(Hold { reason, detail }),
-        _ => None,
-    };
     Ok(Order {
         id,
         amount: Money::new(some("amount_minor", row.int("amount_minor"))?, currency(row, "order_currency")?),
@@ -59,12 +55,19 @@ fn order(row: &impl Columns, id: OrderId) -> sqlx::Result<Order> {
         captured_minor: some("order_captured_minor", row.int("order_captured_minor"))?,
         refunded_minor: some("order_refunded_minor", row.int("order_refunded_minor"))?,
         version: some("version", row.int("version"))?,
-        hold,
+        holds: holds(row, "holds")?,
+        released: holds(row, "released")?,
         revision: some("revision", row.int("revision"))?,
         created_at: some("order_created_at", row.time("order_created_at"))?,
         updated_at: some("updated_at", row.time("updated_at"))?,
         payments: Vec::new(),
     })
+}
+
+/// The objections in a column; none where it is null.
+pub(crate) fn holds(row: &impl Columns, name: &str) -> sqlx::Result<Vec<Hold>> {
+    let holds = row.json(name)?.map(|holds| serde_json::from_value(holds).map_err(|error| wrong(name, error)));
+    Ok(holds.transpose()?.unwrap_or_default())
 }
 
 fn payment(row: &impl Columns, key: PaymentKey) -> sqlx::Result<Payment> {

@@ -30,7 +30,7 @@ use crate::migrations::{self, Applied};
 use crate::{
     Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter,
     DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentName, Registered,
-    Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
+    Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
     TimelineEntry, settling,
 };
 
@@ -421,6 +421,14 @@ impl Store for SqliteStore {
 
     async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         read!(self, |connection| audit::list(connection, before, limit))
+    }
+
+    async fn release_write(&self, release: &Release, audit: &AuditEntry) -> Result<(), StoreError> {
+        write!(self, |connection| audit::release_write(connection, release, audit))
+    }
+
+    async fn release_get(&self, id: Uuid) -> Result<Option<Release>, StoreError> {
+        read!(self, |connection| audit::release_get(connection, id))
     }
 
     async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError> {

@@ -1,70 +1,201 @@
+//! Says what a change means to fulfilment: every event of an order is made here.
+
 use jiff::Timestamp;
 use payhook_schema::{
-    Dispute, DisputeId, DisputeState, Event, EventType, Order, OrderEvent, OrderState, Payment, PaymentState, Refund,
-    RefundId, RefundState, distinct,
+    Dispute, DisputeId, DisputeState, Event, EventType, Hold, Order, OrderEvent, OrderState, Payment, PaymentKey,
+    PaymentState, Refund, RefundId, RefundState, distinct,
 };
 
-/// What was before an answer, as far as fulfilment cares.
+/// What fulfilment believes about an order's money, from the events it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Nothing,
+    Authorized,
+    Paid,
+    /// Paid, and all of it went back since.
+    Refunded,
+}
+
+impl Seen {
+    /// Fulfilment has seen what an order is, unless the order is held.
+    fn of(state: OrderState) -> Self {
+        match state {
+            OrderState::Pending | OrderState::Held => Self::Nothing,
+            OrderState::Authorized => Self::Authorized,
+            OrderState::Paid | OrderState::PartlyRefunded => Self::Paid,
+            OrderState::Refunded => Self::Refunded,
+        }
+    }
+
+    /// Reads what fulfilment has seen from an order's events, in version order.
+    pub(crate) fn of_events(events: &[Event]) -> Self {
+        events.iter().fold(Self::Nothing, |seen, event| match (event.event_type, event.order()) {
+            (EventType::OrderAuthorized, _) => Self::Authorized,
+            (EventType::OrderPaid, _) => Self::Paid,
+            (EventType::OrderRefunded, Some(data)) => match data.state {
+                Some(state) => Self::of(state),
+                // Events of the first versions do not name the state.
+                None if data.refunded_minor >= data.captured_minor => Self::Refunded,
+                None => Self::Paid,
+            },
+            _ => seen,
+        })
+    }
+}
+
+/// What became of an order's money since fulfilment heard of it last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moved {
+    /// The order's state now.
+    pub(crate) state: OrderState,
+    /// More was captured than fulfilment heard of.
+    pub(crate) captured: bool,
+    /// More went back than fulfilment heard of.
+    pub(crate) refunded: bool,
+    /// A release says the amounts itself: money that went back of a payment the order did not need is no refund of the order.
+    pub(crate) by_release: bool,
+}
+
+/// Lists the events that bring fulfilment from what it has seen to what is true.
+///
+/// An order is paid once, unless all of its money went back in between and it was paid again. The table in ARCHITECTURE.md is drawn from
+/// this and tested to be equal.
+pub(crate) fn order_events(seen: Seen, moved: Moved) -> Vec<EventType> {
+    use EventType::{OrderAuthorized, OrderPaid, OrderRefunded};
+    let Moved { state, captured, refunded, by_release } = moved;
+    let paid = match seen {
+        Seen::Nothing | Seen::Authorized => true,
+        Seen::Paid => false,
+        Seen::Refunded => state != OrderState::Refunded || captured,
+    };
+    let events = match state {
+        OrderState::Pending | OrderState::Held => return Vec::new(),
+        OrderState::Authorized => [(refunded, OrderRefunded), (seen != Seen::Authorized, OrderAuthorized)],
+        OrderState::Paid => [(paid, OrderPaid), (refunded && !by_release, OrderRefunded)],
+        OrderState::PartlyRefunded | OrderState::Refunded => [(paid, OrderPaid), (refunded, OrderRefunded)],
+    };
+    events.into_iter().filter(|(happened, _)| *happened).map(|(_, event_type)| event_type).collect()
+}
+
+/// The order before a change, as far as fulfilment cares.
 pub(crate) struct Before<'a> {
     pub(crate) state: OrderState,
+    captured_minor: i64,
     refunded_minor: i64,
     payment: &'a Payment,
 }
 
 impl<'a> Before<'a> {
     pub(crate) fn of(order: &Order, payment: &'a Payment) -> Self {
-        Self { state: order.state, refunded_minor: order.refunded_minor, payment }
+        let Order { state, captured_minor, refunded_minor, .. } = *order;
+        Self { state, captured_minor, refunded_minor, payment }
     }
 }
 
-/// One thing to tell, before it has its version.
+/// One event before it has its version.
 struct Fact {
     event_type: EventType,
     reason: Option<String>,
     refund_id: Option<RefundId>,
     dispute_id: Option<DisputeId>,
     occurred_at: Option<Timestamp>,
+    /// Where not all objections of the change are open with this event yet.
+    holds: Option<Vec<Hold>>,
 }
 
 impl From<EventType> for Fact {
     fn from(event_type: EventType) -> Self {
-        Self { event_type, reason: None, refund_id: None, dispute_id: None, occurred_at: None }
+        Self { event_type, reason: None, refund_id: None, dispute_id: None, occurred_at: None, holds: None }
     }
 }
 
-/// What fulfilment is told of a change: each thing once, with the order's next versions.
+/// Makes the events of a change by an answer, with the order's next versions. `raised` are the objections that are new.
 ///
 /// `occurred_at` is when the payment became what it is; refunds and disputes have their own times.
 pub(crate) fn announce(
     order: &mut Order,
     before: &Before<'_>,
     payment: &Payment,
+    raised: &[Hold],
     occurred_at: Timestamp,
     now: Timestamp,
 ) -> Vec<Event> {
-    let facts = attempt_ended(before, payment)
+    let facts: Vec<Fact> = attempt_ended(before, payment)
         .into_iter()
+        .chain(objected(order, raised))
         .chain(order_moved(order, before, payment))
         .chain(refunds_failed(before, payment))
-        .chain(disputes_moved(before, payment));
-    facts
-        .collect::<Vec<_>>()
-        .into_iter()
-        .map(|fact| {
-            order.version += 1;
-            // A payment first seen when some of it had gone back was paid all the same, before that.
-            let is_paid = fact.event_type == EventType::OrderPaid;
-            let refunded_minor = if is_paid { before.refunded_minor } else { order.refunded_minor };
-            let data = OrderEvent {
-                refunded_minor,
-                reason: fact.reason,
-                refund_id: fact.refund_id,
-                dispute_id: fact.dispute_id,
-                ..OrderEvent::of(order, &payment.key, fact.occurred_at.unwrap_or(occurred_at))
-            };
-            Event::of_order(fact.event_type, data, now)
-        })
-        .collect()
+        .chain(disputes_moved(before, payment))
+        .collect();
+    let event = |fact| versioned(order, before.state, before.refunded_minor, &payment.key, fact, occurred_at, now);
+    facts.into_iter().map(event).collect()
+}
+
+/// Makes the events of a release, with the order's next versions: `released`, and what fulfilment missed while the order was held.
+///
+/// `order` is the order as it is from now on, `lifted` are the objections that it was held for, `sent` its events so far.
+pub(crate) fn announce_release(order: &mut Order, lifted: &[Hold], sent: &[Event], now: Timestamp) -> Vec<Event> {
+    // Other events name the amounts of a held order, which nobody may book.
+    let books = |event_type| {
+        use EventType::{OrderAuthorized, OrderPaid, OrderRefunded, OrderReleased};
+        matches!(event_type, OrderAuthorized | OrderPaid | OrderRefunded | OrderReleased)
+    };
+    let booked = || sent.iter().filter(|event| books(event.event_type)).filter_map(Event::order);
+    let captured_before = booked().map(|data| data.captured_minor).max().unwrap_or(0);
+    let refunded_before = booked().map(|data| data.refunded_minor).max().unwrap_or(0);
+    let moved = Moved {
+        state: order.state,
+        captured: order.captured_minor > captured_before,
+        refunded: order.refunded_minor > refunded_before,
+        by_release: true,
+    };
+    let reason = lifted.first().map(|hold| hold.reason.to_string());
+    let mut events = Vec::new();
+    let released = Fact { reason, ..EventType::OrderReleased.into() };
+    let missed = order_events(Seen::of_events(sent), moved).into_iter().map(Fact::from);
+    for fact in std::iter::once(released).chain(missed) {
+        let payment = named_by(order, fact.event_type).clone();
+        events.push(versioned(order, OrderState::Held, refunded_before, &payment, fact, now, now));
+    }
+    events
+}
+
+/// Gives an event the order's next version.
+fn versioned(
+    order: &mut Order,
+    previous_state: OrderState,
+    refunded_before: i64,
+    payment: &PaymentKey,
+    fact: Fact,
+    occurred_at: Timestamp,
+    now: Timestamp,
+) -> Event {
+    order.version += 1;
+    let data = OrderEvent::of(order, payment, fact.occurred_at.unwrap_or(occurred_at));
+    let data = OrderEvent {
+        // A payment first seen when some of it had gone back was paid all the same, before that.
+        refunded_minor: if fact.event_type == EventType::OrderPaid { refunded_before } else { data.refunded_minor },
+        previous_state: Some(previous_state),
+        reason: fact.reason,
+        refund_id: fact.refund_id,
+        dispute_id: fact.dispute_id,
+        holds: fact.holds.unwrap_or(data.holds),
+        ..data
+    };
+    Event::of_order(fact.event_type, data, now)
+}
+
+/// Returns the payment that an event of a release names: the one that pays the order, or the one whose money went back.
+fn named_by(order: &Order, event_type: EventType) -> &PaymentKey {
+    let payments = || order.payments.iter();
+    let pays = || payments().find(|it| it.state.took_money() && it.refunded_minor < it.captured_minor);
+    let took_money = || payments().find(|it| it.state.took_money());
+    let refunded = || payments().rfind(|it| it.refunded_minor > 0);
+    let named = match event_type {
+        EventType::OrderRefunded => refunded().or_else(took_money),
+        _ => pays().or_else(took_money),
+    };
+    &named.or_else(|| payments().next()).expect("an order that is held has a payment").key
 }
 
 /// An attempt ended without money.
@@ -80,23 +211,33 @@ fn attempt_ended(before: &Before<'_>, payment: &Payment) -> Option<Fact> {
     }
 }
 
-/// The order's own state and money. A held order says only that it is: nothing may be shipped or booked on it.
+/// Each new objection, with all that were open by then.
+fn objected(order: &Order, raised: &[Hold]) -> Vec<Fact> {
+    let open_before = order.holds.len() - raised.len();
+    let fact = |(index, hold): (usize, &Hold)| Fact {
+        reason: Some(hold.reason.to_string()),
+        holds: Some(order.holds[..=open_before + index].to_vec()),
+        ..EventType::OrderHeld.into()
+    };
+    raised.iter().enumerate().map(fact).collect()
+}
+
+/// The order's own state and money. A held order's objections say all: nothing may be shipped or booked on it.
 fn order_moved(order: &Order, before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
     if order.state == OrderState::Held {
-        let reason = order.hold.as_ref().map(|hold| hold.reason.to_string());
-        let held = Fact { reason, ..EventType::OrderHeld.into() };
-        return if before.state == OrderState::Held { Vec::new() } else { vec![held] };
+        return Vec::new();
     }
-    let authorized = order.state == OrderState::Authorized && before.state != OrderState::Authorized;
-    let paid = payment.state.took_money() && !before.payment.state.took_money();
-    let refunded = order.refunded_minor > before.refunded_minor;
-    let all =
-        [(authorized, EventType::OrderAuthorized), (paid, EventType::OrderPaid), (refunded, EventType::OrderRefunded)];
-    let told = all.into_iter().filter(|(happened, _)| *happened).map(|(_, event_type)| match event_type {
+    let moved = Moved {
+        state: order.state,
+        captured: order.captured_minor > before.captured_minor,
+        refunded: order.refunded_minor > before.refunded_minor,
+        by_release: false,
+    };
+    let fact = |event_type| match event_type {
         EventType::OrderRefunded => Fact { occurred_at: refunded_at(before, payment), ..event_type.into() },
         _ => event_type.into(),
-    });
-    told.collect()
+    };
+    order_events(Seen::of(before.state), moved).into_iter().map(fact).collect()
 }
 
 /// When the last of the refunds that are new was made; when we asked, where the provider does not say.
@@ -146,5 +287,48 @@ fn of_dispute(event_type: EventType, dispute: &Dispute, outcome: Option<DisputeS
         dispute_id: Some(dispute.id.clone()),
         occurred_at: dispute.occurred_at,
         ..event_type.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(seen: Seen, state: OrderState, captured: bool, refunded: bool) -> String {
+        let events = |by_release| order_events(seen, Moved { state, captured, refunded, by_release });
+        let words = |events: &[EventType]| match events {
+            [] => "-".to_owned(),
+            _ => events.iter().map(|event| event.routing_key().trim_end_matches(".v1")).collect::<Vec<_>>().join(", "),
+        };
+        match (events(false), events(true)) {
+            (answer, release) if answer == release => words(&answer),
+            (answer, release) => format!("{}; with a release {}", words(&answer), words(&release)),
+        }
+    }
+
+    fn drawn() -> String {
+        let seen = [
+            ("nothing", Seen::Nothing),
+            ("`order.authorized`", Seen::Authorized),
+            ("`order.paid`", Seen::Paid),
+            ("all of it refunded", Seen::Refunded),
+        ];
+        let mut table =
+            "| fulfilment saw | true now | events | if more went back meanwhile |\n|---|---|---|---|\n".to_owned();
+        for (saw, seen) in seen {
+            for &state in OrderState::ALL.iter().filter(|state| **state != OrderState::Held) {
+                let (same, back) = (cell(seen, state, false, false), cell(seen, state, false, true));
+                table += &format!("| {saw} | `{state}` | {same} | {back} |\n");
+            }
+        }
+        let again = cell(Seen::Refunded, OrderState::Refunded, true, true);
+        table + &format!("| all of it refunded | `refunded`, paid again in between | - | {again} |\n")
+    }
+
+    #[test]
+    fn the_architectures_table_is_the_codes() {
+        let table = drawn();
+        let document = include_str!("../../ARCHITECTURE.md");
+        assert!(document.contains(&table), "write this into ARCHITECTURE.md:\n{table}");
     }
 }

@@ -1,3 +1,5 @@
+//! Decides what an answer of a provider does to an order. A pure function of what was registered, what is stored, and what was answered.
+
 use jiff::Timestamp;
 use payhook_schema::{
     Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState, Provider, RefundId, Step,
@@ -6,21 +8,14 @@ use payhook_schema::{
 use payhook_store::{Change, TimelineEntry};
 
 use crate::announce::{Before, announce};
-use crate::guard::{self, objection};
+use crate::guard::{self, Objection};
 
-/// What one answer of the provider does to an order: a pure function of what was registered, what is stored, and what was said.
+/// What one answer of the provider does to an order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Decision {
     pub(crate) change: Change,
     pub(crate) timeline: Vec<TimelineEntry>,
     pub(crate) outcome: Decided,
-}
-
-impl Decision {
-    /// Whether the order waits for a person by it.
-    pub(crate) fn holds(&self) -> bool {
-        self.outcome == Decided::Held
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,35 +50,35 @@ pub(crate) struct NextCheck {
     pub(crate) checks: i32,
 }
 
-/// Compares the provider's answer with the registered order and says what is to be written.
-///
-/// `order` has the payment `key`; the caller looked it up by it.
-///
-/// `released`: what the order was held for before and a person let it go on with; it is not held for the very same again.
-pub(crate) fn decide(
-    order: &Order,
-    key: &PaymentKey,
-    facts: &PaymentFacts,
-    next: NextCheck,
-    now: Timestamp,
-    released: &[Hold],
-) -> Decision {
-    let stored = order.payment(key).expect("the order was found by this payment");
+/// What the provider answered about a payment, and everything the decision depends on.
+pub(crate) struct Case<'a> {
+    /// Has the payment `key`; the caller looked it up by it.
+    pub(crate) order: &'a Order,
+    pub(crate) key: &'a PaymentKey,
+    pub(crate) facts: &'a PaymentFacts,
+    /// Refunds in the answer that are known to be of other payments, and of which. Their money is not booked here.
+    pub(crate) foreign: &'a [(RefundId, PaymentKey)],
+    pub(crate) next: NextCheck,
+    pub(crate) now: Timestamp,
+}
+
+/// Compares the provider's answer with the registered order and returns what is to be written.
+pub(crate) fn decide(case: &Case<'_>) -> Decision {
+    let Case { key, next, now, .. } = *case;
+    let stored = case.order.payment(key).expect("the order was found by this payment");
+    let facts = &without_foreign(case).with_refunds(&stored.refunds);
     let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
     let mut timeline = vec![entry(TimelineKind::Inquiry, format!("asked {}: {}", key.provider, facts.answer))];
     let mut payment = Payment { checks: next.checks, next_check_at: Some(next.at), ..stored.clone() };
-    let facts = &facts.clone().with_refunds(&stored.refunds);
-    let verdict = compare(stored, facts);
     payment.asked_at = stored.asked_at.max(Some(facts.asked_at));
+    let mut objections: Vec<Objection> = Vec::new();
 
-    let mut order = order.clone();
+    let verdict = compare(stored, facts);
     let mut outcome = match verdict {
         Verdict::Nothing => Decided::Unchanged,
         Verdict::Stale => {
-            timeline.push(entry(
-                TimelineKind::Refusal,
-                "a newer answer was applied meanwhile; this one changes nothing".to_owned(),
-            ));
+            let text = "a newer answer was applied meanwhile; this one changes nothing".to_owned();
+            timeline.push(entry(TimelineKind::Refusal, text));
             Decided::Refused
         }
         Verdict::Behind => {
@@ -93,118 +88,105 @@ pub(crate) fn decide(
             Decided::Refused
         }
         Verdict::Contradiction => {
-            let was = (stored.state, stored.captured_minor, stored.refunded_minor);
-            let says = (facts.state, facts.captured_minor, facts.refunded_minor);
-            let told = |(state, captured, refunded): (PaymentState, i64, i64)| {
-                format!("{state} (captured {captured}, refunded {refunded})")
-            };
-            let detail = format!("{key} was {} and the provider now says {}", told(was), told(says));
+            let detail = contradiction(stored, facts);
             timeline.push(entry(TimelineKind::Refusal, format!("{detail}; nothing changes, a person must look")));
-            let held = Hold { reason: HoldReason::ImpossibleTransition, detail };
-            hold(&mut order, held, released, &mut timeline, &entry).unwrap_or(Decided::Refused)
+            objections.push((HoldReason::ImpossibleTransition, detail));
+            Decided::Refused
         }
         Verdict::Forward { revived } => {
             apply(&mut payment, facts);
-            let text = match stored.state == payment.state {
-                true => format!("payment {}: {}", payment.state, amounts(&payment)),
-                false => {
-                    format!("payment {} -> {}{}", stored.state, payment.state, if revived { ", revived" } else { "" })
-                }
-            };
-            timeline.push(entry(TimelineKind::Transition, text));
+            timeline.push(entry(TimelineKind::Transition, moved(stored, &payment, revived)));
             // Money is judged when it comes, not again each time some of it goes back.
-            let came = facts.captured_minor > stored.captured_minor || !stored.state.took_money();
-            let objection = objection(&order, stored, facts).filter(|_| came);
-            let held = objection.and_then(|it| hold(&mut order, it, released, &mut timeline, &entry));
-            held.unwrap_or(if revived { Decided::Revived } else { Decided::Applied })
+            if facts.captured_minor > stored.captured_minor || !stored.state.took_money() {
+                objections.extend(guard::objections(case.order, stored, facts));
+            }
+            if revived { Decided::Revived } else { Decided::Applied }
         }
     };
-    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. Antom's disputes
-    // are in no answer: its verified notifications tell them.
+    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. No answer of
+    // Antom's has disputes: its verified notifications name them.
     let believed = !matches!(verdict, Verdict::Stale | Verdict::Contradiction);
-    let odd_refund = guard::refund_objection(stored, facts).filter(|_| believed);
     if believed {
+        objections.extend(guard::refund_objections(stored, facts));
         payment.refunds.clone_from(&facts.refunds);
     }
     if believed || key.provider == Provider::Antom {
         payment.disputes = facts.disputes_after(&stored.disputes);
     }
-    let told = overlay_told(stored, &payment);
-    if matches!(outcome, Decided::Unchanged | Decided::Refused) && !told.is_empty() {
+    objections.extend(guard::foreign_refunds(key, case.foreign));
+    let overlay = overlay_moved(stored, &payment);
+    if matches!(outcome, Decided::Unchanged | Decided::Refused) && !overlay.is_empty() {
         outcome = Decided::Applied;
     }
-    timeline.extend(told.into_iter().map(|text| entry(TimelineKind::Transition, text)));
-    let held = odd_refund.and_then(|objection| hold(&mut order, objection, released, &mut timeline, &entry));
-    outcome = held.unwrap_or(outcome);
+    timeline.extend(overlay.into_iter().map(|text| entry(TimelineKind::Transition, text)));
+
+    let mut order = case.order.clone();
+    let raised = raise(&mut order, objections, now, &mut timeline, &entry);
+    if !raised.is_empty() {
+        outcome = Decided::Held;
+    }
     if !payment.is_unfinished() {
         payment.next_check_at = None;
     }
-
-    let before = Before::of(&order, stored);
     if outcome != Decided::Unchanged {
         order.updated_at = now;
     }
+    let before = Before::of(case.order, stored);
     replace(&mut order, &payment);
-    let events = follow(&mut order, &before, &payment, facts, now);
+    let events = follow(&mut order, &before, &payment, &raised, facts, now);
     if order.state != before.state && order.state != OrderState::Held {
         timeline.push(entry(TimelineKind::Transition, format!("order {} -> {}", before.state, order.state)));
     }
     Decision { change: Change { order, payment, events }, timeline, outcome }
 }
 
-/// The same decision, and the order waits for a person, because the answer lists refunds that are known to be of other payments.
-pub(crate) fn hold_for_foreign_refunds(
-    mut decision: Decision,
-    key: &PaymentKey,
-    foreign: &[(RefundId, PaymentKey)],
-    now: Timestamp,
-    released: &[Hold],
-) -> Decision {
-    let named: Vec<String> = foreign.iter().map(|(refund, owner)| format!("{refund} of {owner}")).collect();
-    let detail = format!("{key} is told to have refunds that were announced or told for others: {}", named.join(", "));
-    let text = format!("order held: {}: {detail}", HoldReason::ImpossibleTransition);
-    let hold = Hold { reason: HoldReason::ImpossibleTransition, detail };
-    let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
-    let Change { order, payment, events } = &mut decision.change;
-    if order.hold.is_some() || released.contains(&hold) {
-        decision.timeline.push(entry(TimelineKind::Refusal, hold.detail));
-        return decision;
-    }
-    let before = order.clone();
-    let before = Before::of(&before, payment);
-    order.hold = Some(hold);
-    (order.state, order.updated_at) = (OrderState::Held, now);
-    events.extend(announce(order, &before, payment, now, now));
-    decision.timeline.push(entry(TimelineKind::Transition, text));
-    decision.outcome = Decided::Held;
-    decision
-}
-
-/// An order whose money was taken under another of our accounts than registered waits for a person. `None` when the answer says
-/// nothing about money, or the order is held already.
+/// Decides about money that was taken under another of our accounts than registered: the order waits for a person. Returns `None` when the
+/// answer says nothing about money, or objects to nothing new.
 pub(crate) fn decide_other_account(
     order: &Order,
     key: &PaymentKey,
     facts: &PaymentFacts,
     now: Timestamp,
-    released: &[Hold],
 ) -> Option<Decision> {
     let registered =
         order.payments.iter().find(|payment| (payment.key.provider, &payment.key.id) == (key.provider, &key.id))?;
-    if !facts.state.took_money() || order.hold.is_some() {
+    if !facts.state.took_money() {
         return None;
     }
     let entry = |kind, text: String| TimelineEntry::new(now, kind, Some(key.clone()), text);
     let mut timeline =
         vec![entry(TimelineKind::Inquiry, format!("asked {} as {}: {}", key.provider, key.account, facts.answer))];
-    let mut order = order.clone();
-    let before = Before::of(&order, registered);
-    order.updated_at = now;
+    let before = Before::of(order, registered);
     let detail = format!("registered under {}, paid under {}", registered.key, key);
-    hold(&mut order, Hold { reason: HoldReason::AccountMismatch, detail }, released, &mut timeline, &entry)?;
+    let mut order = Order { updated_at: now, ..order.clone() };
+    let raised = raise(&mut order, vec![(HoldReason::AccountMismatch, detail)], now, &mut timeline, &entry);
+    if raised.is_empty() {
+        return None;
+    }
     let payment = registered.clone();
-    let events = follow(&mut order, &before, &payment, facts, now);
+    let events = follow(&mut order, &before, &payment, &raised, facts, now);
     Some(Decision { change: Change { order, payment, events }, timeline, outcome: Decided::Held })
+}
+
+fn without_foreign(case: &Case<'_>) -> PaymentFacts {
+    let ids: Vec<RefundId> = case.foreign.iter().map(|(id, _)| id.clone()).collect();
+    if ids.is_empty() { case.facts.clone() } else { case.facts.clone().without_refunds(&ids) }
+}
+
+fn contradiction(stored: &Payment, facts: &PaymentFacts) -> String {
+    let side = |state: PaymentState, captured: i64, refunded: i64| {
+        format!("{state} (captured {captured}, refunded {refunded})")
+    };
+    let was = side(stored.state, stored.captured_minor, stored.refunded_minor);
+    let says = side(facts.state, facts.captured_minor, facts.refunded_minor);
+    format!("{} was {was} and the provider now says {says}", stored.key)
+}
+
+fn moved(stored: &Payment, payment: &Payment, revived: bool) -> String {
+    match stored.state == payment.state {
+        true => format!("payment {}: {}", payment.state, amounts(payment)),
+        false => format!("payment {} -> {}{}", stored.state, payment.state, if revived { ", revived" } else { "" }),
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -253,28 +235,35 @@ fn amounts(payment: &Payment) -> String {
     format!("captured {}, refunded {}", money(payment.captured_minor), money(payment.refunded_minor))
 }
 
-/// Holds the order, unless it is held already: the first reason stands until a person lifts it. Nothing where one has looked at the very
-/// same before.
-fn hold(
+/// Opens each objection that is neither open nor released yet, and returns the new ones. None replaces another.
+fn raise(
     order: &mut Order,
-    hold: Hold,
-    released: &[Hold],
+    objections: Vec<Objection>,
+    now: Timestamp,
     timeline: &mut Vec<TimelineEntry>,
     entry: &dyn Fn(TimelineKind, String) -> TimelineEntry,
-) -> Option<Decided> {
-    if released.contains(&hold) {
-        let text = format!("{}: {}: a person has looked at this; the order goes on", hold.reason, hold.detail);
-        timeline.push(entry(TimelineKind::Refusal, text));
-        return None;
+) -> Vec<Hold> {
+    let mut raised = Vec::new();
+    for (reason, detail) in objections {
+        let hold = Hold { reason, detail, since: now };
+        let is_in = |holds: &[Hold]| holds.iter().any(|known| known.is_same(&hold));
+        if is_in(&order.holds) {
+            continue;
+        }
+        if is_in(&order.released) {
+            let text = format!("{reason}: {}: released before, the order goes on", hold.detail);
+            timeline.push(entry(TimelineKind::Refusal, text));
+            continue;
+        }
+        timeline.push(entry(TimelineKind::Transition, format!("order held: {reason}: {}", hold.detail)));
+        order.holds.push(hold.clone());
+        raised.push(hold);
     }
-    let also = if order.hold.is_some() { "also: " } else { "order held: " };
-    timeline.push(entry(TimelineKind::Transition, format!("{also}{}: {}", hold.reason, hold.detail)));
-    order.hold.get_or_insert(hold);
-    Some(Decided::Held)
+    raised
 }
 
-/// What is new about refunds and disputes, one sentence each.
-fn overlay_told(stored: &Payment, payment: &Payment) -> Vec<String> {
+/// Lists what is new about refunds and disputes, one sentence each.
+fn overlay_moved(stored: &Payment, payment: &Payment) -> Vec<String> {
     let amount = |amount: Option<payhook_schema::Money>| amount.map_or(String::new(), |amount| format!(", {amount}"));
     let word = |reason: &Option<String>| reason.as_ref().map_or(String::new(), |word| format!(" ({word})"));
     let refunds = payment.refunds.iter().filter(|refund| !stored.refunds.contains(refund)).map(|refund| {
@@ -287,7 +276,8 @@ fn overlay_told(stored: &Payment, payment: &Payment) -> Vec<String> {
     refunds.chain(disputes).collect()
 }
 
-fn replace(order: &mut Order, payment: &Payment) {
+/// Replaces one payment of the order, and sums up its money again.
+pub(crate) fn replace(order: &mut Order, payment: &Payment) {
     for slot in &mut order.payments {
         if slot.key == payment.key {
             slot.clone_from(payment);
@@ -300,16 +290,17 @@ fn replace(order: &mut Order, payment: &Payment) {
     (order.captured_minor, order.refunded_minor) = sums;
 }
 
-/// Lets the order follow its payments, and says what that means to fulfilment.
+/// Lets the order follow its payments, and makes the events of that.
 fn follow(
     order: &mut Order,
     before: &Before<'_>,
     payment: &Payment,
+    raised: &[Hold],
     facts: &PaymentFacts,
     now: Timestamp,
 ) -> Vec<payhook_schema::Event> {
-    order.state = if order.hold.is_some() { OrderState::Held } else { state_of(&order.payments) };
-    announce(order, before, payment, facts.occurred_at.unwrap_or(facts.asked_at), now)
+    order.state = if order.holds.is_empty() { state_of(&order.payments) } else { OrderState::Held };
+    announce(order, before, payment, raised, facts.occurred_at.unwrap_or(facts.asked_at), now)
 }
 
 /// An order is what its payments make it: one of them may fail and the next one pay.

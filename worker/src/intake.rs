@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{About, Envelope, Hint, Hold, Order, PaymentFacts, PaymentKey, Provider, RefundId};
+use payhook_schema::{About, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
 use payhook_store::{Found, PaymentName};
 use payhook_vault::VaultError;
 use tokio::sync::mpsc;
@@ -240,10 +240,10 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
     let answer = asking.whole(&key, order.payment(&key), &passengers).await;
     drop(asking);
     match answer {
-        Ok(answer) if elsewhere => match context.decision_elsewhere(order, &key, &answer.facts).await {
-            Ok(decision) => context.making().answered_elsewhere(order, key, passengers, &answer.facts, decision),
-            Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
-        },
+        Ok(answer) if elsewhere => {
+            let decision = decide_other_account(order, &key, &answer.facts, context.clock.now());
+            context.making().answered_elsewhere(order, key, passengers, &answer.facts, decision)
+        }
         Ok(answer) => match context.decision(order, &key, &answer, &passengers).await {
             Ok(decision) => context.making().answered(key, passengers, decision, &answer.unanswered),
             Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
@@ -266,21 +266,7 @@ impl Context {
         passengers: &[InHand],
     ) -> Result<Decision, GaveUp> {
         let foreign = self.foreign_refunds(order, key, &answer.facts).await?;
-        let making = self.making();
-        let decide = |released: &[Hold]| making.decision(order, key, answer, passengers, &foreign, released);
-        self.knowing_releases(order, decide, Decision::holds).await
-    }
-
-    /// The same of a payment that is registered under another of our accounts.
-    async fn decision_elsewhere(
-        &self,
-        order: &Order,
-        key: &PaymentKey,
-        facts: &PaymentFacts,
-    ) -> Result<Option<Decision>, GaveUp> {
-        let now = self.clock.now();
-        let decide = |released: &[Hold]| decide_other_account(order, key, facts, now, released);
-        self.knowing_releases(order, decide, Option::is_some).await
+        Ok(self.making().decision(order, key, answer, passengers, &foreign))
     }
 
     /// Which of the refunds an answer tells of are known to be of other payments, and of which.

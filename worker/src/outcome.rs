@@ -1,11 +1,10 @@
-use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{
-    About, Hint, Hold, Notification, Order, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
+    About, Hint, Notification, Order, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
 };
 use payhook_store::{PaymentCheck, ReplayResult, Settlement, TimelineEntry};
 use uuid::Uuid;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 use crate::Schedule;
 use crate::breaker::{Pause, Wait};
 use crate::class::Class;
-use crate::decide::{Decided, Decision, NextCheck, decide, hold_for_foreign_refunds};
+use crate::decide::{Case, Decided, Decision, NextCheck, decide};
 use crate::flights::InHand;
 use crate::inquire::{Answer, refund_named};
 use crate::patience::{GaveUp, jittered_fully};
@@ -136,8 +135,7 @@ impl Making<'_> {
         passengers.iter().all(|passenger| self.schedule.retry_after(passenger.delivery.attempt).is_some())
     }
 
-    /// What the provider's answer comes to. `foreign`: refunds it tells of that are known to be of other payments, and of which; `released`:
-    /// what a person let the order go on with.
+    /// Decides about the provider's answer. `foreign` are refunds in it that are known to be of other payments, and of which.
     pub(crate) fn decision(
         self,
         order: &Order,
@@ -145,24 +143,13 @@ impl Making<'_> {
         answer: &Answer,
         passengers: &[InHand],
         foreign: &[(RefundId, PaymentKey)],
-        released: &[Hold],
     ) -> Decision {
         let stored = order.payment(key).expect("the order was found by this payment");
         // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
         let checks = if notified(passengers) { 0 } else { stored.checks };
         let next = self.schedule.next_check(key.provider, checks, answer.facts.expires_at, self.now);
         let next = NextCheck { at: next, checks: checks.saturating_add(1) };
-        let facts = match foreign.is_empty() {
-            true => Cow::Borrowed(&answer.facts),
-            false => {
-                let ids: Vec<RefundId> = foreign.iter().map(|(id, _)| id.clone()).collect();
-                Cow::Owned(answer.facts.clone().without_refunds(&ids))
-            }
-        };
-        let mut decision = decide(order, key, &facts, next, self.now, released);
-        if !foreign.is_empty() {
-            decision = hold_for_foreign_refunds(decision, key, foreign, self.now, released);
-        }
+        let mut decision = decide(&Case { order, key, facts: &answer.facts, foreign, next, now: self.now });
         decision.timeline.extend(answer.unanswered.iter().map(|(id, failure)| {
             let text = format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail);
             self.entry(TimelineKind::Inquiry, key, text)
@@ -443,7 +430,7 @@ fn tell(order: &Order, key: &PaymentKey, outcome: Decided) {
             tracing::warn!(order.id = %id, payment = %key, version, "order {id} is {state}: money came after a final no");
         }
         Decided::Held => {
-            let reason = order.hold.as_ref().map_or("-", |hold| hold.reason.as_str());
+            let reason = order.holds.last().map_or("-", |hold| hold.reason.as_str());
             tracing::warn!(order.id = %id, payment = %key, version, reason, "order {id} is held: {reason}");
         }
     }

@@ -1,36 +1,37 @@
+//! Lets a held order go on, because a person looked at it.
+//!
+//! The message only points to a release in the store, which the console wrote together with its audit entry. A release is for one version
+//! of the order: whatever happened since, nobody has looked at.
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use payhook_schema::{
-    Event, EventType, Hint, Hold, Order, OrderEvent, OrderId, OrderState, Payment, PaymentState, TimelineKind,
-};
-use payhook_store::{Change, Settled, Settlement, TimelineEntry};
+use payhook_schema::{Event, Hint, Money, Order, Payment, PaymentState, TimelineKind};
+use payhook_store::{Change, Release, Settled, Settlement, TimelineEntry};
 use serde_json::json;
 use tracing::{info, warn};
+use uuid::Uuid;
 
-use crate::decide::state_of;
+use crate::announce::announce_release;
+use crate::decide::{Decided, replace, state_of};
 use crate::flights::InHand;
 use crate::outcome::Making;
 use crate::patience::GaveUp;
 use crate::worker::Context;
 use crate::writer;
 
-/// Lets a held order go on: a person has looked at it.
+/// Takes a release off the queue, and settles it.
 pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
-    let Ok(Hint::Release { order, hold, who, reason }) = in_hand.delivery.envelope.as_ref().map(|it| &it.hint) else {
+    let Ok(Hint::Release { id, .. }) = in_hand.delivery.envelope.as_ref().map(|it| &it.hint) else {
         return;
     };
-    let released = context.release(order, hold, who, reason).await;
-    match released {
-        Ok(word) => context.write(Making::done(in_hand, word)).await,
+    match context.release(*id).await {
+        Ok(decided) => context.write(Making::done(in_hand, decided.as_str())).await,
         Err(Unreleased::Refused(why)) => context.write(context.making().poison(in_hand, why)).await,
         Err(Unreleased::Store(GaveUp::Stopped)) => {}
         Err(Unreleased::Store(GaveUp::TooLong)) => writer::go_round(&context, vec![in_hand]).await,
     }
 }
-
-/// Where the timeline keeps what a person let an order go on with.
-const RELEASED: &str = "released";
 
 enum Unreleased {
     Refused(String),
@@ -43,53 +44,49 @@ impl From<GaveUp> for Unreleased {
     }
 }
 
+/// What a release comes to, given the order as it is.
+enum Step {
+    /// The first of several writes: money that went back is recorded, and the order stays held. Nothing is lost if we die after it.
+    Record(Change, TimelineEntry),
+    Release(Change, Vec<TimelineEntry>),
+    /// The order moved on since the operator looked.
+    TooLate(TimelineEntry),
+    /// Released before: the message came twice.
+    Done,
+}
+
 impl Context {
-    /// Decides, and where that would hold the order, again with what a person let it go on with: only then is that looked up.
-    pub(crate) async fn knowing_releases<T>(
-        &self,
-        order: &Order,
-        decide: impl Fn(&[Hold]) -> T,
-        holds: impl Fn(&T) -> bool,
-    ) -> Result<T, GaveUp> {
-        let decided = decide(&[]);
-        match order.hold.is_none() && holds(&decided) {
-            true => Ok(decide(&self.released_of(&order.id).await?)),
-            false => Ok(decided),
-        }
-    }
-
-    /// What an order was held for before, and let go on with.
-    async fn released_of(&self, order: &OrderId) -> Result<Vec<Hold>, GaveUp> {
-        let timeline = self.patiently("reading an order's timeline", || self.store.order_timeline(order)).await?;
-        let released = timeline.into_iter().filter(|entry| entry.kind == TimelineKind::Operator);
-        Ok(released
-            .filter_map(|mut entry| serde_json::from_value(entry.detail.get_mut(RELEASED)?.take()).ok())
-            .collect())
-    }
-
     /// Decides on what is stored and writes it if that still stands, else again.
-    async fn release(&self, id: &OrderId, hold: &Hold, who: &str, reason: &str) -> Result<&'static str, Unreleased> {
+    async fn release(&self, id: Uuid) -> Result<Decided, Unreleased> {
+        let release = self.patiently("reading a release", || self.store.release_get(id)).await?;
+        let Some(release) = release else {
+            return Err(Unreleased::Refused(format!(
+                "the store has no release {id}: nobody asked for it at the console"
+            )));
+        };
+        let order_id = &release.order;
         loop {
-            let order = self.patiently("looking an order up", || self.store.order_get(id)).await?;
-            // Released already, or held for something else since, which nobody has looked at.
-            let Some(order) = order.filter(|order| order.hold.as_ref() == Some(hold) && !order.payments.is_empty())
-            else {
-                info!(order.id = %id, "order {id} is no longer held for what was released; nothing changes");
-                return Ok("unchanged");
+            let order = self.patiently("looking an order up", || self.store.order_get(order_id)).await?;
+            let Some(order) = order.filter(|order| !order.payments.is_empty()) else { return Ok(Decided::Unchanged) };
+            let sent = self.patiently("reading an order's events", || self.store.events_of(order_id)).await?;
+            let (change, timeline, decided) = match step(&order, &release, &sent, self.clock.now()) {
+                Step::Done => return Ok(Decided::Unchanged),
+                Step::TooLate(entry) => (None, vec![entry], Some(Decided::Refused)),
+                Step::Record(change, entry) => (Some(change), vec![entry], None),
+                Step::Release(change, timeline) => (Some(change), timeline, Some(Decided::Applied)),
             };
-            let told = self.patiently("reading an order's events", || self.store.events_of(id)).await?;
-            let (change, timeline) = release(&order, &told, who, reason, self.clock.now());
-            let settlement =
-                [Settlement { order: Some(id.clone()), timeline, change: Some(change), ..Settlement::default() }];
+            let settlement = [Settlement { order: Some(order_id.clone()), timeline, change, ..Settlement::default() }];
             let settled = self.patiently("releasing an order", || self.store.settle(&settlement)).await?;
             match settled.into_iter().next() {
                 Some(Settled::Written) => {
                     self.events_written.notify_one();
-                    info!(order.id = %id, "order {id} is released by {who}");
-                    return Ok("applied");
+                    if let Some(decided) = decided {
+                        info!(order.id = %order_id, "release of order {order_id} by {}: {}", release.who, decided.as_str());
+                        return Ok(decided);
+                    }
                 }
                 Some(Settled::Refused(why)) => {
-                    warn!(order.id = %id, "cannot release order {id}: {why}");
+                    warn!(order.id = %order_id, "cannot release order {order_id}: {why}");
                     return Err(Unreleased::Refused(why));
                 }
                 Some(Settled::Conflict) | None => {}
@@ -98,152 +95,309 @@ impl Context {
     }
 }
 
-/// What becomes of a held order that is let go on: the state its payments make, and everything fulfilment was not told while it was held.
-fn release(order: &Order, told: &[Event], who: &str, reason: &str, now: Timestamp) -> (Change, Vec<TimelineEntry>) {
-    let hold = order.hold.as_ref().map_or_else(String::new, |hold| hold.reason.to_string());
-    let mut released = Order { hold: None, updated_at: now, ..order.clone() };
-    released.state = state_of(&released.payments);
+/// Decides the next step of a release: the state the order's payments make, and everything fulfilment missed while it was held.
+fn step(order: &Order, release: &Release, sent: &[Event], now: Timestamp) -> Step {
     let entry = |kind, text: String| TimelineEntry::new(now, kind, None, text);
-    let operator = entry(TimelineKind::Operator, format!("released from {hold} by {who}: {reason}"));
-    let timeline = vec![
-        TimelineEntry { detail: json!({ RELEASED: order.hold }), ..operator },
-        entry(TimelineKind::Transition, format!("order held -> {}", released.state)),
-    ];
-    let of_type = |wanted| told.iter().filter(move |event| event.event_type == wanted).filter_map(Event::order);
-    let refunds_told = of_type(EventType::OrderRefunded).map(|data| data.refunded_minor).max().unwrap_or(0);
-    let unpaid = paid_and_not_told(&released, &of_type(EventType::OrderPaid).collect::<Vec<_>>()).cloned();
-    let payment = unpaid.clone().unwrap_or_else(|| speaking_for(&released));
-    let mut types = vec![(EventType::OrderReleased, order.refunded_minor)];
-    if released.state == OrderState::Authorized && of_type(EventType::OrderAuthorized).next().is_none() {
-        types.push((EventType::OrderAuthorized, order.refunded_minor));
-    }
-    if unpaid.is_some() {
-        types.push((EventType::OrderPaid, refunds_told));
-    }
-    if order.refunded_minor > refunds_told {
-        types.push((EventType::OrderRefunded, order.refunded_minor));
-    }
-    let mut events = Vec::new();
-    for (event_type, refunded_minor) in types {
-        released.version += 1;
-        let data = OrderEvent {
-            refunded_minor,
-            reason: (event_type == EventType::OrderReleased).then(|| hold.clone()),
-            ..OrderEvent::of(&released, &payment.key, now)
+    let Release { who, reason, .. } = release;
+    if order.holds.is_empty() || order.version != release.version {
+        let is_lifted = |hold| order.released.iter().any(|released| released.is_same(hold));
+        return match release.holds.iter().all(is_lifted) {
+            true => Step::Done,
+            false => {
+                let (looked_at, is) = (release.version, order.version);
+                let text = format!(
+                    "not released: {who} looked at version {looked_at}, the order is at version {is}; look again ({reason})"
+                );
+                Step::TooLate(entry(TimelineKind::Operator, text))
+            }
         };
-        events.push(Event::of_order(event_type, data, now));
     }
-    (Change { order: released, payment, events }, timeline)
+    let returned = release.returned.iter().filter_map(|key| order.payment(key)).find(|payment| holds_money(payment));
+    if let Some(payment) = returned {
+        let (change, text) = record_returned(order, payment, who, now);
+        let entry = entry(TimelineKind::Operator, format!("{text} ({reason})"));
+        return Step::Record(change, TimelineEntry { payment: Some(payment.key.clone()), ..entry });
+    }
+    let reasons: Vec<&str> = order.holds.iter().map(|hold| hold.reason.as_str()).collect();
+    let operator = entry(TimelineKind::Operator, format!("released from {} by {who}: {reason}", reasons.join(", ")));
+    let mut timeline = vec![TimelineEntry { detail: json!({ "released": order.holds }), ..operator }];
+    let mut after = Order { holds: Vec::new(), updated_at: now, ..order.clone() };
+    after.released.extend(order.holds.iter().cloned());
+    after.state = state_of(&after.payments);
+    timeline.push(entry(TimelineKind::Transition, format!("order held -> {}", after.state)));
+    let events = announce_release(&mut after, &order.holds, sent, now);
+    let payment = after.payments.first().expect("an order without payments is not released").clone();
+    Step::Release(Change { order: after, payment, events }, timeline)
 }
 
-/// The payment that pays the order and that fulfilment was not told of. One that holds money while none that was told of does: two that are
-/// paid are one order to ship.
-fn paid_and_not_told<'a>(order: &'a Order, told: &[&OrderEvent]) -> Option<&'a Payment> {
-    let was_told = |payment: &&Payment| {
-        told.iter().any(|data| {
-            (data.provider, &data.account, &data.payment_id)
-                == (payment.key.provider, &payment.key.account, &payment.key.id)
-        })
+/// Returns whether the merchant still has money of a payment, as far as we know.
+pub(crate) fn holds_money(payment: &Payment) -> bool {
+    matches!(payment.state, PaymentState::Paid | PaymentState::PartlyRefunded)
+}
+
+/// Records that the rest of a payment's money went back, on a person's word: the provider does not say so, or says that it never came.
+/// Captured money stays captured; it is refunded.
+fn record_returned(order: &Order, payment: &Payment, who: &str, now: Timestamp) -> (Change, String) {
+    let back = Money::new(payment.captured_minor.saturating_sub(payment.refunded_minor), payment.currency);
+    let text = format!("{who} records that {back} of {} went back: payment {} -> refunded", payment.key, payment.state);
+    let payment = Payment {
+        state: PaymentState::Refunded,
+        refunded_minor: payment.captured_minor.max(payment.refunded_minor),
+        ..payment.clone()
     };
-    let holds = |payment: &&Payment| matches!(payment.state, PaymentState::Paid | PaymentState::PartlyRefunded);
-    let mut holding = order.payments.iter().filter(holds);
-    let first = holding.next();
-    match first {
-        Some(first) if !was_told(&first) && !holding.any(|payment| was_told(&payment)) => Some(first),
-        // Paid and given back while it was held: it was paid all the same.
-        None if told.is_empty() => order.payments.iter().find(|payment| payment.state.took_money()),
-        Some(_) | None => None,
-    }
-}
-
-/// The payment an order's events name: one that took money, if any did.
-fn speaking_for(order: &Order) -> Payment {
-    let took_money = order.payments.iter().find(|payment| payment.state.took_money());
-    took_money.or(order.payments.first()).expect("an order that is held has a payment").clone()
+    let mut order = Order { updated_at: now, ..order.clone() };
+    replace(&mut order, &payment);
+    (Change { order, payment, events: Vec::new() }, text)
 }
 
 #[cfg(test)]
 mod tests {
-    use payhook_schema::PaymentFacts;
+    use payhook_schema::{EventType, HoldReason, PaymentFacts};
 
     use super::*;
-    use crate::decide::tests::{at, facts, order, paid, thb, told};
+    use crate::decide::tests::{at, facts, key, order, paid, thb, told_events};
 
-    fn released(order: &Order, told: &[Event]) -> (Order, Vec<EventType>) {
-        let (change, timeline) = release(order, told, "ann", "checked by hand", at(50));
-        assert!(timeline[0].text.contains("ann: checked by hand"));
-        assert_eq!(change.order.version - order.version, change.events.len() as i64);
-        let types = change.events.iter().map(|event| event.event_type).collect();
-        (Order { revision: order.revision + 1, ..change.order }, types)
+    /// An order, and everything fulfilment was sent about it.
+    struct World {
+        order: Order,
+        sent: Vec<Event>,
     }
 
-    #[test]
-    fn an_order_held_when_it_was_paid_is_told_as_released_and_paid() {
-        let mut order = order(&["P1"]);
-        told(&mut order, "P1", &PaymentFacts { amount: Some(thb(11_999)), captured_minor: 11_999, ..paid() });
-        let (order, types) = released(&order, &[]);
-        assert_eq!(types, [EventType::OrderReleased, EventType::OrderPaid]);
-        assert_eq!((order.state, order.hold), (OrderState::Paid, None));
-    }
-
-    #[test]
-    fn what_was_told_before_the_hold_is_not_told_again() {
-        let mut order = order(&["P1", "P2"]);
-        told(&mut order, "P1", &paid());
-        let before =
-            Event::of_order(EventType::OrderPaid, OrderEvent::of(&order, &order.payments[0].key, at(5)), at(11));
-        told(&mut order, "P2", &paid());
-        let (order, types) = released(&order, &[before]);
-        assert_eq!((types, order.state), (vec![EventType::OrderReleased], OrderState::Paid));
-    }
-
-    #[test]
-    fn a_refund_while_it_was_held_is_told_with_the_release() {
-        let mut order = order(&["P1"]);
-        told(&mut order, "P1", &PaymentFacts { amount: Some(thb(11_999)), captured_minor: 11_999, ..paid() });
-        let partly = facts(payhook_schema::PaymentState::PartlyRefunded, 11_999, 2_000);
-        told(&mut order, "P1", &PaymentFacts { amount: Some(thb(11_999)), ..partly });
-        let (order, types) = released(&order, &[]);
-        assert_eq!(types, [EventType::OrderReleased, EventType::OrderPaid, EventType::OrderRefunded]);
-        assert_eq!(order.state, OrderState::PartlyRefunded);
-    }
-
-    #[test]
-    fn the_refund_an_order_was_held_for_is_told_when_it_is_released() {
-        let mut order = order(&["P1"]);
-        let mut events = Vec::new();
-        for answer in [paid(), facts(payhook_schema::PaymentState::Refunded, 12_000, 15_000)] {
-            let next = crate::decide::NextCheck { at: at(100), checks: 1 };
-            let decision = crate::decide::decide(&order, &order.payments[0].key.clone(), &answer, next, at(11), &[]);
-            events.extend(decision.change.events);
-            order = Order { revision: order.revision + 1, ..decision.change.order };
+    impl World {
+        fn new(payments: &[&str]) -> Self {
+            Self { order: order(payments), sent: Vec::new() }
         }
-        assert_eq!(order.state, OrderState::Held);
-        let (_, types) = released(&order, &events);
-        assert_eq!(types, [EventType::OrderReleased, EventType::OrderRefunded]);
+
+        fn answers(&mut self, id: &str, facts: &PaymentFacts) -> Vec<EventType> {
+            let (_, events) = told_events(&mut self.order, id, facts);
+            let types = events.iter().map(|event| event.event_type).collect();
+            self.sent.extend(events);
+            types
+        }
+
+        fn request(&self, returned: &[&str]) -> Release {
+            Release {
+                id: Uuid::from_u128(1),
+                order: self.order.id.clone(),
+                version: self.order.version,
+                holds: self.order.holds.clone(),
+                returned: returned.iter().map(|id| key(id)).collect(),
+                who: "ann".to_owned(),
+                reason: "checked by hand".to_owned(),
+                at: at(50),
+            }
+        }
+
+        /// Releases what is open, as a worker does; returns the events.
+        fn released(&mut self, returned: &[&str]) -> Vec<EventType> {
+            let request = self.request(returned);
+            loop {
+                match step(&self.order, &request, &self.sent, at(50)) {
+                    Step::Record(change, entry) => {
+                        assert!(entry.text.contains("ann records"), "{}", entry.text);
+                        assert_eq!((change.order.state, change.events.len()), (payhook_schema::OrderState::Held, 0));
+                        self.order = change.order;
+                    }
+                    Step::Release(change, timeline) => {
+                        assert!(timeline[0].text.contains("ann: checked by hand"), "{}", timeline[0].text);
+                        assert_eq!(change.order.version - self.order.version, change.events.len() as i64);
+                        assert!(
+                            matches!(step(&change.order, &request, &self.sent, at(51)), Step::Done),
+                            "it came twice"
+                        );
+                        self.order = change.order;
+                        let types = change.events.iter().map(|event| event.event_type).collect();
+                        self.sent.extend(change.events);
+                        return types;
+                    }
+                    Step::TooLate(entry) => panic!("{}", entry.text),
+                    Step::Done => panic!("nothing was open"),
+                }
+            }
+        }
+    }
+
+    fn short(captured: i64) -> PaymentFacts {
+        PaymentFacts { amount: Some(thb(captured)), captured_minor: captured, ..paid() }
+    }
+
+    fn refunded(captured: i64, back: i64) -> PaymentFacts {
+        let state = if back < captured { PaymentState::PartlyRefunded } else { PaymentState::Refunded };
+        PaymentFacts { amount: Some(thb(captured)), ..facts(state, captured, back) }
+    }
+
+    fn cancelled() -> PaymentFacts {
+        facts(PaymentState::Cancelled, 0, 0)
+    }
+
+    use EventType::{OrderAuthorized, OrderHeld, OrderPaid, OrderRefunded, OrderReleased};
+    use payhook_schema::OrderState;
+
+    #[test]
+    fn every_row_of_what_a_release_says_to_fulfilment() {
+        // What fulfilment saw and what is true now; the answers that led there; what is recorded as returned; the state; the events.
+        type Row<'a> = (&'a str, &'a [(&'a str, PaymentFacts)], &'a [&'a str], OrderState, &'a [EventType]);
+        let authorized = |amount| PaymentFacts { amount: Some(thb(amount)), ..facts(PaymentState::Authorized, 0, 0) };
+        let rows: &[Row<'_>] = &[
+            ("nothing, paid", &[("P1", short(9_900))], &[], OrderState::Paid, &[OrderPaid]),
+            ("nothing, authorized", &[("P1", authorized(9_900))], &[], OrderState::Authorized, &[OrderAuthorized]),
+            (
+                "nothing, partly refunded",
+                &[("P1", short(9_900)), ("P1", refunded(9_900, 900))],
+                &[],
+                OrderState::PartlyRefunded,
+                &[OrderPaid, OrderRefunded],
+            ),
+            (
+                "nothing, refunded",
+                &[("P1", short(9_900)), ("P1", refunded(9_900, 9_900))],
+                &[],
+                OrderState::Refunded,
+                &[OrderPaid, OrderRefunded],
+            ),
+            (
+                "nothing, the wrong payment refunded and the right one paid",
+                &[("P1", short(9_900)), ("P2", paid()), ("P1", refunded(9_900, 9_900))],
+                &[],
+                OrderState::Paid,
+                &[OrderPaid],
+            ),
+            (
+                "authorized, authorized",
+                &[("P1", authorized(12_000)), ("P2", authorized(1))],
+                &[],
+                OrderState::Authorized,
+                &[],
+            ),
+            (
+                "authorized, paid",
+                &[("P1", authorized(12_000)), ("P1", facts(PaymentState::Paid, 6_000, 0))],
+                &[],
+                OrderState::Paid,
+                &[OrderPaid],
+            ),
+            ("paid, paid twice", &[("P1", paid()), ("P2", paid())], &[], OrderState::Paid, &[]),
+            (
+                "paid, the first of two went back",
+                &[("P1", paid()), ("P2", paid()), ("P1", refunded(12_000, 12_000))],
+                &[],
+                OrderState::Paid,
+                &[],
+            ),
+            (
+                "paid, the second of two went back in part",
+                &[("P1", paid()), ("P2", paid()), ("P2", refunded(12_000, 5_000))],
+                &[],
+                OrderState::PartlyRefunded,
+                &[OrderRefunded],
+            ),
+            (
+                "paid, both went back",
+                &[("P1", paid()), ("P2", paid()), ("P1", refunded(12_000, 12_000)), ("P2", refunded(12_000, 12_000))],
+                &[],
+                OrderState::Refunded,
+                &[OrderRefunded],
+            ),
+            (
+                "paid, taken back by the provider and not believed",
+                &[("P1", paid()), ("P1", cancelled())],
+                &[],
+                OrderState::Paid,
+                &[],
+            ),
+            (
+                "paid, taken back by the provider and recorded",
+                &[("P1", paid()), ("P1", cancelled())],
+                &["P1"],
+                OrderState::Refunded,
+                &[OrderRefunded],
+            ),
+            (
+                "paid, and the second payment returned in cash",
+                &[("P1", paid()), ("P2", paid())],
+                &["P2"],
+                OrderState::Paid,
+                &[],
+            ),
+            (
+                "refunded, paid again",
+                &[("P1", paid()), ("P1", refunded(12_000, 12_000)), ("P2", short(9_900))],
+                &[],
+                OrderState::Paid,
+                &[OrderPaid],
+            ),
+            (
+                "refunded, more went back than was captured",
+                &[
+                    ("P1", paid()),
+                    ("P1", refunded(12_000, 12_000)),
+                    ("P1", facts(PaymentState::Refunded, 12_000, 13_000)),
+                ],
+                &[],
+                OrderState::Refunded,
+                &[OrderRefunded],
+            ),
+        ];
+        for (row, answers, returned, state, missed) in rows {
+            let mut world = World::new(&["P1", "P2"]);
+            for (id, facts) in *answers {
+                world.answers(id, facts);
+            }
+            assert_eq!(world.order.state, OrderState::Held, "{row}");
+            let events = world.released(returned);
+            assert_eq!(events, [&[OrderReleased], *missed].concat(), "{row}");
+            assert_eq!((world.order.state, &world.order.holds[..]), (*state, &[][..]), "{row}");
+            let count = |wanted| world.sent.iter().filter(|event| event.event_type == wanted).count();
+            let again = usize::from(row.starts_with("refunded, paid"));
+            assert!(count(OrderPaid) <= 1 + again, "{row}");
+            let versions: Vec<i64> = world.sent.iter().map(Event::version).collect();
+            assert_eq!(versions, (1..=world.order.version).collect::<Vec<_>>(), "{row}");
+        }
     }
 
     #[test]
-    fn a_second_payment_that_pays_after_the_first_went_back_is_told() {
-        let mut order = order(&["P1", "P2"]);
-        told(&mut order, "P1", &paid());
-        let first =
-            Event::of_order(EventType::OrderPaid, OrderEvent::of(&order, &order.payments[0].key, at(5)), at(11));
-        told(&mut order, "P1", &facts(payhook_schema::PaymentState::Refunded, 12_000, 12_000));
-        told(&mut order, "P2", &PaymentFacts { amount: Some(thb(11_999)), captured_minor: 11_999, ..paid() });
-        let (_, types) = released(&order, &[first]);
-        assert_eq!(types, [EventType::OrderReleased, EventType::OrderPaid, EventType::OrderRefunded]);
+    fn objections_accumulate_and_one_release_lifts_all_that_were_open() {
+        let mut world = World::new(&["P1", "P2"]);
+        assert_eq!(world.answers("P1", &short(9_900)), [OrderHeld]);
+        let looked_at = world.request(&[]);
+        assert_eq!(world.answers("P2", &paid()), [OrderHeld], "the second objection is a new event and a new version");
+        let reasons: Vec<HoldReason> = world.order.holds.iter().map(|hold| hold.reason).collect();
+        assert_eq!(reasons, [HoldReason::AmountMismatch, HoldReason::DoublePayment]);
+        let last = world.sent.last().and_then(Event::order).unwrap();
+        assert_eq!((last.reason.as_deref(), last.holds.len(), last.version), (Some("double_payment"), 2, 2));
+
+        let Step::TooLate(entry) = step(&world.order, &looked_at, &world.sent, at(60)) else {
+            panic!("it is too late")
+        };
+        assert!(entry.text.contains("looked at version 1, the order is at version 2"), "{}", entry.text);
+        assert_eq!(world.released(&[]), [OrderReleased, OrderPaid]);
+        assert_eq!(world.order.released.len(), 2);
     }
 
     #[test]
-    fn a_released_order_is_not_held_again_for_what_was_looked_at() {
-        let mut order = order(&["P1"]);
-        let short = PaymentFacts { amount: Some(thb(11_999)), captured_minor: 11_999, ..paid() };
-        told(&mut order, "P1", &short);
-        let (mut order, _) = released(&order, &[]);
-        assert_eq!(told(&mut order, "P1", &short).1, []);
-        let refunded = facts(payhook_schema::PaymentState::PartlyRefunded, 11_999, 2_000);
-        let refunded = PaymentFacts { amount: Some(thb(11_999)), ..refunded };
-        assert_eq!(told(&mut order, "P1", &refunded).1, [EventType::OrderRefunded]);
+    fn a_released_objection_is_not_raised_again_and_a_new_fact_is() {
+        let mut world = World::new(&["P1"]);
+        world.answers("P1", &short(9_900));
+        world.released(&[]);
+        assert_eq!(world.answers("P1", &short(9_900)), []);
+        assert_eq!(world.answers("P1", &refunded(9_900, 900)), [OrderRefunded]);
+        assert_eq!(world.answers("P1", &cancelled()), [OrderHeld]);
+        assert_eq!(world.answers("P1", &cancelled()), [], "the same contradiction is open already");
+        world.released(&[]);
+        assert_eq!(world.answers("P1", &cancelled()), [], "and is not raised again once it was released");
+        assert_eq!(world.answers("P1", &refunded(9_900, 10_000)), [OrderHeld]);
+    }
+
+    #[test]
+    fn money_that_went_back_on_a_persons_word_is_not_objected_to_again() {
+        let mut world = World::new(&["P1"]);
+        world.answers("P1", &paid());
+        world.answers("P1", &cancelled());
+        world.released(&["P1"]);
+        assert_eq!((world.order.captured_minor, world.order.refunded_minor), (12_000, 12_000));
+        for answer in [cancelled(), paid(), refunded(12_000, 12_000)] {
+            assert_eq!(world.answers("P1", &answer), []);
+            assert_eq!(world.order.state, OrderState::Refunded);
+        }
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use payhook_provider::AskError;
-use payhook_schema::{Envelope, Hold, Notification, PaymentKey, ReplayOutcome, TimelineKind};
+use payhook_schema::{Envelope, Notification, PaymentKey, ReplayOutcome, TimelineKind};
 use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::breaker::Admission;
-use crate::decide::{Decided, Decision, NextCheck, decide};
+use crate::decide::{Case, Decided, NextCheck, decide};
 use crate::lease::Lease;
 use crate::patience::chain;
 use crate::sweep;
@@ -192,9 +192,7 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         Err(error) => return Ok(failed(error.to_string())),
     };
     let next = NextCheck { at: now, checks: 0 };
-    let decide = |released: &[Hold]| decide(&order, &key, &facts, next, now, released);
-    let decision = context.knowing_releases(&order, decide, Decision::holds).await;
-    let decision = decision.map_err(|_| "the store was away".to_owned())?;
+    let decision = decide(&Case { order: &order, key: &key, facts: &facts, foreign: &[], next, now });
     let moves: Vec<&str> = decision
         .timeline
         .iter()

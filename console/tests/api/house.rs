@@ -80,9 +80,7 @@ impl Recorder {
             Hint::Notification(_) => "a notification".to_owned(),
             Hint::Ask { payment, because } => format!("ask {payment} {because}"),
             Hint::Tend { authorization, because } => format!("tend {authorization} {because}"),
-            Hint::Release { order, hold, who, reason } => {
-                format!("release {order} from {} by {who}: {reason}", hold.reason)
-            }
+            Hint::Release { order, id } => format!("release {order} {id}"),
         });
         hints.collect()
     }

@@ -220,11 +220,7 @@ mod tests {
     fn every_kind_of_hint_is_told_apart_by_its_type() {
         let now = Timestamp::UNIX_EPOCH;
         let order = payhook_schema::OrderId::new("A-1").unwrap();
-        let hold = payhook_schema::Hold {
-            reason: payhook_schema::HoldReason::DoublePayment,
-            detail: "paid by P1 and by P2".to_owned(),
-        };
-        let released = Envelope::release(order, hold, "ann".to_owned(), "checked by hand".to_owned(), now);
+        let released = Envelope::release(order, uuid::Uuid::from_u128(6));
         let (properties, key) = hint(Some(&released), &Trail::NEW, now);
         assert_eq!(properties.kind().as_ref().unwrap().as_str(), "payhook.release");
         assert_eq!(key, released.id.to_string());

@@ -48,6 +48,8 @@ async fn order_events_are_refused_because_the_feed_has_them() {
     let data = OrderEvent {
         order_id: OrderId::new("A-1001").unwrap(),
         version: 1,
+        state: None,
+        previous_state: None,
         amount_minor: 12_000,
         currency: Currency::new("THB").unwrap(),
         captured_minor: 12_000,
@@ -59,6 +61,7 @@ async fn order_events_are_refused_because_the_feed_has_them() {
         reason: None,
         refund_id: None,
         dispute_id: None,
+        holds: Vec::new(),
     };
     let event = Event::of_order(EventType::OrderPaid, data, Timestamp::UNIX_EPOCH);
     assert!(!queue.carries_events());

@@ -396,6 +396,8 @@ pub(crate) fn event() -> Event {
     let data = OrderEvent {
         order_id: OrderId::new("A-1001").unwrap(),
         version: 1,
+        state: None,
+        previous_state: None,
         amount_minor: 12_000,
         currency: Currency::new("THB").unwrap(),
         captured_minor: 12_000,
@@ -407,6 +409,7 @@ pub(crate) fn event() -> Event {
         reason: None,
         refund_id: None,
         dispute_id: None,
+        holds: Vec::new(),
     };
     Event::of_order(EventType::OrderPaid, data, Clock::system().now())
 }

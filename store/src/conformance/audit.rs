@@ -1,8 +1,8 @@
-use payhook_schema::{Notification, Provider};
+use payhook_schema::{Hold, HoldReason, Notification, Order, OrderState, Provider};
 
 use super::Harness;
-use super::sample::{at, key, key_of, notification, uuid};
-use crate::{AuditEntry, KeyUse, Settled, Settlement};
+use super::sample::{at, key, key_of, new_order, notification, order_id, registered, uuid};
+use crate::{AuditEntry, Change, KeyUse, Release, Settled, Settlement};
 
 pub async fn the_keys_that_verified_last_are_told(Harness { store, .. }: &Harness) {
     assert_eq!(store.keys_used().await.unwrap(), []);
@@ -65,4 +65,67 @@ pub async fn an_audit_entry_is_kept_and_listed_newest_first(Harness { store, .. 
     store.audit_write(&odd).await.unwrap();
     let kept = store.audit_list(None, 1).await.unwrap().remove(0);
     assert_eq!((kept.reason.as_deref(), kept.count), (Some("a\u{fffd}b"), i64::MAX as u64));
+}
+
+pub async fn a_release_is_written_with_its_audit_entry(Harness { store, other, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let release = Release {
+        id: uuid(7),
+        order: order.id.clone(),
+        version: 3,
+        holds: vec![Hold { reason: HoldReason::DoublePayment, detail: "ไทย '\"\\".to_owned(), since: at(2) }],
+        returned: vec![key("p1")],
+        who: "ann".to_owned(),
+        reason: "checked".to_owned(),
+        at: at(4),
+    };
+    let audit = AuditEntry {
+        id: uuid(8),
+        at: at(4),
+        who: "ann".to_owned(),
+        role: "operator".to_owned(),
+        action: "order.release".to_owned(),
+        subject: "A-1".to_owned(),
+        count: 1,
+        reason: Some("checked".to_owned()),
+    };
+    assert_eq!(store.release_get(release.id).await.unwrap(), None);
+    for _ in 0..2 {
+        store.release_write(&release, &audit).await.unwrap();
+    }
+    assert_eq!(other.release_get(release.id).await.unwrap(), Some(release.clone()));
+    assert_eq!(store.audit_list(None, 10).await.unwrap(), std::slice::from_ref(&audit));
+    // A release that cannot be written leaves no audit entry behind.
+    let nowhere = Release { id: uuid(9), order: order_id("A-2"), ..release };
+    assert!(store.release_write(&nowhere, &AuditEntry { id: uuid(10), ..audit.clone() }).await.is_err());
+    assert_eq!(store.audit_list(None, 10).await.unwrap(), [audit]);
+}
+
+pub async fn an_orders_objections_are_read_back(Harness { store, other, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let hold = |detail: &str, seconds| Hold {
+        reason: HoldReason::AmountMismatch,
+        detail: detail.to_owned(),
+        since: at(seconds),
+    };
+    let held = Order {
+        state: OrderState::Held,
+        holds: vec![hold("1.00 THB, not 2.00 THB", 1), hold("ไทย '\"\\", 2)],
+        released: vec![hold("looked at", 3)],
+        ..order.clone()
+    };
+    let change = Change { payment: order.payments[0].clone(), order: held.clone(), events: Vec::new() };
+    let settlement = Settlement { change: Some(change), ..Settlement::default() };
+    assert_eq!(store.settle(&[settlement]).await.unwrap(), [Settled::Written]);
+    let read = other.order_get(&order.id).await.unwrap().unwrap();
+    assert_eq!((&read.holds, &read.released), (&held.holds, &held.released));
+    let change = Change {
+        payment: order.payments[0].clone(),
+        order: Order { state: OrderState::Pending, holds: Vec::new(), ..read },
+        events: Vec::new(),
+    };
+    let settlement = Settlement { change: Some(change), ..Settlement::default() };
+    assert_eq!(store.settle(&[settlement]).await.unwrap(), [Settled::Written]);
+    let read = store.order_get(&order.id).await.unwrap().unwrap();
+    assert_eq!((read.holds, read.released), (Vec::new(), held.released));
 }

@@ -222,7 +222,7 @@ pub async fn money_and_times_are_exact(Harness { store, .. }: &Harness) {
         change.order.refunded_minor = i64::MAX - 1;
         change.order.state = OrderState::Held;
         let detail = "12,000 THB ≠ 12,000 KWD: \u{10ffff}'\"\\".to_owned();
-        change.order.hold = Some(payhook_schema::Hold { reason: HoldReason::CurrencyMismatch, detail });
+        change.order.holds = vec![payhook_schema::Hold { reason: HoldReason::CurrencyMismatch, detail, since: time }];
         change.events = vec![event(&change.order, &key, EventType::OrderHeld, time)];
         settlement.timeline.push(entry("at", None, time));
         assert_eq!(store.settle(std::slice::from_ref(&settlement)).await.unwrap(), [Settled::Written]);

@@ -1,10 +1,11 @@
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::audit::{self, KEYS_USED_NOTIFICATIONS};
+use crate::batch::json;
 use crate::columns::pg_time;
 use crate::dead_letters::without_nul;
-use crate::{AuditEntry, KeyUse};
+use crate::{AuditEntry, KeyUse, Release};
 
 /// An entry that is there already was asked for again because its answer was lost.
 pub(super) async fn write(on: &mut PgConnection, entry: &AuditEntry) -> sqlx::Result<()> {
@@ -23,6 +24,23 @@ pub(super) async fn write(on: &mut PgConnection, entry: &AuditEntry) -> sqlx::Re
     .execute(on)
     .await?;
     Ok(())
+}
+
+pub(super) async fn release_write(on: &mut PgConnection, release: &Release, audit: &AuditEntry) -> sqlx::Result<()> {
+    let mut transaction = on.begin().await?;
+    write(&mut transaction, audit).await?;
+    sqlx::query("insert into releases (id, order_id, body) values ($1, $2, $3::jsonb) on conflict (id) do nothing")
+        .bind(release.id)
+        .bind(release.order.as_str())
+        .bind(json(release))
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+pub(super) async fn release_get(on: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Release>> {
+    let row = sqlx::query("select body from releases where id = $1").bind(id).fetch_optional(on).await?;
+    row.as_ref().map(audit::release).transpose()
 }
 
 pub(super) async fn list(on: &mut PgConnection, before: Option<Uuid>, limit: u32) -> sqlx::Result<Vec<AuditEntry>> {

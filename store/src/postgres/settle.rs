@@ -18,14 +18,14 @@ with change as (
         $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
         $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::timestamptz[], $22::timestamptz[],
         $23::integer[])
-    as change (ord, order_id, revision, state, captured, refunded, version, events, hold_reason, hold_detail,
+    as change (ord, order_id, revision, state, captured, refunded, version, events, holds, released,
         updated_at, provider, account, payment_id, payment_state, payment_captured, payment_refunded, payment_currency,
         provider_reference, reason, asked_at, next_check_at, checks)
 ),
 moved as (
     update orders o
     set state = c.state, captured_minor = c.captured, refunded_minor = c.refunded, version = c.version,
-        hold_reason = c.hold_reason, hold_detail = c.hold_detail, revision = o.revision + 1, updated_at = c.updated_at
+        holds = c.holds::jsonb, released = c.released::jsonb, revision = o.revision + 1, updated_at = c.updated_at
     from change c
     where o.id = c.order_id and o.revision = c.revision and o.version + c.events = c.version
     returning c.ord
@@ -151,8 +151,8 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.refunded,
         row.version,
         row.events,
-        row.hold_reason,
-        row.hold_detail,
+        row.holds.as_deref(),
+        row.released.as_deref(),
         time(row.updated_at),
         row.provider,
         row.account,

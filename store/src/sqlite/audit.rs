@@ -2,9 +2,10 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use crate::audit::{self, KEYS_USED_NOTIFICATIONS};
+use crate::batch::json;
 use crate::columns::micros;
 use crate::dead_letters::without_nul;
-use crate::{AuditEntry, KeyUse};
+use crate::{AuditEntry, KeyUse, Release};
 
 /// An entry that is there already was asked for again because its answer was lost.
 pub(super) async fn write(on: &mut SqliteConnection, entry: &AuditEntry) -> sqlx::Result<()> {
@@ -23,6 +24,26 @@ pub(super) async fn write(on: &mut SqliteConnection, entry: &AuditEntry) -> sqlx
     .execute(on)
     .await?;
     Ok(())
+}
+
+pub(super) async fn release_write(
+    on: &mut SqliteConnection,
+    release: &Release,
+    audit: &AuditEntry,
+) -> sqlx::Result<()> {
+    write(&mut *on, audit).await?;
+    sqlx::query("insert into releases (id, order_id, body) values (?1, ?2, ?3) on conflict (id) do nothing")
+        .bind(release.id.to_string())
+        .bind(release.order.as_str())
+        .bind(json(release))
+        .execute(on)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn release_get(on: &mut SqliteConnection, id: Uuid) -> sqlx::Result<Option<Release>> {
+    let row = sqlx::query("select body from releases where id = ?1").bind(id.to_string()).fetch_optional(on).await?;
+    row.as_ref().map(audit::release).transpose()
 }
 
 pub(super) async fn list(on: &mut SqliteConnection, before: Option<Uuid>, limit: u32) -> sqlx::Result<Vec<AuditEntry>> {

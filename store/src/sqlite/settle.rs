@@ -13,7 +13,7 @@ use crate::batch::{Batch, ChangeRow, NotificationRow, json};
 const MOVE: &str = "
 update orders as o
 set state = c.value ->> 'state', captured_minor = c.value ->> 'captured', refunded_minor = c.value ->> 'refunded',
-    version = c.value ->> 'version', hold_reason = c.value ->> 'hold_reason', hold_detail = c.value ->> 'hold_detail',
+    version = c.value ->> 'version', holds = c.value ->> 'holds', released = c.value ->> 'released',
     revision = o.revision + 1, updated_at = c.value ->> 'updated_at'
 from jsonb_each(?1) c
 where o.id = c.value ->> 'order_id' and o.revision = c.value ->> 'revision'

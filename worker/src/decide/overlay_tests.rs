@@ -1,6 +1,6 @@
 use payhook_schema::{Dispute, DisputeId, DisputeState, EventType, Provider, Refund, RefundId, RefundState};
 
-use super::tests::{at, facts, key, order, paid, thb, told};
+use super::tests::{at, decided, facts, key, order, paid, thb, told};
 use super::*;
 
 fn refund(id: &str, state: RefundState, amount_minor: i64) -> Refund {
@@ -45,14 +45,13 @@ fn a_refund_is_told_with_the_time_it_was_made() {
     let mut order = order(&["P1"]);
     told(&mut order, "P1", &paid());
     let made = |id, second| Refund { occurred_at: Some(at(second)), ..refund(id, RefundState::Succeeded, 1_000) };
-    let next = NextCheck { at: at(100), checks: 1 };
     let answer = |refunds| PaymentFacts { refunds, asked_at: at(90), ..paid() };
-    let first = decide(&order, &key("P1"), &answer(vec![made("RF-1", 60), made("RF-2", 70)]), next, at(91), &[]);
+    let first = decided(&order, &key("P1"), &answer(vec![made("RF-1", 60), made("RF-2", 70)]));
     let time = |decision: &Decision| decision.change.events[0].order().unwrap().occurred_at;
     assert_eq!((time(&first), first.change.events.len()), (at(70), 1), "not the payment's time");
     let order = Order { revision: order.revision + 1, ..first.change.order };
     let timeless = refund("RF-3", RefundState::Succeeded, 1_000);
-    let second = decide(&order, &key("P1"), &answer(vec![timeless]), next, at(91), &[]);
+    let second = decided(&order, &key("P1"), &answer(vec![timeless]));
     assert_eq!(time(&second), at(90), "when we asked, where nobody tells");
 }
 
@@ -129,7 +128,7 @@ fn an_answer_that_contradicts_the_payment_is_believed_in_nothing_but_a_dispute_n
     omise.payments[0].key.provider = Provider::Omise;
     let key = omise.payments[0].key.clone();
     for (answer, disputes) in [(paid(), 0), (failed, 0)] {
-        let decision = decide(&omise, &key, &answer, NextCheck { at: at(100), checks: 1 }, at(11), &[]);
+        let decision = decided(&omise, &key, &answer);
         omise = Order { revision: omise.revision + 1, ..decision.change.order };
         assert_eq!(omise.payments[0].disputes.len(), disputes);
     }
@@ -141,7 +140,7 @@ fn more_back_than_was_taken_or_in_another_currency_holds_the_order() {
     told(&mut too_much, "P1", &with_refund(refund("RF-1", RefundState::Succeeded, 12_000)));
     let again = with_refund(refund("RF-2", RefundState::Succeeded, 12_000));
     assert_eq!(told(&mut too_much, "P1", &again).1, [EventType::OrderHeld]);
-    let hold = too_much.hold.clone().unwrap();
+    let hold = too_much.holds[0].clone();
     assert_eq!(hold.reason, HoldReason::AmountMismatch);
     assert!(hold.detail.contains("120.00 THB") && hold.detail.contains("240.00 THB"), "{}", hold.detail);
 
@@ -150,7 +149,7 @@ fn more_back_than_was_taken_or_in_another_currency_holds_the_order() {
     let amount = "5.00 USD".parse().ok();
     let odd = Refund { amount, ..refund("RF-1", RefundState::Succeeded, 1) };
     assert_eq!(told(&mut other, "P1", &with_refund(odd)).1, [EventType::OrderHeld]);
-    assert_eq!(other.hold.unwrap().reason, HoldReason::CurrencyMismatch);
+    assert_eq!(other.holds[0].reason, HoldReason::CurrencyMismatch);
 }
 
 #[test]
@@ -159,9 +158,8 @@ fn a_refund_that_is_known_to_be_anothers_is_not_booked_and_a_person_must_look() 
     told(&mut order, "P1", &paid());
     let answer = with_refund(refund("RF-1", RefundState::Succeeded, 3_000));
     let foreign = [(RefundId::new("RF-1").unwrap(), key("P2"))];
-    let without = answer.without_refunds(&[foreign[0].0.clone()]);
-    let decision = decide(&order, &key("P1"), &without, NextCheck { at: at(100), checks: 1 }, at(11), &[]);
-    let decision = hold_for_foreign_refunds(decision, &key("P1"), &foreign, at(11), &[]);
+    let (order, next) = (&order, NextCheck { at: at(100), checks: 1 });
+    let decision = decide(&Case { order, key: &key("P1"), facts: &answer, foreign: &foreign, next, now: at(11) });
     let types: Vec<EventType> = decision.change.events.iter().map(|event| event.event_type).collect();
     assert_eq!((types, decision.outcome), (vec![EventType::OrderHeld], Decided::Held));
     assert_eq!((decision.change.order.refunded_minor, decision.change.order.version), (0, 2));

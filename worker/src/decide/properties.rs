@@ -4,7 +4,7 @@
 use payhook_schema::{Dispute, DisputeId, DisputeState, Event, EventType, Refund, RefundId, RefundState};
 use proptest::prelude::*;
 
-use super::tests::{at, facts, key, order, thb};
+use super::tests::{at, decided, facts, key, order, thb};
 use super::*;
 
 /// One way a payment can really go, step by step, along the arrows.
@@ -53,7 +53,7 @@ proptest! {
         let finally = PaymentFacts { asked_at: at(1_000), ..last.clone() };
         let applied = picks.iter().map(|pick| pick.get(&truth).clone()).chain([finally]);
         for answer in applied {
-            let decision = decide(&order, &key("P1"), &answer, NextCheck { at: at(2_000), checks: 1 }, at(1_001), &[]);
+            let decision = decided(&order, &key("P1"), &answer);
             prop_assert!(decision.outcome != Decided::Held, "{:?}", decision.timeline);
             told.extend(decision.change.events);
             order = Order { revision: order.revision + 1, ..decision.change.order };
@@ -130,7 +130,7 @@ proptest! {
         let mut order = order(&["P1"]);
         let mut told: Vec<Event> = Vec::new();
         for answer in picks.iter().map(|pick| pick.get(&sayings).clone()).chain([whole]) {
-            let decision = decide(&order, &key("P1"), &answer, NextCheck { at: at(2_000), checks: 1 }, at(1_001), &[]);
+            let decision = decided(&order, &key("P1"), &answer);
             prop_assert!(decision.outcome != Decided::Held, "{:?}", decision.timeline);
             told.extend(decision.change.events);
             order = Order { revision: order.revision + 1, ..decision.change.order };

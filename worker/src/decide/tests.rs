@@ -41,7 +41,8 @@ pub(crate) fn order(ids: &[&str]) -> Order {
         captured_minor: 0,
         refunded_minor: 0,
         version: 0,
-        hold: None,
+        holds: Vec::new(),
+        released: Vec::new(),
         revision: 1,
         created_at: at(0),
         updated_at: at(0),
@@ -70,18 +71,25 @@ pub(crate) fn paid() -> PaymentFacts {
     facts(PaymentState::Paid, 12_000, 0)
 }
 
-/// Decides and makes the order what the store would make it.
-pub(crate) fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
+/// Decides about an answer, with nothing foreign in it.
+pub(crate) fn decided(order: &Order, key: &PaymentKey, facts: &PaymentFacts) -> Decision {
     let next = NextCheck { at: at(100), checks: 1 };
-    let decision = decide(order, &key(id), facts, next, at(11), &[]);
+    decide(&Case { order, key, facts, foreign: &[], next, now: at(11) })
+}
+
+/// Decides and makes the order what the store would make it; returns the events.
+pub(crate) fn told_events(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<Event>) {
+    let decision = decided(order, &key(id), facts);
     *order = Order { revision: order.revision + 1, ..decision.change.order };
-    let versions: Vec<i64> = decision.change.events.iter().map(Event::version).collect();
-    assert_eq!(
-        versions.last().copied().unwrap_or(order.version),
-        order.version,
-        "the last event has the order's version"
-    );
-    (decision.outcome, decision.change.events.iter().map(|event| event.event_type).collect())
+    let last = decision.change.events.last().map_or(order.version, Event::version);
+    assert_eq!(last, order.version, "the last event has the order's version");
+    (decision.outcome, decision.change.events)
+}
+
+/// The same, with the types of the events alone.
+pub(crate) fn told(order: &mut Order, id: &str, facts: &PaymentFacts) -> (Decided, Vec<EventType>) {
+    let (outcome, events) = told_events(order, id, facts);
+    (outcome, events.iter().map(|event| event.event_type).collect())
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn another_amount_or_currency_holds_the_order_with_both_sides_shown() {
         let mut order = order(&["P1"]);
         let answer = PaymentFacts { amount: Some(amount), captured_minor: captured, ..paid() };
         assert_eq!(told(&mut order, "P1", &answer), (Decided::Held, vec![EventType::OrderHeld]));
-        let hold = order.hold.clone().unwrap();
+        let hold = order.holds[0].clone();
         assert_eq!((order.state, hold.reason), (OrderState::Held, reason));
         assert!(hold.detail.contains("120.00 THB"), "{}", hold.detail);
         assert_eq!(order.payments[0].state, PaymentState::Paid, "the payment is what the provider says");
@@ -138,7 +146,7 @@ fn two_paid_payments_hold_the_order() {
     let mut order = order(&["P1", "P2"]);
     told(&mut order, "P1", &paid());
     assert_eq!(told(&mut order, "P2", &paid()), (Decided::Held, vec![EventType::OrderHeld]));
-    assert_eq!(order.hold.as_ref().unwrap().reason, HoldReason::DoublePayment);
+    assert_eq!(order.holds[0].reason, HoldReason::DoublePayment);
     assert_eq!(order.captured_minor, 24_000);
 }
 
@@ -148,7 +156,7 @@ fn a_payment_that_went_back_makes_room_for_another() {
     told(&mut order, "P1", &paid());
     assert_eq!(told(&mut order, "P1", &facts(PaymentState::Refunded, 12_000, 12_000)).1, [EventType::OrderRefunded]);
     assert_eq!(told(&mut order, "P2", &paid()).1, [EventType::OrderPaid]);
-    assert_eq!((order.state, order.hold), (OrderState::Paid, None));
+    assert_eq!((order.state, order.holds.len()), (OrderState::Paid, 0));
 }
 
 #[test]
@@ -168,18 +176,11 @@ fn each_growth_of_the_refunded_amount_is_told_and_it_never_shrinks() {
 #[test]
 fn a_refund_seen_before_the_payment_tells_both_in_order() {
     let mut order = order(&["P1"]);
-    let decision = decide(
-        &order,
-        &key("P1"),
-        &facts(PaymentState::Refunded, 12_000, 12_000),
-        NextCheck { at: at(1), checks: 0 },
-        at(11),
-        &[],
-    );
-    let told: Vec<_> =
-        decision.change.events.iter().map(|event| (event.event_type, event.order().unwrap().refunded_minor)).collect();
+    let (_, events) = told_events(&mut order, "P1", &facts(PaymentState::Refunded, 12_000, 12_000));
+    let told: Vec<_> = events.iter().map(|event| (event.event_type, event.order().unwrap().refunded_minor)).collect();
     assert_eq!(told, [(EventType::OrderPaid, 0), (EventType::OrderRefunded, 12_000)]);
-    order = decision.change.order;
+    let states = |event: &Event| event.order().map(|data| (data.previous_state, data.state));
+    assert_eq!(states(&events[0]), Some((Some(OrderState::Pending), Some(OrderState::Refunded))));
     assert_eq!((order.state, order.version), (OrderState::Refunded, 2));
 }
 
@@ -196,7 +197,7 @@ fn an_answer_behind_what_is_known_changes_nothing() {
         (Decided::Refused, vec![]),
         "asked for before the answer that was applied"
     );
-    assert_eq!((order.state, order.hold), (OrderState::Paid, None));
+    assert_eq!((order.state, order.holds.len()), (OrderState::Paid, 0));
 }
 
 #[test]
@@ -205,7 +206,7 @@ fn a_provider_that_takes_back_its_word_holds_the_order_and_loses_no_money() {
         let mut order = order(&["P1"]);
         told(&mut order, "P1", &paid());
         assert_eq!(told(&mut order, "P1", &facts(told_now, 0, 0)), (Decided::Held, vec![EventType::OrderHeld]));
-        assert_eq!(order.hold.as_ref().unwrap().reason, HoldReason::ImpossibleTransition);
+        assert_eq!(order.holds[0].reason, HoldReason::ImpossibleTransition);
         assert_eq!((order.payments[0].state, order.captured_minor), (PaymentState::Paid, 12_000));
     }
 }
@@ -257,56 +258,83 @@ fn a_payment_still_waiting_is_looked_at_again_and_never_called_failed() {
 fn money_under_another_account_holds_the_order() {
     let order = order(&["P1"]);
     let elsewhere = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
-    assert_eq!(decide_other_account(&order, &elsewhere, &facts(PaymentState::Failed, 0, 0), at(11), &[]), None);
-    let decision = decide_other_account(&order, &elsewhere, &paid(), at(11), &[]).unwrap();
-    assert_eq!(decision.change.order.hold.unwrap().reason, HoldReason::AccountMismatch);
+    assert_eq!(decide_other_account(&order, &elsewhere, &facts(PaymentState::Failed, 0, 0), at(11)), None);
+    let decision = decide_other_account(&order, &elsewhere, &paid(), at(11)).unwrap();
+    assert_eq!(decision.change.order.holds[0].reason, HoldReason::AccountMismatch);
     assert_eq!(decision.change.order.captured_minor, 0, "nothing is booked");
     assert_eq!(decision.change.events.len(), 1);
 }
 
 #[test]
-fn a_held_order_stays_held_for_its_first_reason() {
+fn every_broken_rule_is_an_objection_of_its_own() {
     let mut order = order(&["P1", "P2"]);
-    told(&mut order, "P1", &PaymentFacts { amount: Some(thb(1)), captured_minor: 1, ..paid() });
-    told(&mut order, "P2", &paid());
-    assert_eq!(order.hold.unwrap().reason, HoldReason::AmountMismatch);
-    assert_eq!(order.version, 1, "held once");
+    told(&mut order, "P1", &paid());
+    let in_dollars =
+        PaymentFacts { amount: Some(Money::new(5, Currency::new("USD").unwrap())), captured_minor: 5, ..paid() };
+    let (outcome, events) = told_events(&mut order, "P2", &in_dollars);
+    assert_eq!((outcome, order.version), (Decided::Held, 3));
+    let reasons = |holds: &[Hold]| holds.iter().map(|hold| hold.reason).collect::<Vec<_>>();
+    let both = [HoldReason::CurrencyMismatch, HoldReason::DoublePayment];
+    assert_eq!(reasons(&order.holds), both);
+    for (index, event) in events.iter().enumerate() {
+        let data = event.order().unwrap();
+        assert_eq!(data.reason.as_deref(), Some(both[index].as_str()));
+        assert_eq!(reasons(&data.holds), both[..=index], "those that are open by then");
+    }
 }
 
 #[test]
-fn an_order_is_not_held_again_for_the_very_same_that_a_person_let_it_go_on_with() {
+fn what_arrives_while_an_order_is_held_is_objected_to_as_well() {
+    let mut order = order(&["P1", "P2"]);
+    told(&mut order, "P1", &PaymentFacts { amount: Some(thb(9_900)), captured_minor: 9_900, ..paid() });
+    let too_much = PaymentFacts { amount: Some(thb(9_900)), ..facts(PaymentState::Refunded, 9_900, 10_000) };
+    assert_eq!(told(&mut order, "P1", &too_much).1, [EventType::OrderHeld]);
+    assert_eq!(told(&mut order, "P2", &paid()).1, [], "the first went back: P2 alone pays");
+    let elsewhere = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P2") };
+    let decision = decide_other_account(&order, &elsewhere, &paid(), at(11)).unwrap();
+    assert_eq!(decision.change.order.holds.len(), 3);
+    order = Order { revision: order.revision + 1, ..decision.change.order };
+    assert_eq!(decide_other_account(&order, &elsewhere, &paid(), at(12)), None, "the same fact again");
+    let foreign = [(RefundId::new("RF-1").unwrap(), key("P9"))];
+    let next = NextCheck { at: at(100), checks: 1 };
+    let decision =
+        decide(&Case { order: &order, key: &key("P2"), facts: &paid(), foreign: &foreign, next, now: at(12) });
+    assert_eq!((decision.outcome, decision.change.order.holds.len()), (Decided::Held, 4));
+}
+
+/// Lifts every open objection.
+fn lifted(order: &Order) -> Order {
+    let released = [&order.released[..], &order.holds[..]].concat();
+    Order { state: state_of(&order.payments), holds: Vec::new(), released, ..order.clone() }
+}
+
+#[test]
+fn a_released_objection_is_not_raised_again_for_the_same_fact() {
     let mut order = order(&["P1"]);
     told(&mut order, "P1", &paid());
-    let (failed, next) = (facts(PaymentState::Failed, 0, 0), NextCheck { at: at(100), checks: 1 });
-    let held = decide(&order, &key("P1"), &failed, next, at(11), &[]);
-    let hold = held.change.order.hold.clone().unwrap();
-    assert_eq!((held.outcome, hold.reason), (Decided::Held, HoldReason::ImpossibleTransition));
+    let failed = facts(PaymentState::Failed, 0, 0);
+    let held = decided(&order, &key("P1"), &failed);
+    assert_eq!((held.outcome, held.change.order.holds[0].reason), (Decided::Held, HoldReason::ImpossibleTransition));
 
-    let again = decide(&order, &key("P1"), &failed, next, at(12), std::slice::from_ref(&hold));
-    assert_eq!((again.outcome, &again.change.order.hold, &again.change.events[..]), (Decided::Refused, &None, &[][..]));
-    assert!(again.timeline.last().unwrap().text.contains("a person has looked at this"), "{:?}", again.timeline);
-    // Another contradiction is another matter.
-    let expired = facts(PaymentState::Expired, 0, 0);
-    assert_eq!(decide(&order, &key("P1"), &expired, next, at(12), &[hold]).outcome, Decided::Held);
+    order = lifted(&held.change.order);
+    let again = decided(&order, &key("P1"), &failed);
+    assert_eq!((again.outcome, again.change.order.holds.len(), again.change.events.len()), (Decided::Refused, 0, 0));
+    assert!(again.timeline.last().unwrap().text.contains("released before"), "{:?}", again.timeline);
+    // Another contradiction is another fact.
+    assert_eq!(decided(&order, &key("P1"), &facts(PaymentState::Expired, 0, 0)).outcome, Decided::Held);
 
-    // Who let an authorization go on has not looked at what is taken of it.
+    // A person who released an authorization has not looked at what is captured of it.
     let short = |state, captured| PaymentFacts { amount: Some(thb(9_000)), ..facts(state, captured, 0) };
-    let mut other = self::order(&["P1"]);
-    let held = decide(&other, &key("P1"), &short(PaymentState::Authorized, 0), next, at(11), &[]);
-    let released = [held.change.order.hold.clone().unwrap()];
-    other = Order { hold: None, state: OrderState::Authorized, ..held.change.order };
-    let taken = decide(&other, &key("P1"), &short(PaymentState::Paid, 4_000), next, at(12), &released);
-    assert_eq!(taken.outcome, Decided::Held, "{:?}", taken.timeline);
+    let held = decided(&self::order(&["P1"]), &key("P1"), &short(PaymentState::Authorized, 0));
+    let captured = decided(&lifted(&held.change.order), &key("P1"), &short(PaymentState::Paid, 4_000));
+    assert_eq!(captured.outcome, Decided::Held, "{:?}", captured.timeline);
+}
 
-    let foreign = [(RefundId::new("RF-1").unwrap(), key("P2"))];
-    let decision = decide(&order, &key("P1"), &paid(), next, at(11), &[]);
-    let held = hold_for_foreign_refunds(decision.clone(), &key("P1"), &foreign, at(11), &[]);
-    let released = [held.change.order.hold.unwrap()];
-    let again = hold_for_foreign_refunds(decision, &key("P1"), &foreign, at(11), &released);
-    assert_eq!((again.outcome, again.change.order.hold), (Decided::Unchanged, None));
-
-    let elsewhere = PaymentKey { account: AccountName::new("other").unwrap(), ..key("P1") };
-    let held = decide_other_account(&order, &elsewhere, &paid(), at(11), &[]).unwrap();
-    let released = [held.change.order.hold.unwrap()];
-    assert_eq!(decide_other_account(&order, &elsewhere, &paid(), at(11), &released), None);
+#[test]
+fn a_refunded_payment_that_its_provider_cancels_is_no_contradiction() {
+    let mut order = order(&["P1"]);
+    told(&mut order, "P1", &facts(PaymentState::Refunded, 12_000, 12_000));
+    for no in [PaymentState::Failed, PaymentState::Expired, PaymentState::Cancelled] {
+        assert_eq!(told(&mut order, "P1", &facts(no, 0, 0)), (Decided::Refused, vec![]), "nothing is the merchant's");
+    }
 }
