@@ -35,6 +35,7 @@ pub(crate) async fn open(config: &Config, role: &str, with_store: bool, clock: &
     let delays = &config.worker.retry_delays;
     let rabbit = |url| rabbit(config, url, role, clock);
     match (&config.queue, &config.store) {
+        (QueueConfig::Rabbit(queue), _) if !with_store => Ok(Backends { queue: rabbit(queue)?, store: None }),
         (queue, StoreConfig::Sqlite(path)) => {
             let file = SqliteStore::open(&path.to_string_lossy()).await.context("cannot open the store's file")?;
             let queue = match queue {
@@ -44,12 +45,8 @@ pub(crate) async fn open(config: &Config, role: &str, with_store: bool, clock: &
             Ok(Backends { queue, store: Some(Arc::new(file)) })
         }
         (QueueConfig::Rabbit(queue), StoreConfig::Postgres(url)) => {
-            let queue = rabbit(queue)?;
-            let store: Option<Arc<dyn Store>> = match with_store {
-                true => Some(Arc::new(PgStore::connect(url.expose_secret(), PgOptions::default())?)),
-                false => None,
-            };
-            Ok(Backends { queue, store })
+            let store = PgStore::connect(url.expose_secret(), PgOptions::default())?;
+            Ok(Backends { queue: rabbit(queue)?, store: Some(Arc::new(store)) })
         }
         (QueueConfig::Embedded, StoreConfig::Postgres(_)) => {
             unreachable!("the configuration refuses an embedded queue without a SQLite store")

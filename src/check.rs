@@ -168,7 +168,8 @@ fn answered(what: &'static str, address: String, answer: Result<Result<(), Strin
 
 async fn check_store(config: &Config, store: &dyn Store) -> Finding {
     let checked = tokio::time::timeout(WITHIN, store.check()).await;
-    let is_brought_up = matches!(&checked, Ok(Err(StoreError::Outdated { .. }))) && config.one_process_only().is_some();
+    let is_brought_up =
+        matches!(&checked, Ok(Err(StoreError::Outdated { .. }))) && config.one_process_only(false).is_some();
     let checked = checked.map(|checked| checked.map_err(|error| error.to_string()));
     let checked = answered("store", store.address(), checked);
     if is_brought_up { brought_up(checked) } else { checked }

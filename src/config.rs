@@ -247,11 +247,11 @@ impl Config {
         Some(Self { ingress, console, queue, store, worker, accounts, tokens, taken, source, notices, lacks })
     }
 
-    /// Whether another process may run roles beside this one: not while a file is owned by one.
-    pub(crate) fn one_process_only(&self) -> Option<&'static str> {
+    /// Returns why no other process may run roles beside this one: one process owns a file. Ingress opens no store.
+    pub(crate) fn one_process_only(&self, ingress: bool) -> Option<&'static str> {
         match (&self.queue, &self.store) {
             (QueueConfig::Embedded, _) => Some("queue.url is `embedded`"),
-            (_, StoreConfig::Sqlite(_)) => Some("store.url is a SQLite file"),
+            (_, StoreConfig::Sqlite(_)) if !ingress => Some("store.url is a SQLite file"),
             _ => None,
         }
     }

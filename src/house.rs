@@ -66,7 +66,7 @@ pub(crate) const NO_ACCOUNT: &str = "no account is configured: add [antom.<name>
 /// Runs roles until a signal ends them; SIGHUP has the configuration read again.
 pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'static str) -> anyhow::Result<Ended> {
     let mut config = process::load(file, keys)?;
-    if let (Some(why), true) = (config.one_process_only(), roles != Roles::ALL) {
+    if let (Some(why), true) = (config.one_process_only(roles == Roles::INGRESS), roles != Roles::ALL) {
         return Err(failed(
             format!("`payhook {name}` cannot run here: {why}, and one process owns the file"),
             "`payhook serve` runs all roles in one process; RabbitMQ and PostgreSQL let each run in its own",

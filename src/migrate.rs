@@ -7,7 +7,7 @@ use crate::{backends, output};
 /// `payhook migrate`: the store first, since the broker's topology means nothing without it.
 pub(crate) async fn run(config: &Config) -> anyhow::Result<Ended> {
     let hint = "`payhook check` shows every address in use and what is wrong with it";
-    let open_hint = match config.one_process_only() {
+    let open_hint = match config.one_process_only(false) {
         Some(_) => "a running `payhook serve` owns its file, and brings it to this version by itself at start",
         None => hint,
     };

@@ -13,6 +13,7 @@ mod money;
 mod notification;
 mod order;
 mod refund;
+mod shown_url;
 mod state;
 mod verified;
 mod words;
@@ -32,6 +33,7 @@ pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
 pub use order::{Hold, NewOrder, Order, Payment};
 pub use refund::{Dispute, NewRefund, Refund, distinct};
+pub use shown_url::shown_url;
 pub use state::{
     AuthorizationState, DeadCause, DeadLetterState, DisputeState, HoldReason, OrderState, PaymentState, Provider,
     RefundState, ReplayOutcome, ReplayState, Step, TimelineKind,

@@ -19,7 +19,14 @@ fn the_defaults_are_the_examples() {
     assert!(matches!(&config.store, StoreConfig::Sqlite(path) if path == Path::new("payhook.db")));
     assert_eq!(config.worker.retry_delays.len(), 7);
     assert_eq!(config.worker.follow_events, Some(Duration::from_mins(1)));
-    assert!(config.one_process_only().is_some());
+    assert!(config.one_process_only(false).is_some());
+}
+
+#[test]
+fn ingress_needs_no_store_beside_a_broker() {
+    let config = read("[queue]\nurl = \"amqp://mq\"", &[]).unwrap();
+    assert_eq!(config.one_process_only(true), None);
+    assert!(config.one_process_only(false).is_some(), "the other roles would share the default file");
 }
 
 #[test]
@@ -76,7 +83,7 @@ fn every_key_can_come_from_the_environment() {
     assert_eq!((config.worker.concurrency, config.worker.retry_delays.len()), (7, 2));
     let account = config.accounts.all().remove(0);
     assert_eq!(account.name().as_str(), "shop-th");
-    assert!(config.one_process_only().is_none());
+    assert!(config.one_process_only(false).is_none());
     let printed = format!("{config:?}");
     assert!(!printed.contains("secret@") && !printed.contains("skey_test_1"), "{printed}");
 }

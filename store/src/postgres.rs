@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
-    Notification, Order, OrderId, PaymentKey,
+    Notification, Order, OrderId, PaymentKey, shown_url,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -141,10 +141,17 @@ impl PgStore {
     /// process starts whether the server is up or not. To be called within a Tokio runtime.
     pub fn connect(url: &str, options: PgOptions) -> Result<Self, StoreError> {
         let millis = |duration: Duration| format!("{}ms", duration.as_millis());
-        let connect = PgConnectOptions::from_str(url).map_err(|error| StoreError::Refused {
-            address: without_credentials(url),
-            what: "this is no address of a PostgreSQL database".to_owned(),
-            source: Some(Box::new(error)),
+        // What was given may hold a password: neither it nor the parser's word about it is repeated.
+        let wrong = |what: &str| StoreError::Refused {
+            address: "postgres://…".to_owned(),
+            what: format!("its URL {what}"),
+            source: None,
+        };
+        let address = shown_url(url).ok_or_else(|| {
+            wrong("cannot be read: percent-encode `/`, `?`, `#` and `@` in user, password and parameters")
+        })?;
+        let connect = PgConnectOptions::from_str(url).map_err(|_| {
+            wrong("is no address of a PostgreSQL database: postgres://USER:PASSWORD@HOST:PORT/DATABASE")
         })?;
         let connect = connect
             .application_name("payhook")
@@ -168,7 +175,6 @@ impl PgStore {
                 })
             })
             .connect_lazy_with(connect.clone());
-        let address = without_credentials(url);
         Ok(Self(Arc::new(Inner { pool, connect, options, address, migrator: migrations::postgres() })))
     }
 
@@ -522,31 +528,5 @@ impl Store for PgStore {
         // What is in flight has its own deadline; a frozen server must not keep us from stopping.
         let PgOptions { acquire_timeout, .. } = self.0.options;
         drop(tokio::time::timeout(acquire_timeout, self.0.pool.close()).await);
-    }
-}
-
-/// Host, port and database of `url`: what may stand in logs. User and password are before the last `@`, other secrets may
-/// be in the parameters.
-fn without_credentials(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    format!("{scheme}://{place}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_shows_no_credentials_however_odd() {
-        for url in [
-            "postgres://payhook:s3cret@db:5432/payhook",
-            "postgres://payhook:s3@cret@db:5432/payhook?password=s3cret&sslkey=s3cret",
-            "postgres://payhook@db:5432/payhook#s3cret",
-        ] {
-            assert_eq!(without_credentials(url), "postgres://db:5432/payhook");
-        }
-        assert_eq!(without_credentials("payhook:s3cret@db"), "postgres://db");
     }
 }

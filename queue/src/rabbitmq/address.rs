@@ -1,4 +1,5 @@
 use lapin::uri::AMQPUri;
+use payhook_schema::shown_url;
 
 use crate::QueueError;
 
@@ -25,6 +26,8 @@ impl Address {
         if !matches!(scheme, "amqp" | "amqps") {
             return Err(wrong("does not start with `amqp://` or `amqps://`"));
         }
+        let shown = shown_url(url)
+            .ok_or_else(|| wrong("cannot be read: percent-encode `/`, `?`, `#` and `@` in user and password"))?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(end);
         let (user, hosts) = match authority.rsplit_once('@') {
@@ -45,8 +48,7 @@ impl Address {
             node.query.heartbeat.get_or_insert(HEARTBEAT_S);
             nodes.push(node);
         }
-        let path = path_and_query.split_once('?').map_or(path_and_query, |(path, _)| path);
-        Ok(Self { nodes, shown: format!("{scheme}://{hosts}{path}") })
+        Ok(Self { nodes, shown })
     }
 }
 
@@ -76,7 +78,17 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_refused_without_showing_its_password() {
-        for url in ["http://u:hush@h", "amqp://u:hush@", "amqp://u:hush@h1,,h2", "amqp://u:hush@h:99999", "u:hush@h"] {
+        for url in [
+            "http://u:hush@h",
+            "amqp://u:hush@",
+            "amqp://u:hush@h1,,h2",
+            "amqp://u:hush@h:99999",
+            "u:hush@h",
+            "amqp://u:1#hush@h",
+            "amqp://u:1/hush@h",
+            "amqp://u:1?hush@h",
+            "amqp://u:hush",
+        ] {
             let error = Address::parse(url).err().unwrap();
             assert!(!error.retryable());
             assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
