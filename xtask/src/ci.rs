@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: what CI checks besides tests. Every check runs, whatever the ones before it found.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -41,6 +41,8 @@ pub(crate) async fn ci() -> Result<ExitCode> {
     let began = Instant::now();
     note("one TLS provider", began, no_ring());
     let began = Instant::now();
+    note("unit file", began, unit_file().await);
+    let began = Instant::now();
     note("dependencies", began, dependencies().await);
 
     if failed.is_empty() {
@@ -60,6 +62,13 @@ fn no_ring() -> Result<()> {
     let none = message.contains("did not match any packages") || message.contains("nothing to print");
     ensure!(none, "cargo tree: {}: {message}", output.status);
     Ok(())
+}
+
+/// systemd rates how much of the machine the service can reach, from 0 (nothing) to 10. The threshold is in tenths.
+async fn unit_file() -> Result<()> {
+    let arguments = ["security", "--no-pager", "--offline=true", "--threshold=20", "deploy/payhook.service"];
+    let run = run_well(program("systemd-analyze").args(arguments).stdout(Stdio::null())).await;
+    run.context("systemd-analyze (Debian's package systemd) must rate deploy/payhook.service below 2")
 }
 
 async fn dependencies() -> Result<()> {
