@@ -12,7 +12,8 @@ use crate::query::{Parameters, RawQuery};
 /// How often a waiting request looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing and repeats nothing.
+/// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing,
+/// also after the store was restored; then events come again under the same ids.
 pub(crate) async fn feed(
     State(console): State<Arc<Console>>,
     query: RawQuery,

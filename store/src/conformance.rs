@@ -68,7 +68,8 @@ macro_rules! store_promises {
                 a_schedule_moves_without_a_conflict
                 due_payments_are_handed_to_one_sweeper_at_a_time
                 a_refresh_makes_every_payment_due
-                events_are_sequenced_without_gaps_and_in_version_order_per_order
+                events_are_sequenced_in_version_order_per_order
+                a_reader_of_a_restored_feed_misses_nothing
                 a_reader_of_the_feed_misses_nothing
                 an_event_is_published_until_it_is_marked
                 an_orders_events_are_read_in_version_order

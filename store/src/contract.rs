@@ -41,7 +41,8 @@ pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer}
 /// - `a_schedule_moves_without_a_conflict`
 /// - `due_payments_are_handed_to_one_sweeper_at_a_time`
 /// - `a_refresh_makes_every_payment_due`
-/// - `events_are_sequenced_without_gaps_and_in_version_order_per_order`
+/// - `events_are_sequenced_in_version_order_per_order`
+/// - `a_reader_of_a_restored_feed_misses_nothing`
 /// - `a_reader_of_the_feed_misses_nothing`
 /// - `an_event_is_published_until_it_is_marked`
 /// - `an_orders_events_are_read_in_version_order`
@@ -159,7 +160,10 @@ pub trait Store: Send + Sync + 'static {
     async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
-    async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError>;
+    ///
+    /// Each place is above the last one and above `now` in microseconds since 1970, so places have gaps. A store that was restored from a
+    /// backup, or lost its newest events in a failover, therefore goes on above every place it ever gave, and a reader misses nothing.
+    async fn events_sequence(&self, limit: u32, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Sequenced events after `after`, in feed order.
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;

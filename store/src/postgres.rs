@@ -317,8 +317,8 @@ impl Store for PgStore {
         on!(self, |connection| events::of(connection, order))
     }
 
-    async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError> {
-        transaction!(self, |connection| events::sequence(connection, limit))
+    async fn events_sequence(&self, limit: u32, now: Timestamp) -> Result<usize, StoreError> {
+        transaction!(self, |connection| events::sequence(connection, limit, now))
     }
 
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {

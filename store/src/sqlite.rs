@@ -320,12 +320,12 @@ impl Store for SqliteStore {
         read!(self, |connection| events::of(connection, order))
     }
 
-    async fn events_sequence(&self, limit: u32) -> Result<usize, StoreError> {
+    async fn events_sequence(&self, limit: u32, now: Timestamp) -> Result<usize, StoreError> {
         // Mostly there is nothing to do, and nobody needs to wait for the writer to learn that.
         if !read!(self, |connection| events::waiting(connection))? {
             return Ok(0);
         }
-        write!(self, |connection| events::sequence(connection, limit))
+        write!(self, |connection| events::sequence(connection, limit, now))
     }
 
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {

@@ -206,7 +206,7 @@ async fn a_settlement_whose_answer_is_lost_can_be_asked_for_again() {
     assert!(matches!(again[..], [Settled::Written | Settled::Conflict]), "{again:?}");
     let after = store.order_get(&order.id).await.unwrap().unwrap();
     assert_eq!((after.revision, after.version), (order.revision + 1, 1), "either way it happened once");
-    assert_eq!(store.events_sequence(10).await.unwrap(), 2);
+    assert_eq!(store.events_sequence(10, jiff::Timestamp::UNIX_EPOCH).await.unwrap(), 2);
 }
 
 #[tokio::test]

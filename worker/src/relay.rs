@@ -47,7 +47,7 @@ pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: Cancellatio
 
 /// One round; whether there may be more to do at once.
 async fn round(context: &Context) -> Result<bool, StoreError> {
-    context.store.events_sequence(ROUND).await?;
+    context.store.events_sequence(ROUND, context.clock.now()).await?;
     let events = context.store.events_unpublished(ROUND).await?;
     if events.is_empty() {
         return Ok(false);

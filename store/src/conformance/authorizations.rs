@@ -413,12 +413,12 @@ pub async fn events_of_authorizations_are_in_the_feed_with_those_of_orders(Harne
     assert_eq!(store.authorization_settle(&more).await.unwrap(), Settled::Written);
     assert_eq!(store.backlog().await.unwrap().events_unpublished, 4);
 
-    assert_eq!(store.events_sequence(10).await.unwrap(), 4);
+    assert_eq!(store.events_sequence(10, at(0)).await.unwrap(), 4);
     let feed = store.events_after(0, 10).await.unwrap();
     let mut expected = issued.change.unwrap().events;
     expected.extend(paid.change.unwrap().events);
     expected.extend(more.change.unwrap().events);
-    assert_eq!(feed.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(feed.is_sorted_by(|earlier, later| earlier.seq < later.seq) && feed.len() == 4);
     for of_authorization in [true, false] {
         let of = |event: &&Event| event.order().is_none() == of_authorization;
         let sequenced: Vec<_> = feed.iter().map(|event| &event.event).filter(of).collect();

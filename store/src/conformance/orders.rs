@@ -177,7 +177,7 @@ pub async fn the_timeline_tells_everything_oldest_first(Harness { store, .. }: &
     paid.notifications.push(repeat);
     paid.timeline[0].detail = serde_json::json!({ "answer": "successful", "captured_minor": i64::MAX });
     assert_eq!(store.settle(&[asked, paid.clone()]).await.unwrap(), [Settled::Written, Settled::Written]);
-    assert_eq!(store.events_sequence(10).await.unwrap(), 1);
+    assert_eq!(store.events_sequence(10, at(0)).await.unwrap(), 1);
     let event = &paid.change.as_ref().unwrap().events[0];
     store.events_mark_published(&[event.id], at(6)).await.unwrap();
 

@@ -10,7 +10,7 @@ use crate::{DeadLetter, PaymentCheck, Settled, Settlement, Store};
 
 /// Everything an order's settlements leave behind, to see whether it changed.
 async fn traces(store: &dyn Store, order: &Order) -> (Order, usize, usize) {
-    store.events_sequence(1_000).await.unwrap();
+    store.events_sequence(1_000, at(0)).await.unwrap();
     let timeline = store.order_timeline(&order.id).await.unwrap().len();
     (read(store, &order.id).await, timeline, store.events_after(0, 1_000).await.unwrap().len())
 }
@@ -106,7 +106,7 @@ pub async fn many_writers_of_one_order_write_each_revision_once(Harness { store,
     });
     let written: usize = join_all(writers).await.into_iter().sum();
     let mut changes = 0;
-    store.events_sequence(10_000).await.unwrap();
+    store.events_sequence(10_000, at(0)).await.unwrap();
     let feed = store.events_after(0, 10_000).await.unwrap();
     for new in &orders {
         let order = read(&**store, &new.id).await;
@@ -232,8 +232,8 @@ pub async fn money_and_times_are_exact(Harness { store, .. }: &Harness) {
         expected.revision += 1;
         expected.payments[0] = change.payment;
         assert_eq!(read(&**store, &order.id).await, expected);
-        store.events_sequence(1).await.unwrap();
-        assert_eq!(store.events_after(n as i64, 1).await.unwrap()[0].event, change.events[0]);
+        store.events_sequence(1, at(0)).await.unwrap();
+        assert_eq!(store.events_after(0, 100).await.unwrap()[n].event, change.events[0]);
         let timeline = store.order_timeline(&order.id).await.unwrap();
         assert_eq!(timeline.iter().filter(|entry| entry.at == time && entry.text == "at").count(), 1);
     }

@@ -4,7 +4,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::FeedEvent;
-use crate::columns::pg_time;
+use crate::columns::{micros, pg_time};
 use crate::rows;
 
 /// The advisory lock of the feed: "payhook feed", read as digits of nothing else in this database.
@@ -23,7 +23,7 @@ pub(super) async fn of(on: &mut PgConnection, order: &OrderId) -> sqlx::Result<V
 ///
 /// `n` was drawn while the order's row was locked by the settlement, so of one order's events those with the lower version
 /// have the lower `n`, and are committed before any later one begins.
-pub(super) async fn sequence(on: &mut PgConnection, limit: u32) -> sqlx::Result<usize> {
+pub(super) async fn sequence(on: &mut PgConnection, limit: u32, now: Timestamp) -> sqlx::Result<usize> {
     // Mostly there is nothing to do, and nobody needs to wait to learn that.
     let waiting = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(&mut *on).await?;
     if waiting.is_none() {
@@ -34,12 +34,13 @@ pub(super) async fn sequence(on: &mut PgConnection, limit: u32) -> sqlx::Result<
     // A statement of its own: what it sees must be as of after the lock was had.
     let placed = sqlx::query(
         "update events e set seq = place.seq from \
-            (select id, row_number() over (order by n) + coalesce( \
-                (select seq from events where seq is not null order by seq desc limit 1), 0) as seq \
+            (select id, row_number() over (order by n) + greatest($2, coalesce( \
+                (select seq from events where seq is not null order by seq desc limit 1), 0)) as seq \
              from (select n, id from events where seq is null order by n limit $1) next) place \
          where e.id = place.id",
     )
     .bind(i64::from(limit))
+    .bind(micros(now))
     .execute(&mut *transaction)
     .await?
     .rows_affected();

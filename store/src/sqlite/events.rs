@@ -22,15 +22,16 @@ pub(super) async fn of(on: &mut SqliteConnection, order: &OrderId) -> sqlx::Resu
 }
 
 /// Gives places in the feed. There is one writer, so places become visible in their order by themselves.
-pub(super) async fn sequence(on: &mut SqliteConnection, limit: u32) -> sqlx::Result<usize> {
+pub(super) async fn sequence(on: &mut SqliteConnection, limit: u32, now: Timestamp) -> sqlx::Result<usize> {
     let placed = sqlx::query(
         "update events as e set seq = place.seq from \
-            (select n, row_number() over (order by n) + coalesce( \
-                (select seq from events where seq is not null order by seq desc limit 1), 0) as seq \
+            (select n, row_number() over (order by n) + max(?2, coalesce( \
+                (select seq from events where seq is not null order by seq desc limit 1), 0)) as seq \
              from (select n from events where seq is null order by n limit ?1)) place \
          where e.n = place.n",
     )
     .bind(i64::from(limit))
+    .bind(micros(now))
     .execute(on)
     .await?
     .rows_affected();
