@@ -155,12 +155,16 @@ impl House {
         self.stop.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
-        self.queue.close().await;
+        let died = self.died.load(Ordering::Relaxed);
+        if !died {
+            // What a part died of may be in hand: the queue is to count that as a crash, so nothing is given back gracefully.
+            self.queue.close().await;
+        }
         if let Some(store) = self.store {
             store.close().await;
         }
         info!("stopped");
-        if self.died.load(Ordering::Relaxed) {
+        if died {
             return Err(failed(
                 "a part of this process died",
                 "the log says which; whoever supervises it may start it again",

@@ -20,6 +20,7 @@ use thiserror::Error;
 /// - `a_retry_that_asked_for_less_than_its_delay_comes_sooner`
 /// - `a_retry_carries_its_attempt_and_when_it_first_failed`
 /// - `a_dead_letter_keeps_its_bytes_and_its_reason`
+/// - `what_crashes_its_process_again_and_again_is_dead_lettered_as_poison`
 /// - `bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered`
 /// - `a_consumer_holds_no_more_than_its_prefetch`
 /// - `deliveries_in_hand_can_be_settled_after_the_flow_was_stopped`
@@ -118,6 +119,10 @@ pub struct Delivery {
     /// Why it is here, on [`Lane::Dead`].
     pub death: Option<Death>,
 }
+
+/// Why either backend gives up on what nobody settles.
+pub(crate) const HANDED_OUT_TOO_OFTEN: &str =
+    "handed to workers again and again and never settled: it may be what crashes them";
 
 /// How much of [`Death::detail`] is kept, in bytes: it travels as a message header on RabbitMQ.
 pub const DEATH_DETAIL_BYTES_MAX: usize = 1024;

@@ -4,6 +4,10 @@
 //! write and gives everything back by itself when the process dies; a second process on the same file would hand out the
 //! same deliveries again.
 //!
+//! What crashes its process would crash it at every start. So envelopes that an earlier process left behind are counted when they are handed
+//! out, before anybody sees them; what never was in a process that died costs nothing. From the third time on such an envelope is handed out
+//! alone, so that only the one that crashes goes on counting; after the fifth it lies in the dead lane as poison.
+//!
 //! Publishes and settles are committed in groups by one task (`writer`): whatever waits while the disk syncs shares the
 //! next sync, so throughput grows with the load and a lone publish waits for nobody.
 
@@ -20,6 +24,7 @@ use payhook_schema::{Clock, Envelope, Event};
 use sqlx::SqlitePool;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Row, SqlSafeStr};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::delays::{Delays, delay_name};
@@ -45,6 +50,8 @@ struct Shared {
     hands: Hands,
     /// Held while rows are chosen and marked as held, so that two consumers never choose the same.
     choosing: tokio::sync::Mutex<()>,
+    /// The last row that was there when this process began to consume.
+    left_behind: OnceCell<i64>,
 }
 
 impl EmbeddedQueue {
@@ -58,8 +65,15 @@ impl EmbeddedQueue {
     pub fn open(writer: SqlitePool, clock: Clock, retry_delays: &[Duration]) -> Result<Self, QueueError> {
         let address = format!("sqlite:{}", writer.connect_options().get_filename().display());
         let delays = Delays::new(retry_delays, &address)?;
-        let choosing = tokio::sync::Mutex::default();
-        let shared = Arc::new(Shared { pool: writer, address, clock, delays, hands: Hands::default(), choosing });
+        let shared = Arc::new(Shared {
+            pool: writer,
+            address,
+            clock,
+            delays,
+            hands: Hands::default(),
+            choosing: tokio::sync::Mutex::default(),
+            left_behind: OnceCell::new(),
+        });
         let writer = Writer::start(Arc::clone(&shared));
         Ok(Self { shared, writer })
     }
@@ -77,6 +91,7 @@ impl Queue for EmbeddedQueue {
 
     async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
         self.probe().await?;
+        self.shared.left_behind().await?;
         Ok(consumer::start(Arc::clone(&self.shared), self.writer.clone(), lane, prefetch))
     }
 
@@ -90,9 +105,14 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn migrate(&self) -> Result<(), QueueError> {
-        let sql = include_str!("../../migrations/embedded_queue/0001_queue.sql").into_sql_str();
-        let mut migrator =
-            Migrator::with_migrations(vec![Migration::new(1, "queue".into(), MigrationType::Simple, sql, false)]);
+        let scripts = [
+            ("queue", include_str!("../../migrations/embedded_queue/0001_queue.sql")),
+            ("deliveries", include_str!("../../migrations/embedded_queue/0002_deliveries.sql")),
+        ];
+        let migration = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
+            Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        };
+        let mut migrator = Migrator::with_migrations((1..).zip(scripts).map(migration).collect());
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         migrator.run(&self.shared.pool).await.map_err(|error| QueueError::Misconfigured {
             address: self.shared.address.clone(),
@@ -157,11 +177,27 @@ impl Queue for EmbeddedQueue {
 
     async fn close(&self) {
         self.writer.close().await;
+        // What is given back by a process that ends as it should was in no crash. Where that cannot be written, it counts as one.
+        let given_back = "update queue_envelope set deliveries = deliveries - 1 \
+                          where deliveries > 0 and id in (select value from json_each(?1))";
+        let _ = sqlx::query(given_back).bind(self.shared.hands.counted_as_json()).execute(&self.shared.pool).await;
         self.shared.hands.wake_all();
     }
 }
 
 impl Shared {
+    /// The last row that an earlier process left behind; what is published from now on lies above it.
+    async fn left_behind(&self) -> Result<i64, QueueError> {
+        let last = async || {
+            let sql = "select coalesce(max(id), 0) from queue_envelope";
+            sqlx::query_scalar(sql)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(|error| self.error("read the queue's table", error))
+        };
+        self.left_behind.get_or_try_init(last).await.copied()
+    }
+
     fn closed(&self) -> QueueError {
         QueueError::unavailable(&self.address, "it was closed")
     }

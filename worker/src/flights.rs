@@ -6,12 +6,38 @@ use payhook_schema::PaymentKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use uuid::Uuid;
 
 /// One consumption's settling side. Deliveries in hand outlive the flow they came from.
 pub(crate) struct Generation {
     pub(crate) settler: Arc<dyn Settler>,
     /// Set when settling failed: the consumption is over and a new one must be started.
     pub(crate) broken: CancellationToken,
+    pub(crate) crashes: Arc<Crashes>,
+}
+
+/// Which envelopes were in hand when a task panicked, and how often. Such a panic ends no process, so no queue counts it.
+#[derive(Default)]
+pub(crate) struct Crashes(Mutex<HashMap<Uuid, u32>>);
+
+/// An envelope whose processing panicked so often is given up on.
+const CRASHES_MAX: u32 = 3;
+
+impl Crashes {
+    fn note(&self, envelope: Uuid) {
+        *self.lock().entry(envelope).or_default() += 1;
+    }
+
+    /// Returns whether an envelope is given up on; then it is forgotten, so that a replay gets its tries again.
+    pub(crate) fn is_poison(&self, envelope: Uuid) -> bool {
+        let mut crashes = self.lock();
+        let is_poison = crashes.get(&envelope).is_some_and(|count| *count >= CRASHES_MAX);
+        is_poison && crashes.remove(&envelope).is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A delivery taken and not settled yet.
@@ -26,12 +52,14 @@ pub(crate) struct InHand {
 /// queue gives the delivery back instead of holding it for us for ever.
 pub(crate) struct Unsettled {
     from: Arc<Generation>,
+    envelope: Option<Uuid>,
     settled: bool,
 }
 
 impl Unsettled {
-    pub(crate) fn new(from: Arc<Generation>) -> Self {
-        Self { from, settled: false }
+    /// Guards a delivery of `envelope`, where its bytes are one.
+    pub(crate) fn new(from: Arc<Generation>, envelope: Option<Uuid>) -> Self {
+        Self { from, envelope, settled: false }
     }
 
     /// Where to settle it, now.
@@ -44,6 +72,9 @@ impl Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         if !self.settled {
+            if let Some(envelope) = self.envelope.filter(|_| std::thread::panicking()) {
+                self.from.crashes.note(envelope);
+            }
             self.from.broken.cancel();
         }
     }
@@ -102,5 +133,46 @@ impl Flights {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PaymentKey, Vec<InHand>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use futures_util::FutureExt;
+    use payhook_queue::{QueueError, Verdict};
+
+    use super::*;
+
+    struct Nowhere;
+
+    #[async_trait]
+    impl Settler for Nowhere {
+        async fn settle(&self, _: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
+            Ok(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_envelope_whose_processing_panics_again_and_again_is_given_up_on_and_a_lost_one_is_not() {
+        let crashes = Arc::new(Crashes::default());
+        let (poison, innocent) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for crash in 0..CRASHES_MAX {
+            assert!(!crashes.is_poison(poison), "after {crash} panics");
+            let broken = CancellationToken::new();
+            let from = Arc::new(Generation { settler: Arc::new(Nowhere), broken, crashes: crashes.clone() });
+            let unsettled = Unsettled::new(from.clone(), Some(poison));
+            let processing = async move {
+                tokio::task::yield_now().await;
+                let _in_hand = unsettled;
+                panic!("a bug of ours");
+            };
+            assert!(std::panic::AssertUnwindSafe(processing).catch_unwind().await.is_err());
+            assert!(from.broken.is_cancelled(), "the queue gives it back");
+            drop(Unsettled::new(from, Some(innocent)));
+        }
+        assert!(crashes.is_poison(poison));
+        assert!(!crashes.is_poison(poison), "a replay has its tries again");
+        assert!(!crashes.is_poison(innocent), "given up by a task that was stopped");
     }
 }

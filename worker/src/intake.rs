@@ -35,7 +35,11 @@ pub(crate) async fn intake(context: Arc<Context>, stop: CancellationToken) {
         match context.queue.consume(Lane::Notifications, prefetch).await {
             Ok(consumer) => {
                 info!(queue = %context.queue.address(), prefetch, "taking notifications");
-                let generation = Arc::new(Generation { settler: consumer.settler, broken: CancellationToken::new() });
+                let generation = Arc::new(Generation {
+                    settler: consumer.settler,
+                    broken: CancellationToken::new(),
+                    crashes: context.crashes.clone(),
+                });
                 let started = tokio::time::Instant::now();
                 take(&context, consumer.deliveries, &generation, &stop).await;
                 // One that breaks at once is waited for longer and longer: each time counts against what it held.
@@ -114,8 +118,14 @@ async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<G
         // Without its cause: serde's own words quote what was in it.
         Err(error) => Err(error.to_string()),
     };
-    let unsettled = Unsettled::new(generation.clone());
+    let id = delivery.envelope.as_ref().ok().map(|envelope| envelope.id);
+    let unsettled = Unsettled::new(generation.clone(), id);
     let in_hand = InHand { delivery, unsettled, token: context.in_hand.token() };
+    if id.is_some_and(|id| context.crashes.is_poison(id)) {
+        error!("giving up on a hint whose processing panicked again and again");
+        let why = "processing it panicked again and again: a bug of payhook".to_owned();
+        return context.write(context.making().poison(in_hand, why)).await;
+    }
     if let Err(why) = opened {
         error!("a notification cannot be read: {why}");
         let class = Class::Misconfigured;

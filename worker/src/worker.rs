@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::authorization::Tended;
 use crate::breaker::Breakers;
 use crate::budget::Budgets;
-use crate::flights::Flights;
+use crate::flights::{Crashes, Flights};
 use crate::outcome::{Making, Outcome};
 use crate::patience::{GaveUp, patiently};
 use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, writer};
@@ -61,6 +61,7 @@ pub(crate) struct Context {
     pub(crate) schedule: Schedule,
     pub(crate) options: WorkerOptions,
     pub(crate) flights: Flights,
+    pub(crate) crashes: Arc<Crashes>,
     pub(crate) breakers: Breakers,
     pub(crate) budgets: Budgets,
     pub(crate) tended: Tended,
@@ -96,6 +97,7 @@ impl Worker {
             schedule,
             options,
             flights,
+            crashes: Arc::default(),
             breakers: Breakers::default(),
             budgets: Budgets::default(),
             tended: Tended::default(),

@@ -231,6 +231,30 @@ pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn Harness)
     assert_eq!((&delivery.bytes, &delivery.death, delivery.attempt), (&sent.encode(), &None, 1));
 }
 
+pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison(harness: &dyn Harness) {
+    // RabbitMQ gives up after 20 deliveries, the embedded queue sooner.
+    const CRASHES_MAX: usize = 30;
+    let sent = publish(&*harness.process().await, 1).await.remove(0);
+    let mut crashes = 0;
+    let dead = loop {
+        let queue = harness.process().await;
+        let mut work = consume(&*queue, Lane::Notifications, 1).await;
+        let mut dead = consume(&*queue, Lane::Dead, 1).await;
+        let handed_out = tokio::select! {
+            work = take_one(&mut work) => work,
+            dead = take_one(&mut dead) => break dead,
+        };
+        assert_eq!(handed_out.bytes, sent.encode());
+        crashes += 1;
+        assert!(crashes <= CRASHES_MAX, "handed out {crashes} times and never given up on");
+        harness.crash().await;
+    };
+    assert!(crashes > 1, "one crash says nothing about what was in hand");
+    let death = dead.death.expect("it says why it is here");
+    assert_eq!((dead.bytes, death.cause), (sent.encode(), DeadCause::Poison));
+    assert!(death.detail.contains("again and again"), "{}", death.detail);
+}
+
 pub async fn bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered(harness: &dyn Harness) {
     let queue = harness.process().await;
     let bytes = b"\0\xff no envelope {".to_vec();

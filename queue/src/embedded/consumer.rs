@@ -9,12 +9,18 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::Shared;
+use super::hands::json;
 use super::writer::{Settle, To, Writer};
+use crate::contract::HANDED_OUT_TOO_OFTEN;
 use crate::delays::{Wait, delay_name};
 use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
 
 /// How long a consumer trusts its reckoning of when the next retry is due: the machine's clock may be set meanwhile.
 const TRUST_IN_CLOCK: Duration = Duration::from_secs(30);
+
+/// An envelope that was handed out so often without being settled is handed out alone, and after so many more times not at all.
+const SUSPECT_FROM: i64 = 3;
+const DELIVERIES_MAX: i64 = 5;
 
 /// Numbers consumers apart, within this process and no further: holds are known in memory only.
 static NEXT_HOLDER: AtomicU64 = AtomicU64::new(1);
@@ -83,7 +89,11 @@ impl Holder {
     /// Takes into hand what is ready. Cancel safe: nothing is awaited once a row is marked as held.
     async fn take(&self, at_most: usize, now: i64) -> Result<Vec<Delivery>, QueueError> {
         let _alone = self.shared.choosing.lock().await;
-        let sql = "select id, bytes, attempt, first_failed_at, death_cause, death_detail, died_at from queue_envelope \
+        if self.shared.hands.hold_a_suspect() {
+            return Ok(Vec::new());
+        }
+        let sql = "select id, bytes, attempt, first_failed_at, death_cause, death_detail, died_at, deliveries \
+                   from queue_envelope \
                    where lane = ?1 and due_at <= ?2 and id not in (select value from json_each(?3)) \
                    order by due_at, id limit ?4";
         let rows = sqlx::query(sql)
@@ -94,8 +104,52 @@ impl Holder {
             .fetch_all(&self.shared.pool)
             .await
             .map_err(|error| self.shared.error("take deliveries", error))?;
-        self.shared.hands.take(self.id, rows.iter().map(|row| row.get::<i64, _>("id")));
+        let mut rows = match self.lane {
+            Lane::Notifications => self.without_poison(rows, now).await?,
+            Lane::Dead => rows,
+        };
+        // Handed out alone, a suspect that crashes us counts for itself only: it waits until nothing else is in hand, and others behind it.
+        let first = rows.iter().position(|row| deliveries(row) >= SUSPECT_FROM);
+        let suspect = first == Some(0);
+        match first {
+            Some(0) if !self.shared.hands.are_empty() => return Ok(Vec::new()),
+            Some(0) => rows.truncate(1),
+            Some(first) => rows.truncate(first),
+            None => {}
+        }
+        self.count(&rows).await?;
+        self.shared.hands.take(self.id, suspect, rows.iter().map(id));
         Ok(rows.iter().map(delivery).collect())
+    }
+
+    /// Sends to the dead lane what was handed out too often.
+    async fn without_poison(&self, rows: Vec<SqliteRow>, now: i64) -> Result<Vec<SqliteRow>, QueueError> {
+        let (poison, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| deliveries(row) >= DELIVERIES_MAX);
+        if !poison.is_empty() {
+            let died_at = Timestamp::from_microsecond(now).unwrap_or_default();
+            let death = || Death { cause: DeadCause::Poison, detail: HANDED_OUT_TOO_OFTEN.to_owned(), died_at };
+            let settle = |row: &SqliteRow| Settle { id: id(row), to: To::Dead { death: death(), due_at: now } };
+            self.writer.settle(poison.iter().map(settle).collect(), self.lane).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Counts, before anybody sees them, those of `rows` that an earlier process left behind.
+    async fn count(&self, rows: &[SqliteRow]) -> Result<(), QueueError> {
+        let last = self.shared.left_behind().await?;
+        let left_behind = rows.iter().map(id).filter(|id| *id <= last && self.lane == Lane::Notifications);
+        let counted = self.shared.hands.count_once(left_behind);
+        if counted.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "update queue_envelope set deliveries = deliveries + 1 where id in (select value from json_each(?1))",
+        )
+        .bind(json(counted.iter()))
+        .execute(&self.shared.pool)
+        .await
+        .map_err(|error| self.shared.error("count deliveries", error))?;
+        Ok(())
     }
 
     /// How long until the next retry comes out of hiding, if one hides.
@@ -156,6 +210,14 @@ impl Settler for EmbeddedSettler {
         }
         Ok(lost)
     }
+}
+
+fn id(row: &SqliteRow) -> i64 {
+    row.get("id")
+}
+
+fn deliveries(row: &SqliteRow) -> i64 {
+    row.get("deliveries")
 }
 
 fn word(lane: Lane) -> &'static str {

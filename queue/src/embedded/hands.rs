@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -9,6 +9,8 @@ use crate::Lane;
 #[derive(Default)]
 pub(super) struct Hands {
     held: Mutex<HashMap<i64, Held>>,
+    /// Rows that this process counted when it handed them out: once, however often they are given back to it.
+    counted: Mutex<HashSet<i64>>,
     notifications: Notify,
     dead: Notify,
 }
@@ -17,6 +19,8 @@ struct Held {
     holder: u64,
     /// On its way into a commit: a second settle of the same delivery finds it taken.
     settling: bool,
+    /// It may be what crashes its process: nothing else is handed out meanwhile.
+    suspect: bool,
 }
 
 impl Hands {
@@ -37,8 +41,16 @@ impl Hands {
         self.lock().values().filter(|held| held.holder == holder).count()
     }
 
-    pub(super) fn take(&self, holder: u64, ids: impl IntoIterator<Item = i64>) {
-        let held = |id| (id, Held { holder, settling: false });
+    pub(super) fn are_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    pub(super) fn hold_a_suspect(&self) -> bool {
+        self.lock().values().any(|held| held.suspect)
+    }
+
+    pub(super) fn take(&self, holder: u64, suspect: bool, ids: impl IntoIterator<Item = i64>) {
+        let held = |id| (id, Held { holder, settling: false, suspect });
         self.lock().extend(ids.into_iter().map(held));
     }
 
@@ -77,11 +89,26 @@ impl Hands {
 
     /// Every held id as a JSON array: what the next choice must leave out.
     pub(super) fn as_json(&self) -> String {
-        let ids: Vec<String> = self.lock().keys().map(i64::to_string).collect();
-        format!("[{}]", ids.join(","))
+        json(self.lock().keys())
+    }
+
+    /// Those of `ids` that this process has not counted yet; from now on they are.
+    pub(super) fn count_once(&self, ids: impl IntoIterator<Item = i64>) -> Vec<i64> {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.into_iter().filter(|id| counted.insert(*id)).collect()
+    }
+
+    /// Every id that was counted, as a JSON array.
+    pub(super) fn counted_as_json(&self) -> String {
+        json(self.counted.lock().unwrap_or_else(PoisonError::into_inner).iter())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<i64, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ids as a JSON array.
+pub(super) fn json<'a>(ids: impl Iterator<Item = &'a i64>) -> String {
+    format!("[{}]", ids.map(i64::to_string).collect::<Vec<_>>().join(","))
 }

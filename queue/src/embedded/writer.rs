@@ -172,12 +172,12 @@ async fn move_row(connection: &mut SqliteConnection, settle: &Settle) -> Result<
         To::Gone => return Ok(()),
         To::Retry { attempt, first_failed_at, due_at, delay } => {
             let sql = "update queue_envelope set lane = 'notifications', attempt = ?2, first_failed_at = ?3, due_at = ?4, \
-                       delay = ?5, death_cause = null, death_detail = null, died_at = null where id = ?1";
+                       delay = ?5, death_cause = null, death_detail = null, died_at = null, deliveries = 0 where id = ?1";
             sqlx::query(sql).bind(settle.id).bind(attempt).bind(first_failed_at).bind(due_at).bind(delay)
         }
         To::Dead { death, due_at } => {
             let sql = "update queue_envelope set lane = 'dead', due_at = ?2, delay = null, death_cause = ?3, \
-                       death_detail = ?4, died_at = ?5 where id = ?1";
+                       death_detail = ?4, died_at = ?5, deliveries = 0 where id = ?1";
             sqlx::query(sql)
                 .bind(settle.id)
                 .bind(due_at)

@@ -8,6 +8,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use payhook_schema::{DeadCause, Envelope, Event, Hint};
 
+use crate::contract::HANDED_OUT_TOO_OFTEN;
 use crate::{Death, Delivery, Lane};
 
 const ATTEMPT: &str = "x-attempt";
@@ -136,7 +137,7 @@ fn by_the_broker(headers: &FieldTable) -> Option<Death> {
     deaths.as_slice().iter().find_map(|death| {
         let AMQPValue::FieldTable(death) = death else { return None };
         let detail = match read_text(death, "reason")?.as_str() {
-            "delivery_limit" => "handed to workers again and again and never settled: it may be what ends them",
+            "delivery_limit" => HANDED_OUT_TOO_OFTEN,
             "rejected" => "rejected by a consumer",
             "maxlen" => "the queue was full",
             _ => return None,

@@ -138,3 +138,59 @@ async fn a_failed_commit_leaves_deliveries_in_hand_to_be_settled_again() {
     assert_eq!(consumer.settler.settle(&[(again, Verdict::Ack)]).await.unwrap(), 0);
     assert_eq!(queue.depths().await.unwrap()[0].ready, 0, "neither the acked nor the refused is there");
 }
+
+/// What is there now, nothing if nothing comes.
+async fn take(queue: &Arc<dyn Queue>, lane: Lane) -> (payhook_queue::Consumer, Vec<payhook_queue::Delivery>) {
+    let mut consumer = queue.consume(lane, 16).await.unwrap();
+    let taken = timeout(Duration::from_millis(100), consumer.deliveries.next(16)).await;
+    (consumer, taken.map_or_else(|_| Vec::new(), Result::unwrap))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_neighbours_of_what_crashes_its_process_are_settled() {
+    let harness = EmbeddedHarness::start().await;
+    let sent: Vec<Envelope> = (0..9).map(|_| envelope()).collect();
+    let poison = sent[4].encode();
+    for envelope in &sent {
+        harness.process().await.publish(envelope).await.unwrap();
+    }
+    let (mut settled, mut crashes) = (0, 0);
+    loop {
+        let queue = harness.process().await;
+        let (consumer, taken) = take(&queue, Lane::Notifications).await;
+        if taken.is_empty() {
+            break;
+        }
+        if taken.iter().any(|delivery| delivery.bytes == poison) {
+            crashes += 1;
+            drop((taken, consumer, queue));
+            harness.crash().await;
+            continue;
+        }
+        settled += taken.len();
+        let acks: Vec<_> = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+        consumer.settler.settle(&acks).await.unwrap();
+    }
+    assert_eq!((settled, crashes), (8, 5), "three times together, two times alone");
+    let (_consumer, dead) = take(&harness.process().await, Lane::Dead).await;
+    assert_eq!(dead.iter().map(|delivery| &delivery.bytes).collect::<Vec<_>>(), [&poison]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_gives_back_when_it_ends_as_it_should_is_no_poison() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue.db");
+    for start in 0..12 {
+        let queue: Arc<dyn Queue> =
+            Arc::new(EmbeddedQueue::open(open_file(&file).await, Clock::system(), &DELAYS).unwrap());
+        queue.migrate().await.unwrap();
+        if start == 0 {
+            queue.publish(&envelope()).await.unwrap();
+        }
+        // Given back and taken again within one process counts once, and a graceful end takes that back.
+        for _ in 0..3 {
+            assert_eq!(take(&queue, Lane::Notifications).await.1.len(), 1, "at start {start}");
+        }
+        queue.close().await;
+    }
+}
