@@ -51,7 +51,7 @@ pub(crate) async fn body(
 ) -> Result<impl IntoResponse, Problem> {
     let notification = console.notification(id_in(path)?).await?;
     // Kinds of Antom's that nobody documented may carry what authorizations do.
-    let may_carry_a_token = matches!(notification.about, About::Authorization(_) | About::Other);
+    let may_carry_a_token = matches!(notification.about, About::Authorization(_) | About::Other | About::Unreadable(_));
     if notification.provider == Provider::Antom && may_carry_a_token {
         return Err(Problem::forbidden(
             "It may carry a token or a code: a token is given by POST /v1/authorizations/{id}/token alone, to the merchant's program.",

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::SignedDuration;
 use payhook_provider::{Account, Accounts, Received, Refusal};
 use payhook_queue::Queue;
-use payhook_schema::{AccountName, BODY_BYTES_MAX, Clock, Envelope, Notification, Provider, new_id};
+use payhook_schema::{About, AccountName, BODY_BYTES_MAX, Clock, Envelope, Hint, Notification, Provider, new_id};
 use payhook_vault::Vault;
 use tracing::{debug, warn};
 
@@ -126,12 +126,22 @@ impl Ingress {
         };
         let notification = match payhook_provider::verify(account, &received) {
             Ok(notification) => notification,
-            Err(Refusal::Unreadable(why)) => return refuse(Answer::Malformed, &why, body.len()),
-            Err(Refusal::NotGenuine(why)) => return refuse(Answer::NotGenuine, &why, body.len()),
+            Err(Refusal::NotGenuine(why) | Refusal::Unreadable(why)) => {
+                return refuse(Answer::NotGenuine, &why, body.len());
+            }
         };
 
         watch_age(&notification);
-        let envelope = Envelope::notification(self.vault.seal_body(notification));
+        if let About::Unreadable(why) = &notification.about {
+            metrics::counter!("payhook_ingress_unreadable_total", "provider" => account.provider().as_str())
+                .increment(1);
+            let (id, name) = (notification.id, account.name());
+            warn!(notification.id = %id, account = %name, body_bytes = body.len(), "accepted what cannot be interpreted: {why}");
+        }
+        let mut envelope = Envelope::notification(notification);
+        if let Hint::Notification(notification) = &mut envelope.hint {
+            self.vault.seal_body(notification);
+        }
         match self.queue.publish(&envelope).await {
             Ok(()) => {
                 debug!(notification.id = %envelope.id, provider = %account.provider(), account = %account.name(), "accepted");

@@ -23,6 +23,7 @@ pub use token::{APPLY_TOKEN, Grant, IssuedToken, read_token};
 
 use payhook_schema::{Notification, Provider, Verified};
 
+use crate::meaning::Meaning;
 use crate::request::check_age;
 use crate::{AntomAccount, Received, Refusal};
 
@@ -61,14 +62,14 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
     let signed_at = signature::read_time(time);
     check_age(signed_at, received.at, account.signature_age_max)?;
 
-    let said = notification::read(received.body)?;
+    let meaning = meaning(received.body)?;
     Ok(Verified::vouch(Notification {
         id: received.id,
         provider: Provider::Antom,
         account: account.name.clone(),
-        kind: said.kind,
-        about: said.about,
-        idempotency_key: said.idempotency_key,
+        kind: meaning.kind,
+        about: meaning.about,
+        idempotency_key: meaning.idempotency_key,
         received_at: received.at,
         signed_at,
         verified_by: format!("keyVersion {key_version}"),
@@ -79,6 +80,11 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
         body: received.body.to_vec(),
         sealed_with: None,
     }))
+}
+
+/// Reads what a genuine notification says. Content that cannot be interpreted has a meaning, too: a person must look.
+pub(crate) fn meaning(body: &[u8]) -> Result<Meaning, Refusal> {
+    notification::read(body).or_else(|refusal| refusal.meaning(body))
 }
 
 #[cfg(test)]

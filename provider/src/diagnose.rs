@@ -12,6 +12,8 @@ mod search;
 
 use jiff::{SignedDuration, Timestamp};
 
+use payhook_schema::{About, Notification, Verified};
+
 use crate::{Account, AgeLimit, Received, Refusal, verify};
 
 /// What became of looking into one request's signature. It holds no body, signature, secret or query, nor does its text.
@@ -138,12 +140,14 @@ pub fn diagnose(account: &Account, received: &Received<'_>) -> Diagnosis {
     if diagnosis.by.is_some() {
         diagnosis.causes.extend(untimely(&diagnosis, account));
     }
-    if diagnosis.holds
-        && diagnosis.causes.is_empty()
-        && let Err(refusal) = verify(account, received)
-    {
+    if diagnosis.holds && diagnosis.causes.is_empty() {
+        let refusal = match verify(account, received).map(Verified::into_inner) {
+            Ok(Notification { about: About::Unreadable(why), .. }) => Some(Refusal::Unreadable(why)),
+            Ok(_) => None,
+            Err(refusal) => Some(refusal),
+        };
         let word = if diagnosis.missing.is_empty() { "refused" } else { "header_malformed" };
-        diagnosis.causes.push(refused(word, &refusal));
+        diagnosis.causes.extend(refusal.map(|refusal| refused(word, &refusal)));
     }
     if diagnosis.causes.is_empty() && !diagnosis.holds {
         diagnosis.causes.extend(body::not_whole(received.body));
@@ -192,7 +196,7 @@ fn refused(word: &'static str, refusal: &Refusal) -> Cause {
         Refusal::Unreadable(why) => Cause::proven(
             "unreadable",
             format!("it is genuine, and not what the provider documents: {why}"),
-            "keep the body and compare it with the provider's documentation; a resend will not improve it",
+            "payhook answers 200 and keeps it as a `poison` dead letter; compare its body with the provider's documentation",
         ),
         Refusal::NotGenuine(why) => Cause::proven(
             word,

@@ -9,6 +9,7 @@ pub mod antom;
 mod client;
 mod crypto;
 mod diagnose;
+mod meaning;
 pub mod omise;
 mod request;
 mod retry;
@@ -25,16 +26,55 @@ pub use request::{Received, Refusal};
 
 use payhook_schema::{About, Dispute, Notification, Provider, Verified};
 
-/// Checks a request against the account it was sent to, and reads what it is about.
+/// Checks a request against the account it was sent to, and reads what it is about. Genuine content that is not what the provider documents
+/// is [`About::Unreadable`]: never refused, and never interpreted.
 ///
 /// # Errors
-/// - [`Refusal::NotGenuine`]: no key of this account signed exactly this. Nothing further was read.
-/// - [`Refusal::Unreadable`]: genuine, but not what the provider documents. A resend will not improve it.
+/// [`Refusal::NotGenuine`]: no key of this account signed exactly this. Nothing further was read.
 pub fn verify(account: &Account, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
     match account {
         Account::Antom(account) => antom::verify(account, received),
         Account::Omise(account) => omise::verify(account, received),
     }
+}
+
+/// Checks a notification that travelled on a queue again, from its own bytes and headers, and reads it anew: whoever can write to the queue is
+/// believed in nothing. `notification` has its body opened.
+///
+/// # Errors
+/// [`Refusal::NotGenuine`]: no key that this account has today signed exactly this.
+pub fn verify_again(account: &Account, notification: &Notification) -> Result<Verified<Notification>, Refusal> {
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in &notification.headers {
+        let name = http::HeaderName::from_bytes(name.as_bytes());
+        let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_str(value)) else {
+            return Err(Refusal::NotGenuine("its headers are no HTTP headers".to_owned()));
+        };
+        headers.append(name, value);
+    }
+    let received = Received {
+        path: &notification.signed_path,
+        query: None,
+        headers: &headers,
+        body: &notification.body,
+        at: notification.received_at,
+        id: notification.id,
+    };
+    verify(account, &received)
+}
+
+/// Reads a notification out of the archive anew: it was verified when it came, and the keys of then may be gone. `archived` has its body
+/// opened.
+///
+/// # Errors
+/// [`Refusal::NotGenuine`]: of the other mode than this account's.
+pub fn read_again(account: &Account, archived: Notification) -> Result<Verified<Notification>, Refusal> {
+    let meaning = match account {
+        Account::Antom(_) => antom::meaning(&archived.body)?,
+        Account::Omise(account) => omise::meaning(&archived.body, account.livemode)?,
+    };
+    let meaning::Meaning { kind, about, idempotency_key } = meaning;
+    Ok(Verified::vouch(Notification { kind, about, idempotency_key, ..archived }))
 }
 
 /// The dispute a notification tells of, where its word is all there is: Antom has no inquiry for disputes. `body` is the

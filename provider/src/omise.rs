@@ -16,6 +16,7 @@ pub use signature::{SecretError, WebhookSecret};
 use jiff::Timestamp;
 use payhook_schema::{Notification, Provider, Verified};
 
+use crate::meaning::Meaning;
 use crate::request::check_age;
 use crate::{OmiseAccount, Received, Refusal};
 
@@ -52,14 +53,14 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
     let signed_at = timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     check_age(signed_at, received.at, account.signature_age_max)?;
 
-    let said = event::read(received.body, account.livemode)?;
+    let meaning = meaning(received.body, account.livemode)?;
     Ok(Verified::vouch(Notification {
         id: received.id,
         provider: Provider::Omise,
         account: account.name.clone(),
-        kind: said.kind,
-        about: said.about,
-        idempotency_key: said.event_id,
+        kind: meaning.kind,
+        about: meaning.about,
+        idempotency_key: meaning.idempotency_key,
         received_at: received.at,
         signed_at,
         verified_by: secret.name(),
@@ -70,6 +71,16 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
         body: received.body.to_vec(),
         sealed_with: None,
     }))
+}
+
+/// Reads what a genuine event says. Content that cannot be interpreted has a meaning, too: a person must look.
+///
+/// # Errors
+/// [`Refusal::NotGenuine`]: of the other mode than this account's.
+pub(crate) fn meaning(body: &[u8], livemode: bool) -> Result<Meaning, Refusal> {
+    let read = event::read(body, livemode);
+    let said = read.map(|said| Meaning { kind: said.kind, about: said.about, idempotency_key: said.event_id });
+    said.or_else(|refusal| refusal.meaning(body))
 }
 
 #[cfg(test)]

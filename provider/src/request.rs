@@ -4,6 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::AgeLimit;
+use crate::meaning::Meaning;
 
 /// A provider's request as it came from the socket.
 #[derive(Clone, Copy)]
@@ -19,11 +20,12 @@ pub struct Received<'a> {
     pub id: Uuid,
 }
 
-/// Why a request is refused. The text is for our log; the sender learns only which of the two it is.
+/// Why a request is refused, or its content not interpreted. The text is for our log; the sender learns nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     #[error("not genuine: {0}")]
     NotGenuine(String),
+    /// Genuine, and not what the provider documents: [`verify`](crate::verify) never returns it.
     #[error("genuine but unreadable: {0}")]
     Unreadable(String),
 }
@@ -35,6 +37,14 @@ impl Refusal {
 
     pub(crate) fn unreadable(why: impl Into<String>) -> Self {
         Self::Unreadable(why.into())
+    }
+
+    /// Verified content is never refused: what cannot be read is kept for a person.
+    pub(crate) fn meaning(self, body: &[u8]) -> Result<Meaning, Self> {
+        match self {
+            Self::Unreadable(why) => Ok(Meaning::unreadable(why, body)),
+            Self::NotGenuine(_) => Err(self),
+        }
     }
 }
 

@@ -34,7 +34,8 @@ words! {
 /// Whatever makes us ask the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    Notification(Box<Verified<Notification>>),
+    /// As it came off the queue: whoever settles it checks its signature again.
+    Notification(Box<Notification>),
     Ask {
         payment: PaymentKey,
         because: Because,
@@ -134,7 +135,7 @@ struct WireRelease {
 impl Envelope {
     /// Envelops a notification whose signature held; there is no other way to put one on the queue.
     pub fn notification(notification: Verified<Notification>) -> Self {
-        Self { id: notification.id, hint: Hint::Notification(Box::new(notification)), replay: None }
+        Self { id: notification.id, hint: Hint::Notification(Box::new(notification.into_inner())), replay: None }
     }
 
     pub fn ask(payment: PaymentKey, because: Because, now: Timestamp) -> Self {
@@ -146,9 +147,9 @@ impl Envelope {
         Self { id, hint: Hint::Release { order, id }, replay: None }
     }
 
-    /// A notification out of the archive, hinted at again for an item of a replay: it was verified when it came.
+    /// A notification out of the archive, hinted at again for an item of a replay.
     pub fn again(archived: Notification, replay: Uuid) -> Self {
-        Self { id: replay, hint: Hint::Notification(Box::new(Verified::vouch(archived))), replay: Some(replay) }
+        Self { id: replay, hint: Hint::Notification(Box::new(archived)), replay: Some(replay) }
     }
 
     /// A payment to be asked about for an item of a replay.
@@ -190,7 +191,7 @@ impl Envelope {
         }
         let wire: WireIn = serde_json::from_slice(bytes).map_err(EnvelopeError::Unreadable)?;
         let hint = match (wire.notification, wire.ask, wire.tend, wire.release) {
-            (Some(notification), None, None, None) => Hint::Notification(Box::new(Verified::vouch(*notification))),
+            (Some(notification), None, None, None) => Hint::Notification(notification),
             (None, Some(WireAsk { payment, because }), None, None) => Hint::Ask { payment, because },
             (None, None, Some(WireTend { authorization, because }), None) => Hint::Tend { authorization, because },
             (None, None, None, Some(WireRelease { order, id: Some(id) })) => Hint::Release { order, id },

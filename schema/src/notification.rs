@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AccountName, AuthorizationName, PaymentId, PaymentKey, Provider, RefundId, Sealed, Verified};
+use crate::{AccountName, AuthorizationName, PaymentId, PaymentKey, Provider, RefundId};
 
 /// What a notification is about, as far as we act on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum About {
     Authorization(AuthorizationName),
     /// Genuine, but nothing of ours to settle: kept, acknowledged, not acted upon.
     Other,
+    /// Genuine, but not what the provider documents, and why: kept for a person.
+    Unreadable(String),
 }
 
 /// One HTTP request of a provider, as received, with what it says about itself. It is a hint: nothing in it moves money.
@@ -56,7 +58,11 @@ impl Notification {
             About::Payment(id) | About::Refund { payment: Some(id), .. } => {
                 Some(PaymentKey { provider: self.provider, account: self.account.clone(), id: id.clone() })
             }
-            About::Reference(_) | About::Refund { payment: None, .. } | About::Authorization(_) | About::Other => None,
+            About::Reference(_)
+            | About::Refund { payment: None, .. }
+            | About::Authorization(_)
+            | About::Other
+            | About::Unreadable(_) => None,
         }
     }
 
@@ -64,21 +70,6 @@ impl Notification {
     /// authorizations, and of either in kinds we do not know; Omise masks what it tells.
     pub fn is_confidential(&self) -> bool {
         self.provider == Provider::Antom
-    }
-}
-
-impl Verified<Notification> {
-    /// The same notification with its body sealed: what was vouched for is what was received.
-    #[must_use]
-    pub fn sealed(self, body: Sealed) -> Self {
-        let Sealed { key, bytes } = body;
-        Self::vouch(Notification { body: bytes, sealed_with: Some(key), ..self.into_inner() })
-    }
-
-    /// The same notification with its body as it was received.
-    #[must_use]
-    pub fn opened(self, body: Vec<u8>) -> Self {
-        Self::vouch(Notification { body, sealed_with: None, ..self.into_inner() })
     }
 }
 

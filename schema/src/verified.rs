@@ -2,8 +2,8 @@ use std::ops::Deref;
 
 /// Something whose signature held.
 ///
-/// Only `provider::verify` vouches for a notification, and only an envelope that was made from a vouched one gives it
-/// back; `tests/tidy.rs` asserts that nobody else writes [`Verified::vouch`]. The unchecked is another type.
+/// Only `provider` vouches for a notification, and only a vouched one goes into a new envelope; `tests/tidy.rs` asserts that nobody else writes
+/// [`Verified::vouch`]. What comes off the queue is unchecked, and another type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<T>(T);
 

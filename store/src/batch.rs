@@ -59,7 +59,9 @@ pub(crate) fn keepable(notification: &Notification) -> bool {
     let Notification { kind, about, idempotency_key, verified_by, signed_path, headers, .. } = notification;
     let reference = match about {
         About::Reference(reference) => Some(reference),
-        About::Payment(_) | About::Refund { .. } | About::Authorization(_) | About::Other => None,
+        About::Payment(_) | About::Refund { .. } | About::Authorization(_) | About::Other | About::Unreadable(_) => {
+            None
+        }
     };
     let texts = [kind, idempotency_key, verified_by, signed_path].into_iter().chain(reference);
     !texts.chain(headers.iter().flat_map(|(name, value)| [name, value])).any(|text| has_nul(text))

@@ -17,7 +17,7 @@ pub(crate) fn name_of(about: &About) -> Option<String> {
         About::Reference(reference) => Some(format!("reference {reference}")),
         About::Refund { id, .. } => Some(refund(id)),
         About::Authorization(name) => Some(authorization(name)),
-        About::Payment(_) | About::Other => None,
+        About::Payment(_) | About::Other | About::Unreadable(_) => None,
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn payment_of<'a>(notification: &'a Notification, about: Option<&'a P
     match &notification.about {
         About::Payment(id) | About::Refund { payment: Some(id), .. } => Some(id),
         About::Reference(_) | About::Refund { payment: None, .. } => linked(notification, about),
-        About::Authorization(_) | About::Other => None,
+        About::Authorization(_) | About::Other | About::Unreadable(_) => None,
     }
 }
 

@@ -206,9 +206,9 @@ async fn a_beginner_simulates_serves_sends_and_sees_orders_paid() {
         assert!(forged.stdout.contains("  401  "), "a forgery went as forgeries should: {}", forged.stdout);
     }
     let body = beginner.config.with_file_name("body.json");
-    std::fs::write(&body, "{ not json").unwrap();
+    std::fs::write(&body, vec![b' '; payhook_schema::BODY_BYTES_MAX + 1]).unwrap();
     let refused = beginner.run(&[&omise as &[&str], &["--body", "body.json"]].concat()).await.ends_with(1);
-    assert!(refused.stdout.contains("  400  ") && refused.stderr.contains("1 of 1 were refused"), "{refused:?}");
+    assert!(refused.stdout.contains("  413  ") && refused.stderr.contains("1 of 1 were refused"), "{refused:?}");
     let keyless = ["send", "antom", "paid", "--account", "demo", "--payment", "PR-1"];
     let keyless = beginner.run(&keyless).await.ends_with(1);
     assert!(keyless.stderr.contains("private key") && keyless.stderr.contains("hint:"), "{}", keyless.stderr);

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chacha20poly1305::aead::{Aead, Generate, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
-use payhook_schema::{Notification, Sealed, SealedPlace, Verified};
+use payhook_schema::{Notification, Sealed, SealedPlace};
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
@@ -108,18 +108,8 @@ impl Vault {
         Ok(SecretString::from(text))
     }
 
-    /// Seals a confidential notification's body, where there is a key and it is not sealed yet: what was vouched for is what was
-    /// received.
-    #[must_use]
-    pub fn seal_body(&self, notification: Verified<Notification>) -> Verified<Notification> {
-        match self.body_sealed(&notification) {
-            Some(sealed) => notification.sealed(sealed),
-            None => notification,
-        }
-    }
-
-    /// The same for a notification on its way into the store: another process may have had no key to seal it with.
-    pub fn seal_at_rest(&self, notification: &mut Notification) {
+    /// Seals a confidential notification's body, where there is a key and it is not sealed yet.
+    pub fn seal_body(&self, notification: &mut Notification) {
         if let Some(Sealed { key, bytes }) = self.body_sealed(notification) {
             notification.body = bytes;
             notification.sealed_with = Some(key);

@@ -95,7 +95,7 @@ impl Context {
         };
         let body = self.vault.open_body(notification)?;
         let mut archived = notification.clone();
-        self.vault.seal_at_rest(&mut archived);
+        self.vault.seal_body(&mut archived);
         let account = &notification.account;
         let Some(said) = authorization_told(notification, &body) else {
             // Its kind is one we know nothing of: kept, shown, nothing moves.

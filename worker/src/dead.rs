@@ -1,9 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
-use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, content_id};
+use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, Notification, content_id};
 use payhook_store::DeadLetter;
 use payhook_vault::Vault;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +35,10 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
             () = stop.cancelled() => return Ok(()),
             taken = consumer.deliveries.next(usize::from(PREFETCH)) => taken?,
         };
-        let letters: Vec<DeadLetter> =
-            deliveries.iter().map(|delivery| letter(delivery, &context.vault, context.clock.now())).collect();
+        let mut letters: Vec<DeadLetter> = Vec::with_capacity(deliveries.len());
+        for delivery in &deliveries {
+            letters.push(letter(context, delivery).await);
+        }
         match patiently("keeping dead letters", stop, || context.store.dead_letter_keep(&letters)).await {
             Ok(()) => {
                 for letter in &letters {
@@ -54,7 +55,9 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
     }
 }
 
-fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
+/// Makes the letter of a delivery. Its notification is archived along with it if it is proven: the archive is believed later.
+async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
+    let (vault, now) = (&context.vault, context.clock.now());
     // A death the broker tells nothing of comes again with the same time, where it has one: it is no new death.
     let died_at = delivery.first_failed_at.unwrap_or(now);
     let unexplained = || Death { cause: DeadCause::Poison, detail: "died without a reason".to_owned(), died_at };
@@ -63,12 +66,19 @@ fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
     let payment = envelope.and_then(Envelope::payment);
     let sealed = envelope.and_then(|envelope| sealed(envelope, vault));
     let bytes = sealed.as_ref().map_or_else(|| delivery.bytes.clone(), Envelope::encode);
-    let notification = sealed.as_ref().or(envelope).and_then(|envelope| match &envelope.hint {
-        Hint::Notification(notification) => Some((***notification).clone()),
-        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
-    });
-    let provider = notification.as_ref().map(|it| it.provider).or(payment.as_ref().map(|it| it.provider));
-    let account = notification.as_ref().map(|it| it.account.clone()).or(payment.as_ref().map(|it| it.account.clone()));
+    let received = sealed.as_ref().or(envelope).and_then(notification_of);
+    let notification = match received {
+        Some(received) => context.genuine(received).await.ok().map(|mut genuine| {
+            vault.seal_body(&mut genuine);
+            genuine
+        }),
+        None => None,
+    };
+    let (provider, account) = match (received, &payment) {
+        (Some(it), _) => (Some(it.provider), Some(it.account.clone())),
+        (None, Some(key)) => (Some(key.provider), Some(key.account.clone())),
+        (None, None) => (None, None),
+    };
     DeadLetter {
         id: envelope.map_or_else(|| content_id(&delivery.bytes), |envelope| envelope.id),
         cause: death.cause,
@@ -89,10 +99,18 @@ fn letter(delivery: &Delivery, vault: &Vault, now: Timestamp) -> DeadLetter {
     }
 }
 
+fn notification_of(envelope: &Envelope) -> Option<&Notification> {
+    match &envelope.hint {
+        Hint::Notification(notification) => Some(notification),
+        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
+    }
+}
+
 /// The same envelope with its notification's body sealed, where that came in the clear.
 fn sealed(envelope: &Envelope, vault: &Vault) -> Option<Envelope> {
-    let Hint::Notification(received) = &envelope.hint else { return None };
-    let notification = vault.seal_body((**received).clone());
+    let received = notification_of(envelope)?;
+    let mut notification = received.clone();
+    vault.seal_body(&mut notification);
     let is_new = notification.sealed_with != received.sealed_with;
     is_new.then(|| Envelope { hint: Hint::Notification(Box::new(notification)), ..envelope.clone() })
 }

@@ -193,6 +193,6 @@ fn pending_refunds(payment: &Payment) -> Vec<&RefundId> {
 pub(crate) fn refund_named(notification: &Notification) -> Option<&RefundId> {
     match &notification.about {
         About::Refund { id, .. } => Some(id),
-        About::Payment(_) | About::Reference(_) | About::Authorization(_) | About::Other => None,
+        About::Payment(_) | About::Reference(_) | About::Authorization(_) | About::Other | About::Unreadable(_) => None,
     }
 }

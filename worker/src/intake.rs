@@ -5,19 +5,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{About, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
+use payhook_schema::{About, Because, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
 use payhook_store::{Found, PaymentName};
-use payhook_vault::VaultError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::breaker::Admission;
-use crate::class::Class;
 use crate::decide::{Decision, decide_other_account};
 use crate::flights::{Generation, InHand, Unsettled};
+use crate::genuine::Doubt;
 use crate::inquire::Answer;
-use crate::outcome::{Failure, Making, Outcome, overtaken};
+use crate::outcome::{Making, Outcome, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 use crate::{authorization, named, release, writer};
@@ -92,6 +91,8 @@ enum Concern {
     Authorization,
     Release,
     Nothing,
+    /// Genuine, and not what its provider documents: why.
+    Unreadable(String),
 }
 
 impl Concern {
@@ -105,14 +106,15 @@ impl Concern {
                 (About::Reference(_) | About::Refund { .. }, None) => Self::NamedOtherwise,
                 (About::Authorization(_), None) => Self::Authorization,
                 (About::Payment(_) | About::Other, None) => Self::Nothing,
+                (About::Unreadable(why), None) => Self::Unreadable(why.clone()),
             },
         }
     }
 }
 
-/// Sends a delivery where it can be dealt with.
+/// Sends a delivery where it can be dealt with, once it is proven that it says what it says.
 async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<Generation>) {
-    let opened = open(context, &mut delivery);
+    let proven = prove(context, &mut delivery).await;
     let concern = match &delivery.envelope {
         Ok(envelope) => Ok(Concern::of(envelope)),
         // Without its cause: serde's own words quote what was in it.
@@ -126,11 +128,8 @@ async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<G
         let why = "processing it panicked again and again: a bug of payhook".to_owned();
         return context.write(context.making().poison(in_hand, why)).await;
     }
-    if let Err(why) = opened {
-        error!("a notification cannot be read: {why}");
-        let class = Class::Misconfigured;
-        let failure = Failure { class, detail: why.to_string() };
-        return context.write(context.making().not_found_out(in_hand, &failure, false)).await;
+    if let Err(doubt) = proven {
+        return context.write(context.making().unproven(in_hand, &doubt.failure())).await;
     }
     match concern {
         Ok(Concern::Payment(key)) => context.flights.board(key, in_hand),
@@ -144,6 +143,10 @@ async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<G
             tokio::spawn(release::settle(context.clone(), in_hand));
         }
         Ok(Concern::Nothing) => context.write(Making::kept(in_hand)).await,
+        Ok(Concern::Unreadable(why)) => {
+            let why = format!("genuine, and not what its provider documents: {why}");
+            context.write(context.making().poison(in_hand, why)).await;
+        }
         Err(why) => {
             warn!("dead-lettering what is no envelope: {why}");
             context.write(context.making().poison(in_hand, why)).await;
@@ -151,14 +154,23 @@ async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<G
     }
 }
 
-/// Opens the body of a notification that came sealed and whose body may decide something: a dispute is told by nothing else. It is sealed
-/// again before it is stored, and goes round the queue as it came.
-fn open(context: &Context, delivery: &mut Delivery) -> Result<(), VaultError> {
+/// Replaces a notification with what its bytes say, its body opened. It is sealed again before it is stored, and goes round the queue as it
+/// came.
+///
+/// A body that cannot be opened does not stop the payment that it names in the clear: the payment is asked about all the same.
+async fn prove(context: &Context, delivery: &mut Delivery) -> Result<(), Doubt> {
     let Ok(Envelope { hint: Hint::Notification(notification), .. }) = &mut delivery.envelope else { return Ok(()) };
-    let by_payment = matches!(notification.about, About::Payment(_) | About::Reference(_));
-    if by_payment && notification.sealed_with.is_some() {
-        let body = context.vault.open_body(notification)?;
-        **notification = (**notification).clone().opened(body);
+    match context.genuine(notification).await {
+        Ok(genuine) => **notification = genuine,
+        Err(doubt) => {
+            if let (Doubt::Sealed(why), Some(payment)) = (&doubt, notification.payment()) {
+                error!(payment = %payment, "a notification cannot be opened, its payment is asked about: {why}");
+                let envelope = Envelope::ask(payment, Because::Sweep, context.clock.now());
+                // Where this cannot be published, the sweep asks, or the notification's next try.
+                let _ = context.queue.publish(&envelope).await;
+            }
+            return Err(doubt);
+        }
     }
     Ok(())
 }

@@ -85,7 +85,11 @@ async fn payment_of(context: &Context, notification: &Notification, look: Look) 
             found.ok_or_else(|| Lost::Unknown(format!("no payment is known as {reference} by {provider}")))
         }
         About::Refund { id, payment: None } => refunded_payment(context, notification, id, look).await,
-        About::Payment(_) | About::Refund { payment: Some(_), .. } | About::Authorization(_) | About::Other => {
+        About::Payment(_)
+        | About::Refund { payment: Some(_), .. }
+        | About::Authorization(_)
+        | About::Other
+        | About::Unreadable(_) => {
             unreachable!("only what names its payment otherwise than by its id is looked for")
         }
     }

@@ -93,6 +93,11 @@ impl Making<'_> {
         self.failed(None, archived(&in_hand), in_hand, failure, "unanswered", probe)
     }
 
+    /// Nothing proves that its provider sent it. Nothing of it is stored.
+    pub(crate) fn unproven(self, in_hand: InHand, failure: &Failure) -> Outcome {
+        self.failed(None, Settlement::default(), vec![in_hand], failure, "unproven", false)
+    }
+
     /// Its account is left alone for a while, and which payment it is about is not known without asking.
     pub(crate) fn put_off(self, in_hand: InHand, wait: &Wait) -> Outcome {
         let in_hand = vec![in_hand];

@@ -41,7 +41,7 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
         let mut settlements: Vec<Settlement> =
             outcomes.iter_mut().map(|outcome| std::mem::take(&mut outcome.settlement)).collect();
         for notification in settlements.iter_mut().flat_map(|settlement| &mut settlement.notifications) {
-            context.vault.seal_at_rest(notification);
+            context.vault.seal_body(notification);
         }
         metrics::histogram!("payhook_worker_batch_settlements").record(settlements.len() as f64);
         match patiently("writing settlements", &stop, || context.store.settle(&settlements)).await {

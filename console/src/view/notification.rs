@@ -59,7 +59,7 @@ impl NotificationView {
             }
             // Not even a token's digest is shown.
             About::Authorization(AuthorizationName::Token(_)) => Self { about: "authorization", ..view },
-            About::Other => view,
+            About::Other | About::Unreadable(_) => view,
         }
     }
 }

@@ -200,7 +200,7 @@ impl House {
         let [envelope] = published.as_slice() else { panic!("{} were published", published.len()) };
         let sent = Envelope::decode(&envelope.encode()).unwrap();
         let Hint::Notification(notification) = sent.hint else { panic!("a notification was published") };
-        notification.into_inner()
+        *notification
     }
 }
 
@@ -289,11 +289,18 @@ async fn a_flood_of_forgeries_is_answered_429_and_genuine_ones_still_pass() {
 }
 
 #[tokio::test]
-async fn genuine_but_unreadable_is_400() {
+async fn genuine_but_unreadable_is_kept_with_its_exact_bytes() {
     let house = house();
     for body in ["", "{", "[]", r#"{"object":"event"}"#] {
         let request = omise_request(body).body(body.to_owned().into()).unwrap();
-        assert_eq!(house.status(request).await, StatusCode::BAD_REQUEST, "{body}");
+        assert_eq!(house.status(request).await, StatusCode::OK, "{body}");
+        let Hint::Notification(published) =
+            house.queue.published.lock().unwrap().pop().expect("it is on the queue").hint
+        else {
+            panic!("{body}")
+        };
+        assert!(matches!(published.about, About::Unreadable(_)), "{published:?}");
+        assert_eq!(published.body, body.as_bytes());
     }
 }
 

@@ -1,17 +1,10 @@
-use payhook_schema::{About, DIGEST_PREFIX, PaymentId, RefundId};
+use payhook_schema::{About, PaymentId, RefundId};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::authorization;
 use super::wire::{Text, said};
+use crate::meaning::{Meaning, fingerprint};
 use crate::{Refusal, strict_json};
-
-/// What a notification says about itself, as far as we act on it.
-pub(super) struct Said {
-    pub(super) kind: String,
-    pub(super) about: About,
-    pub(super) idempotency_key: String,
-}
 
 /// The fields that tell Antom's notifications apart and name what they are about. Everything else is ignored: it is asked
 /// for again, and new fields appear several times a year.
@@ -73,7 +66,7 @@ const KEY_CHARS_MAX: usize = 255;
 ///
 /// # Source
 /// `reference/antom.md` section 5.1, after the pages of each notification, read 2026-11-21.
-pub(super) fn read(body: &[u8]) -> Result<Said, Refusal> {
+pub(super) fn read(body: &[u8]) -> Result<Meaning, Refusal> {
     let fields: Fields = strict_json::read(body).map_err(Refusal::unreadable)?;
     let status = fields.result.as_ref().and_then(|result| said(result.result_status.as_ref()));
     // A fact without its own name is no fact two bodies could share: the bytes name it then.
@@ -83,7 +76,7 @@ pub(super) fn read(body: &[u8]) -> Result<Said, Refusal> {
     };
     let tell = |kind: &str, about, idempotency_key: String| {
         let kind = kind.chars().filter(|char| !char.is_control()).take(KIND_CHARS_MAX).collect();
-        Ok(Said { kind, about, idempotency_key: idempotency_key.chars().take(KEY_CHARS_MAX).collect() })
+        Ok(Meaning { kind, about, idempotency_key: idempotency_key.chars().take(KEY_CHARS_MAX).collect() })
     };
 
     if let Some(kind) = said(fields.authorization_notify_type.as_ref()) {
@@ -149,10 +142,4 @@ impl Fields {
         let payment = said(self.payment_request_id.as_ref()).and_then(|id| PaymentId::new(id).ok());
         id.map_or(About::Other, |id| About::Refund { id, payment })
     }
-}
-
-/// What tells equal bytes from others in the place of the bytes.
-fn fingerprint(bytes: &[u8]) -> String {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest.iter().take(16).fold(DIGEST_PREFIX.to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -1,13 +1,16 @@
 //! The reference vectors, accepted and refused, through the whole of `verify`.
 
 use http::{HeaderMap, HeaderValue};
-use payhook_schema::{About, AccountName, AuthorizationName, PaymentId, RefundId, SecretDigest};
+use payhook_schema::{About, AccountName, AuthorizationName, Notification, PaymentId, RefundId, SecretDigest};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{SignatureHeader, api_path, sign, signed_message};
-use crate::{Account, AgeLimit, AntomAccount, AskError, Limits, PrivateKey, PublicKey, Received, Refusal, verify};
+use crate::{
+    Account, AgeLimit, AntomAccount, AskError, Limits, PrivateKey, PublicKey, Received, Refusal, read_again, verify,
+    verify_again,
+};
 
 #[expect(clippy::struct_field_names, reason = "as the file has it")]
 #[derive(Deserialize)]
@@ -316,8 +319,30 @@ fn genuine_but_unreadable_bodies_are_told_apart_from_forgeries() {
         r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"a","x":{"y":1,"y":2}}"#,
         r#"{"notifyType":["PAYMENT_RESULT"],"paymentRequestId":"a"}"#,
     ] {
-        assert!(matches!(read(body), Err(Refusal::Unreadable(_))), "{body}");
+        let notification = read(body).unwrap();
+        assert!(matches!(notification.about, About::Unreadable(_)), "{body}");
+        assert_eq!(
+            (notification.body.as_slice(), notification.payment()),
+            (body.as_bytes(), None),
+            "kept and not interpreted"
+        );
     }
+}
+
+#[test]
+fn a_notification_is_checked_again_from_what_was_kept_of_it() {
+    let account = Account::Antom(account(&[(1, &vectors().public_key)]));
+    let kept = read(r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-1"}"#).unwrap();
+    // Whatever travelled beside the bytes is read anew.
+    let tampered =
+        Notification { about: About::Other, kind: "x".to_owned(), idempotency_key: "y".to_owned(), ..kept.clone() };
+    assert_eq!(verify_again(&account, &tampered).unwrap().into_inner(), kept);
+    assert_eq!(read_again(&account, tampered).unwrap().into_inner(), kept);
+    let forged =
+        Notification { body: br#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-2"}"#.to_vec(), ..kept.clone() };
+    assert!(matches!(verify_again(&account, &forged), Err(Refusal::NotGenuine(_))));
+    let garbled = Notification { headers: vec![("a b".to_owned(), "\n".to_owned())], ..kept };
+    assert!(matches!(verify_again(&account, &garbled), Err(Refusal::NotGenuine(_))));
 }
 
 #[test]

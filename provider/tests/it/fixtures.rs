@@ -127,6 +127,7 @@ fn told(notification: &Notification, body: &[u8]) -> String {
         About::Authorization(AuthorizationName::State(state)) => format!("authorization {state}"),
         About::Authorization(AuthorizationName::Token(_)) => "authorization by its token".to_owned(),
         About::Other => "nothing of ours".to_owned(),
+        About::Unreadable(why) => format!("unreadable: {why}"),
     };
     let mut text = format!("{}: {about}", notification.kind);
     if let Some(dispute) = dispute_told(notification, body) {

@@ -127,8 +127,7 @@ async fn taken(
     let outcome = verify(&account, &received).map(payhook_schema::Verified::into_inner);
     let answer = match &outcome {
         Ok(_) => (StatusCode::OK, antom::SUCCESS),
-        Err(Refusal::NotGenuine(_)) => (StatusCode::UNAUTHORIZED, ""),
-        Err(Refusal::Unreadable(_)) => (StatusCode::BAD_REQUEST, ""),
+        Err(_) => (StatusCode::UNAUTHORIZED, ""),
     };
     ingress.seen.lock().unwrap().push(outcome);
     answer

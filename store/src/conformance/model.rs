@@ -144,7 +144,7 @@ impl Model {
             About::Reference(_) | About::Refund { payment: None, .. } => {
                 about.filter(|key| **key == of(&key.id)).cloned()
             }
-            About::Authorization(_) | About::Other => None,
+            About::Authorization(_) | About::Other | About::Unreadable(_) => None,
         };
         let kept = self.notifications.entry(notification.id).or_insert_with(|| (notification.clone(), payment.clone()));
         // What names a payment itself is of that one for ever, and another of the same id is not kept.

@@ -31,11 +31,7 @@ impl TestPayhook {
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), String> {
-        let console = {
-            let processes = self.processes();
-            let process = processes.get("console").or_else(|| processes.get("serve")).expect("somebody has the API");
-            process.console.clone()
-        };
+        let console = self.console_url();
         let mut request = self.http.request(method, format!("{console}{path}"));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -46,6 +42,20 @@ impl TestPayhook {
         let answer = request.send().await.map_err(|error| format!("{path}: {error:?}"))?;
         let status = answer.status();
         Ok((status, answer.json().await.unwrap_or_default()))
+    }
+
+    /// The exact bytes of an answer.
+    pub(crate) async fn bytes(&self, path: &str) -> Vec<u8> {
+        let request = self.http.get(format!("{}{path}", self.console_url())).bearer_auth(&self.token);
+        let answer = request.send().await.expect("the console answers").error_for_status().expect("it has the bytes");
+        answer.bytes().await.expect("it sends them").to_vec()
+    }
+
+    /// Where the API is.
+    fn console_url(&self) -> String {
+        let processes = self.processes();
+        let process = processes.get("console").or_else(|| processes.get("serve")).expect("somebody has the API");
+        process.console.clone()
     }
 
     async fn get(&self, path: &str) -> Result<Value, String> {

@@ -1,0 +1,64 @@
+//! Checks notifications again after the queue. Whoever can write to the broker is believed in nothing: what a notification says is read from
+//! bytes whose signature holds here, too.
+
+use payhook_provider::{read_again, verify_again};
+use payhook_schema::Notification;
+use payhook_vault::VaultError;
+use tracing::error;
+
+use crate::class::Class;
+use crate::outcome::Failure;
+use crate::patience::chain;
+use crate::worker::Context;
+
+/// Why a notification is not believed for now. It waits on its schedule and ends as a dead letter with its bytes: a key may be missing here
+/// only, or for a while.
+pub(crate) enum Doubt {
+    /// Its body is sealed under a key that this process lacks.
+    Sealed(VaultError),
+    Unproven(Failure),
+}
+
+impl Doubt {
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Sealed(why) => Failure { class: Class::Misconfigured, detail: why.to_string() },
+            Self::Unproven(failure) => failure,
+        }
+    }
+}
+
+impl Context {
+    /// Returns a notification with its body opened, and with what its bytes say.
+    ///
+    /// Where no key of today holds, the archive counts: what is in there was verified when it came.
+    pub(crate) async fn genuine(&self, notification: &Notification) -> Result<Notification, Doubt> {
+        let opened = self.opened(notification.clone())?;
+        let account = self.account(opened.provider, &opened.account).map_err(Doubt::Unproven)?;
+        let refusal = match verify_again(&account, &opened) {
+            Ok(verified) => return Ok(verified.into_inner()),
+            Err(refusal) => refusal,
+        };
+        let unproven = |class, detail| Doubt::Unproven(Failure { class, detail });
+        let archived = self.store.notification_get(opened.id).await;
+        let archived = archived.map_err(|error| unproven(Class::Transient, chain(&error)))?;
+        let read = archived.map(|archived| self.opened(archived)).transpose()?.map(|it| read_again(&account, it));
+        match read {
+            Some(Ok(verified)) => Ok(verified.into_inner()),
+            Some(Err(_)) | None => {
+                metrics::counter!("payhook_worker_unproven_total").increment(1);
+                let (id, provider, name) = (opened.id, opened.provider, account.name());
+                error!(notification.id = %id, account = %name, "a notification on the queue is not proven: {refusal}");
+                let detail = format!(
+                    "{refusal}; a key of {provider} account `{name}` is missing here, or somebody else wrote to the queue"
+                );
+                Err(unproven(Class::Misconfigured, detail))
+            }
+        }
+    }
+
+    fn opened(&self, notification: Notification) -> Result<Notification, Doubt> {
+        let body = self.vault.open_body(&notification).map_err(Doubt::Sealed)?;
+        Ok(Notification { body, sealed_with: None, ..notification })
+    }
+}
