@@ -6,9 +6,10 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use jiff::SignedDuration;
 use payhook_schema::{
-    AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId, PaymentId,
-    PaymentKey, Provider, Refund, RefundId, RefundState,
+    AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId,
+    PAYMENTS_MAX, PaymentId, PaymentKey, Provider, Refund, RefundId, RefundState,
 };
 use payhook_store::{OrderFilter, Registered};
 use serde::Deserialize;
@@ -22,10 +23,11 @@ use crate::view::{OrderView, TimelineView};
 
 /// The largest amount every JSON reader has exactly: 2^53 - 1.
 const AMOUNT_MINOR_MAX: i64 = 9_007_199_254_740_991;
-/// Attempts to pay one order.
-const PAYMENTS_MAX: usize = 100;
 /// Refunds announced in one request; an order may have more.
 const REFUNDS_MAX: usize = 100;
+/// A refresh hints at its payments itself. The sweep makes up for hints that were lost, and leaves them this long: two hints of one
+/// payment would be two questions.
+const HINT_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 /// How often a waiting request looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -84,6 +86,10 @@ pub(crate) async fn register(
             "Order {} is registered with {registered}; an amount never changes. Register another order.",
             new.id
         ))),
+        Registered::TooManyPayments { registered, added } => Err(Problem::conflict(format!(
+            "Order {} has {registered} payments, and this adds {added}; an order has at most {PAYMENTS_MAX} payments. Register another order for further attempts.",
+            new.id
+        ))),
         Registered::PaymentTaken { payment, order: other } => {
             Err(Problem::conflict(format!("Payment {payment} belongs to order {other}.")))
         }
@@ -139,7 +145,7 @@ pub(crate) async fn list(
     Ok(Json(json!({ "orders": orders, "next": next })))
 }
 
-/// `POST /v1/orders/{order_id}/refresh`: ask the provider now.
+/// `POST /v1/orders/{order_id}/refresh`: ask the provider now, once about each payment.
 pub(crate) async fn refresh(
     State(console): State<Arc<Console>>,
     _: NoParameters,
@@ -147,7 +153,7 @@ pub(crate) async fn refresh(
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
     let id = order_id(path)?;
     let order = console.order(&id).await?;
-    console.store.order_refresh(&id, console.clock.now()).await?;
+    console.store.order_refresh(&id, console.clock.now() + HINT_WITHIN).await?;
     let payments = order.payments.iter().map(|payment| payment.key.clone()).collect();
     console.hint(payments, Because::Refresh).await;
     Ok((StatusCode::ACCEPTED, Json(order.into())))

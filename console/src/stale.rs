@@ -3,7 +3,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{Because, Order, OrderId, Payment, PaymentKey};
-use tracing::warn;
 
 use crate::Console;
 
@@ -42,7 +41,8 @@ fn is_stale(payment: &Payment, now: Timestamp) -> bool {
 }
 
 impl Console {
-    /// Has an order's stale payments asked about, behind the back of whoever looks: they get what we have, at once.
+    /// Hints at an order's stale payments; the current response does not wait. Should the hints be lost, each payment is checked on its
+    /// schedule all the same.
     pub(crate) fn refresh_if_stale(self: &Arc<Self>, order: &Order) {
         let now = self.clock.now();
         let stale = order.payments.iter().filter(|payment| is_stale(payment, now));
@@ -50,13 +50,7 @@ impl Console {
         if stale.is_empty() || !self.looked.is_due(&order.id, now) {
             return;
         }
-        let (console, id) = (self.clone(), order.id.clone());
-        tokio::spawn(async move {
-            // First the schedule: what hints at payments counts on the sweep, should the queue be away.
-            match console.store.order_refresh(&id, now).await {
-                Ok(_) => console.hint(stale, Because::Refresh).await,
-                Err(error) => warn!(order.id = %id, error = %error, "cannot refresh an order somebody looks at"),
-            }
-        });
+        let console = self.clone();
+        tokio::spawn(async move { console.hint(stale, Because::Refresh).await });
     }
 }

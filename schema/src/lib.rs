@@ -31,7 +31,7 @@ pub use ids::{
 pub use method::{Known, METHODS, Method, MethodError, Refunds};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
-pub use order::{Hold, NewOrder, Order, Payment};
+pub use order::{Hold, NewOrder, Order, PAYMENTS_MAX, Payment};
 pub use refund::{Dispute, NewRefund, Refund, distinct};
 pub use shown_url::shown_url;
 pub use state::{

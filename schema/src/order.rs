@@ -5,6 +5,9 @@ use crate::{
     Currency, Dispute, HoldReason, Money, NewRefund, OrderId, OrderState, PaymentKey, PaymentState, Provider, Refund,
 };
 
+/// The most payments an order has: every answer about one of them reads all of them.
+pub const PAYMENTS_MAX: usize = 100;
+
 /// What the merchant registers: what is to be paid, and by which payments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
@@ -71,7 +74,9 @@ pub struct Payment {
     pub reason: Option<String>,
     /// When the provider was last asked with success, by our clock.
     pub asked_at: Option<Timestamp>,
-    /// When to ask again without being told to; absent once final.
+    /// When it became final as it now is, by our clock: paid, or over without money. The late checks of a finished payment count from here.
+    pub final_at: Option<Timestamp>,
+    /// When to ask again without being told to; absent after the last late check of a finished payment.
     pub next_check_at: Option<Timestamp>,
     /// Checks made since something was last new: how far along its schedule the payment is.
     pub checks: i32,

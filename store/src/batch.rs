@@ -23,17 +23,24 @@ pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usi
         Notification(Uuid),
     }
     let mut next_free: HashMap<Touched<'_>, usize> = HashMap::new();
+    // Entries of one timeline are written in the order of their settlements: those that move no order can share a wave.
+    let mut last_entry: HashMap<&OrderId, usize> = HashMap::new();
     let mut waves: Vec<Vec<usize>> = Vec::new();
     for &index in wanted {
         let Settlement { notifications, about: _, order, timeline: _, check, change } = &settlements[index];
-        let told = order.iter().map(Touched::Order);
         let moved = change.iter().map(|change| Touched::Order(&change.order.id));
         let paid = change.iter().map(|change| Touched::Payment(&change.payment.key));
         let checked = check.iter().map(|check| Touched::Payment(&check.key));
         let archived = notifications.iter().map(|notification| Touched::Notification(notification.id));
-        let touched: Vec<_> = told.chain(moved).chain(paid).chain(checked).chain(archived).collect();
-        let wave = touched.iter().filter_map(|touched| next_free.get(touched)).max().copied().unwrap_or(0);
+        let touched: Vec<_> = moved.chain(paid).chain(checked).chain(archived).collect();
+        let free = touched.iter().filter_map(|touched| next_free.get(touched)).copied();
+        let moves = change.as_ref().map(|change| &change.order.id);
+        let of = [order.as_ref(), moves].into_iter().flatten();
+        let after = of.clone().filter_map(|id| Some(last_entry.get(id)? + usize::from(moves == Some(id))));
+        let after_move = order.iter().filter_map(|id| next_free.get(&Touched::Order(id))).copied();
+        let wave = free.chain(after).chain(after_move).max().unwrap_or(0);
         next_free.extend(touched.into_iter().map(|touched| (touched, wave + 1)));
+        last_entry.extend(of.map(|id| (id, wave)));
         if wave == waves.len() {
             waves.push(Vec::new());
         }
@@ -164,6 +171,8 @@ pub(crate) struct ChangeRow<'a> {
     pub(crate) asked_at: Option<Micros>,
     pub(crate) next_check_at: Option<Micros>,
     pub(crate) checks: i32,
+    pub(crate) final_at: Option<Micros>,
+    pub(crate) finished: bool,
 }
 
 #[derive(Serialize)]
@@ -174,6 +183,8 @@ pub(crate) struct CheckRow<'a> {
     pub(crate) payment_id: &'a str,
     pub(crate) next_check_at: Option<Micros>,
     pub(crate) checks: i32,
+    pub(crate) asked_at: Option<Micros>,
+    pub(crate) asked_before: Option<Micros>,
 }
 
 #[derive(Serialize)]
@@ -294,6 +305,8 @@ impl<'a> ChangeRow<'a> {
             asked_at: payment.asked_at.map(Micros),
             next_check_at: next_check_at.map(Micros),
             checks,
+            final_at: payment.final_at.map(Micros),
+            finished: !payment.is_unfinished(),
         }
     }
 }
@@ -307,6 +320,8 @@ impl<'a> CheckRow<'a> {
             payment_id: check.key.id.as_str(),
             next_check_at: check.next_check_at.map(Micros),
             checks: check.checks,
+            asked_at: check.asked.map(|asked| Micros(asked.at)),
+            asked_before: check.asked.and_then(|asked| asked.before).map(Micros),
         }
     }
 }
@@ -377,4 +392,74 @@ fn some_holds(holds: &[Hold]) -> Option<String> {
 
 pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data always serialises")
+}
+
+#[cfg(test)]
+mod tests {
+    use payhook_schema::{AccountName, OrderState, Payment, PaymentState, Provider, TimelineKind};
+
+    use super::*;
+
+    fn key(n: usize) -> PaymentKey {
+        let id = PaymentId::new(format!("p{n}")).unwrap();
+        PaymentKey { provider: Provider::Antom, account: AccountName::new("shop").unwrap(), id }
+    }
+
+    /// The answer about a payment of the one order, which changes nothing.
+    fn unchanged(n: usize) -> Settlement {
+        let at = Timestamp::UNIX_EPOCH;
+        Settlement {
+            order: Some(OrderId::new("A-1").unwrap()),
+            timeline: vec![TimelineEntry::new(at, TimelineKind::Inquiry, Some(key(n)), "asked")],
+            check: Some(PaymentCheck { key: key(n), next_check_at: None, checks: 1, asked: None }),
+            ..Settlement::default()
+        }
+    }
+
+    fn changed(n: usize) -> Settlement {
+        let at = Timestamp::UNIX_EPOCH;
+        let amount: payhook_schema::Money = "1.00 THB".parse().unwrap();
+        let payment = Payment {
+            key: key(n),
+            state: PaymentState::Failed,
+            captured_minor: 0,
+            refunded_minor: 0,
+            currency: amount.currency,
+            provider_reference: None,
+            reason: None,
+            asked_at: None,
+            final_at: None,
+            next_check_at: None,
+            checks: 0,
+            refunds: Vec::new(),
+            disputes: Vec::new(),
+            created_at: at,
+        };
+        let order = Order {
+            id: OrderId::new("A-1").unwrap(),
+            amount,
+            state: OrderState::Pending,
+            captured_minor: 0,
+            refunded_minor: 0,
+            version: 0,
+            holds: Vec::new(),
+            released: Vec::new(),
+            revision: 1,
+            created_at: at,
+            updated_at: at,
+            payments: vec![payment.clone()],
+        };
+        let change = Change { order, payment, events: Vec::new() };
+        Settlement { check: None, change: Some(change), ..unchanged(n) }
+    }
+
+    #[test]
+    fn answers_that_change_nothing_share_a_wave_and_nothing_overtakes_a_change() {
+        let all = |count| (0..count).collect::<Vec<_>>();
+        let thirty: Vec<_> = (0..30).map(unchanged).collect();
+        assert_eq!(waves(&thirty, &all(30)), [all(30)]);
+        let mixed = [unchanged(0), unchanged(1), changed(2), unchanged(3), changed(4), unchanged(5), unchanged(6)];
+        assert_eq!(waves(&mixed, &all(7)), [vec![0, 1], vec![2], vec![3], vec![4], vec![5, 6]]);
+        assert_eq!(waves(&[unchanged(0), unchanged(0)], &all(2)), [vec![0], vec![1]], "one payment");
+    }
 }

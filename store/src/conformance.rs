@@ -54,6 +54,7 @@ macro_rules! store_promises {
                 registering_another_amount_is_a_conflict_and_changes_nothing
                 attempts_can_be_added_to_a_registered_order
                 a_payment_belongs_to_one_order
+                an_order_has_a_hundred_payments_at_most
                 registrations_of_one_order_at_once_all_succeed
                 a_payment_is_found_by_its_key_and_under_another_account
                 a_settlement_is_written_whole_or_not_at_all
@@ -66,7 +67,9 @@ macro_rules! store_promises {
                 a_notification_before_its_order_is_linked_when_the_order_is_registered
                 money_and_times_are_exact
                 a_schedule_moves_without_a_conflict
+                an_answer_that_changes_nothing_moves_no_revision
                 due_payments_are_handed_to_one_sweeper_at_a_time
+                late_checks_are_due_apart_from_live_ones
                 a_refresh_makes_every_payment_due
                 events_are_sequenced_in_version_order_per_order
                 a_reader_of_a_restored_feed_misses_nothing

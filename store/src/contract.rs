@@ -27,6 +27,7 @@ pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer}
 /// - `registering_another_amount_is_a_conflict_and_changes_nothing`
 /// - `attempts_can_be_added_to_a_registered_order`
 /// - `a_payment_belongs_to_one_order`
+/// - `an_order_has_a_hundred_payments_at_most`
 /// - `registrations_of_one_order_at_once_all_succeed`
 /// - `a_payment_is_found_by_its_key_and_under_another_account`
 /// - `a_settlement_is_written_whole_or_not_at_all`
@@ -39,7 +40,9 @@ pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer}
 /// - `a_notification_before_its_order_is_linked_when_the_order_is_registered`
 /// - `money_and_times_are_exact`
 /// - `a_schedule_moves_without_a_conflict`
+/// - `an_answer_that_changes_nothing_moves_no_revision`
 /// - `due_payments_are_handed_to_one_sweeper_at_a_time`
+/// - `late_checks_are_due_apart_from_live_ones`
 /// - `a_refresh_makes_every_payment_due`
 /// - `events_are_sequenced_in_version_order_per_order`
 /// - `a_reader_of_a_restored_feed_misses_nothing`
@@ -143,13 +146,22 @@ pub trait Store: Send + Sync + 'static {
     /// written is then a [`Settled::Conflict`]. Where there was no change, at worst a timeline entry is there twice.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
-    /// Takes up to `limit` payments whose `next_check_at` has come, oldest first, and moves their `next_check_at` to
+    /// Takes up to `limit` unfinished payments whose `next_check_at` has come, oldest first, and moves their `next_check_at` to
     /// `now + hold_for`, so that no other sweeper takes them meanwhile.
     async fn payments_due(&self, now: Timestamp, hold_for: Duration, limit: u32)
     -> Result<Vec<PaymentKey>, StoreError>;
 
-    /// Has an order's payments checked at `now`, the final ones too; false if there is no such order.
-    async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError>;
+    /// The same for payments that were finished when they were last written ([`Payment::is_unfinished`]): their late checks can wait, and
+    /// however many of them are due, [`Store::payments_due`] reads none of them.
+    async fn payments_due_late(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError>;
+
+    /// Has an order's payments checked at `at`, the final ones too; false if there is no such order.
+    async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes a release and its audit entry, both or neither. One with a known id changes nothing.
     async fn release_write(&self, release: &Release, audit: &AuditEntry) -> Result<(), StoreError>;
@@ -352,6 +364,8 @@ pub enum Registered {
     Order { order: Order, created: bool, parked: Vec<PaymentKey> },
     /// Nothing was changed: the order is registered with another amount or currency.
     AmountDiffers { registered: payhook_schema::Money },
+    /// Nothing was changed: the order has `registered` payments, and with the `added` ones more than [`payhook_schema::PAYMENTS_MAX`].
+    TooManyPayments { registered: usize, added: usize },
     /// Nothing was changed: a payment belongs to another order.
     PaymentTaken { payment: PaymentKey, order: OrderId },
     /// Nothing was changed: a refund is known to be of another payment.
@@ -485,7 +499,7 @@ pub struct Settlement {
     /// The order the timeline entries belong to; without one there are none.
     pub order: Option<OrderId>,
     pub timeline: Vec<TimelineEntry>,
-    /// Moves a payment's schedule and nothing else; never a conflict.
+    /// Moves a payment's schedule, and notes an answer that changed nothing; never a conflict.
     pub check: Option<PaymentCheck>,
     pub change: Option<Change>,
 }
@@ -497,13 +511,24 @@ pub struct PaymentCheck {
     pub key: PaymentKey,
     pub next_check_at: Option<Timestamp>,
     pub checks: i32,
+    /// The answer that led to it, where there was one.
+    pub asked: Option<Asked>,
+}
+
+/// An answer of the provider that changed nothing but the time of the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// The payment's new `asked_at`; an earlier one than it has changes nothing.
+    pub at: Timestamp,
+    /// The payment's `asked_at` when the answer was compared with it. Where another answer was written since, that one says the schedule.
+    pub before: Option<Timestamp>,
 }
 
 /// The new values of an order and one of its payments, decided on `order.revision`.
 ///
 /// `order` is the order as it was read, with `state`, amounts, `version`, `holds`, `released` and `updated_at` as they shall be; its
 /// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
-/// `created_at`; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
+/// `created_at`, and its `asked_at` never goes back; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
 /// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are not looked at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {

@@ -28,7 +28,7 @@ mod timeline;
 pub mod conformance;
 
 pub use contract::{
-    Act, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Backlog, Change,
+    Act, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Backlog, Change,
     DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter,
     OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed,
     SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,

@@ -30,6 +30,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     11 "0011_watermarks",
     12 "0012_replays",
     13 "0013_objections",
+    16 "0016_late_checks",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -46,6 +47,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     11 "0011_watermarks",
     12 "0012_replays",
     13 "0013_objections",
+    16 "0016_late_checks",
 );
 
 pub(crate) fn postgres() -> Migrator {
@@ -196,6 +198,69 @@ mod tests {
         let events: Vec<_> = sqlx::query_as(AFTER).fetch_all(&mut connection).await.unwrap();
         everything_is_there(&events, &sqlx::query_as(LETTERS).fetch_all(&mut connection).await.unwrap());
         objections_are_there(sqlx::query_as(HOLDS).fetch_one(&mut connection).await.unwrap());
+    }
+
+    /// Payments that were final before anybody asked about such again, some of them long ago.
+    const FINISHED: &str = "
+        insert into orders (id, amount_minor, currency, state, captured_minor, refunded_minor, version, revision,
+            created_at, updated_at)
+        values ('A-1', 1, 'THB', 'paid', 1, 0, 2, 3, OLD, OLD);
+        insert into payments (provider, account, id, order_id, position, state, captured_minor, refunded_minor, currency,
+            checks, created_at, asked_at, next_check_at)
+        values ('antom', 'shop', 'paid', 'A-1', 1, 'paid', 1, 0, 'THB', 0, OLD, NOW, null),
+            ('antom', 'shop', 'failed', 'A-1', 2, 'failed', 0, 0, 'THB', 0, NOW, null, null),
+            ('antom', 'shop', 'paid-long-ago', 'A-1', 3, 'refunded', 1, 1, 'THB', 0, OLD, OLD, null),
+            ('antom', 'shop', 'failed-long-ago', 'A-1', 4, 'failed', 0, 0, 'THB', 0, OLD, OLD, null),
+            ('antom', 'shop', 'awaiting', 'A-1', 5, 'awaiting', 0, 0, 'THB', 0, NOW, NOW, NOW);";
+
+    /// Each with how many seconds it is until its check, and whether that is a late one.
+    type CheckLeft = (String, Option<i64>, bool);
+
+    #[track_caller]
+    fn those_finished_lately_are_asked_about_within_a_week(checks: &[CheckLeft]) {
+        let ids = checks.iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>();
+        assert_eq!(ids, ["awaiting", "failed", "failed-long-ago", "paid", "paid-long-ago"]);
+        let [awaiting, failed, failed_long_ago, paid, paid_long_ago] = checks else { unreachable!() };
+        assert!(!awaiting.2 && awaiting.1.is_some_and(|wait| wait <= 0));
+        for (id, wait, late) in [failed, paid] {
+            assert!(*late && wait.is_some_and(|wait| (-60..=7 * 86400).contains(&wait)), "{id}: {wait:?}");
+        }
+        assert_eq!((failed_long_ago.1, paid_long_ago.1), (None, None), "too old for a late check");
+    }
+
+    /// Everything before late checks.
+    fn before_late_checks(embedded: Embedded) -> Migrator {
+        migrator(&embedded[..embedded.iter().position(|&(number, ..)| number == 16).unwrap()])
+    }
+
+    #[tokio::test]
+    async fn payments_that_were_final_before_have_a_late_check_in_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("p.db")).create_if_missing(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        before_late_checks(SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        let finished =
+            FINISHED.replace("NOW", "unixepoch() * 1000000").replace("OLD", "(unixepoch() - 31536000) * 1000000");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(finished)).execute(&mut connection).await.unwrap();
+        sqlite().run_direct(None, &mut connection, false).await.unwrap();
+        let left = "select id, next_check_at / 1000000 - unixepoch(), finished = 1 from payments order by id";
+        let left: Vec<_> = sqlx::query_as(left).fetch_all(&mut connection).await.unwrap();
+        those_finished_lately_are_asked_about_within_a_week(&left);
+    }
+
+    #[tokio::test]
+    async fn payments_that_were_final_before_have_a_late_check_in_postgres() {
+        let Some(server) = payhook_test_servers::postgres().await else { return };
+        let database = server.fresh_database().await;
+        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        before_late_checks(POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        let finished = FINISHED.replace("NOW", "now()").replace("OLD", "now() - interval '365 days'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(finished)).execute(&mut connection).await.unwrap();
+        postgres().run_direct(None, &mut connection, false).await.unwrap();
+        let left = "select id, extract(epoch from next_check_at - now())::bigint, finished from payments order by id";
+        let left: Vec<_> = sqlx::query_as(left).fetch_all(&mut connection).await.unwrap();
+        those_finished_lately_are_asked_about_within_a_week(&left);
     }
 
     #[test]

@@ -306,11 +306,20 @@ impl Store for PgStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        transaction!(self, |connection| orders::due(connection, now, hold_for, limit))
+        transaction!(self, |connection| orders::due(connection, false, now, hold_for, limit))
     }
 
-    async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError> {
-        transaction!(self, |connection| orders::refresh(connection, id, now))
+    async fn payments_due_late(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError> {
+        transaction!(self, |connection| orders::due(connection, true, now, hold_for, limit))
+    }
+
+    async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError> {
+        transaction!(self, |connection| orders::refresh(connection, id, at))
     }
 
     async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError> {

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_schema::{AccountName, NewOrder, NewRefund, Order, OrderId, PaymentKey, Provider, RefundId, TimelineKind};
+use payhook_schema::{
+    AccountName, NewOrder, NewRefund, Order, OrderId, PAYMENTS_MAX, PaymentKey, Provider, RefundId, TimelineKind,
+};
 use serde_json::json;
 
 use crate::{Found, Registered, TimelineEntry};
@@ -16,6 +18,12 @@ pub(crate) const FIRST_CHECK_AFTER: SignedDuration = SignedDuration::from_mins(1
 pub(crate) fn missing(order: &Order, new: &NewOrder) -> Vec<PaymentKey> {
     let mut seen: HashSet<&PaymentKey> = order.payments.iter().map(|payment| &payment.key).collect();
     new.payments.iter().filter(|&key| seen.insert(key)).cloned().collect()
+}
+
+/// What stands between `added` and the order they are to be added to: it has too many payments then.
+pub(crate) fn too_many(order: &Order, added: &[PaymentKey]) -> Option<Registered> {
+    let (registered, added) = (order.payments.len(), added.len());
+    (added > 0 && registered + added > PAYMENTS_MAX).then_some(Registered::TooManyPayments { registered, added })
 }
 
 /// The first of `wanted` that `found` says belongs to another order than `order`.

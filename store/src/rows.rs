@@ -15,7 +15,7 @@ macro_rules! order_columns {
          o.captured_minor as order_captured_minor, o.refunded_minor as order_refunded_minor, o.version, o.holds, \
          o.released, o.revision, o.created_at as order_created_at, o.updated_at, p.provider, p.account, \
          p.id as payment_id, p.state as payment_state, p.captured_minor, p.refunded_minor, p.currency, \
-         p.provider_reference, p.reason, p.asked_at, p.next_check_at, cast(p.checks as bigint) as checks, p.created_at"
+         p.provider_reference, p.reason, p.asked_at, p.final_at, p.next_check_at, cast(p.checks as bigint) as checks, p.created_at"
     };
 }
 pub(crate) use order_columns;
@@ -80,6 +80,7 @@ fn payment(row: &impl Columns, key: PaymentKey) -> sqlx::Result<Payment> {
         provider_reference: row.text("provider_reference")?,
         reason: row.text("reason")?,
         asked_at: row.time("asked_at")?,
+        final_at: row.time("final_at")?,
         next_check_at: row.time("next_check_at")?,
         checks: some("checks", row.int("checks"))? as i32,
         refunds: refunds::refunds(row)?,

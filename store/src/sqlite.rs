@@ -257,6 +257,7 @@ impl Store for SqliteStore {
             match registered {
                 Registered::Order { .. } => transaction.commit().await.map_err(Fault::sqlite)?,
                 Registered::AmountDiffers { .. }
+                | Registered::TooManyPayments { .. }
                 | Registered::PaymentTaken { .. }
                 | Registered::RefundTaken { .. }
                 | Registered::RefundOfNoPayment { .. } => {
@@ -309,11 +310,20 @@ impl Store for SqliteStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        write!(self, |connection| orders::due(connection, now, hold_for, limit))
+        write!(self, |connection| orders::due(connection, false, now, hold_for, limit))
     }
 
-    async fn order_refresh(&self, id: &OrderId, now: Timestamp) -> Result<bool, StoreError> {
-        write!(self, |connection| orders::refresh(connection, id, now))
+    async fn payments_due_late(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<PaymentKey>, StoreError> {
+        write!(self, |connection| orders::due(connection, true, now, hold_for, limit))
+    }
+
+    async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError> {
+        write!(self, |connection| orders::refresh(connection, id, at))
     }
 
     async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError> {

@@ -9,6 +9,7 @@ use payhook_store::{Change, TimelineEntry};
 
 use crate::announce::{Before, announce};
 use crate::guard::{self, Objection};
+use crate::schedule::late_check;
 
 /// What one answer of the provider does to an order.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,8 +126,9 @@ pub(crate) fn decide(case: &Case<'_>) -> Decision {
     if !raised.is_empty() {
         outcome = Decided::Held;
     }
+    payment.final_at = final_at(stored, &payment, now);
     if !payment.is_unfinished() {
-        payment.next_check_at = None;
+        payment.next_check_at = late_check(&payment, now);
     }
     if outcome != Decided::Unchanged {
         order.updated_at = now;
@@ -228,6 +230,18 @@ fn apply(payment: &mut Payment, facts: &PaymentFacts) {
     if facts.provider_reference.is_some() {
         payment.provider_reference.clone_from(&facts.provider_reference);
     }
+}
+
+/// Since when a payment is final as it now is. What goes back of money that was taken begins nothing anew.
+fn final_at(stored: &Payment, payment: &Payment, now: Timestamp) -> Option<Timestamp> {
+    let kind = |state: PaymentState| (state.is_final(), state.took_money());
+    let began = if kind(stored.state) == kind(payment.state) {
+        // One that became final before this was stored was hardly asked about since.
+        stored.final_at.or(stored.asked_at).unwrap_or(stored.created_at)
+    } else {
+        now
+    };
+    payment.state.is_final().then_some(began)
 }
 
 fn amounts(payment: &Payment) -> String {

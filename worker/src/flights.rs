@@ -125,12 +125,6 @@ impl Flights {
         }
     }
 
-    /// What was decided no longer fits: the same passengers go again, with whoever came meanwhile.
-    pub(crate) fn return_to_gate(&self, key: &PaymentKey, passengers: Vec<InHand>) {
-        self.lock().entry(key.clone()).or_default().extend(passengers);
-        self.land(key);
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<PaymentKey, Vec<InHand>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

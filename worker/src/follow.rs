@@ -149,7 +149,7 @@ async fn hints(
             .iter()
             .map(|(key, payment)| {
                 let next_check_at = Some(now + DUE_AGAIN_AFTER);
-                let check = PaymentCheck { key: (*key).clone(), next_check_at, checks: payment.checks };
+                let check = PaymentCheck { key: (*key).clone(), next_check_at, checks: payment.checks, asked: None };
                 Settlement { check: Some(check), ..Settlement::default() }
             })
             .collect();

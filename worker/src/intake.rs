@@ -16,7 +16,7 @@ use crate::decide::{Decision, decide_other_account};
 use crate::flights::{Generation, InHand, Unsettled};
 use crate::genuine::Doubt;
 use crate::inquire::Answer;
-use crate::outcome::{Making, Outcome, overtaken};
+use crate::outcome::{Answered, Making, Outcome, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 use crate::{authorization, named, release, writer};
@@ -262,14 +262,10 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
     let answer = asking.whole(&key, order.payment(&key), &passengers).await;
     drop(asking);
     match answer {
-        Ok(answer) if elsewhere => {
-            let decision = decide_other_account(order, &key, &answer.facts, context.clock.now());
-            context.making().answered_elsewhere(order, key, passengers, &answer.facts, decision)
+        Ok(answer) => {
+            let answered = Answered { order: order.id.clone(), answer, elsewhere };
+            context.compare(order, key, passengers, answered).await
         }
-        Ok(answer) => match context.decision(order, &key, &answer, &passengers).await {
-            Ok(decision) => context.making().answered(key, passengers, decision, &answer.unanswered),
-            Err(gave_up) => context.making().not_read(key, passengers, &gave_up),
-        },
         Err(error) => {
             warn!(payment = %key, error = %error, "no answer about {key}: {error}");
             let probe = admission == Admission::Probe;
@@ -279,6 +275,38 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
 }
 
 impl Context {
+    /// Compares an answer with its order. Where that changes something, the outcome has the answer with it.
+    async fn compare(&self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, answered: Answered) -> Outcome {
+        let (making, answer) = (self.making(), &answered.answer);
+        let mut outcome = if answered.elsewhere {
+            let decision = decide_other_account(order, &key, &answer.facts, making.now);
+            making.answered_elsewhere(order, key, passengers, &answer.facts, decision)
+        } else {
+            match self.decision(order, &key, answer, &passengers).await {
+                Ok(decision) => making.answered(order, key, passengers, decision, &answer.unanswered),
+                Err(gave_up) => making.not_read(key, passengers, &gave_up),
+            }
+        };
+        outcome.answered = outcome.settlement.change.is_some().then_some(answered);
+        outcome
+    }
+
+    /// Decides on the same answer and the order as it now is: nobody needs to ask again, because hints that came after the question wait
+    /// for the next one.
+    pub(crate) async fn decide_again(&self, mut outcome: Outcome) -> Outcome {
+        let (Some(key), Some(answered)) = (outcome.key.clone(), outcome.answered.take()) else { return outcome };
+        let passengers = outcome.verdicts.into_iter().map(|(passenger, _)| passenger).collect();
+        let order = self.patiently("reading an order again", || self.store.order_get(&answered.order)).await;
+        match order {
+            Ok(Some(order)) => {
+                Outcome { conflicts: outcome.conflicts, ..self.compare(&order, key, passengers, answered).await }
+            }
+            // Orders are never deleted: a database restored from a backup knows less for a while.
+            Ok(None) => self.making().not_read(key, passengers, &GaveUp::TooLong),
+            Err(gave_up) => self.making().not_read(key, passengers, &gave_up),
+        }
+    }
+
     /// What an answer comes to, with all that is known beside it.
     async fn decision(
         &self,

@@ -4,9 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{
-    About, Hint, Notification, Order, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
+    About, Hint, Notification, Order, OrderId, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
 };
-use payhook_store::{PaymentCheck, ReplayResult, Settlement, TimelineEntry};
+use payhook_store::{Asked, Change, PaymentCheck, ReplayResult, Settlement, TimelineEntry};
 use uuid::Uuid;
 
 use crate::Schedule;
@@ -16,6 +16,7 @@ use crate::decide::{Case, Decided, Decision, NextCheck, decide};
 use crate::flights::InHand;
 use crate::inquire::{Answer, refund_named};
 use crate::patience::{GaveUp, jittered_fully};
+use crate::schedule::late_check_again;
 
 /// Those that wait for one account come back within this long of each other.
 const WAIT_SPREAD: Duration = Duration::from_secs(2);
@@ -28,6 +29,19 @@ pub(crate) struct Outcome {
     pub(crate) word: &'static str,
     /// What became of the items of replays among them.
     pub(crate) replayed: Vec<ReplayResult>,
+    /// The answer a change was decided on.
+    pub(crate) answered: Option<Answered>,
+    /// How often the order had moved when it was to be written.
+    pub(crate) conflicts: u32,
+}
+
+/// An answer of the provider. Where its order moves before what was decided on it is written, it is decided on again: hints that came
+/// after the question wait for the next one.
+pub(crate) struct Answered {
+    pub(crate) order: OrderId,
+    pub(crate) answer: Answer,
+    /// The order is registered with the payment under another of our accounts.
+    pub(crate) elsewhere: bool,
 }
 
 impl Outcome {
@@ -41,7 +55,7 @@ impl Outcome {
     ) -> Self {
         let items = verdicts.iter().filter_map(|(in_hand, _)| replay_item(&in_hand.delivery));
         let replayed = items.map(|item| ReplayResult { item, outcome, detail: detail.to_owned() }).collect();
-        Self { key, settlement, verdicts, word, replayed }
+        Self { key, settlement, verdicts, word, replayed, answered: None, conflicts: 0 }
     }
 }
 
@@ -111,8 +125,9 @@ impl Making<'_> {
         // By its own schedule, and no sooner than the account is asked again: an outage must not make daily looks hourly ones.
         let check = order.payment(&key).filter(|payment| is_watched(payment)).map(|payment| PaymentCheck {
             key: key.clone(),
-            next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now).max(again)),
+            next_check_at: self.check_again(payment, again),
             checks: payment.checks,
+            asked: None,
         });
         let text = format!("not asked: {}, since {}; everything waits", wait.why.as_str(), wait.since);
         let entry = self.entry(TimelineKind::Inquiry, &key, text);
@@ -165,12 +180,13 @@ impl Making<'_> {
     /// The provider answered. A refund it did not tell of is tried again for those that are about it, and for nobody else.
     pub(crate) fn answered(
         self,
+        order: &Order,
         key: PaymentKey,
         passengers: Vec<InHand>,
         decision: Decision,
         unanswered: &[(RefundId, Failure)],
     ) -> Outcome {
-        let mut outcome = decided(decision, key, passengers);
+        let mut outcome = decided(order, decision, key, passengers);
         for (in_hand, verdict) in &mut outcome.verdicts {
             let refund = notification(&in_hand.delivery).and_then(refund_named);
             let failure = unanswered.iter().find(|(id, _)| Some(id) == refund).map(|(_, failure)| failure);
@@ -235,7 +251,7 @@ impl Making<'_> {
             let told = (Some(ReplayOutcome::Unchanged), "registered under another account");
             return Outcome::new(Some(key), settlement, acked(passengers), Decided::Refused.as_str(), told);
         };
-        decided(decision, key, passengers)
+        decided(order, decision, key, passengers)
     }
 
     /// The provider told us nothing. The payment stays what it was; notifications are tried again, looks of our own are put off.
@@ -253,12 +269,13 @@ impl Making<'_> {
         // One that nobody waits for gets no schedule by this, and loses none that it was given since it was read.
         let check = order.payment(&key).filter(|payment| is_watched(payment)).map(|payment| PaymentCheck {
             key: key.clone(),
-            next_check_at: Some(self.schedule.next_check(key.provider, payment.checks, None, self.now).max(at_least)),
+            next_check_at: self.check_again(payment, at_least),
             checks: match failure.class.is_the_payments() {
                 true => payment.checks.saturating_add(1),
                 // An outage says nothing about the payment: it does not age it past hourly looks.
                 false => payment.checks.saturating_add(1).min(Schedule::hourly(key.provider)).max(payment.checks),
             },
+            asked: None,
         });
         let text = format!("asked {}: no answer to go by: {}", key.provider, failure.detail);
         let entry = self.entry(TimelineKind::Inquiry, &key, text);
@@ -272,6 +289,17 @@ impl Making<'_> {
             change: None,
         };
         self.failed(Some(key), settlement, passengers, failure, "unanswered", probe)
+    }
+
+    /// When a payment is asked about again that could not be: an unfinished one by its schedule and not before `at_least`.
+    fn check_again(self, payment: &Payment, at_least: Timestamp) -> Option<Timestamp> {
+        match payment.is_unfinished() {
+            true => {
+                let next = self.schedule.next_check(payment.key.provider, payment.checks, None, self.now);
+                Some(next.max(at_least))
+            }
+            false => late_check_again(payment, self.now),
+        }
     }
 
     /// What a failure makes of deliveries: notifications go round through the queue until the schedule is used up, our own looks are on
@@ -367,22 +395,43 @@ pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], 
 }
 
 /// What was decided, told to the log, to be written with the notifications that led to it.
-fn decided(decision: Decision, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
+fn decided(order: &Order, decision: Decision, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
     let Decision { change, timeline, outcome } = decision;
     tell(&change.order, &key, outcome);
+    let check = only_asked(order, &change);
     let settlement = Settlement {
         notifications: notifications(&passengers),
         about: Some(key.clone()),
         order: Some(change.order.id.clone()),
         timeline,
-        check: None,
-        change: Some(change),
+        change: check.is_none().then_some(change),
+        check,
     };
     let changed = match outcome {
         Decided::Applied | Decided::Revived | Decided::Held => ReplayOutcome::Changed,
         Decided::Unchanged | Decided::Refused => ReplayOutcome::Unchanged,
     };
     Outcome::new(Some(key), settlement, acked(passengers), outcome.as_str(), (Some(changed), outcome.as_str()))
+}
+
+/// The check that is left of a change by which nothing changes but when its payment was asked about, and is next. It moves no revision, so
+/// that it conflicts with nobody.
+pub(crate) fn only_asked(order: &Order, change: &Change) -> Option<PaymentCheck> {
+    let Change { order: after, payment, events } = change;
+    let stored = order.payment(&payment.key)?;
+    let asked_before = Payment {
+        asked_at: stored.asked_at,
+        next_check_at: stored.next_check_at,
+        checks: stored.checks,
+        ..payment.clone()
+    };
+    if !events.is_empty() || asked_before != *stored {
+        return None;
+    }
+    let alone = |it: &Order| Order { payments: Vec::new(), updated_at: it.created_at, ..it.clone() };
+    let asked = Asked { at: payment.asked_at?, before: stored.asked_at };
+    let Payment { key, next_check_at, checks, .. } = payment.clone();
+    (alone(order) == alone(after)).then_some(PaymentCheck { key, next_check_at, checks, asked: Some(asked) })
 }
 
 /// Why a hint could not be settled, for this time or for ever.
@@ -437,6 +486,72 @@ fn tell(order: &Order, key: &PaymentKey, outcome: Decided) {
         Decided::Held => {
             let reason = order.holds.last().map_or("-", |hold| hold.reason.as_str());
             tracing::warn!(order.id = %id, payment = %key, version, reason, "order {id} is held: {reason}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use payhook_schema::PaymentState;
+
+    use super::*;
+    use crate::decide::tests::{at, facts, key, order, paid};
+
+    /// What the answer comes to for the order, which becomes what the store makes of it.
+    fn settled(order: &mut Order, facts: &PaymentFacts) -> Settlement {
+        let next = NextCheck { at: at(100), checks: order.payments[0].checks + 1 };
+        let (key, now) = (&key("P1"), at(11));
+        let decision = decide(&Case { order, key, facts, foreign: &[], next, now });
+        let after = decision.change.order.clone();
+        let settlement = decided(order, decision, key.clone(), Vec::new()).settlement;
+        if settlement.change.is_some() {
+            *order = Order { revision: order.revision + 1, ..after };
+        }
+        settlement
+    }
+
+    #[test]
+    fn only_an_answer_that_changes_something_moves_the_revision() {
+        let mut order = order(&["P1", "P2"]);
+        let awaiting = facts(PaymentState::Awaiting, 0, 0);
+        let failed = facts(PaymentState::Failed, 0, 0);
+        for (answer, changes) in [
+            (&awaiting, false),
+            (&paid(), true),
+            (&paid(), false),
+            (&awaiting, false),
+            (&failed, true),
+            (&failed, false),
+            (&facts(PaymentState::PartlyRefunded, 12_000, 1), true),
+            (&facts(PaymentState::PartlyRefunded, 12_000, 1), false),
+        ] {
+            let before = order.payments[0].clone();
+            let settlement = settled(&mut order, answer);
+            assert_eq!(settlement.change.is_some(), changes, "{answer:?}");
+            assert!(!settlement.timeline.is_empty(), "it was asked, and the timeline has it");
+            let Some(check) = settlement.check else { continue };
+            let asked = Some(Asked { at: at(10), before: before.asked_at });
+            assert_eq!((check.asked, check.checks), (asked, before.checks + 1));
+            assert_eq!(check.next_check_at.is_some_and(|next| next > at(100)), before.state.is_final());
+        }
+        assert_eq!(order.revision, 4);
+    }
+
+    #[test]
+    fn what_is_paused_or_unanswered_is_no_reason_to_ask_a_finished_payment_sooner() {
+        let schedule = Schedule::new(vec![Duration::from_secs(1)]);
+        let mut order = order(&["P1"]);
+        settled(&mut order, &paid());
+        let held_for_a_hint = at(25 * 3600 + 60);
+        order.payments[0].next_check_at = Some(held_for_a_hint);
+        let making = Making { schedule: &schedule, now: at(11 + 25 * 3600) };
+        let wait = Wait { after: Duration::from_mins(1), why: Pause::Unreachable, since: at(0), first: false };
+        let failure = Failure { class: Class::Transient, detail: "no answer".to_owned() };
+        let paused = making.paused(&order, key("P1"), Vec::new(), &wait);
+        let unanswered = making.unanswered(&order, key("P1"), Vec::new(), &failure, false);
+        for outcome in [paused, unanswered] {
+            let next = outcome.settlement.check.unwrap().next_check_at.unwrap();
+            assert_eq!(next, at(11 + 49 * 3600), "a day later");
         }
     }
 }

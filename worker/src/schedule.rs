@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use jiff::Timestamp;
-use payhook_schema::Provider;
+use jiff::{SignedDuration, Timestamp};
+use payhook_schema::{Payment, Provider};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -33,6 +33,44 @@ const HOURLY_LOOKS: usize = 25;
 
 /// After a payment's own expiry the provider needs a moment to say so.
 const AFTER_EXPIRY: Duration = seconds(120);
+
+/// When a finished payment is asked about again, counted from when it became final: a cancel, or a refund in the provider's dashboard, may
+/// never be notified. Within the time in which its method takes a refund: which method that was is not stored, so the longest counts,
+/// a year, and all of these are within it.
+const LATE: [SignedDuration; 5] = [hours(25), hours(7 * 24), hours(30 * 24), hours(90 * 24), hours(180 * 24)];
+/// One that took no money has the first two: the provider may say after all that it is paid.
+const LATE_UNPAID: usize = 2;
+
+const fn hours(count: i64) -> SignedDuration {
+    SignedDuration::from_hours(count)
+}
+
+fn late(payment: &Payment) -> &'static [SignedDuration] {
+    if payment.state.took_money() { &LATE } else { &LATE[..LATE_UNPAID] }
+}
+
+/// Since when a payment is final. A clock that was ahead when that was written does not put its checks off.
+fn final_since(payment: &Payment, now: Timestamp) -> Timestamp {
+    payment.final_at.unwrap_or(payment.created_at).min(now)
+}
+
+/// When a finished payment is asked about next; never again after the last of its late checks. However often it is asked about in
+/// between, the times stay.
+pub(crate) fn late_check(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
+    let since = final_since(payment, now);
+    late(payment).iter().filter_map(|after| since.checked_add(*after).ok()).find(|at| *at > now)
+}
+
+/// When a finished payment is asked about again that could not be asked about: no sooner than planned, and after a quarter of its age or a
+/// day. An outage must not make rare checks hourly ones, nor lose the last one. Given up at twice the age of the last one.
+pub(crate) fn late_check_again(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
+    let since = final_since(payment, now);
+    let wait = (now.duration_since(since) / 4).max(hours(24));
+    let last = *late(payment).last().expect("there are late checks") * 2;
+    let again = now.checked_add(wait).ok().filter(|at| at.duration_since(since) <= last);
+    let again = late_check(payment, now).into_iter().chain(again).min();
+    again.map(|again| payment.next_check_at.map_or(again, |planned| planned.max(again)))
+}
 
 /// When to try what did not work: a delivery through the queue's delays, a payment through its provider's checks.
 #[derive(Debug, Clone)]
@@ -85,7 +123,75 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use payhook_schema::{METHODS, PaymentState, Refunds};
+
     use super::*;
+    use crate::decide::tests::order;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + hours(hour)
+    }
+
+    /// Final since hour 0.
+    fn finished(state: PaymentState) -> Payment {
+        Payment { state, final_at: Some(at(0)), next_check_at: None, ..order(&["P1"]).payments.remove(0) }
+    }
+
+    /// The hours at which it is asked about until nobody asks any more.
+    fn followed(payment: &Payment, next: fn(&Payment, Timestamp) -> Option<Timestamp>) -> Vec<i64> {
+        let mut payment = payment.clone();
+        let checks = std::iter::from_fn(|| {
+            let last = payment.next_check_at.unwrap_or(at(0));
+            payment.next_check_at = next(&payment, last);
+            payment.next_check_at
+        });
+        checks.map(|at| at.as_second() / 3600).collect()
+    }
+
+    #[test]
+    fn a_paid_payment_is_asked_about_five_times_more_and_one_without_money_twice() {
+        for state in [PaymentState::Paid, PaymentState::PartlyRefunded, PaymentState::Refunded] {
+            assert_eq!(followed(&finished(state), late_check), [25, 168, 720, 2160, 4320], "{state}");
+        }
+        for state in [PaymentState::Failed, PaymentState::Expired, PaymentState::Cancelled] {
+            assert_eq!(followed(&finished(state), late_check), [25, 168], "{state}");
+        }
+    }
+
+    #[test]
+    fn a_look_in_between_does_not_move_the_late_checks() {
+        let paid = finished(PaymentState::Paid);
+        for (hour, next) in [(0, 25), (24, 25), (25, 168), (26, 168), (167, 168), (500, 720), (719, 720)] {
+            assert_eq!(late_check(&paid, at(hour)), Some(at(next)), "{hour}");
+        }
+        assert_eq!(late_check(&paid, at(4320)), None);
+        let from_the_future = Payment { final_at: Some(at(9_000_000)), ..paid };
+        assert_eq!(late_check(&from_the_future, at(1)), Some(at(26)));
+    }
+
+    #[test]
+    fn a_late_check_without_an_answer_is_put_off_ever_longer_and_given_up_in_the_end() {
+        let paid = finished(PaymentState::Paid);
+        assert_eq!(late_check_again(&paid, at(25)), Some(at(49)), "after a day");
+        assert_eq!(late_check_again(&paid, at(160)), Some(at(168)), "no later than the next one");
+        assert_eq!(late_check_again(&paid, at(4320)), Some(at(5400)), "the last one is not lost");
+        let planned = Payment { next_check_at: Some(at(168)), ..paid.clone() };
+        assert_eq!(late_check_again(&planned, at(30)), Some(at(168)), "somebody else's failure brings it no nearer");
+        let checks = followed(&finished(PaymentState::Paid), late_check_again);
+        assert!(checks.len() < 40 && checks.last().is_some_and(|last| *last <= 2 * 4320), "{checks:?}");
+        assert!(checks.windows(2).all(|pair| pair[1] - pair[0] >= 24 || LATE.contains(&hours(pair[1]))), "{checks:?}");
+    }
+
+    #[test]
+    fn every_late_check_is_within_the_refund_window_of_every_method() {
+        let windows = METHODS.iter().filter_map(|method| match method.refund {
+            Refunds::Within { days, .. } => Some(hours(i64::from(days) * 24)),
+            Refunds::No | Refunds::Unknown => None,
+        });
+        for window in windows {
+            assert!(LATE.iter().all(|after| *after <= window), "{window:?}");
+        }
+    }
 
     #[test]
     fn a_delivery_is_tried_once_per_delay_and_once_more() {

@@ -15,6 +15,11 @@ const HOLD_FOR: Duration = Duration::from_mins(2);
 /// Hints of one round, and how many may wait before another: what is left is due again in a second.
 const ROUND: u32 = 100;
 
+/// Late checks of one round, of payments that are finished: 800,000 a day and worker. They are taken where live work leaves room: as long as
+/// no more hints than these wait on the queue, and a quarter of the worker's questions is more than it has in hand. A million that are due
+/// at once wait, and keep nobody waiting.
+const LATE_ROUND: u32 = 10;
+
 /// Finds what nobody told us: a payment that is not finished and due becomes a hint like any other, and so does an authorization
 /// with a code to exchange or a token to refresh.
 pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
@@ -43,8 +48,15 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
                 Vec::new()
             }
         };
+        let late = match due.len() < ROUND as usize && leaves_room(&context).await {
+            true => context.store.payments_due_late(now, HOLD_FOR, LATE_ROUND).await.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "cannot sweep late checks, trying again");
+                Vec::new()
+            }),
+            false => Vec::new(),
+        };
         busy = !due.is_empty() || !tended.is_empty();
-        let asks = due.into_iter().map(|payment| Envelope::ask(payment, Because::Sweep, now));
+        let asks = due.into_iter().chain(late).map(|payment| Envelope::ask(payment, Because::Sweep, now));
         let tends = tended.into_iter().map(|id| Envelope::tend(id, Because::Sweep, now));
         for envelope in asks.chain(tends) {
             // Not published, it stays due: held for a while, then found again.
@@ -55,6 +67,11 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
             metrics::counter!("payhook_sweep_hints_total").increment(1);
         }
     }
+}
+
+/// Whether live work leaves room for late checks. A queue that cannot say so is not bothered further.
+async fn leaves_room(context: &Context) -> bool {
+    context.in_hand.len() <= context.options.concurrency / 4 && more_wait(context, LATE_ROUND).await == Some(false)
 }
 
 /// Whether more than `so_many` hints wait to be taken, ours and the providers'; nothing where the queue cannot say.

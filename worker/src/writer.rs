@@ -1,7 +1,8 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::ReplayOutcome;
@@ -29,15 +30,33 @@ const AFTER_REFUSAL: SignedDuration = SignedDuration::from_hours(1);
 /// Settlements written in one transaction: past some thirty the database gains little and a conflict costs more.
 const BATCH: usize = 32;
 
+/// An order has a hundred payments at most, each of them settled by one worker at a time: after so many conflicts, something else keeps the
+/// order from being written.
+const CONFLICTS_MAX: u32 = 200;
+
 /// Writes what flights come to, as many as are ready in one transaction, and settles their deliveries after the commit.
+///
+/// Of each order, one change at a time: the next one is decided on what this one makes of the order. Its provider is not asked again.
 pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receiver<Outcome>>>, stop: CancellationToken) {
-    let mut batch = Vec::with_capacity(BATCH);
+    // Decided on what their order no longer is.
+    let mut behind: Vec<Outcome> = Vec::new();
     loop {
-        let taken = ready.lock().await.recv_many(&mut batch, BATCH).await;
-        if taken == 0 {
-            return;
+        let (again, mut rest) = one_of_each_order(std::mem::take(&mut behind));
+        let mut batch = join_all(again.into_iter().map(|outcome| context.decide_again(outcome))).await;
+        if batch.is_empty() {
+            if ready.lock().await.recv_many(&mut batch, BATCH).await == 0 {
+                return;
+            }
+        } else if let Ok(mut ready) = ready.try_lock() {
+            while batch.len() + rest.len() < BATCH
+                && let Ok(outcome) = ready.try_recv()
+            {
+                batch.push(outcome);
+            }
         }
-        let mut outcomes = std::mem::take(&mut batch);
+        let (mut outcomes, more) = one_of_each_order(batch);
+        rest.extend(more);
+        behind = rest;
         let mut settlements: Vec<Settlement> =
             outcomes.iter_mut().map(|outcome| std::mem::take(&mut outcome.settlement)).collect();
         for notification in settlements.iter_mut().flat_map(|settlement| &mut settlement.notifications) {
@@ -54,7 +73,7 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
                     refused.filter_map(|(settlement, _)| schedule_of(settlement, context.clock.now())).collect();
                 let mut replayed = Vec::new();
                 let landed = outcomes.into_iter().zip(written);
-                let verdicts = landed.flat_map(|it| land(&context, it.0, it.1, &mut replayed)).collect();
+                let verdicts = landed.flat_map(|it| land(&context, it.0, it.1, &mut replayed, &mut behind)).collect();
                 if !put_off.is_empty() {
                     let put = || context.store.settle(&put_off);
                     let _ = patiently("moving schedules on", &stop, put).await;
@@ -81,6 +100,16 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
     }
 }
 
+/// Splits off what would change an order that another one changes: within each part, everything is of an order of its own or changes none.
+fn one_of_each_order(outcomes: Vec<Outcome>) -> (Vec<Outcome>, Vec<Outcome>) {
+    let mut orders = HashSet::new();
+    let is_first = |outcome: &Outcome| match &outcome.answered {
+        Some(answered) => orders.insert(answered.order.clone()),
+        None => true,
+    };
+    outcomes.into_iter().partition(is_first)
+}
+
 /// Once round the queue, unchanged and uncounted: the store is away, and no broker lets a delivery be held for ever.
 fn round_again(passenger: InHand, now: Timestamp) -> (InHand, Verdict) {
     let Delivery { attempt, first_failed_at, .. } = passenger.delivery;
@@ -94,12 +123,13 @@ pub(crate) async fn go_round(context: &Context, passengers: Vec<InHand>) {
     settle(passengers.into_iter().map(|passenger| round_again(passenger, now)).collect()).await;
 }
 
-/// What a written outcome settles; what was not written starts again.
+/// What a written outcome settles; one whose order moved meanwhile is decided again.
 fn land(
     context: &Context,
     mut outcome: Outcome,
     settled: Settled,
     replayed: &mut Vec<ReplayResult>,
+    behind: &mut Vec<Outcome>,
 ) -> Vec<(InHand, Verdict)> {
     match settled {
         Settled::Written => {
@@ -112,11 +142,17 @@ fn land(
         }
         Settled::Conflict => {
             metrics::counter!("payhook_worker_outcomes_total", "outcome" => "conflict").increment(1);
-            let key = outcome.key.expect("only a change can conflict, and a change has a payment");
-            debug!(payment = %key, "the order moved meanwhile, asking again");
-            let passengers = outcome.verdicts.into_iter().map(|(passenger, _)| passenger).collect();
-            context.flights.return_to_gate(&key, passengers);
-            Vec::new()
+            let key = outcome.key.clone().expect("only a change can conflict, and a change has a payment");
+            outcome.conflicts += 1;
+            if outcome.conflicts < CONFLICTS_MAX {
+                debug!(payment = %key, "the order moved meanwhile, deciding again");
+                behind.push(outcome);
+                return Vec::new();
+            }
+            warn!(payment = %key, "the order of {key} cannot be written for now; its hints go round the queue");
+            context.flights.land(&key);
+            let now = context.clock.now();
+            outcome.verdicts.into_iter().map(|(passenger, _)| round_again(passenger, now)).collect()
         }
         Settled::Refused(why) => {
             error!("the store refuses a settlement: {why}");
@@ -150,8 +186,9 @@ fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verd
 fn schedule_of(settlement: &Settlement, now: Timestamp) -> Option<Settlement> {
     let Change { payment, .. } = settlement.change.as_ref()?;
     // One that would be finished is not, as far as the store knows.
-    let next_check_at = payment.next_check_at.or_else(|| now.checked_add(AFTER_REFUSAL).ok());
-    let check = PaymentCheck { key: payment.key.clone(), next_check_at, checks: payment.checks };
+    let planned = payment.next_check_at.filter(|_| payment.is_unfinished());
+    let next_check_at = planned.or_else(|| now.checked_add(AFTER_REFUSAL).ok());
+    let check = PaymentCheck { key: payment.key.clone(), next_check_at, checks: payment.checks, asked: None };
     Some(Settlement { check: Some(check), ..Settlement::default() })
 }
 

@@ -59,7 +59,8 @@ async fn a_look_has_a_stale_payment_asked_about_once_in_a_while() {
     house.registered(MINUTE * 10).await;
     house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
     assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
-    assert_eq!(house.order().await.payments[0].next_check_at, Some(now()), "should the hint be lost, the sweep asks");
+    let next_check_at = house.order().await.payments[0].next_check_at;
+    assert_eq!(next_check_at, Some(now() + MINUTE), "should the hint be lost, its schedule asks");
     // The provider did not answer, and a worker moved the check: looking again does not ask again.
     house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
     assert!(house.hinted_by_a_look().await.is_empty());
@@ -97,8 +98,25 @@ async fn a_look_is_answered_although_nothing_can_be_written() {
     house.registered(MINUTE * 10).await;
     house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
     house.cannot_write().await;
-    assert!(
-        house.hinted_by_a_look().await.is_empty(),
-        "the schedule could not be moved, so nothing makes up for a lost hint"
-    );
+    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"], "a look writes nothing");
+}
+
+#[tokio::test]
+async fn a_look_asks_about_what_is_stale_and_about_no_other_payment() {
+    let house = house().await;
+    house.registered(MINUTE * 10).await;
+    // Another attempt, whose first check is due in a moment.
+    let other =
+        payhook_schema::PaymentKey { id: "PR-2".parse().unwrap(), ..house.order().await.payments[0].key.clone() };
+    let new = NewOrder {
+        id: OrderId::new("O-1").unwrap(),
+        amount: "120.00 THB".parse().unwrap(),
+        payments: vec![other],
+        refunds: Vec::new(),
+    };
+    house.store.order_register(&new, now() - SECOND).await.unwrap();
+    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    let before = house.order().await;
+    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+    assert_eq!(house.order().await, before, "what is not hinted at does not become due, either");
 }

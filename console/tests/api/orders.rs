@@ -1,3 +1,4 @@
+use jiff::SignedDuration;
 use payhook_schema::{Dispute, DisputeId, DisputeState, Order, OrderId, Payment, Refund, RefundId, RefundState};
 use payhook_store::{Change, Settled, Settlement, Store};
 use serde_json::{Value, json};
@@ -129,4 +130,33 @@ async fn a_refund_that_cannot_be_announced_is_told_why() {
     let (status, answer) = house.put(PATH, &second).await;
     assert_eq!(status, 409);
     assert!(detail(&answer).contains("Refund RF-1 is of payment antom/shop/PR-1"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_order_has_a_hundred_payments_and_the_next_one_is_refused() {
+    let house = house().await;
+    let body = |from: usize, to: usize| {
+        let payments = (from..to).map(|n| json!({ "provider": "antom", "account": "shop", "id": format!("PR-{n}") }));
+        json!({ "amount_minor": 12_000, "currency": "THB", "payments": payments.collect::<Vec<_>>() })
+    };
+    assert_eq!(house.put(PATH, &body(0, 100)).await.0, 201);
+    let before = house.order().await;
+    let (status, answer) = house.put(PATH, &body(99, 101)).await;
+    assert_eq!(status, 409);
+    let expected = "Order O-1 has 100 payments, and this adds 1; an order has at most 100 payments.";
+    assert!(detail(&answer).starts_with(expected), "{}", detail(&answer));
+    assert_eq!(house.order().await, before);
+    assert_eq!(house.put(PATH, &body(0, 100)).await.0, 200, "repeating is fine");
+    let (status, answer) = house.put(PATH, &body(0, 101)).await;
+    assert_eq!((status, detail(&answer)), (422, "An order has at most 100 payments."));
+}
+
+#[tokio::test]
+async fn a_refresh_hints_at_each_payment_once_and_the_sweep_makes_up_for_hints_that_are_lost() {
+    let house = house().await;
+    house.put(PATH, &registration(&[])).await;
+    assert_eq!(house.call("POST", &format!("{PATH}/refresh")).await.0, 202);
+    assert_eq!(house.queue.hints(), ["ask antom/shop/PR-1 refresh"]);
+    let later = now() + SignedDuration::from_mins(2);
+    assert_eq!(house.order().await.payments[0].next_check_at, Some(later), "not at once: two hints are two questions");
 }

@@ -16,7 +16,7 @@ use super::dead_letters::letter;
 use super::model_of_authorizations::Authorizations;
 use super::sample::{at, capture, entry, key_of, notification, order_id, thb, uuid};
 use crate::{
-    Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, PaymentName, Registered,
+    Asked, Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, PaymentName, Registered,
     Settled, Settlement, Store, TimelineEntry,
 };
 
@@ -52,6 +52,8 @@ struct Model {
     /// Orders as they were some time ago, to decide on what is no longer so.
     old: Vec<Order>,
     authorizations: Authorizations,
+    /// Payments that were finished when they were last written.
+    finished: BTreeSet<PaymentKey>,
 }
 
 impl Model {
@@ -73,8 +75,12 @@ impl Model {
             }
             70..75 => {
                 let (limit, hold_for) = (random.random_range(0..6), Duration::from_secs(random.random_range(0..900)));
-                let due = store.payments_due(now, hold_for, limit).await.unwrap();
-                self.take_due(&due, now, hold_for, limit);
+                let late = random.random_bool(0.5);
+                let due = match late {
+                    true => store.payments_due_late(now, hold_for, limit).await.unwrap(),
+                    false => store.payments_due(now, hold_for, limit).await.unwrap(),
+                };
+                self.take_due(&due, late, now, hold_for, limit);
             }
             75..80 => {
                 let id = some_order(random);
@@ -224,6 +230,7 @@ impl Model {
                 provider_reference: None,
                 reason: None,
                 asked_at: None,
+                final_at: None,
                 next_check_at: Some(first_check),
                 checks: 0,
                 refunds: Vec::new(),
@@ -239,6 +246,7 @@ impl Model {
             added += 1;
             payment.refunds.push(Refund::announced(id.clone()));
             (payment.next_check_at, payment.checks) = (Some(now), 0);
+            self.finished.remove(&payment.key);
             for (notification, of) in self.notifications.values_mut() {
                 let same =
                     (notification.provider, &notification.account) == (payment.key.provider, &payment.key.account);
@@ -306,7 +314,10 @@ impl Model {
             let next_check_at =
                 random.random_bool(0.8).then(|| now + SignedDuration::from_secs(random.random_range(0..900)));
             let key = some_payment(random);
-            settlement.check = Some(PaymentCheck { key, next_check_at, checks: random.random_range(0..9) });
+            let before = self.payment(&key).and_then(|payment| payment.asked_at).filter(|_| random.random_bool(0.7));
+            let at = now - SignedDuration::from_secs(random.random_range(0..20));
+            let asked = random.random_bool(0.5).then_some(Asked { at, before });
+            settlement.check = Some(PaymentCheck { key, next_check_at, checks: random.random_range(0..9), asked });
         }
         settlement
     }
@@ -324,7 +335,12 @@ impl Model {
             *order = Order { revision: order.revision + 1, created_at, payments, ..change.order.clone() };
             let payment = order.payments.iter_mut().find(|payment| payment.key == change.payment.key).unwrap();
             let (refunds, disputes) = (payment.refunds.clone(), payment.disputes.clone());
-            *payment = Payment { created_at: payment.created_at, ..change.payment.clone() };
+            let asked_at = payment.asked_at.max(change.payment.asked_at);
+            *payment = Payment { created_at: payment.created_at, asked_at, ..change.payment.clone() };
+            match change.payment.is_unfinished() {
+                true => self.finished.remove(&payment.key),
+                false => self.finished.insert(payment.key.clone()),
+            };
             payment.refunds = upserted(refunds, &change.payment.refunds, |left, right| left.id == right.id);
             payment.disputes = upserted(disputes, &change.payment.disputes, |left, right| left.id == right.id);
             self.events.extend(change.events.iter().map(|event| (event.clone(), None, None)));
@@ -332,7 +348,12 @@ impl Model {
         if let Some(check) = &settlement.check
             && let Some(payment) = self.payment(&check.key)
         {
-            (payment.next_check_at, payment.checks) = (check.next_check_at, check.checks);
+            // As part of a change it says the schedule, whatever was asked when.
+            let asked = check.asked.filter(|_| settlement.change.as_ref().is_none_or(|it| it.payment.key != check.key));
+            if asked.is_none_or(|asked| asked.before == payment.asked_at) {
+                (payment.next_check_at, payment.checks) = (check.next_check_at, check.checks);
+            }
+            payment.asked_at = payment.asked_at.max(asked.map(|asked| asked.at));
         }
         for notification in &settlement.notifications {
             self.archive(notification, settlement.about.as_ref());
@@ -344,8 +365,9 @@ impl Model {
     }
 
     /// Checks that `due` is what may be taken, and takes it; which of two that wait equally long comes first is open.
-    fn take_due(&mut self, due: &[PaymentKey], now: Timestamp, hold_for: Duration, limit: u32) {
+    fn take_due(&mut self, due: &[PaymentKey], late: bool, now: Timestamp, hold_for: Duration, limit: u32) {
         let payments = self.orders.values().flat_map(|order| &order.payments);
+        let payments = payments.filter(|payment| self.finished.contains(&payment.key) == late);
         let mut waiting: Vec<_> =
             payments.filter_map(|payment| payment.next_check_at).filter(|at| *at <= now).collect();
         waiting.sort();

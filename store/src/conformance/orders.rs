@@ -1,5 +1,5 @@
 use futures_util::future::join_all;
-use payhook_schema::{Notification, OrderId, OrderState, PaymentState, Provider};
+use payhook_schema::{Notification, OrderId, OrderState, PAYMENTS_MAX, PaymentState, Provider};
 
 use super::Harness;
 use super::sample::{at, capture, entry, key, key_of, new_order, notification, order_id, read, registered, thb};
@@ -61,6 +61,35 @@ pub async fn a_payment_belongs_to_one_order(Harness { store, .. }: &Harness) {
     assert_eq!(store.order_get(&order_id("A-2")).await.unwrap(), None, "nothing of it was kept");
     assert_eq!(store.payments_find(&[key("p2")]).await.unwrap(), [Found::Unknown]);
     assert_eq!(read(&**store, &first.id).await, first);
+}
+
+pub async fn an_order_has_a_hundred_payments_at_most(Harness { store, other, .. }: &Harness) {
+    let some = |range: std::ops::Range<usize>| {
+        let ids: Vec<String> = range.map(|n| format!("p{n}")).collect();
+        new_order("A-1", &ids.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    registered(&**store, &some(0..60), at(0)).await;
+    let full = registered(&**store, &some(40..PAYMENTS_MAX), at(1)).await;
+    assert_eq!(full.payments.len(), PAYMENTS_MAX, "those it has already do not count again");
+    for (range, added) in [(PAYMENTS_MAX..PAYMENTS_MAX + 1, 1), (90..103, 3)] {
+        let refused = store.order_register(&some(range), at(2)).await.unwrap();
+        assert_eq!(refused, Registered::TooManyPayments { registered: PAYMENTS_MAX, added });
+    }
+    assert_eq!(read(&**store, &full.id).await, full);
+    assert_eq!(store.payments_find(&[key("p100")]).await.unwrap(), [Found::Unknown]);
+    assert_eq!(registered(&**store, &some(0..PAYMENTS_MAX), at(3)).await, full, "repeating is fine");
+
+    // Two registrations at once that fit alone and not together.
+    let room = |range: std::ops::Range<usize>| {
+        let mut new = some(range);
+        (new.id, new.payments) = (order_id("A-2"), new.payments.iter().map(|it| key(&format!("q{}", it.id))).collect());
+        new
+    };
+    let (one, two) = (room(0..60), room(60..120));
+    let (one, two) = tokio::join!(store.order_register(&one, at(4)), other.order_register(&two, at(4)));
+    let refused = [one.unwrap(), two.unwrap()].into_iter().filter(|it| !matches!(it, Registered::Order { .. }));
+    assert_eq!(refused.collect::<Vec<_>>(), [Registered::TooManyPayments { registered: 60, added: 60 }]);
+    assert_eq!(read(&**store, &order_id("A-2")).await.payments.len(), 60);
 }
 
 pub async fn registrations_of_one_order_at_once_all_succeed(Harness { store, other, .. }: &Harness) {

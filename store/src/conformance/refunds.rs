@@ -127,7 +127,7 @@ pub async fn an_announced_refund_makes_its_payment_due_at_once(Harness { store, 
     assert_eq!(timeline[3].detail["refunds"][0]["id"], "RF-1");
 
     // Repeating changes nothing and makes nothing due again.
-    let check = PaymentCheck { key: payment.clone(), next_check_at: None, checks: 0 };
+    let check = PaymentCheck { key: payment.clone(), next_check_at: None, checks: 0, asked: None };
     let checked = Settlement { check: Some(check), ..Settlement::default() };
     assert_eq!(store.settle(&[checked]).await.unwrap(), [Settled::Written]);
     let before = read(&**store, &order.id).await;

@@ -1,16 +1,16 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use payhook_schema::PaymentState;
+use payhook_schema::{NewRefund, PaymentState, RefundId};
 
 use super::Harness;
-use super::sample::{at, capture, key, new_order, order_id, read, registered, uuid};
-use crate::{Backlog, PaymentCheck, Settled, Settlement};
+use super::sample::{at, capture, entry, key, new_order, order_id, read, registered, uuid};
+use crate::{Asked, Backlog, PaymentCheck, Settled, Settlement};
 
 pub async fn a_schedule_moves_without_a_conflict(Harness { store, .. }: &Harness) {
     let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
     let check = |key, next_check_at, checks| Settlement {
-        check: Some(PaymentCheck { key, next_check_at, checks }),
+        check: Some(PaymentCheck { key, next_check_at, checks, asked: None }),
         ..Settlement::default()
     };
     let unknown = check(key("nobody's"), None, 1);
@@ -24,6 +24,71 @@ pub async fn a_schedule_moves_without_a_conflict(Harness { store, .. }: &Harness
     assert_eq!(store.settle(&[paid]).await.unwrap(), [Settled::Written]);
     let payment = read(&**store, &order.id).await.payments.remove(0);
     assert_eq!((payment.state, payment.next_check_at, payment.checks), (PaymentState::Paid, Some(at(400)), 0));
+}
+
+pub async fn an_answer_that_changes_nothing_moves_no_revision(Harness { store, other, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    let unchanged = |id, at_second, before, next_check_at, checks| {
+        let asked = Some(Asked { at: at(at_second), before });
+        Settlement {
+            order: Some(order.id.clone()),
+            timeline: vec![entry("asked", Some(key(id)), at(at_second))],
+            check: Some(PaymentCheck { key: key(id), next_check_at: Some(at(next_check_at)), checks, asked }),
+            ..Settlement::default()
+        }
+    };
+    // Of two payments of one order, in one batch and by another worker at once.
+    let batch = [unchanged("p1", 10, None, 100, 1), unchanged("p2", 11, None, 110, 1)];
+    let again = [unchanged("p1", 12, Some(at(10)), 120, 2)];
+    assert_eq!(store.settle(&batch).await.unwrap(), [const { Settled::Written }; 2]);
+    assert_eq!(other.settle(&again).await.unwrap(), [Settled::Written]);
+    let seen = async |n: usize| {
+        let order = read(&**store, &order.id).await;
+        let payment = &order.payments[n];
+        (payment.asked_at, payment.next_check_at, payment.checks)
+    };
+    assert_eq!(seen(0).await, (Some(at(12)), Some(at(120)), 2));
+    assert_eq!(seen(1).await, (Some(at(11)), Some(at(110)), 1));
+
+    // An answer that was compared before another one was written leaves that one's schedule alone, and time never goes back.
+    assert_eq!(other.settle(&[unchanged("p1", 13, Some(at(10)), 900, 9)]).await.unwrap(), [Settled::Written]);
+    assert_eq!(seen(0).await, (Some(at(13)), Some(at(120)), 2));
+    assert_eq!(other.settle(&[unchanged("p1", 9, Some(at(13)), 130, 3)]).await.unwrap(), [Settled::Written]);
+    assert_eq!(seen(0).await, (Some(at(13)), Some(at(130)), 3));
+
+    // Nobody's decision is overturned by it, and a decision made before it does not take the time back.
+    let timeline = store.order_timeline(&order.id).await.unwrap();
+    assert_eq!(timeline.iter().filter(|entry| entry.text == "asked").count(), 5);
+    assert_eq!(read(&**store, &order.id).await.revision, order.revision);
+    let mut paid = capture(&order, &key("p1"), 12_000, at(14));
+    paid.change.as_mut().unwrap().payment.asked_at = Some(at(5));
+    assert_eq!(store.settle(&[paid]).await.unwrap(), [Settled::Written]);
+    assert_eq!(seen(0).await.0, Some(at(13)));
+}
+
+pub async fn late_checks_are_due_apart_from_live_ones(Harness { store, .. }: &Harness) {
+    let hold_for = Duration::from_mins(5);
+    for n in 0..6 {
+        let order = registered(&**store, &new_order(&format!("A-{n}"), &[&format!("p{n}")]), at(n)).await;
+        if n % 2 == 0 {
+            let mut paid = capture(&order, &order.payments[0].key, 12_000, at(n));
+            let payment = &mut paid.change.as_mut().unwrap().payment;
+            (payment.final_at, payment.next_check_at) = (Some(at(n)), Some(at(60 - n)));
+            assert_eq!(store.settle(&[paid]).await.unwrap(), [Settled::Written]);
+            assert_eq!(read(&**store, &order.id).await.payments[0].final_at, Some(at(n)));
+        }
+    }
+    assert_eq!(store.payments_due(at(99), hold_for, 9).await.unwrap(), [key("p1"), key("p3"), key("p5")]);
+    assert_eq!(store.payments_due_late(at(99), hold_for, 2).await.unwrap(), [key("p4"), key("p2")], "oldest first");
+    assert_eq!(store.payments_due_late(at(99), hold_for, 9).await.unwrap(), [key("p0")]);
+    assert_eq!(store.payments_due_late(at(99), hold_for, 9).await.unwrap(), []);
+    assert_eq!(store.backlog().await.unwrap().payments_unfinished, 3, "nobody waits for a late check");
+
+    // Something is expected of it again: its checks are live ones.
+    let mut new = new_order("A-0", &[]);
+    new.refunds = vec![NewRefund { payment: key("p0"), id: RefundId::new("RF-1").unwrap() }];
+    registered(&**store, &new, at(100)).await;
+    assert_eq!(store.payments_due(at(100), hold_for, 9).await.unwrap(), [key("p0")]);
 }
 
 pub async fn due_payments_are_handed_to_one_sweeper_at_a_time(Harness { store, other, .. }: &Harness) {
@@ -52,9 +117,11 @@ pub async fn a_refresh_makes_every_payment_due(Harness { store, .. }: &Harness) 
     failed.change.as_mut().unwrap().payment.state = PaymentState::Failed;
     assert_eq!(store.settle(&[failed]).await.unwrap(), [Settled::Written]);
     assert!(store.order_refresh(&order.id, at(9)).await.unwrap());
-    let mut due = store.payments_due(at(9), Duration::from_mins(1), 10).await.unwrap();
-    due.sort();
-    assert_eq!(due, [key("awaiting"), key("failed"), key("paid")]);
+    let hold_for = Duration::from_mins(1);
+    assert_eq!(store.payments_due(at(9), hold_for, 10).await.unwrap(), [key("awaiting")]);
+    let mut late = store.payments_due_late(at(9), hold_for, 10).await.unwrap();
+    late.sort();
+    assert_eq!(late, [key("failed"), key("paid")]);
     assert!(!store.order_refresh(&order_id("A-2"), at(9)).await.unwrap());
 }
 

@@ -19,7 +19,7 @@ pub async fn a_settlement_is_written_whole_or_not_at_all(Harness { store, .. }: 
     let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
     let mut whole = capture(&order, &key("p1"), 12_000, at(5));
     whole.notifications.push(notification(1, Some(&key("p1")), at(4)));
-    whole.check = Some(PaymentCheck { key: key("p2"), next_check_at: Some(at(90)), checks: 2 });
+    whole.check = Some(PaymentCheck { key: key("p2"), next_check_at: Some(at(90)), checks: 2, asked: None });
     let change = whole.change.as_mut().unwrap();
     change.payment.provider_reference = Some("trxn_1".to_owned());
     change.payment.reason = Some("none".to_owned());
@@ -53,7 +53,7 @@ pub async fn a_settlement_decided_on_an_older_revision_is_a_conflict(Harness { s
     let before = traces(&**store, &order).await;
     let mut stale = capture(&order, &key("p2"), 12_000, at(2));
     stale.notifications.push(notification(7, Some(&key("p2")), at(2)));
-    stale.check = Some(PaymentCheck { key: key("p2"), next_check_at: None, checks: 9 });
+    stale.check = Some(PaymentCheck { key: key("p2"), next_check_at: None, checks: 9, asked: None });
     assert_eq!(store.settle(&[stale]).await.unwrap(), [Settled::Conflict]);
     let mut unknown = capture(&order, &key("p1"), 1, at(2));
     unknown.order = None;
@@ -133,7 +133,7 @@ pub async fn a_batch_is_as_if_each_were_settled_alone_and_in_order(Harness { sto
         capture(&after_one, &key("p1"), 12_000, at(2)),
         capture(&one, &key("p1"), 7_000, at(3)),
         Settlement {
-            check: Some(PaymentCheck { key: key("p1"), next_check_at: Some(at(70)), checks: 3 }),
+            check: Some(PaymentCheck { key: key("p1"), next_check_at: Some(at(70)), checks: 3, asked: None }),
             ..Settlement::default()
         },
     ];

@@ -49,6 +49,9 @@ pub(super) async fn register(on: &mut PgConnection, new: &NewOrder, now: Timesta
     }
 
     let added: Vec<PaymentKey> = register::missing(&before, new);
+    if let Some(refused) = register::too_many(&before, &added) {
+        return Ok(refused);
+    }
     let wanted: BTreeSet<&PaymentKey> = added.iter().collect();
     let position: HashMap<&PaymentKey, i32> = added.iter().zip(before.payments.len() as i32 + 1..).collect();
     // Sorted, so that two orders that want the same payments wait for each other and do not deadlock.
@@ -229,34 +232,43 @@ pub(super) async fn timeline(on: &mut PgConnection, id: &OrderId) -> sqlx::Resul
     timeline::merge(&notifications, &written, &published)
 }
 
+/// Takes payments that are due. Of those that are finished and of the others, each has an index of its own.
+macro_rules! due {
+    ($which:literal) => {
+        concat!(
+            "update payments p set next_check_at = $2 from \
+                (select provider, id, account, next_check_at from payments where next_check_at <= $1 and ",
+            $which,
+            " order by next_check_at limit $3 for update skip locked) d \
+             where p.provider = d.provider and p.id = d.id and p.account = d.account \
+             returning p.provider, p.account, p.id as payment_id, d.next_check_at as due_at"
+        )
+    };
+}
+
 pub(super) async fn due(
     on: &mut PgConnection,
+    finished: bool,
     now: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<PaymentKey>> {
-    let rows = sqlx::query(
-        "update payments p set next_check_at = $2 from \
-            (select provider, id, account, next_check_at from payments where next_check_at <= $1 \
-             order by next_check_at limit $3 for update skip locked) d \
-         where p.provider = d.provider and p.id = d.id and p.account = d.account \
-         returning p.provider, p.account, p.id as payment_id, d.next_check_at as due_at",
-    )
-    .bind(pg_time(now))
-    .bind(pg_time(now + hold_for))
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await?;
+    let rows = sqlx::query(if finished { due!("finished") } else { due!("not finished") })
+        .bind(pg_time(now))
+        .bind(pg_time(now + hold_for))
+        .bind(i64::from(limit))
+        .fetch_all(on)
+        .await?;
     rows::due(&rows)
 }
 
-pub(super) async fn refresh(on: &mut PgConnection, id: &OrderId, now: Timestamp) -> sqlx::Result<bool> {
+pub(super) async fn refresh(on: &mut PgConnection, id: &OrderId, at: Timestamp) -> sqlx::Result<bool> {
     let row = sqlx::query(
         "with refreshed as (update payments set next_check_at = $2 where order_id = $1) \
          select 1 from orders where id = $1",
     )
     .bind(id.as_str())
-    .bind(pg_time(now))
+    .bind(pg_time(at))
     .fetch_optional(on)
     .await?;
     Ok(row.is_some())

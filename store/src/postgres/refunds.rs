@@ -57,7 +57,7 @@ pub(super) async fn announce(on: &mut PgConnection, refund: &NewRefund, now: Tim
         return Ok(false);
     }
     sqlx::query(
-        "update payments set next_check_at = $4, checks = 0, has_refunds_or_disputes = true \
+        "update payments set next_check_at = $4, checks = 0, has_refunds_or_disputes = true, finished = false \
          where provider = $1 and id = $3 and account = $2",
     )
     .bind(payment.provider.as_str())

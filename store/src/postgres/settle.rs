@@ -17,10 +17,10 @@ with change as (
     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
         $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::text[], $15::text[],
         $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::text[], $21::timestamptz[], $22::timestamptz[],
-        $23::integer[])
+        $23::integer[], $24::timestamptz[], $25::boolean[])
     as change (ord, order_id, revision, state, captured, refunded, version, events, holds, released,
         updated_at, provider, account, payment_id, payment_state, payment_captured, payment_refunded, payment_currency,
-        provider_reference, reason, asked_at, next_check_at, checks)
+        provider_reference, reason, asked_at, next_check_at, checks, final_at, finished)
 ),
 moved as (
     update orders o
@@ -34,7 +34,8 @@ paid as (
     update payments p
     set state = c.payment_state, captured_minor = c.payment_captured, refunded_minor = c.payment_refunded,
         currency = c.payment_currency, provider_reference = c.provider_reference, reason = c.reason,
-        asked_at = c.asked_at, next_check_at = c.next_check_at, checks = c.checks",
+        asked_at = greatest(p.asked_at, c.asked_at), next_check_at = c.next_check_at, checks = c.checks,
+        final_at = c.final_at, finished = c.finished",
             $marked,
             "
     from change c join moved using (ord)
@@ -42,9 +43,14 @@ paid as (
 ),
 checked as (
     update payments p
-    set next_check_at = c.next_check_at, checks = c.checks
-    from unnest($24::bigint[], $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::integer[])
-        as c (guard, provider, account, payment_id, next_check_at, checks)
+    set asked_at = greatest(p.asked_at, c.asked_at),
+        next_check_at = case when c.asked_at is null or p.asked_at is not distinct from c.asked_before
+            then c.next_check_at else p.next_check_at end,
+        checks = case when c.asked_at is null or p.asked_at is not distinct from c.asked_before
+            then c.checks else p.checks end
+    from unnest($26::bigint[], $27::text[], $28::text[], $29::text[], $30::timestamptz[], $31::integer[],
+        $32::timestamptz[], $33::timestamptz[])
+        as c (guard, provider, account, payment_id, next_check_at, checks, asked_at, asked_before)
     where p.provider = c.provider and p.id = c.payment_id and p.account = c.account
         and (c.guard is null or c.guard in (select ord from moved))
 ),
@@ -53,9 +59,9 @@ archived as (
         verified_by, signed_path, headers, body, names, sealed_with)
     select id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by, signed_path,
         headers::jsonb, body, names, sealed_with
-    from unnest($30::bigint[], $31::uuid[], $32::text[], $33::text[], $34::text[], $35::text[], $36::text[],
-        $37::timestamptz[], $38::timestamptz[], $39::text[], $40::text[], $41::text[], $42::bytea[], $43::text[],
-        $44::bigint[])
+    from unnest($34::bigint[], $35::uuid[], $36::text[], $37::text[], $38::text[], $39::text[], $40::text[],
+        $41::timestamptz[], $42::timestamptz[], $43::text[], $44::text[], $45::text[], $46::bytea[], $47::text[],
+        $48::bigint[])
         as n (guard, id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
             signed_path, headers, body, names, sealed_with)
     where guard is null or guard in (select ord from moved)
@@ -64,8 +70,8 @@ archived as (
 told as (
     insert into timeline (order_id, at, kind, provider, account, payment_id, text, detail)
     select order_id, at, kind, provider, account, payment_id, text, detail::jsonb
-    from unnest($45::bigint[], $46::text[], $47::timestamptz[], $48::text[], $49::text[], $50::text[], $51::text[],
-        $52::text[], $53::text[])
+    from unnest($49::bigint[], $50::text[], $51::timestamptz[], $52::text[], $53::text[], $54::text[], $55::text[],
+        $56::text[], $57::text[])
         with ordinality
         as t (guard, order_id, at, kind, provider, account, payment_id, text, detail, place)
     where guard is null or guard in (select ord from moved)
@@ -74,7 +80,7 @@ told as (
 announced as (
     insert into events (id, order_id, version, type, time, body)
     select id, order_id, version, type, time, body::jsonb
-    from unnest($54::bigint[], $55::uuid[], $56::text[], $57::bigint[], $58::text[], $59::timestamptz[], $60::text[])
+    from unnest($58::bigint[], $59::uuid[], $60::text[], $61::bigint[], $62::text[], $63::timestamptz[], $64::text[])
         with ordinality
         as e (guard, id, order_id, version, type, time, body, place)
     where guard in (select ord from moved)
@@ -92,14 +98,14 @@ const WRITE: &str = statement!("", "");
 /// The same for a wave with refunds, disputes, or notifications that are found to be about a payment: few waves are, and the
 /// others are not to pay for it. Several refunds of one payment become known in their order.
 const WRITE_MORE: &str = statement!(
-    ", has_refunds_or_disputes = p.has_refunds_or_disputes or c.ord = any($61) or c.ord = any($73)",
+    ", has_refunds_or_disputes = p.has_refunds_or_disputes or c.ord = any($65) or c.ord = any($77)",
     ",
 refunded as (
     insert into refunds (provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
         occurred_at)
     select provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason, occurred_at
-    from unnest($61::bigint[], $62::text[], $63::text[], $64::text[], $65::text[], $66::text[], $67::text[],
-        $68::bigint[], $69::text[], $70::boolean[], $71::text[], $72::timestamptz[])
+    from unnest($65::bigint[], $66::text[], $67::text[], $68::text[], $69::text[], $70::text[], $71::text[],
+        $72::bigint[], $73::text[], $74::boolean[], $75::text[], $76::timestamptz[])
         with ordinality
         as r (guard, provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
             occurred_at, place)
@@ -114,8 +120,8 @@ refunded as (
 disputed as (
     insert into disputes (provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at)
     select provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at
-    from unnest($73::bigint[], $74::text[], $75::text[], $76::text[], $77::text[], $78::text[], $79::bigint[],
-        $80::text[], $81::text[], $82::timestamptz[], $83::timestamptz[])
+    from unnest($77::bigint[], $78::text[], $79::text[], $80::text[], $81::text[], $82::text[], $83::bigint[],
+        $84::text[], $85::text[], $86::timestamptz[], $87::timestamptz[])
         with ordinality
         as d (guard, provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at, place)
     where guard in (select ord from moved)
@@ -126,7 +132,7 @@ disputed as (
 ),
 linked as (
     update notifications n set payment_id = l.payment_id
-    from unnest($84::bigint[], $85::uuid[], $86::text[]) as l (guard, id, payment_id)
+    from unnest($88::bigint[], $89::uuid[], $90::text[]) as l (guard, id, payment_id)
     where n.id = l.id and n.payment_id is null and (l.guard is null or l.guard in (select ord from moved))
 )"
 );
@@ -166,6 +172,8 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.asked_at.map(time),
         row.next_check_at.map(time),
         row.checks,
+        row.final_at.map(time),
+        row.finished,
     );
     let query = bind!(
         query,
@@ -176,6 +184,8 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.payment_id,
         row.next_check_at.map(time),
         row.checks,
+        row.asked_at.map(time),
+        row.asked_before.map(time),
     );
     let query = bind!(
         query,

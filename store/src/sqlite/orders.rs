@@ -33,6 +33,9 @@ pub(super) async fn register(on: &mut SqliteConnection, new: &NewOrder, now: Tim
     }
 
     let added: Vec<PaymentKey> = register::missing(&before, new);
+    if let Some(refused) = register::too_many(&before, &added) {
+        return Ok(refused);
+    }
     let linked = sqlx::query(
         "insert into payments (provider, account, id, order_id, position, state, captured_minor, refunded_minor, \
             currency, next_check_at, checks, created_at) \
@@ -196,20 +199,30 @@ pub(super) async fn timeline(on: &mut SqliteConnection, id: &OrderId) -> sqlx::R
     timeline::merge(&notifications, &written, &published)
 }
 
+/// Finds payments that are due. Of those that are finished and of the others, each has an index of its own.
+macro_rules! due {
+    ($which:literal) => {
+        concat!(
+            "select provider, account, id as payment_id, next_check_at as due_at from payments \
+             where next_check_at <= ?1 and ",
+            $which,
+            " order by next_check_at limit ?2"
+        )
+    };
+}
+
 pub(super) async fn due(
     on: &mut SqliteConnection,
+    finished: bool,
     now: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<PaymentKey>> {
-    let rows = sqlx::query(
-        "select provider, account, id as payment_id, next_check_at as due_at from payments \
-         where next_check_at <= ?1 order by next_check_at limit ?2",
-    )
-    .bind(micros(now))
-    .bind(i64::from(limit))
-    .fetch_all(&mut *on)
-    .await?;
+    let rows = sqlx::query(if finished { due!("finished = 1") } else { due!("finished = 0") })
+        .bind(micros(now))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *on)
+        .await?;
     let due = rows::due(&rows)?;
     sqlx::query(
         "update payments as p set next_check_at = ?2 from json_each(?1) k \
@@ -222,10 +235,10 @@ pub(super) async fn due(
     Ok(due)
 }
 
-pub(super) async fn refresh(on: &mut SqliteConnection, id: &OrderId, now: Timestamp) -> sqlx::Result<bool> {
+pub(super) async fn refresh(on: &mut SqliteConnection, id: &OrderId, at: Timestamp) -> sqlx::Result<bool> {
     sqlx::query("update payments set next_check_at = ?2 where order_id = ?1")
         .bind(id.as_str())
-        .bind(micros(now))
+        .bind(micros(at))
         .execute(&mut *on)
         .await?;
     let row = sqlx::query("select 1 from orders where id = ?1").bind(id.as_str()).fetch_optional(on).await?;

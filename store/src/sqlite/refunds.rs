@@ -55,7 +55,7 @@ pub(super) async fn announce(on: &mut SqliteConnection, refund: &NewRefund, now:
     .execute(&mut *on)
     .await?;
     sqlx::query(
-        "update payments set next_check_at = ?4, checks = 0, has_refunds_or_disputes = 1 \
+        "update payments set next_check_at = ?4, checks = 0, has_refunds_or_disputes = 1, finished = 0 \
          where provider = ?1 and id = ?3 and account = ?2",
     )
     .bind(payment.provider.as_str())

@@ -25,13 +25,20 @@ update payments as p
 set state = c.value ->> 'payment_state', captured_minor = c.value ->> 'payment_captured',
     refunded_minor = c.value ->> 'payment_refunded', currency = c.value ->> 'payment_currency',
     provider_reference = c.value ->> 'provider_reference', reason = c.value ->> 'reason',
-    asked_at = c.value ->> 'asked_at', next_check_at = c.value ->> 'next_check_at', checks = c.value ->> 'checks'
+    asked_at = coalesce(max(p.asked_at, c.value ->> 'asked_at'), p.asked_at, c.value ->> 'asked_at'),
+    next_check_at = c.value ->> 'next_check_at', checks = c.value ->> 'checks', final_at = c.value ->> 'final_at',
+    finished = c.value ->> 'finished'
 from jsonb_each(?1) c
 where p.provider = c.value ->> 'provider' and p.id = c.value ->> 'payment_id' and p.account = c.value ->> 'account'";
 
+/// Where another answer was written since this one was compared, that one's schedule stays.
 const CHECK: &str = "
 update payments as p
-set next_check_at = c.value ->> 'next_check_at', checks = c.value ->> 'checks'
+set asked_at = coalesce(max(p.asked_at, c.value ->> 'asked_at'), p.asked_at, c.value ->> 'asked_at'),
+    next_check_at = iif(c.value ->> 'asked_at' is null or p.asked_at is c.value ->> 'asked_before',
+        c.value ->> 'next_check_at', p.next_check_at),
+    checks = iif(c.value ->> 'asked_at' is null or p.asked_at is c.value ->> 'asked_before',
+        c.value ->> 'checks', p.checks)
 from jsonb_each(?1) c
 where p.provider = c.value ->> 'provider' and p.id = c.value ->> 'payment_id' and p.account = c.value ->> 'account'";
 

@@ -73,11 +73,12 @@ fn a_failed_refund_is_told_once_and_moves_no_money() {
 fn a_refund_on_its_way_keeps_the_payment_under_watch() {
     let mut order = order(&["P1"]);
     told(&mut order, "P1", &paid());
-    assert_eq!(order.payments[0].next_check_at, None);
+    let a_day_later = Some(at(11 + 25 * 3600));
+    assert_eq!(order.payments[0].next_check_at, a_day_later);
     told(&mut order, "P1", &with_refund(refund("RF-1", RefundState::Pending, 3_000)));
     assert_eq!(order.payments[0].next_check_at, Some(at(100)));
     told(&mut order, "P1", &with_refund(refund("RF-1", RefundState::Succeeded, 3_000)));
-    assert_eq!(order.payments[0].next_check_at, None);
+    assert_eq!(order.payments[0].next_check_at, a_day_later, "counted from when it was paid");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::tests::{at, decided, facts, key, order, thb};
 use super::*;
+use crate::outcome::only_asked;
 
 /// One way a payment can really go, step by step, along the arrows.
 fn truth() -> impl Strategy<Value = Vec<PaymentFacts>> {
@@ -51,7 +52,7 @@ proptest! {
         let mut told: Vec<Event> = Vec::new();
         let mut amounts = (0, 0);
         let finally = PaymentFacts { asked_at: at(1_000), ..last.clone() };
-        let applied = picks.iter().map(|pick| pick.get(&truth).clone()).chain([finally]);
+        let applied = picks.iter().map(|pick| pick.get(&truth).clone()).chain([finally.clone()]);
         for answer in applied {
             let decision = decided(&order, &key("P1"), &answer);
             prop_assert!(decision.outcome != Decided::Held, "{:?}", decision.timeline);
@@ -62,6 +63,8 @@ proptest! {
             amounts = now;
         }
 
+        let again = decided(&order, &key("P1"), &finally);
+        prop_assert!(only_asked(&order, &again.change).is_some(), "a repeated answer moves no revision: {again:?}");
         let payment = &order.payments[0];
         prop_assert_eq!((payment.state, amounts), (last.state, (last.captured_minor, last.refunded_minor)));
         let versions: Vec<i64> = told.iter().map(Event::version).collect();
@@ -75,7 +78,8 @@ proptest! {
             .collect();
         prop_assert!(refunds.is_sorted_by(|earlier, later| earlier < later));
         prop_assert_eq!(refunds.last().copied().unwrap_or(0), last.refunded_minor);
-        prop_assert_eq!(payment.next_check_at.is_none(), payment.state.is_final());
+        prop_assert_eq!(payment.final_at.is_some(), payment.state.is_final());
+        prop_assert_eq!(payment.next_check_at.is_some_and(|at| at > self::at(2_000)), payment.state.is_final());
     }
 }
 
@@ -145,6 +149,7 @@ proptest! {
         prop_assert_eq!(count(EventType::DisputeClosed), usize::from(dispute.is_some()));
         let ids: std::collections::BTreeSet<_> = told.iter().map(|event| event.id).collect();
         prop_assert_eq!(ids.len(), told.len(), "every event is another fact");
-        prop_assert_eq!(order.payments[0].next_check_at, None, "all is settled: nobody needs to ask again");
+        let next = order.payments[0].next_check_at;
+        prop_assert!(next.is_some_and(|next| next > at(2_000)), "all is settled, and asked about a day later: {next:?}");
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn order(ids: &[&str]) -> Order {
         provider_reference: None,
         reason: None,
         asked_at: None,
+        final_at: None,
         next_check_at: Some(at(60)),
         checks: 0,
         refunds: Vec::new(),
@@ -97,7 +98,8 @@ fn money_pays_the_order_once_however_often_it_is_told() {
     let mut order = order(&["P1"]);
     assert_eq!(told(&mut order, "P1", &paid()), (Decided::Applied, vec![EventType::OrderPaid]));
     assert_eq!((order.state, order.captured_minor, order.version), (OrderState::Paid, 12_000, 1));
-    assert_eq!(order.payments[0].next_check_at, None, "final: nobody needs to ask again");
+    assert_eq!(order.payments[0].final_at, Some(at(11)));
+    assert_eq!(order.payments[0].next_check_at, Some(at(11 + 25 * 3600)), "final, and not for ever");
     for _ in 0..5 {
         assert_eq!(told(&mut order, "P1", &paid()), (Decided::Unchanged, vec![]));
     }

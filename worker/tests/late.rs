@@ -1,0 +1,181 @@
+//! A worker by a clock of ours: a payment that is final is asked about again, ever more rarely, and keeps nobody waiting.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use payhook_provider::Client;
+use payhook_queue::{EmbeddedQueue, Queue};
+use payhook_schema::{
+    AccountName, Because, Clock, Envelope, NewOrder, Order, OrderId, OrderState, Payment, PaymentId, PaymentKey,
+    PaymentState, Provider, RefundId,
+};
+use payhook_simulator::{AntomOutcome, AntomStatus, Keys, Options, Simulator};
+use payhook_store::{Change, Registered, Settled, Settlement, SqliteStore, Store};
+use payhook_vault::Vault;
+use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
+use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
+
+static KEYS: LazyLock<Keys> = LazyLock::new(Keys::generate);
+
+/// A sweep comes round every second, somewhat sooner or later.
+const THREE_ROUNDS: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(20);
+
+struct House {
+    store: SqliteStore,
+    queue: Arc<EmbeddedQueue>,
+    simulator: Simulator,
+    /// Microseconds since 1970.
+    now: Arc<AtomicI64>,
+    _folder: tempfile::TempDir,
+    _worker: DropGuard,
+}
+
+impl House {
+    async fn start() -> Self {
+        let now = Arc::new(AtomicI64::new(1_767_225_600_000_000));
+        let time = now.clone();
+        let clock = Clock::new(move || Timestamp::from_microsecond(time.load(Ordering::Relaxed)).unwrap());
+        let options = Options { listen: ([127, 0, 0, 1], 0).into(), clock: clock.clone(), keys: KEYS.clone() };
+        let simulator = Simulator::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("payhook.db").to_str().unwrap()).await.unwrap();
+        store.migrate().await.unwrap();
+        let queue = EmbeddedQueue::open(store.writer(), clock.clone(), &[Duration::from_secs(1)]).unwrap();
+        queue.migrate().await.unwrap();
+        let queue = Arc::new(queue);
+        let parts = WorkerParts {
+            accounts: simulator.accounts(&shop()),
+            client: Client::new(clock.clone()).unwrap(),
+            queue: queue.clone(),
+            store: Arc::new(store.clone()),
+            clock,
+            vault: Vault::new(BTreeMap::new()),
+            schedule: Schedule::new(vec![Duration::from_secs(1)]),
+        };
+        let options =
+            WorkerOptions { concurrency: 32, writers: 1, clocks_differ: SignedDuration::ZERO, follow_every: None };
+        let stop = CancellationToken::new();
+        tokio::spawn(Worker::new(parts, options).run(stop.clone()));
+        Self { store, queue, simulator, now, _folder: folder, _worker: stop.drop_guard() }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.now.load(Ordering::Relaxed)).unwrap()
+    }
+
+    fn becomes(&self, now: Timestamp) {
+        self.now.store(now.as_microsecond(), Ordering::Relaxed);
+    }
+
+    /// Registers an order to be paid by one payment of Antom's, which has this status there.
+    async fn registers(&self, id: &str, status: AntomStatus) -> Order {
+        let (order, payment) = (OrderId::new(id).unwrap(), key(id));
+        let amount = "120.00 THB".parse().unwrap();
+        self.simulator.antom().create(&payment.id, amount);
+        self.simulator.antom().decide(&payment.id, status).unwrap();
+        let new = NewOrder { id: order, amount, payments: vec![payment], refunds: Vec::new() };
+        match self.store.order_register(&new, self.now()).await.unwrap() {
+            Registered::Order { order, .. } => order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn order(&self, id: &str) -> Order {
+        self.store.order_get(&OrderId::new(id).unwrap()).await.unwrap().unwrap()
+    }
+
+    async fn until(&self, id: &str, what: &str, holds: impl Fn(&Order, &Payment) -> bool) -> Payment {
+        let started = tokio::time::Instant::now();
+        loop {
+            let mut order = self.order(id).await;
+            if holds(&order, &order.payments[0]) {
+                return order.payments.remove(0);
+            }
+            assert!(started.elapsed() < SOON, "waited for {what}: {order:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn asked(&self, id: &str) -> usize {
+        self.simulator.journal().calls_for(&key(id).id).len()
+    }
+}
+
+fn shop() -> AccountName {
+    AccountName::new("shop").unwrap()
+}
+
+fn key(id: &str) -> PaymentKey {
+    PaymentKey { provider: Provider::Antom, account: shop(), id: PaymentId::new(format!("PR-{id}")).unwrap() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_nobody_notified_of_is_found_by_the_next_late_check() {
+    let house = House::start().await;
+    house.registers("A-1", AntomStatus::Success).await;
+    let hint = Envelope::ask(key("A-1"), Because::Registered, house.now());
+    house.queue.publish(&hint).await.unwrap();
+    let paid = house.until("A-1", "the payment", |order, _| order.state == OrderState::Paid).await;
+    let began = paid.final_at.unwrap();
+    assert_eq!(paid.next_check_at, Some(began + SignedDuration::from_hours(25)));
+
+    let refund = RefundId::new("RF-1").unwrap();
+    house.simulator.antom().refund(&key("A-1").id, &refund, 4_000).unwrap();
+    house.simulator.antom().decide_refund(&refund, AntomOutcome::Success).unwrap();
+    house.becomes(began + SignedDuration::from_hours(24));
+    tokio::time::sleep(THREE_ROUNDS).await;
+    assert_eq!(house.asked("A-1"), 1, "nobody asks before it is time");
+
+    let hours = [25, 7 * 24, 30 * 24, 90 * 24, 180 * 24];
+    for (index, after) in hours.into_iter().enumerate() {
+        house.becomes(began + SignedDuration::from_hours(after));
+        let next = hours.get(index + 1).map(|after| began + SignedDuration::from_hours(*after));
+        let payment = house.until("A-1", "the late check", |_, payment| payment.next_check_at == next).await;
+        assert_eq!((payment.state, payment.refunded_minor), (PaymentState::PartlyRefunded, 4_000));
+        assert_eq!(payment.final_at, Some(began), "a refund begins nothing anew");
+    }
+    house.becomes(began + SignedDuration::from_hours(366 * 24));
+    tokio::time::sleep(THREE_ROUNDS).await;
+    let payments = house.simulator.journal().calls(Provider::Antom);
+    let inquiries = payments.iter().filter(|call| call.what == "inquiryPayment").count();
+    assert_eq!(inquiries, 1 + hours.len(), "once for each, and never again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_checks_that_are_due_at_once_keep_live_work_waiting_for_nothing() {
+    const LATE: usize = 120;
+    let house = House::start().await;
+    let mut paid = Vec::new();
+    for n in 0..LATE {
+        let order = house.registers(&format!("L-{n}"), AntomStatus::Success).await;
+        let payment = Payment {
+            state: PaymentState::Paid,
+            captured_minor: 12_000,
+            asked_at: Some(house.now()),
+            final_at: Some(house.now()),
+            next_check_at: Some(house.now() + SignedDuration::from_hours(25)),
+            ..order.payments[0].clone()
+        };
+        let order = Order { state: OrderState::Paid, captured_minor: 12_000, ..order };
+        let change = Some(Change { order, payment, events: Vec::new() });
+        paid.push(Settlement { change, ..Settlement::default() });
+    }
+    assert!(house.store.settle(&paid).await.unwrap().iter().all(|settled| *settled == Settled::Written));
+    house.becomes(house.now() + SignedDuration::from_hours(25));
+    house.registers("B-1", AntomStatus::Success).await;
+    house.becomes(house.now() + SignedDuration::from_mins(1));
+
+    house.until("B-1", "the live check", |order, _| order.state == OrderState::Paid).await;
+    let asked = || (0..LATE).filter(|n| house.asked(&format!("L-{n}")) > 0).count();
+    let before = asked();
+    assert!(before <= 40, "{before} of {LATE} late checks came first");
+    tokio::time::sleep(THREE_ROUNDS).await;
+    let meanwhile = asked() - before;
+    assert!((10..=60).contains(&meanwhile), "{meanwhile} late checks in four seconds: ten a round");
+    assert!((0..LATE).all(|n| house.asked(&format!("L-{n}")) <= 1), "each once");
+}
