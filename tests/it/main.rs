@@ -4,6 +4,7 @@
 //! workers and a console on RabbitMQ and PostgreSQL, and says `not run` where those are absent.
 
 mod antom_kinds;
+mod asking;
 mod authorizations;
 mod believed;
 mod budget;
