@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Hold, Money, NewAuthorization, NewOrder,
-    Notification, Order, OrderId, OrderState, Payment, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
-    TimelineKind,
+    Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace, TimelineKind,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -14,10 +13,12 @@ use uuid::Uuid;
 mod dead_letters;
 mod filters;
 mod replays;
+mod settlements;
 
 pub use dead_letters::{Act, DeadLetter, DeadLetterGroup};
 pub use filters::{DeadLetterFilter, NotificationFilter};
 pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer};
+pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 
 /// What payhook remembers. Each method is one whole unit of work: all of it happens or none.
 ///
@@ -151,7 +152,7 @@ pub trait Store: Send + Sync + 'static {
     async fn payments_due(&self, now: Timestamp, hold_for: Duration, limit: u32)
     -> Result<Vec<PaymentKey>, StoreError>;
 
-    /// The same for payments that were finished when they were last written ([`Payment::is_unfinished`]): their late checks can wait, and
+    /// The same for payments that were finished when they were last written ([`payhook_schema::Payment::is_unfinished`]): their late checks can wait, and
     /// however many of them are due, [`Store::payments_due`] reads none of them.
     async fn payments_due_late(
         &self,
@@ -382,7 +383,7 @@ pub enum PaymentName {
         account: AccountName,
         id: RefundId,
     },
-    /// The provider's own second name for it, see [`Payment::provider_reference`].
+    /// The provider's own second name for it, see [`payhook_schema::Payment::provider_reference`].
     Reference {
         provider: Provider,
         account: AccountName,
@@ -486,68 +487,6 @@ pub enum Found {
     /// The same provider and payment id, registered under another of our accounts.
     OtherAccount(Box<Order>),
     Unknown,
-}
-
-/// One unit of work of the worker: what was learned about one payment, and what it changes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Settlement {
-    /// Archived, each once by its id.
-    pub notifications: Vec<Notification>,
-    /// The payment that notifications which name none, but its reference or a refund, turned out to be about: they are found
-    /// under it, also those that were archived before this was known. What was found first stays.
-    pub about: Option<PaymentKey>,
-    /// The order the timeline entries belong to; without one there are none.
-    pub order: Option<OrderId>,
-    pub timeline: Vec<TimelineEntry>,
-    /// Moves a payment's schedule, and notes an answer that changed nothing; never a conflict.
-    pub check: Option<PaymentCheck>,
-    pub change: Option<Change>,
-}
-
-/// A payment's place on its schedule. It is no part of what settlements are decided on: moving it leaves the order's
-/// `revision` as it is. Of a payment nobody registered, nothing is moved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PaymentCheck {
-    pub key: PaymentKey,
-    pub next_check_at: Option<Timestamp>,
-    pub checks: i32,
-    /// The answer that led to it, where there was one.
-    pub asked: Option<Asked>,
-}
-
-/// An answer of the provider that changed nothing but the time of the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    /// The payment's new `asked_at`; an earlier one than it has changes nothing.
-    pub at: Timestamp,
-    /// The payment's `asked_at` when the answer was compared with it. Where another answer was written since, that one says the schedule.
-    pub before: Option<Timestamp>,
-}
-
-/// The new values of an order and one of its payments, decided on `order.revision`.
-///
-/// `order` is the order as it was read, with `state`, amounts, `version`, `holds`, `released` and `updated_at` as they shall be; its
-/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
-/// `created_at`, and its `asked_at` never goes back; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
-/// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are not looked at.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    pub order: Order,
-    pub payment: Payment,
-    /// In version order and without a gap; the last one's version is `order.version`.
-    pub events: Vec<Event>,
-}
-
-/// What became of one settlement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
-    Written,
-    /// The order moved on since it was read, or somebody holds it for longer than we wait; nothing of this settlement was
-    /// written. Read it again and decide again.
-    Conflict,
-    /// This settlement contradicts itself or has a value no backend keeps, such as a NUL character in a text; nothing of
-    /// it was written, and trying again will not help. The text says why without quoting what was in it.
-    Refused(String),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

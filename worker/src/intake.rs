@@ -211,6 +211,17 @@ async fn flight(context: Arc<Context>, key: PaymentKey, found: Found) {
     }
 }
 
+/// Decides again on an outcome's answer and its order as it now is. Nothing where that panicked: as in a flight, its hints come again.
+pub(crate) async fn decide_again(context: &Context, outcome: Outcome) -> Option<Outcome> {
+    let key = outcome.key.clone();
+    let decided = AssertUnwindSafe(context.compare_again(outcome)).catch_unwind().await;
+    if let (Err(_), Some(key)) = (&decided, &key) {
+        error!(payment = %key, "deciding again about {key} panicked; its hints come again");
+        context.flights.land(key);
+    }
+    decided.ok()
+}
+
 /// One payment: ask the provider, unless its order is not registered, and hand the outcome to the writer.
 async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
     let outcome = match &found {
@@ -291,9 +302,9 @@ impl Context {
         outcome
     }
 
-    /// Decides on the same answer and the order as it now is: nobody needs to ask again, because hints that came after the question wait
+    /// Compares the same answer with the order as it now is: nobody needs to ask again, because hints that came after the question wait
     /// for the next one.
-    pub(crate) async fn decide_again(&self, mut outcome: Outcome) -> Outcome {
+    async fn compare_again(&self, mut outcome: Outcome) -> Outcome {
         let (Some(key), Some(answered)) = (outcome.key.clone(), outcome.answered.take()) else { return outcome };
         let passengers = outcome.verdicts.into_iter().map(|(passenger, _)| passenger).collect();
         let order = self.patiently("reading an order again", || self.store.order_get(&answered.order)).await;

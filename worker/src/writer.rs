@@ -14,6 +14,7 @@ use tracing::{debug, error, warn};
 
 use crate::class::Class;
 use crate::flights::{Generation, InHand};
+use crate::intake;
 use crate::outcome::{Outcome, goes_round};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
@@ -42,7 +43,8 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
     let mut behind: Vec<Outcome> = Vec::new();
     loop {
         let (again, mut rest) = one_of_each_order(std::mem::take(&mut behind));
-        let mut batch = join_all(again.into_iter().map(|outcome| context.decide_again(outcome))).await;
+        let decided = join_all(again.into_iter().map(|outcome| intake::decide_again(&context, outcome))).await;
+        let mut batch: Vec<Outcome> = decided.into_iter().flatten().collect();
         if batch.is_empty() {
             if ready.lock().await.recv_many(&mut batch, BATCH).await == 0 {
                 return;
