@@ -25,8 +25,12 @@ async fn both_databases_have_the_same_tables_and_columns() {
         where t.type = 'table' and t.name not like 'sqlite_%' and t.name <> 'store_migrations'";
     let in_sqlite: Vec<_> = sqlx::query_as(columns).fetch_all(&store.writer()).await.unwrap();
 
-    let (in_postgres, in_sqlite): (Columns, Columns) =
+    let (in_postgres, mut in_sqlite): (Columns, Columns) =
         (in_postgres.into_iter().collect(), in_sqlite.into_iter().collect());
+    // SQLite drops no column that a check of its table names: these two are always null since migration 13.
+    for left_behind in ["hold_reason", "hold_detail"] {
+        assert!(in_sqlite.remove(&("orders".to_owned(), left_behind.to_owned(), true)));
+    }
     assert_eq!(in_postgres, in_sqlite);
     assert!(in_sqlite.len() > 60, "{in_sqlite:?}");
 }
