@@ -94,6 +94,7 @@ macro_rules! promises {
             depths_tell_what_waits_and_where
             what_can_be_taken_is_counted_as_far_as_one_cares
             migrating_twice_does_no_harm
+            what_proves_readiness_is_never_handed_out
             a_closed_queue_refuses_instead_of_hanging
         }
     };

@@ -27,6 +27,7 @@ use thiserror::Error;
 /// - `depths_tell_what_waits_and_where`
 /// - `what_can_be_taken_is_counted_as_far_as_one_cares`
 /// - `migrating_twice_does_no_harm`
+/// - `what_proves_readiness_is_never_handed_out`
 /// - `a_closed_queue_refuses_instead_of_hanging`
 ///
 /// Not promised: order, and exactly once. The effect is what is deduplicated, in the store.
@@ -43,15 +44,32 @@ pub trait Queue: Send + Sync + 'static {
     /// Whether order events can be published here. Where not, consumers read them from the feed.
     fn carries_events(&self) -> bool;
 
-    /// Publishes one event for fulfilment and returns once it is durable. [`QueueError::Misconfigured`] where
-    /// [`Queue::carries_events`] says no.
-    async fn publish_event(&self, event: &Event) -> Result<(), QueueError>;
+    /// Publishes one event for fulfilment and returns once it is durable, or once the broker says that no queue wants it.
+    /// [`QueueError::Misconfigured`] where [`Queue::carries_events`] says no.
+    async fn publish_event(&self, event: &Event) -> Result<Routed, QueueError>;
 
     /// Brings queues and exchanges to this version; twice does no harm.
     async fn migrate(&self) -> Result<(), QueueError>;
 
-    /// Asks, now, whether a publish could work: reachable, not blocked, topology in place.
+    /// Proves that a publish works: a write was confirmed within the last seconds, or one is made now and confirmed. Consumers never
+    /// see it.
     async fn probe(&self) -> Result<(), QueueError>;
+
+    /// Tries every way a message can take, one by one, for `payhook check`. Empty where there is but one.
+    async fn routes(&self) -> Result<Vec<Route>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// Lists what lies in `payhook.unrouted`, oldest first, at most `at_most`. Empty where everything has its way.
+    async fn unrouted(&self, _at_most: usize) -> Result<Vec<Unrouted>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// Moves at most `at_most` messages from `payhook.unrouted` to where they belong: published, confirmed, then acked there. Events are
+    /// dropped, because the feed has them.
+    async fn unrouted_move_back(&self, _which: MoveBack, _at_most: usize) -> Result<MovedBack, QueueError> {
+        Ok(MovedBack::default())
+    }
 
     /// How much waits, per queue.
     async fn depths(&self) -> Result<Vec<Depth>, QueueError>;
@@ -170,6 +188,97 @@ pub struct Depth {
     pub queue: String,
     /// Waiting, not in a consumer's hand.
     pub ready: u64,
+    /// Consumers of all processes, where the backend counts them.
+    pub consumers: Option<u32>,
+    /// Since when the oldest waits that can be taken now. Unknown on RabbitMQ, where looking would count as a delivery.
+    pub oldest_at: Option<Timestamp>,
+    /// When the next retry is due, where the backend tells.
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// What became of a published event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routed {
+    /// At least one queue has it.
+    Taken,
+    /// No queue is bound for it, so the broker kept nothing.
+    Unwanted,
+}
+
+/// One way a message can take, as `payhook check` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The exchange's name.
+    pub name: String,
+    pub state: RouteState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteState {
+    /// A probe was confirmed by the queue at its end.
+    Works,
+    /// Our user may not write to it, which some roles need not.
+    NotPermitted,
+    /// Exchange, queue or binding is missing; why, as the broker says it.
+    Broken(String),
+}
+
+/// A message in `payhook.unrouted`, without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrouted {
+    pub kind: UnroutedKind,
+    pub message_id: Option<String>,
+    /// The key it was published with: its payment, or an event's type.
+    pub key: String,
+    pub sent_at: Option<Timestamp>,
+    pub bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnroutedKind {
+    /// Belongs to the work queue; what nobody knows goes there, too, and ends in the dead letters with its bytes.
+    Hint,
+    /// Belongs to `payhook.dead`.
+    DeadLetter,
+    /// Was handed out as a dead letter again and again and never settled: it may end whoever takes it.
+    Crashing,
+    /// No queue wanted it. The feed has it.
+    Event,
+}
+
+impl UnroutedKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hint => "hint",
+            Self::DeadLetter => "dead_letter",
+            Self::Crashing => "crashing",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// Which messages leave `payhook.unrouted`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveBack {
+    /// All but [`UnroutedKind::Crashing`], which is for a person to move.
+    Harmless,
+    All,
+}
+
+/// What was moved out of `payhook.unrouted`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MovedBack {
+    pub hints: u64,
+    pub dead_letters: u64,
+    pub events_dropped: u64,
+    /// Still there afterwards.
+    pub left: u64,
+}
+
+impl MovedBack {
+    pub fn is_nothing(&self) -> bool {
+        self.hints + self.dead_letters + self.events_dropped == 0
+    }
 }
 
 /// What a caller can do next when the queue did not do as asked.

@@ -15,20 +15,22 @@ mod consumer;
 mod hands;
 mod writer;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use metrics::histogram;
 use payhook_schema::{Clock, Envelope, Event};
-use sqlx::SqlitePool;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Row, SqlSafeStr};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
+use sqlx::{Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::delays::{Delays, delay_name};
-use crate::{Consumer, Depth, Lane, Queue, QueueError};
+use crate::{Consumer, Depth, Lane, Queue, QueueError, Routed};
 use hands::Hands;
 use writer::{Put, Writer};
 
@@ -79,6 +81,52 @@ impl EmbeddedQueue {
     }
 }
 
+/// What waits, in groups: by lane, whether it can be taken at time 1, and its delay; without the rows of list 2.
+const DEPTHS: &str = "select lane, due_at <= ?1 as ready, delay, count(*) as rows, min(due_at) as first from queue_envelope \
+                      where id not in (select value from json_each(?2)) group by lane, ready, delay";
+
+fn depths(groups: &[SqliteRow], delays: &Delays) -> Vec<Depth> {
+    let depth = |queue: String, lane: &str, ready: bool, delay: Option<&str>| {
+        let of_it = |row: &&SqliteRow| {
+            row.get::<&str, _>("lane") == lane
+                && row.get::<bool, _>("ready") == ready
+                && delay.is_none_or(|delay| row.get::<Option<&str>, _>("delay") == Some(delay))
+        };
+        let matching: Vec<_> = groups.iter().filter(of_it).collect();
+        let first = matching.iter().map(|row| row.get::<i64, _>("first")).min();
+        let first = first.and_then(|at| Timestamp::from_microsecond(at).ok());
+        let (oldest_at, next_due_at) = if ready { (first, None) } else { (None, first) };
+        let ready = matching.iter().map(|row| row.get::<i64, _>("rows").unsigned_abs()).sum();
+        Depth { queue, ready, consumers: None, oldest_at, next_due_at }
+    };
+    let mut depths = vec![depth("payhook.notifications".to_owned(), "notifications", true, None)];
+    for delay in delays.iter().map(delay_name) {
+        depths.push(depth(format!("payhook.retry.{delay}"), "notifications", false, Some(&delay)));
+    }
+    depths.push(depth("payhook.dead".to_owned(), "dead", true, None));
+    depths
+}
+
+/// How much waits in the queue of a file that another process owns: read beside it, without its lock. What that process has in hand
+/// counts as waiting.
+///
+/// # Errors
+/// [`QueueError::Misconfigured`] when there is no such file or no queue in it.
+pub async fn depths_of_file(file: &Path, clock: &Clock, retry_delays: &[Duration]) -> Result<Vec<Depth>, QueueError> {
+    let address = format!("sqlite:{}", file.display());
+    let delays = Delays::new(retry_delays, &address)?;
+    let failed = |error: sqlx::Error| QueueError::Misconfigured {
+        address: address.clone(),
+        what: "its queue cannot be read".to_owned(),
+        source: Some(Box::new(error)),
+    };
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let now = clock.now().as_microsecond();
+    let groups = sqlx::query(DEPTHS).bind(now).bind("[]").fetch_all(&mut connection).await.map_err(failed)?;
+    Ok(depths(&groups, &delays))
+}
+
 #[async_trait]
 impl Queue for EmbeddedQueue {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
@@ -99,7 +147,7 @@ impl Queue for EmbeddedQueue {
         false
     }
 
-    async fn publish_event(&self, _event: &Event) -> Result<(), QueueError> {
+    async fn publish_event(&self, _event: &Event) -> Result<Routed, QueueError> {
         let what = "the embedded queue carries no order events; consumers read them from the feed";
         Err(QueueError::misconfigured(&self.shared.address, what))
     }
@@ -125,37 +173,20 @@ impl Queue for EmbeddedQueue {
         if self.writer.is_closed() {
             return Err(self.shared.closed());
         }
-        sqlx::query("select 1 from queue_envelope limit 1")
-            .fetch_optional(&self.shared.pool)
-            .await
-            .map_err(|error| self.shared.error("read the queue's table", error))?;
-        Ok(())
+        // A read answers from a file that takes no writes; only a commit proves one.
+        self.shared.write_and_delete().await.map_err(|error| self.shared.error("write to the queue's table", error))
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
         let now = self.shared.clock.now().as_microsecond();
         // One walk along the index, however many delays there are: this connection is also the one that writes.
-        let sql = "select lane, due_at <= ?1 as ready, delay, count(*) as rows from queue_envelope \
-                   where id not in (select value from json_each(?2)) group by lane, ready, delay";
-        let groups = sqlx::query(sql)
+        let groups = sqlx::query(DEPTHS)
             .bind(now)
             .bind(self.shared.hands.as_json())
             .fetch_all(&self.shared.pool)
             .await
             .map_err(|error| self.shared.error("count what waits", error))?;
-        let count = |wanted: &dyn Fn(&str, bool, Option<&str>) -> bool| {
-            let matching = groups.iter().filter(|row| wanted(row.get("lane"), row.get("ready"), row.get("delay")));
-            matching.map(|row| row.get::<i64, _>("rows").unsigned_abs()).sum()
-        };
-        let work = count(&|lane, ready, _| lane == "notifications" && ready);
-        let mut depths = vec![Depth { queue: "payhook.notifications".to_owned(), ready: work }];
-        for delay in self.shared.delays.iter().map(delay_name) {
-            let hidden = count(&|lane, ready, its| lane == "notifications" && !ready && its == Some(&delay));
-            depths.push(Depth { queue: format!("payhook.retry.{delay}"), ready: hidden });
-        }
-        let dead = count(&|lane, ready, _| lane == "dead" && ready);
-        depths.push(Depth { queue: "payhook.dead".to_owned(), ready: dead });
-        Ok(depths)
+        Ok(depths(&groups, &self.shared.delays))
     }
 
     async fn waiting(&self, up_to: u32) -> Result<u32, QueueError> {
@@ -196,6 +227,15 @@ impl Shared {
                 .map_err(|error| self.error("read the queue's table", error))
         };
         self.left_behind.get_or_try_init(last).await.copied()
+    }
+
+    /// Puts a row into the table and takes it out again, in one commit: nobody ever sees it.
+    async fn write_and_delete(&self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin_with("begin immediate").await?;
+        let sql = "insert into queue_envelope (lane, bytes, attempt, due_at) values ('notifications', x'', 1, 0)";
+        let row = sqlx::query(sql).execute(&mut *transaction).await?.last_insert_rowid();
+        sqlx::query("delete from queue_envelope where id = ?1").bind(row).execute(&mut *transaction).await?;
+        transaction.commit().await
     }
 
     fn closed(&self) -> QueueError {

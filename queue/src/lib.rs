@@ -10,7 +10,8 @@ pub mod embedded;
 pub mod rabbitmq;
 
 pub use contract::{
-    Consumer, DEATH_DETAIL_BYTES_MAX, Death, Deliveries, Delivery, Depth, Lane, Queue, QueueError, Settler, Verdict,
+    Consumer, DEATH_DETAIL_BYTES_MAX, Death, Deliveries, Delivery, Depth, Lane, MoveBack, MovedBack, Queue, QueueError,
+    Route, RouteState, Routed, Settler, Unrouted, UnroutedKind, Verdict,
 };
 pub use embedded::EmbeddedQueue;
 pub use rabbitmq::{RabbitOptions, RabbitQueue};

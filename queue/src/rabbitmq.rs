@@ -9,16 +9,19 @@
 //! # Metrics
 //! - `payhook_queue_publish_seconds`, histogram: from taking a channel to its confirm. The embedded queue has it too.
 //! - `payhook_queue_reconnects_total{connection="publish"|"consume"}`: connections that were up and were lost.
-//! - `payhook_queue_returned_total`: publishes nobody was bound for; each is a wiring fault.
+//! - `payhook_queue_returned_total`: publishes no queue was bound for, but events; each is a wiring fault.
+//! - `payhook_queue_unrouted_moved_total{kind}`: messages moved out of `payhook.unrouted`; a kind `event` was dropped.
 //! - `payhook_queue_acks_refused_total`: settled deliveries that were no longer ours; they come again.
 
 mod address;
 mod consumer;
+mod evidence;
 mod failure;
 mod message;
 mod publisher;
 mod supervisor;
 mod topology;
+mod unrouted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,17 +34,20 @@ use payhook_schema::{Clock, Envelope, Event};
 use tokio::time::{Instant, timeout};
 
 use crate::delays::Delays;
-use crate::{Consumer, Depth, Lane, Queue, QueueError};
+use crate::{Consumer, Depth, Lane, MoveBack, MovedBack, Queue, QueueError, Route, RouteState, Routed, Unrouted};
 use address::Address;
 use consumer::Source;
 use failure::Failure;
 use message::Trail;
 use publisher::Publisher;
 use supervisor::{Live, Supervisor, Target};
-use topology::{DEAD, EVENTS, NOTIFICATIONS, Topology, UNROUTED, retry_name};
+use topology::{DEAD, EVENTS, NOTIFICATIONS, RETURNED, Topology, UNROUTED, retry_name};
 
 /// How many publishes may be in the air at once, one per channel. RabbitMQ allows 2047 channels on a connection.
 const PUBLISH_CHANNELS: u16 = 128;
+
+/// How much may wait, with nobody taking, for probes to be added to it as often as elsewhere.
+const PROBED_BACKLOG_MAX: u64 = 1000;
 
 /// How long the broker may take over any one answer. A leader that dies is replaced well within it.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -107,6 +113,47 @@ impl RabbitQueue {
         Ok(Self { publishing, publisher, source: Arc::new(source) })
     }
 
+    /// Proves the way to the work queue: a confirm was seen lately, or a probe is published and confirmed now.
+    async fn prove(&self, untaken: bool) -> Result<(), QueueError> {
+        let live = self.publishing.live(Instant::now() + self.source.deadline).await;
+        let live = live.map_err(|failure| failure.at(&self.source.address))?;
+        if live.is_blocked() {
+            return Err(Failure::blocked().at(&self.source.address));
+        }
+        if self.publisher.evidence().is_fresh(untaken) {
+            return Ok(());
+        }
+        self.publish_probe(NOTIFICATIONS).await.map_err(|failure| failure.at(&self.source.address))
+    }
+
+    async fn publish_probe(&self, exchange: &str) -> Result<(), Failure> {
+        let mut properties = message::probe(self.source.clock.now());
+        if exchange != NOTIFICATIONS && exchange != DEAD {
+            // It waits for nothing in a retry queue but for what is before it.
+            properties = message::expiring(properties, Duration::ZERO);
+        }
+        self.publisher.publish(exchange, "probe", properties, b"{}").await
+    }
+
+    /// Whether `payhook.events` is there with the alternate exchange of earlier versions. Declares it where it is not there at all.
+    async fn events_have_an_alternate(&self) -> Result<bool, QueueError> {
+        let declared = async {
+            let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
+            let channel = live.channel().await?;
+            let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+            let asked = channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, durable, FieldTable::default());
+            match timeout(self.source.deadline, asked).await {
+                Ok(answer) => answer.map_err(|error| Failure::of("take the topology", error)),
+                Err(_) => Err(Failure::late("declare the topology", self.source.deadline)),
+            }
+        };
+        match declared.await {
+            Ok(()) => Ok(false),
+            Err(failure) if failure.differs() => Ok(true),
+            Err(failure) => Err(failure.at(&self.source.address)),
+        }
+    }
+
     /// Asks so many `questions` on a channel made for them, so that a refusal harms nothing else.
     async fn on_a_channel<T>(
         &self,
@@ -151,10 +198,18 @@ fn delays(retry_delays: &[Duration], address: &str) -> Result<Delays, QueueError
 }
 
 /// How many messages a queue holds that nobody has in hand.
-async fn depth(channel: &Channel, queue: &str) -> Result<u32, Failure> {
+async fn depth(channel: &Channel, queue: &str) -> Result<Depth, Failure> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
-    Ok(asked.map_err(|error| Failure::of(&format!("count `{queue}`"), error))?.message_count())
+    let asked =
+        asked.map_err(|error| Failure::of(&format!("count `{queue}`; `payhook migrate` declares it"), error))?;
+    Ok(Depth {
+        queue: queue.to_owned(),
+        ready: asked.message_count().into(),
+        consumers: Some(asked.consumer_count()),
+        oldest_at: None,
+        next_due_at: None,
+    })
 }
 
 #[async_trait]
@@ -167,6 +222,13 @@ impl Queue for RabbitQueue {
     }
 
     async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
+        // A broker in alarm goes on handing out and takes no retry. Each hint that cannot be moved on would come back and be counted,
+        // until the broker takes it for poison: so nothing is taken until a publish was confirmed.
+        if lane == Lane::Notifications
+            && let Err(error @ QueueError::Unavailable { .. }) = self.prove(false).await
+        {
+            return Err(error);
+        }
         consumer::start(Arc::clone(&self.source), lane, prefetch).await
     }
 
@@ -174,32 +236,95 @@ impl Queue for RabbitQueue {
         true
     }
 
-    async fn publish_event(&self, event: &Event) -> Result<(), QueueError> {
+    async fn publish_event(&self, event: &Event) -> Result<Routed, QueueError> {
         let bytes = serde_json::to_vec(event).expect("plain data always serialises");
         let properties = message::event(event, self.source.clock.now());
-        // Mandatory here too: an event nobody has bound lies in `payhook.unrouted` by the alternate exchange, and is
-        // returned only when that is missing.
-        let published = self.publisher.publish(EVENTS, event.event_type.routing_key(), properties, &bytes).await;
+        let published = self.publisher.offer(EVENTS, event.event_type.routing_key(), properties, &bytes).await;
         published.map_err(|failure| failure.at(&self.source.address))
     }
 
     async fn migrate(&self) -> Result<(), QueueError> {
         let topology = Topology::new(&self.source.delays);
+        let topology =
+            if self.events_have_an_alternate().await? { topology.with_alternate_of_events() } else { topology };
         let declare = async |channel: &Channel, _: &Live| {
             topology.declare(channel).await.map_err(|error| Failure::of("take the topology", error))
         };
-        self.on_a_channel("declare the topology", topology.steps(), declare).await
+        self.on_a_channel("declare the topology", topology.steps(), declare).await?;
+        self.publisher.evidence().forget();
+        Ok(())
     }
 
     async fn probe(&self) -> Result<(), QueueError> {
         let probe = async |channel: &Channel, live: &Live| {
-            let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-            let asked =
-                channel.exchange_declare(NOTIFICATIONS.into(), ExchangeKind::Fanout, passive, FieldTable::default());
-            asked.await.map_err(|error| Failure::of("know its exchange; `payhook migrate` declares it", error))?;
-            if live.is_blocked() { Err(Failure::blocked()) } else { Ok(()) }
+            for exchange in [NOTIFICATIONS, RETURNED] {
+                let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+                let asked =
+                    channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, passive, FieldTable::default());
+                let doing = || format!("know its exchange `{exchange}`; `payhook migrate` declares it");
+                asked.await.map_err(|error| Failure::of(&doing(), error))?;
+            }
+            let work = depth(channel, NOTIFICATIONS).await?;
+            if live.is_blocked() { Err(Failure::blocked()) } else { Ok(work) }
         };
-        self.on_a_channel("answer a question about its exchange", 1, probe).await
+        let work = self.on_a_channel("answer questions about its exchanges", 3, probe).await?;
+        for (exchange, refusal) in self.publisher.evidence().refusals() {
+            // A probe in the events would reach the merchants' queues.
+            let still = if exchange == EVENTS { Err(refusal) } else { self.publish_probe(&exchange).await };
+            still.map_err(|refusal| refusal.at(&self.source.address))?;
+        }
+        self.prove(work.consumers == Some(0) && work.ready > PROBED_BACKLOG_MAX).await
+    }
+
+    async fn routes(&self) -> Result<Vec<Route>, QueueError> {
+        let retries = self.source.delays.iter().map(retry_name);
+        let mut routes = Vec::new();
+        for name in [NOTIFICATIONS, DEAD].map(str::to_owned).into_iter().chain(retries) {
+            let state = match self.publish_probe(&name).await {
+                Ok(()) => RouteState::Works,
+                Err(failure) if failure.is_forbidden() => RouteState::NotPermitted,
+                Err(failure) if failure.needs_a_person() => RouteState::Broken(failure.to_string()),
+                Err(failure) => return Err(failure.at(&self.source.address)),
+            };
+            routes.push(Route { name, state });
+        }
+        let ask = async |channel: &Channel, _: &Live| {
+            let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let asked = channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, passive, FieldTable::default());
+            asked.await.map_err(|error| Failure::of("know it", error))
+        };
+        let state = match self.on_a_channel("answer a question about its exchange", 1, ask).await {
+            Ok(()) => RouteState::Works,
+            Err(error @ QueueError::Misconfigured { .. }) => RouteState::Broken(error.to_string()),
+            Err(error) => return Err(error),
+        };
+        routes.push(Route { name: EVENTS.to_owned(), state });
+        Ok(routes)
+    }
+
+    async fn unrouted(&self, at_most: usize) -> Result<Vec<Unrouted>, QueueError> {
+        let listed = async {
+            let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
+            unrouted::list(&self.source, &live, at_most).await
+        };
+        listed.await.map_err(|failure: Failure| failure.at(&self.source.address))
+    }
+
+    async fn unrouted_move_back(&self, which: MoveBack, at_most: usize) -> Result<MovedBack, QueueError> {
+        let count = async |channel: &Channel, _: &Live| depth(channel, UNROUTED).await;
+        let waiting = self.on_a_channel("count what waits", 1, count).await?.ready;
+        if waiting == 0 {
+            return Ok(MovedBack::default());
+        }
+        let moved = async {
+            let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
+            let all_now = u32::try_from(waiting).unwrap_or(u32::MAX);
+            unrouted::move_back(&self.source, &live, which, all_now, at_most).await
+        };
+        let moved = moved.await.map_err(|failure: Failure| failure.at(&self.source.address))?;
+        let left = self.on_a_channel("count what waits", 1, count).await?.ready;
+        // What was put back may not be counted yet.
+        Ok(MovedBack { left: left.max(moved.left), ..moved })
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
@@ -209,8 +334,7 @@ impl Queue for RabbitQueue {
         let count = async |channel: &Channel, _: &Live| {
             let mut depths = Vec::with_capacity(names.len());
             for queue in names {
-                let ready = depth(channel, &queue).await?.into();
-                depths.push(Depth { queue, ready });
+                depths.push(depth(channel, &queue).await?);
             }
             Ok(depths)
         };
@@ -219,7 +343,8 @@ impl Queue for RabbitQueue {
 
     async fn waiting(&self, up_to: u32) -> Result<u32, QueueError> {
         let count = async |channel: &Channel, _: &Live| depth(channel, NOTIFICATIONS).await;
-        Ok(self.on_a_channel("count what waits", 1, count).await?.min(up_to))
+        let waiting = self.on_a_channel("count what waits", 1, count).await?.ready;
+        Ok(u32::try_from(waiting).unwrap_or(u32::MAX).min(up_to))
     }
 
     fn address(&self) -> String {

@@ -41,7 +41,7 @@ impl Queue for Recorder {
         false
     }
 
-    async fn publish_event(&self, _: &Event) -> Result<(), QueueError> {
+    async fn publish_event(&self, _: &Event) -> Result<payhook_queue::Routed, QueueError> {
         unreachable!("the console never publishes events")
     }
 

@@ -42,7 +42,7 @@ impl Queue for Recorder {
         false
     }
 
-    async fn publish_event(&self, _: &Event) -> Result<(), QueueError> {
+    async fn publish_event(&self, _: &Event) -> Result<payhook_queue::Routed, QueueError> {
         unreachable!("ingress never publishes events")
     }
 

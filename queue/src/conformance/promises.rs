@@ -354,6 +354,21 @@ pub async fn migrating_twice_does_no_harm(harness: &dyn Harness) {
     assert_eq!(named(&take(&mut consumer, 1).await), ids(&sent));
 }
 
+pub async fn what_proves_readiness_is_never_handed_out(harness: &dyn Harness) {
+    let queue = harness.process().await;
+    queue.probe().await.expect("it is ready");
+    let sent = publish(&*queue, 1).await;
+    queue.probe().await.expect("it is ready");
+    let mut consumer = consume(&*queue, Lane::Notifications, 5).await;
+    let taken = take(&mut consumer, 1).await;
+    assert_eq!(named(&taken), ids(&sent));
+    settle_all(&consumer, taken, &Verdict::Ack).await;
+    drop(consumer);
+    queue.probe().await.expect("it is ready");
+    nothing_else_comes(&*queue).await;
+    depth_becomes(&*queue, "payhook.notifications", 0).await;
+}
+
 pub async fn a_closed_queue_refuses_instead_of_hanging(harness: &dyn Harness) {
     let queue = harness.process().await;
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;

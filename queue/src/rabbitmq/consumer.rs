@@ -126,9 +126,21 @@ struct RabbitDeliveries {
 #[async_trait]
 impl Deliveries for RabbitDeliveries {
     async fn next(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
-        if let Some(failure) = self.ended.clone() {
-            return Err(self.hand.failed(failure));
+        loop {
+            if let Some(failure) = self.ended.clone() {
+                return Err(self.hand.failed(failure));
+            }
+            let taken = self.take(at_most).await?;
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
         }
+    }
+}
+
+impl RabbitDeliveries {
+    /// Waits for messages and returns those that are deliveries: probes are acked here, and nobody sees them.
+    async fn take(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
         let stream = self.stream.as_mut().expect("taken only when dropped");
         let first = tokio::select! {
             biased;
@@ -149,13 +161,23 @@ impl Deliveries for RabbitDeliveries {
                 }
             }
         }
+        let (mut probes, mut deliveries) = (Vec::new(), Vec::new());
         let mut ledger = self.hand.ledger();
         let lane = self.hand.lane;
-        let deliveries = ready.into_iter().map(|message| {
+        for message in ready {
             ledger.out.insert(message.delivery_tag, message.acker.clone());
-            message::delivery(lane, message)
-        });
-        Ok(deliveries.collect())
+            match message::is_probe(&message.properties) {
+                true => probes.push((message::delivery(lane, message), Verdict::Ack)),
+                false => deliveries.push(message::delivery(lane, message)),
+            }
+        }
+        drop(ledger);
+        if !probes.is_empty() {
+            let settler = RabbitSettler { hand: Arc::clone(&self.hand) };
+            // One that cannot be acked comes again.
+            tokio::spawn(async move { settler.settle(&probes).await });
+        }
+        Ok(deliveries)
     }
 }
 

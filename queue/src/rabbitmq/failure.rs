@@ -61,6 +61,20 @@ impl Failure {
         self.kind == Kind::Misconfigured
     }
 
+    /// Whether the broker refused it for our user's rights.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let kind = self.cause.as_ref().map(Error::kind);
+        matches!(kind, Some(ErrorKind::ProtocolError(refusal))
+            if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+    }
+
+    /// Whether something exists with other arguments than were asked for.
+    pub(super) fn differs(&self) -> bool {
+        let kind = self.cause.as_ref().map(Error::kind);
+        matches!(kind, Some(ErrorKind::ProtocolError(refusal))
+            if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+    }
+
     pub(super) fn at(self, address: &str) -> QueueError {
         let Self { kind, what, cause } = self;
         let address = address.to_owned();

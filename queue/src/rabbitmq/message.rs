@@ -8,14 +8,19 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use payhook_schema::{DeadCause, Envelope, Event, Hint};
 
+use super::topology::DEAD;
 use crate::contract::HANDED_OUT_TOO_OFTEN;
-use crate::{Death, Delivery, Lane};
+use crate::{Death, Delivery, Lane, Unrouted, UnroutedKind};
 
 const ATTEMPT: &str = "x-attempt";
 const FIRST_FAILED_AT: &str = "x-first-failed-at";
 const CAUSE: &str = "x-cause";
 const DETAIL: &str = "x-detail";
 const DIED_AT: &str = "x-died-at";
+
+/// The type of a message that proves a route: consumers ack it unseen.
+const PROBE: &str = "payhook.probe";
+const CLOUD_EVENT: &str = "application/cloudevents+json";
 
 const PERSISTENT: u8 = 2;
 
@@ -79,10 +84,67 @@ pub(super) fn event(event: &Event, now: Timestamp) -> BasicProperties {
     headers.insert("cloudEvents_source".into(), text(&event.source));
     headers.insert("cloudEvents_subject".into(), text(event.subject.as_str()));
     headers.insert("cloudEvents_time".into(), text(&event.time.to_string()));
-    properties("application/cloudevents+json", now)
+    properties(CLOUD_EVENT, now)
         .with_message_id(event.id.to_string().into())
         .with_type(event.event_type.as_str().into())
         .with_headers(headers)
+}
+
+/// A message whose confirm proves that its way works.
+pub(super) fn probe(now: Timestamp) -> BasicProperties {
+    properties("application/json", now).with_type(PROBE.into())
+}
+
+pub(super) fn is_probe(properties: &BasicProperties) -> bool {
+    properties.kind().as_ref().is_some_and(|kind| kind.as_str() == PROBE)
+}
+
+/// A message of `payhook.unrouted`, and the properties it is published with again: ours alone, without the broker's `x-death`.
+pub(super) fn unrouted(message: &lapin::message::Delivery) -> (Unrouted, BasicProperties) {
+    let properties = &message.properties;
+    let none = FieldTable::default();
+    let headers = properties.headers().as_ref().unwrap_or(&none);
+    let kind = if properties.content_type().as_ref().is_some_and(|it| it.as_str() == CLOUD_EVENT) {
+        UnroutedKind::Event
+    } else if died_in(headers, DEAD) {
+        UnroutedKind::Crashing
+    } else if headers.inner().contains_key(CAUSE) {
+        UnroutedKind::DeadLetter
+    } else {
+        UnroutedKind::Hint
+    };
+    let mut ours = FieldTable::default();
+    for name in [ATTEMPT, FIRST_FAILED_AT, CAUSE, DETAIL, DIED_AT] {
+        if let Some(value) = headers.inner().get(name) {
+            ours.insert(name.into(), value.clone());
+        }
+    }
+    let unrouted = Unrouted {
+        kind,
+        message_id: properties.message_id().as_ref().map(|id| id.as_str().to_owned()),
+        key: message.routing_key.as_str().to_owned(),
+        sent_at: properties.timestamp().map(from_seconds),
+        bytes: message.data.len(),
+    };
+    let again = properties.clone().with_headers(ours).with_delivery_mode(PERSISTENT);
+    (unrouted, again)
+}
+
+/// How often a message was handed out before, as the broker counts.
+pub(super) fn deliveries(properties: &BasicProperties) -> i64 {
+    properties.headers().as_ref().and_then(|headers| read_number(headers, "x-delivery-count")).unwrap_or(0)
+}
+
+/// Whether the broker gave up handing it out from `queue`.
+fn died_in(headers: &FieldTable, queue: &str) -> bool {
+    let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else { return false };
+    deaths.as_slice().iter().any(|death| match death {
+        AMQPValue::FieldTable(death) => {
+            read_text(death, "queue").as_deref() == Some(queue)
+                && read_text(death, "reason").as_deref() == Some("delivery_limit")
+        }
+        _ => false,
+    })
 }
 
 fn properties(content_type: &str, now: Timestamp) -> BasicProperties {

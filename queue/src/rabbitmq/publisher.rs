@@ -10,8 +10,10 @@ use metrics::{counter, histogram};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::evidence::Evidence;
 use super::failure::Failure;
 use super::supervisor::{Live, Supervisor};
+use crate::Routed;
 
 /// Most channels a publisher may have: RabbitMQ's own limit is 2047 a connection, and questions take some.
 const CHANNELS_MAX: u16 = 2000;
@@ -24,13 +26,32 @@ pub(super) struct Publisher {
     /// Channels in confirm mode with nothing in flight, and the connection they are on.
     free: Mutex<Vec<(Arc<Live>, Channel)>>,
     deadline: Duration,
+    evidence: Evidence,
+}
+
+/// What the broker did with a publish it confirmed.
+enum Confirmed {
+    Taken,
+    /// No queue takes it; why, in the broker's words.
+    Returned(String),
 }
 
 impl Publisher {
     pub(super) fn new(supervisor: Arc<Supervisor>, channels: u16, deadline: Duration) -> Self {
         let channels = channels.clamp(1, CHANNELS_MAX);
         let permits = Semaphore::new(channels.into());
-        Self { supervisor, permits, channels_max: channels.into(), free: Mutex::default(), deadline }
+        Self {
+            supervisor,
+            permits,
+            channels_max: channels.into(),
+            free: Mutex::default(),
+            deadline,
+            evidence: Evidence::default(),
+        }
+    }
+
+    pub(super) fn evidence(&self) -> &Evidence {
+        &self.evidence
     }
 
     /// Returns once the broker said that the message is replicated and synced. Anything else is an error, and unknown.
@@ -41,6 +62,52 @@ impl Publisher {
         properties: BasicProperties,
         bytes: &[u8],
     ) -> Result<(), Failure> {
+        let published = match self.confirmed(exchange, key, properties, bytes).await {
+            Ok(Confirmed::Taken) => Ok(()),
+            Ok(Confirmed::Returned(why)) => {
+                counter!("payhook_queue_returned_total").increment(1);
+                let what = format!("nothing takes what is published to `{exchange}`: {why}");
+                Err(Failure::misconfigured(what))
+            }
+            Err(failure) => Err(failure),
+        };
+        match &published {
+            Ok(()) => self.evidence.confirmed(exchange),
+            Err(failure) => self.evidence.failed(exchange, failure),
+        }
+        published
+    }
+
+    /// The same where it may be that no queue wants it.
+    pub(super) async fn offer(
+        &self,
+        exchange: &str,
+        key: &str,
+        properties: BasicProperties,
+        bytes: &[u8],
+    ) -> Result<Routed, Failure> {
+        match self.confirmed(exchange, key, properties, bytes).await {
+            Ok(confirmed) => {
+                self.evidence.confirmed(exchange);
+                Ok(match confirmed {
+                    Confirmed::Taken => Routed::Taken,
+                    Confirmed::Returned(_) => Routed::Unwanted,
+                })
+            }
+            Err(failure) => {
+                self.evidence.failed(exchange, &failure);
+                Err(failure)
+            }
+        }
+    }
+
+    async fn confirmed(
+        &self,
+        exchange: &str,
+        key: &str,
+        properties: BasicProperties,
+        bytes: &[u8],
+    ) -> Result<Confirmed, Failure> {
         let until = Instant::now() + self.deadline;
         // Others that are ready come this far first: what is then published in one go leaves in few writes to the socket.
         tokio::task::yield_now().await;
@@ -67,12 +134,12 @@ impl Publisher {
             live.give_up_unless_blocked();
             return Err(Failure::late(&format!("confirm a publish to `{exchange}`"), self.deadline));
         };
-        // Only a plain confirm leaves a channel we know everything about; with any other outcome it is dropped.
-        let channel = outcome?;
+        // A confirm, with or without a return before it, leaves a channel with nothing in flight; with any other outcome it is dropped.
+        let (channel, confirmed) = outcome?;
         histogram!("payhook_queue_publish_seconds").record(began.elapsed());
         self.lock_free().push((live, channel));
         drop(permit);
-        Ok(())
+        Ok(confirmed)
     }
 
     async fn publish_on(
@@ -82,7 +149,7 @@ impl Publisher {
         key: &str,
         properties: BasicProperties,
         bytes: &[u8],
-    ) -> Result<Channel, Failure> {
+    ) -> Result<(Channel, Confirmed), Failure> {
         let channel = match self.free_channel(live) {
             Some(channel) => channel,
             None => open(live).await?,
@@ -95,11 +162,9 @@ impl Publisher {
             Err(error) => Err(error),
         };
         match confirmed {
-            Ok(Confirmation::Ack(None)) => Ok(channel),
+            Ok(Confirmation::Ack(None)) => Ok((channel, Confirmed::Taken)),
             Ok(Confirmation::Ack(Some(returned))) => {
-                counter!("payhook_queue_returned_total").increment(1);
-                let why = returned.reply_text.as_str();
-                Err(Failure::misconfigured(format!("nothing takes what is published to `{exchange}`: {why}")))
+                Ok((channel, Confirmed::Returned(returned.reply_text.as_str().to_owned())))
             }
             Ok(Confirmation::Nack(_)) => Err(Failure::full()),
             Ok(Confirmation::NotRequested) => Err(Failure::misconfigured("the channel confirms nothing")),

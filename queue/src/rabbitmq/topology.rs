@@ -5,10 +5,13 @@
 //! delay may wait behind others, and all of it at most; the work queue
 //! dead-letters to the terminal `payhook.dead` and never to a retry queue, because the broker stops a dead-letter cycle
 //! that no rejection broke, silently; and at-least-once dead lettering counts only with `reject-publish`.
+//!
+//! `payhook.notifications` has an alternate exchange since the first version, and it cannot be taken off in place. It is bound to
+//! `payhook.returned`, so that a publish the work queue did not take is refused instead of acknowledged.
 
 use std::collections::BTreeMap;
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use serde_json::{Value, json};
@@ -20,12 +23,18 @@ pub(super) const DEAD: &str = "payhook.dead";
 pub(super) const EVENTS: &str = "payhook.events";
 /// Anything in it is a wiring fault.
 pub(super) const UNROUTED: &str = "payhook.unrouted";
+/// An exchange no queue is ever bound to. An exchange bound to it has a destination, so the broker leaves its alternate exchange
+/// aside; no queue takes the message, so a mandatory publish comes back: the publisher learns that nobody took it.
+pub(super) const RETURNED: &str = "payhook.returned";
 
 /// How often a hint may be handed out without being settled before it counts as poison. Generous: a crashing worker
 /// counts it for everything in its hand.
 const WORK_DELIVERIES_MAX: i32 = 20;
 /// The broker's own default would drop a dead letter; past this one it lies in `payhook.unrouted`.
 const DEAD_DELIVERIES_MAX: i32 = 100;
+
+/// Matches every key of a topic exchange; a fanout one does not look at it.
+const EVERY_KEY: &str = "#";
 
 pub(super) struct Exchange {
     name: String,
@@ -51,6 +60,8 @@ enum Argument {
 pub(super) struct Topology {
     exchanges: Vec<Exchange>,
     queues: Vec<Queue>,
+    /// Exchanges that are bound to [`RETURNED`].
+    returning: Vec<&'static str>,
 }
 
 pub(super) fn retry_name(delay: std::time::Duration) -> String {
@@ -63,7 +74,8 @@ impl Topology {
             exchange(UNROUTED, ExchangeKind::Fanout, None),
             exchange(NOTIFICATIONS, ExchangeKind::Fanout, Some(UNROUTED)),
             exchange(DEAD, ExchangeKind::Fanout, Some(UNROUTED)),
-            exchange(EVENTS, ExchangeKind::Topic, Some(UNROUTED)),
+            exchange(EVENTS, ExchangeKind::Topic, None),
+            exchange(RETURNED, ExchangeKind::Fanout, None),
         ];
         let mut queues = vec![
             queue(UNROUTED, []),
@@ -77,7 +89,18 @@ impl Topology {
             exchanges.push(exchange(&name, ExchangeKind::Fanout, None));
             queues.push(queue(&name, dead_lettering(NOTIFICATIONS, ("x-message-ttl", ttl))));
         }
-        Self { exchanges, queues }
+        // What a provider is told was taken is in the work queue, not in one that waits for a person.
+        Self { exchanges, queues, returning: vec![NOTIFICATIONS] }
+    }
+
+    /// The topology of a broker whose `payhook.events` was declared with an alternate exchange, as versions before this one did. That
+    /// cannot be changed in place, and deleting the exchange would delete the bindings of the merchants' queues: so it stays, and is
+    /// made to return what nobody wants.
+    pub(super) fn with_alternate_of_events(mut self) -> Self {
+        self.exchanges.retain(|exchange| exchange.name != EVENTS);
+        self.exchanges.push(exchange(EVENTS, ExchangeKind::Topic, Some(UNROUTED)));
+        self.returning.push(EVENTS);
+        self
     }
 
     /// Declares all of it. What exists as it should be stays untouched; what exists otherwise is an error.
@@ -95,12 +118,17 @@ impl Topology {
                 .queue_bind(name.into(), name.into(), no_key, QueueBindOptions::default(), FieldTable::default())
                 .await?;
         }
+        for source in &self.returning {
+            let (to, every_key) = (RETURNED.into(), EVERY_KEY.into());
+            let options = ExchangeBindOptions::default();
+            channel.exchange_bind(to, (*source).into(), every_key, options, FieldTable::default()).await?;
+        }
         Ok(())
     }
 
     /// How many questions `declare` asks the broker.
     pub(super) fn steps(&self) -> usize {
-        self.exchanges.len() + 2 * self.queues.len()
+        self.exchanges.len() + 2 * self.queues.len() + self.returning.len()
     }
 
     /// The same as RabbitMQ's definitions file, for `rabbitmqctl import_definitions`.
@@ -123,10 +151,16 @@ impl Topology {
                 "routing_key": "", "arguments": {},
             })
         };
+        let returning = |source: &&str| {
+            json!({
+                "vhost": vhost, "source": source, "destination": RETURNED, "destination_type": "exchange",
+                "routing_key": EVERY_KEY, "arguments": {},
+            })
+        };
         json!({
             "exchanges": self.exchanges.iter().map(exchange).collect::<Vec<_>>(),
             "queues": self.queues.iter().map(queue).collect::<Vec<_>>(),
-            "bindings": self.queues.iter().map(binding).collect::<Vec<_>>(),
+            "bindings": self.queues.iter().map(binding).chain(self.returning.iter().map(returning)).collect::<Vec<_>>(),
         })
     }
 }

@@ -194,3 +194,41 @@ async fn what_a_process_gives_back_when_it_ends_as_it_should_is_no_poison() {
         queue.close().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_can_be_read_and_not_written_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = open_file(&folder.path().join("queue.db")).await;
+    let queue = EmbeddedQueue::open(pool.clone(), Clock::system(), &DELAYS).unwrap();
+    queue.migrate().await.unwrap();
+    queue.probe().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    let refuses = "create trigger full before insert on queue_envelope begin select raise(abort, 'full'); end";
+    sqlx::query(refuses).execute(&pool).await.unwrap();
+    assert!(queue.probe().await.is_err());
+    sqlx::query("drop trigger full").execute(&pool).await.unwrap();
+    queue.probe().await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
+    let taken = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
+    assert_eq!(taken.len(), 1, "no consumer sees what proves it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_file_is_counted_beside_the_process_that_owns_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue.db");
+    let queue = EmbeddedQueue::open(open_file(&file).await, Clock::system(), &DELAYS).unwrap();
+    queue.migrate().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    let retry = Verdict::Retry { after: DELAYS[0], attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
+    let settled: Vec<_> = taken.into_iter().map(|delivery| (delivery, retry.clone())).collect();
+    consumer.settler.settle(&settled).await.unwrap();
+    let depths = payhook_queue::embedded::depths_of_file(&file, &Clock::system(), &DELAYS).await.unwrap();
+    assert_eq!((depths[0].ready, depths[1].ready), (1, 1), "{depths:?}");
+    assert!(depths[0].oldest_at.is_some() && depths[1].next_due_at.is_some(), "{depths:?}");
+    let nowhere = folder.path().join("nothing.db");
+    assert!(payhook_queue::embedded::depths_of_file(&nowhere, &Clock::system(), &DELAYS).await.is_err());
+}

@@ -6,4 +6,5 @@ mod definitions;
 mod embedded;
 mod jitter;
 mod rabbitmq;
+mod routes;
 mod topology;

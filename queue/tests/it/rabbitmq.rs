@@ -48,7 +48,7 @@ pub(crate) async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Res
     }
 }
 
-async fn unbind(vhost: &Vhost, name: &str) {
+pub(crate) async fn unbind(vhost: &Vhost, name: &str) {
     let (_connection, channel) = admin_channel(vhost).await;
     channel.queue_unbind(name.into(), name.into(), "".into(), FieldTable::default()).await.unwrap();
 }
@@ -59,18 +59,16 @@ async fn an_unroutable_publish_is_an_error_and_never_a_success() {
     let queue = harness.process().await;
     queue.publish(&envelope()).await.unwrap();
     unbind(&harness.vhost, WORK).await;
-    // With the alternate exchange the broker keeps it, apart, and confirms.
-    queue.publish(&envelope()).await.unwrap();
-    let depths = queue.depths().await.unwrap();
-    assert_eq!(depths.iter().find(|depth| depth.queue == "payhook.unrouted").unwrap().ready, 1);
-    // Without any way at all it comes back, and that is an error: for each of many at once.
-    unbind(&harness.vhost, "payhook.unrouted").await;
+    // It comes back, and that is an error: for each of many at once.
     let envelopes: Vec<Envelope> = (0..200).map(|_| envelope()).collect();
     let published = futures_util::future::join_all(envelopes.iter().map(|envelope| queue.publish(envelope))).await;
     for outcome in published {
         let error = outcome.unwrap_err();
         assert!(matches!(error, QueueError::Misconfigured { .. }), "{error}");
     }
+    let depths = queue.depths().await.unwrap();
+    let ready = |name: &str| depths.iter().find(|depth| depth.queue == name).unwrap().ready;
+    assert_eq!((ready(WORK), ready("payhook.unrouted")), (1, 0), "what was refused is nowhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +104,7 @@ async fn a_missing_topology_is_a_misconfiguration_and_the_connection_survives_it
     for _ in 0..3 {
         for outcome in [
             queue.publish(&envelope()).await,
-            queue.publish_event(&event()).await,
+            queue.publish_event(&event()).await.map(drop),
             queue.probe().await,
             queue.depths().await.map(drop),
             queue.consume(Lane::Notifications, 1).await.map(drop),
@@ -434,10 +432,46 @@ async fn a_blocked_connection_refuses_at_once_and_serves_again_once_it_is_lifted
     })
     .await;
     assert!(queue.probe().await.is_err(), "not ready while blocked");
+    // What is taken now could not be moved on, and giving it back counts against it.
+    let taken = queue.consume(Lane::Notifications, 1).await.map(drop);
+    assert!(matches!(taken, Err(QueueError::Unavailable { .. })), "{taken:?}");
     assert!(began.elapsed() < options().deadline, "it waited for the deadline: {:?}", began.elapsed());
     say.send(connection_frame(61, b"")).unwrap();
     eventually("lifted", async || queue.publish(&envelope()).await.map_err(|error| error.to_string())).await;
     queue.probe().await.unwrap();
+    queue.consume(Lane::Notifications, 1).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn during_an_alarm_nothing_is_taken_that_could_not_be_moved_on() {
+    // A node of our own, because the alarm is everybody's.
+    if payhook_test_servers::rabbit().await.is_none() || !rabbit_is_installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = PrivateRabbit::start(folder.path()).await.unwrap();
+    let queue = open(&broker.url());
+    queue.migrate().await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
+    let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await.unwrap();
+    // The broker says so only to a connection that publishes: a new process does not know, and finds out before it takes.
+    let other = open(&broker.url());
+    for _ in 0..3 {
+        let refused = other.consume(Lane::Notifications, 1).await.map(drop);
+        assert!(matches!(refused, Err(QueueError::Unavailable { .. })), "{refused:?}");
+        assert!(other.probe().await.is_err(), "not ready either");
+    }
+    // What needs no publish goes on.
+    let acked: Vec<_> = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
+    assert_eq!(consumer.settler.settle(&acked).await.unwrap(), 0);
+    broker.control(&["set_vm_memory_high_watermark", "absolute", "2GB"]).await.unwrap();
+    eventually("it takes again", async || {
+        other.consume(Lane::Notifications, 1).await.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    other.probe().await.unwrap();
 }
 
 /// A method frame of class `connection` on channel 0: 60 is `blocked`, 61 is `unblocked`.

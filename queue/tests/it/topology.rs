@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use payhook_queue::{Lane, Queue, QueueError, Verdict, rabbitmq};
+use lapin::BasicProperties;
+use payhook_queue::{Lane, MoveBack, MovedBack, Queue, QueueError, Verdict, rabbitmq};
 use payhook_schema::DeadCause;
 use payhook_test_servers::Vhost;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::backends::{RabbitHarness, options};
 use crate::rabbitmq::{PATIENCE, WORK, envelope, event, open};
+use crate::routes::publish_unrouted;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrate_and_the_definitions_file_make_exactly_the_topology_of_the_reference() {
@@ -54,16 +56,18 @@ async fn migrate_and_the_definitions_file_make_exactly_the_topology_of_the_refer
     let alternate = json!({ "alternate-exchange": "payhook.unrouted" });
     let exchanges = [
         (WORK, "fanout", alternate.clone()),
-        ("payhook.dead", "fanout", alternate.clone()),
-        ("payhook.events", "topic", alternate),
+        ("payhook.dead", "fanout", alternate),
+        ("payhook.events", "topic", json!({})),
+        ("payhook.returned", "fanout", json!({})),
         ("payhook.retry.1s", "fanout", json!({})),
         ("payhook.retry.2s", "fanout", json!({})),
         ("payhook.unrouted", "fanout", json!({})),
     ];
     let exchanges = exchanges.map(|(name, kind, arguments)| (name.to_owned(), (kind.to_owned(), arguments)));
     assert_eq!(declared.exchanges, exchanges.into());
-    let own_names = expected.keys().map(|name| (name.clone(), name.clone(), String::new())).collect();
-    assert_eq!(declared.bindings, own_names);
+    let own_names = expected.keys().map(|name| (name.clone(), name.clone(), String::new()));
+    let returned = (WORK.to_owned(), "payhook.returned".to_owned(), "#".to_owned());
+    assert_eq!(declared.bindings, own_names.chain([returned]).collect());
 
     let rabbit = payhook_test_servers::rabbit().await.unwrap();
     let imported = rabbit.fresh_vhost().await;
@@ -119,7 +123,7 @@ async fn the_rights_of_an_ingress_suffice_to_publish_and_to_probe_and_for_nothin
     queue.probe().await.unwrap();
     queue.publish(&envelope()).await.unwrap();
     for refused in [
-        queue.publish_event(&event()).await,
+        queue.publish_event(&event()).await.map(drop),
         queue.consume(Lane::Notifications, 1).await.map(drop),
         queue.consume(Lane::Dead, 1).await.map(drop),
     ] {
@@ -134,7 +138,7 @@ async fn the_rights_of_a_worker_suffice_for_all_it_does() {
     let Some(harness) = RabbitHarness::start().await else { return };
     let user = harness.vhost.create_user("worker").await.unwrap();
     let write = r"^payhook\.(notifications|events|dead|retry\.[0-9]+[smh])$";
-    let read = r"^payhook\.(notifications|dead)$";
+    let read = r"^payhook\.(notifications|dead|unrouted)$";
     harness.vhost.set_permissions(&user.name, "^$", write, read).await.unwrap();
     let queue = open(&user.url);
     queue.probe().await.unwrap();
@@ -152,4 +156,7 @@ async fn the_rights_of_a_worker_suffice_for_all_it_does() {
     }
     let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
     timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap();
+    publish_unrouted(&harness.vhost, BasicProperties::default()).await;
+    let moved = queue.unrouted_move_back(MoveBack::Harmless, 10).await.unwrap();
+    assert_eq!(moved, MovedBack { hints: 1, ..MovedBack::default() });
 }

@@ -15,6 +15,8 @@ use crate::process::{self, Guard, POLL, SERVER_PATH};
 
 /// Debian's scripts without Debian's wrapper: `/usr/sbin/rabbitmq-server` changes to another user and to its home.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+/// Debian keeps the scripts that change no user here.
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const EPMD: &str = "/usr/bin/epmd";
 const USER: &str = "payhook-tests";
 
@@ -130,6 +132,24 @@ impl PrivateRabbit {
         self.run().await
     }
 
+    /// Runs `rabbitmqctl` against the node.
+    pub async fn control(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = process::server(Path::new(CONTROL), &self.dir.join("control.log"))?;
+        self.give_environment(&mut command);
+        let mut child = command.args(arguments).spawn().with_context(|| format!("cannot start {CONTROL}"))?;
+        let end = Instant::now() + STOP_TIMEOUT;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < end, "rabbitmqctl {} does not end", arguments.join(" "));
+            tokio::time::sleep(POLL).await;
+        };
+        let log = || process::log_tails(&[&self.dir.join("control.log")]);
+        ensure!(status.success(), "rabbitmqctl {} failed{}", arguments.join(" "), log());
+        Ok(())
+    }
+
     async fn run(&mut self) -> Result<()> {
         let began = Instant::now();
         self.run_epmd().await?;
@@ -211,8 +231,15 @@ impl PrivateRabbit {
     }
 
     fn node_command(&self) -> Result<Command> {
+        let mut command = process::server(Path::new(SERVER), &self.dir.join("output.log"))?;
+        self.give_environment(&mut command);
+        // Without the first, the distribution port listens on every interface. One scheduler is enough.
+        command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1");
+        Ok(command)
+    }
+
+    fn give_environment(&self, command: &mut Command) {
         let dir = |name: &str| self.dir.join(name);
-        let mut command = process::server(Path::new(SERVER), &dir("output.log"))?;
         command
             // The Erlang cookie lives in the home directory: a private one, for these processes only.
             .env("HOME", dir("home"))
@@ -231,10 +258,7 @@ impl PrivateRabbit {
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", dir("no-advanced.config"))
             // A file that does not exist, so that the system's own is not read.
             .env("RABBITMQ_CONF_ENV_FILE", dir("no-environment.conf"))
-            // Without the first, the distribution port listens on every interface. One scheduler is enough.
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1")
             .current_dir(&self.dir);
-        Ok(command)
     }
 
     fn write_settings(&self) -> Result<()> {

@@ -1,0 +1,70 @@
+//! What publishes have shown lately: readiness rests on this, and on nothing assumed.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::failure::Failure;
+use super::topology::NOTIFICATIONS;
+
+/// A confirm proves the way to the work queue for this long.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+/// Where nobody takes and much waits, probes would only add to it: there a confirm counts for longer.
+const FRESH_FOR_UNTAKEN: Duration = Duration::from_mins(1);
+/// A refusal counts this long. Whoever meets one holds its message and tries again more often than that.
+const REFUSED_FOR: Duration = Duration::from_mins(1);
+
+#[derive(Default)]
+pub(super) struct Evidence(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    work_confirmed_at: Option<Instant>,
+    /// By exchange: when and why a publish to it was refused for something only a person mends.
+    refused: BTreeMap<String, (Instant, Failure)>,
+}
+
+impl Evidence {
+    pub(super) fn confirmed(&self, exchange: &str) {
+        let mut seen = self.lock();
+        seen.refused.remove(exchange);
+        if exchange == NOTIFICATIONS {
+            seen.work_confirmed_at = Some(Instant::now());
+        }
+    }
+
+    pub(super) fn failed(&self, exchange: &str, failure: &Failure) {
+        let mut seen = self.lock();
+        if failure.needs_a_person() {
+            seen.refused.insert(exchange.to_owned(), (Instant::now(), failure.clone()));
+        }
+        if exchange == NOTIFICATIONS {
+            seen.work_confirmed_at = None;
+        }
+    }
+
+    /// Whether the way to the work queue was proven lately. `untaken`: much waits there and nobody takes.
+    pub(super) fn is_fresh(&self, untaken: bool) -> bool {
+        let fresh_for = if untaken { FRESH_FOR_UNTAKEN } else { FRESH_FOR };
+        self.lock().work_confirmed_at.is_some_and(|at| at.elapsed() < fresh_for)
+    }
+
+    /// Which other exchanges refused a publish lately, and why.
+    pub(super) fn refusals(&self) -> Vec<(String, Failure)> {
+        let mut seen = self.lock();
+        seen.refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);
+        let others = seen.refused.iter().filter(|(exchange, _)| exchange.as_str() != NOTIFICATIONS);
+        others.map(|(exchange, (_, failure))| (exchange.clone(), failure.clone())).collect()
+    }
+
+    /// Everything was declared anew: what was refused before says nothing.
+    pub(super) fn forget(&self) {
+        *self.lock() = Seen::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
