@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use payhook_provider::Account;
-use payhook_queue::Queue;
+use payhook_queue::{Queue, Route, RouteState};
 use payhook_schema::Clock;
 use payhook_store::{Store, StoreError};
 use serde_json::json;
@@ -22,6 +22,7 @@ const WITHIN: Duration = Duration::from_secs(6);
 const SKEW_MAX_S: i64 = 30;
 
 /// One line of the report.
+#[derive(Clone)]
 struct Finding {
     what: String,
     state: State,
@@ -115,10 +116,10 @@ async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
     {
         let mut findings = vec![file_to_be(path)];
         if let QueueConfig::Rabbit(url) = &config.queue {
-            findings.push(match backends::rabbit(config, url, "check", &Clock::system()) {
-                Ok(queue) => check_queue(config, &*queue).await,
-                Err(error) => finding("queue", State::Bad, format!("{error:#}")),
-            });
+            match backends::rabbit(config, url, "check", &Clock::system()) {
+                Ok(queue) => findings.extend(check_queue(config, &*queue).await),
+                Err(error) => findings.push(finding("queue", State::Bad, format!("{error:#}"))),
+            }
         }
         return (findings, Some(Known::default()));
     }
@@ -138,7 +139,7 @@ async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
     let known = keys::look(&*store).await;
     backends.queue.close().await;
     store.close().await;
-    (vec![of_store, of_queue], known)
+    ([vec![of_store], of_queue].concat(), known)
 }
 
 /// A file that is not there yet, in a folder that must be.
@@ -175,18 +176,44 @@ async fn check_store(config: &Config, store: &dyn Store) -> Finding {
     if is_brought_up { brought_up(checked) } else { checked }
 }
 
-/// Whether it answers and has every queue that a worker needs.
-async fn check_queue(config: &Config, queue: &dyn Queue) -> Finding {
+/// Whether it takes what is published, has every queue that a worker needs, and leads there.
+async fn check_queue(config: &Config, queue: &dyn Queue) -> Vec<Finding> {
     let probed = tokio::time::timeout(WITHIN, async {
         queue.probe().await.map_err(|error| error.to_string())?;
-        let missing = |error| format!("{error}; `payhook migrate` declares what is missing");
-        queue.depths().await.map(drop).map_err(missing)
+        queue.depths().await.map_err(|error| error.to_string())
     });
-    let probed = answered("queue", queue.address(), probed.await);
-    match (&config.queue, probed.state) {
-        (QueueConfig::Embedded, State::Bad) => brought_up(probed),
-        _ => probed,
+    let probed = probed.await;
+    let unrouted = match &probed {
+        Ok(Ok(depths)) => depths.iter().find(|depth| depth.queue == "payhook.unrouted").map_or(0, |depth| depth.ready),
+        _ => 0,
+    };
+    let answer = probed.map(|answer| answer.map(drop));
+    let whole = answered("queue", queue.address(), answer);
+    let whole = match (&config.queue, whole.state) {
+        (QueueConfig::Embedded, State::Bad) => brought_up(whole),
+        _ => whole,
+    };
+    let mut findings = vec![whole];
+    if unrouted > 0 {
+        let detail = format!("{unrouted} message(s) that no queue took; `payhook queue unrouted` lists them");
+        findings.push(finding("queue payhook.unrouted", State::Note, detail));
     }
+    if let Ok(Ok(routes)) = tokio::time::timeout(WITHIN, queue.routes()).await {
+        let broken = routes.into_iter().filter_map(|Route { name, state }| match state {
+            RouteState::Works => None,
+            RouteState::NotPermitted => {
+                let detail =
+                    "this broker user may not write to it; an ingress and a console need payhook.notifications alone";
+                Some(finding(format!("queue {name}"), State::Note, detail))
+            }
+            RouteState::Broken(why) => {
+                let detail = format!("{why}; `payhook migrate` declares what is missing");
+                Some(finding(format!("queue {name}"), State::Bad, detail))
+            }
+        });
+        findings.extend(broken);
+    }
+    findings
 }
 
 /// `serve` migrates a file of its own before it does anything else.

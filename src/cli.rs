@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Replay(ReplayArguments),
     /// Show where the providers say otherwise than we do
     Drift(DriftArguments),
+    /// Show what waits in the queues, and what lost its way
+    Queue(QueueArguments),
     /// Rotate the keys that seal tokens
     Keys(KeysArguments),
     /// Show who did what
@@ -202,6 +204,32 @@ pub(crate) enum AuthorizationCommand {
         authorization: AuthorizationId,
         #[command(flatten)]
         console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueArguments {
+    #[command(subcommand)]
+    pub(crate) command: QueueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// Count what waits in every queue, and who takes from it
+    Stats {
+        #[command(flatten)]
+        output: JsonOutput,
+    },
+    /// List what no queue took, in payhook.unrouted; on RabbitMQ only
+    Unrouted {
+        /// Move all of it to where it belongs: published, confirmed, then taken out. Events are dropped, the feed has them
+        #[arg(long)]
+        republish: bool,
+        /// How many to list
+        #[arg(long, default_value_t = 50, conflicts_with = "republish")]
+        limit: usize,
+        #[command(flatten)]
+        output: JsonOutput,
     },
 }
 

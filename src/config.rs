@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use payhook_console::{Caller, Callers};
 use payhook_provider::Accounts;
+use payhook_schema::{EventType, UnknownWord};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::reader::Reader;
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) queue: QueueConfig,
     pub(crate) store: StoreConfig,
     pub(crate) worker: WorkerConfig,
+    pub(crate) events: EventsConfig,
     pub(crate) accounts: Accounts,
     pub(crate) tokens: Tokens,
     /// Every key as it was read, to tell what changed when it is read again.
@@ -95,6 +97,12 @@ pub(crate) struct WorkerConfig {
     pub(crate) retry_delays: Vec<Duration>,
     /// How often the providers' own lists of events are read; never, if absent.
     pub(crate) follow_events: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(crate) struct EventsConfig {
+    /// Events of these types wait until a queue is bound for them.
+    pub(crate) must_route: Vec<EventType>,
 }
 
 /// Whether our own keys with the providers must be there: whoever asks signs or authenticates with them. The processes that face the
@@ -239,12 +247,13 @@ impl Config {
             reader.mistake("worker.concurrency must be 1 to 1024");
         }
         check_delays(reader, &worker.retry_delays);
+        let events = EventsConfig { must_route: must_route(reader) };
         let tokens = tokens::take(reader);
         let accounts = accounts::take(reader, keys, &tokens);
         let (source, taken) = (source.to_owned(), reader.take_taken());
         let (notices, lacks) = (reader.take_notices(), reader.take_lacks());
         let (queue, store) = (queue?, store?);
-        Some(Self { ingress, console, queue, store, worker, accounts, tokens, taken, source, notices, lacks })
+        Some(Self { ingress, console, queue, store, worker, events, accounts, tokens, taken, source, notices, lacks })
     }
 
     /// Returns why no other process may run roles beside this one: one process owns a file. Ingress opens no store.
@@ -255,6 +264,19 @@ impl Config {
             _ => None,
         }
     }
+}
+
+/// Event types as events carry them, or as their routing keys: `payhook.order.paid.v1`, `order.paid.v1`.
+fn must_route(reader: &mut Reader) -> Vec<EventType> {
+    let mut types = Vec::new();
+    for text in reader.texts("events", "must_route").iter().filter(|text| !text.is_empty()) {
+        let full = text.parse().or_else(|unknown: UnknownWord| format!("payhook.{text}").parse().map_err(|_| unknown));
+        match full {
+            Ok(event_type) => types.push(event_type),
+            Err(unknown) => reader.mistake(format!("events.must_route: {unknown}")),
+        }
+    }
+    types
 }
 
 /// `https://shop.example/pay/` is signed as `/pay/…`.

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use payhook_console::{Console, Health, Looked, ReadyCheck, health_routes};
+use metrics_exporter_prometheus::PrometheusHandle;
+use payhook_console::{Console, Health, Looked, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::Client;
 use payhook_queue::Queue;
@@ -23,7 +24,7 @@ use crate::config::{Config, Keys, StoreConfig};
 use crate::failure::{Ended, failed, failed_by};
 use crate::listen::Limits;
 use crate::reload::Reload;
-use crate::{backends, listen, process};
+use crate::{backends, listen, process, readiness};
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +135,7 @@ impl House {
         };
         house.tasks.spawn(house.stoppable(process::keep_metrics(metrics.clone())));
 
-        let mut routes = health_routes(house.health(roles, metrics));
+        let mut routes = health_routes(house.health(roles, &clock, metrics));
         if roles.console {
             routes = payhook_console::routes(house.console(config, &clock)).merge(routes);
         }
@@ -225,6 +226,7 @@ impl House {
             writers,
             clocks_differ,
             follow_every: config.worker.follow_events,
+            must_route: config.events.must_route.clone(),
         };
         let worker = Worker::new(parts, options);
         let (stop, died) = (self.stop.clone(), self.died.clone());
@@ -254,28 +256,13 @@ impl House {
     }
 
     /// Ready means: this process's roles can do their work now. Ingress needs the queue and nothing else.
-    fn health(&self, roles: Roles, metrics: metrics_exporter_prometheus::PrometheusHandle) -> Health {
+    fn health(&self, roles: Roles, clock: &Clock, metrics: PrometheusHandle) -> Health {
         let mut checks = Vec::new();
         if roles.ingress || roles.worker {
-            let (queue, with_delays) = (self.queue.clone(), roles.worker);
-            checks.push(ReadyCheck::new("queue", move || {
-                let queue = queue.clone();
-                async move {
-                    queue.probe().await.map_err(|error| error.to_string())?;
-                    // A worker needs every queue, those of its retry delays too.
-                    match with_delays {
-                        true => queue.depths().await.map(drop).map_err(|error| error.to_string()),
-                        false => Ok(()),
-                    }
-                }
-            }));
+            checks.push(readiness::queue(self.queue.clone(), roles.worker));
         }
         if roles.worker || roles.console {
-            let store = self.store();
-            checks.push(ReadyCheck::new("store", move || {
-                let store = store.clone();
-                async move { store.check().await.map_err(|error| error.to_string()) }
-            }));
+            checks.push(readiness::store(self.store(), clock.clone()));
         }
         let stop = self.stop.clone();
         Health { checks, metrics, stopping: Arc::new(move || stop.is_cancelled()) }
@@ -290,8 +277,14 @@ async fn gauges(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: Clock) {
                 for depth in depths {
                     metrics::gauge!("payhook_queue_ready", "queue" => depth.queue).set(depth.ready as f64);
                 }
+                // Every way is there: `depths` fails where a queue is missing, and this where a binding is.
+                let routed = queue.probe().await;
+                metrics::gauge!("payhook_queue_routes_ok").set(if routed.is_ok() { 1.0 } else { 0.0 });
             }
-            Err(error) => warn!(error = %error, "cannot read the queues' depths"),
+            Err(error) => {
+                metrics::gauge!("payhook_queue_routes_ok").set(0.0);
+                warn!(error = %error, "cannot read the queues' depths");
+            }
         }
         let now = clock.now();
         match store.backlog().await {

@@ -19,6 +19,8 @@ mod notification;
 mod order;
 mod output;
 mod process;
+mod queue;
+mod readiness;
 mod reload;
 mod replay;
 mod send;
@@ -75,6 +77,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Notification(arguments) => notification::run(config.as_deref(), arguments).await,
         Command::Replay(arguments) => replay::run(config.as_deref(), arguments).await,
         Command::Drift(arguments) => drift::run(config.as_deref(), arguments).await,
+        Command::Queue(arguments) => queue::run(config.as_deref(), arguments).await,
         Command::Keys(arguments) => keys::run(config.as_deref(), arguments).await,
         Command::Audit(arguments) => audit::run(config.as_deref(), arguments).await,
         Command::Send(arguments) => send::run(config.as_deref(), arguments).await,

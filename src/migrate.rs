@@ -1,3 +1,4 @@
+use payhook_queue::MoveBack;
 use payhook_schema::Clock;
 
 use crate::config::Config;
@@ -19,6 +20,15 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<Ended> {
     let queue = backends.queue;
     queue.migrate().await.map_err(|error| failed_by(error, "cannot bring the queue to this version", hint))?;
     output::line(format_args!("queue  {}  up to date", queue.address()));
+    // What lost its way while something was missing has one now.
+    let moved = crate::queue::move_back(&*queue, MoveBack::Harmless).await;
+    let moved = moved.map_err(|error| failed_by(error, "cannot empty `payhook.unrouted`", hint))?;
+    if !moved.is_nothing() {
+        output::line(format_args!(
+            "queue  payhook.unrouted  {} hint(s) and {} dead letter(s) moved back, {} event(s) dropped",
+            moved.hints, moved.dead_letters, moved.events_dropped
+        ));
+    }
     queue.close().await;
     store.close().await;
     Ok(Ended::Done)

@@ -338,3 +338,14 @@ fn events_are_followed_every_now_and_then_or_never() {
     assert_eq!(follow("off"), Ok(None));
     assert!(follow("often").unwrap_err().contains("worker.follow_events: "));
 }
+
+#[test]
+fn events_that_must_reach_a_queue_are_named_as_events_or_as_their_keys() {
+    assert_eq!(read("", &[]).unwrap().events.must_route, []);
+    let both = "[events]\nmust_route = [\"payhook.order.paid.v1\", \"order.refunded.v1\"]";
+    assert_eq!(read(both, &[]).unwrap().events.must_route, [EventType::OrderPaid, EventType::OrderRefunded]);
+    let by_environment = read("", &[("PAYHOOK__EVENTS__MUST_ROUTE", "order.held.v1")]).unwrap();
+    assert_eq!(by_environment.events.must_route, [EventType::OrderHeld]);
+    let told = mistakes("[events]\nmust_route = [\"order.paid\"]", &[]);
+    assert!(told.contains("events.must_route: `order.paid` is not"), "{told}");
+}

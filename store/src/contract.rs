@@ -181,8 +181,8 @@ pub trait Store: Send + Sync + 'static {
     /// Sequenced events after `after`, in feed order.
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
 
-    /// Sequenced events not yet marked as published, in feed order.
-    async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
+    /// Sequenced events after `after` that are not yet marked as published, in feed order.
+    async fn events_unpublished(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
 
     /// The first time counts; events without a place in the feed are not marked.
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError>;

@@ -334,8 +334,8 @@ impl Store for PgStore {
         on!(self, |connection| events::after(connection, after, limit))
     }
 
-    async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
-        on!(self, |connection| events::unpublished(connection, limit))
+    async fn events_unpublished(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
+        on!(self, |connection| events::unpublished(connection, after, limit))
     }
 
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError> {

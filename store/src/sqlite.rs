@@ -342,8 +342,8 @@ impl Store for SqliteStore {
         read!(self, |connection| events::after(connection, after, limit))
     }
 
-    async fn events_unpublished(&self, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
-        read!(self, |connection| events::unpublished(connection, limit))
+    async fn events_unpublished(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
+        read!(self, |connection| events::unpublished(connection, after, limit))
     }
 
     async fn events_mark_published(&self, ids: &[Uuid], now: Timestamp) -> Result<(), StoreError> {

@@ -26,6 +26,7 @@ mod release;
 mod replay;
 mod schedule;
 mod sweep;
+mod unrouted;
 mod worker;
 mod writer;
 

@@ -1,13 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use payhook_queue::QueueError;
+use payhook_queue::{QueueError, Routed};
 use payhook_store::{FeedEvent, StoreError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::lease::Lease;
@@ -21,18 +22,25 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Events of one round, and how many orders' or authorizations' events are published at once.
 const ROUND: u32 = 500;
 const SUBJECTS_AT_ONCE: usize = 32;
+/// How often events that wait for a queue are offered again, and how often they are in the log.
+const OFFER_AGAIN_EVERY: Duration = Duration::from_secs(5);
+const ALARM_EVERY: Duration = Duration::from_mins(1);
 
 /// Tells fulfilment: gives new events their place in the feed and publishes them, in version order per order. One relay works
 /// at a time, by a lease in the store; where the queue carries no events, the feed is all there is.
 pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     let mut lease = Lease::new("relay", holder);
+    let mut waiting = Waiting::default();
     while !stop.is_cancelled() {
         let more = match lease.is_mine(&context).await {
-            true => round(&context).await.unwrap_or_else(|error| {
+            true => round(&context, &mut waiting).await.unwrap_or_else(|error| {
                 warn!(error = %chain(&error), "cannot relay events, trying again");
                 false
             }),
-            false => false,
+            false => {
+                waiting.forget();
+                false
+            }
         };
         if !more {
             tokio::select! {
@@ -42,16 +50,62 @@ pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: Cancellatio
             }
         }
     }
+    waiting.forget();
     lease.release(&context).await;
 }
 
-/// One round; whether there may be more to do at once.
-async fn round(context: &Context) -> Result<bool, StoreError> {
-    context.store.events_sequence(ROUND, context.clock.now()).await?;
-    let events = context.store.events_unpublished(ROUND).await?;
-    if events.is_empty() {
-        return Ok(false);
+/// Events that must not be dropped and that no queue wants yet, so they and what follows them in their order wait in the outbox.
+#[derive(Default)]
+struct Waiting {
+    subjects: BTreeSet<String>,
+    events: usize,
+    /// The place up to which all that is unpublished waits: rounds read what lies beyond it.
+    after: i64,
+    again_at: Option<Instant>,
+    alarmed_at: Option<Instant>,
+}
+
+impl Waiting {
+    /// Offers everything again once in a while: a queue may have been bound.
+    fn start_round(&mut self) {
+        if self.again_at.is_none_or(|at| at <= Instant::now()) {
+            self.subjects.clear();
+            (self.events, self.after) = (0, 0);
+            self.again_at = Some(Instant::now() + OFFER_AGAIN_EVERY);
+        }
     }
+
+    fn alarm(&mut self) {
+        metrics::gauge!("payhook_events_waiting_for_a_queue").set(self.events as f64);
+        if self.events == 0 {
+            self.alarmed_at = None;
+        } else if self.alarmed_at.is_none_or(|at| at.elapsed() > ALARM_EVERY) {
+            self.alarmed_at = Some(Instant::now());
+            error!(
+                events = self.events,
+                "events of types in [events] must_route wait: no queue is bound to `payhook.events` for them"
+            );
+        }
+    }
+
+    /// Another worker relays now: its metric counts.
+    fn forget(&mut self) {
+        if self.events > 0 {
+            metrics::gauge!("payhook_events_waiting_for_a_queue").set(0.0);
+        }
+        *self = Self::default();
+    }
+}
+
+/// One round; whether there may be more to do at once.
+async fn round(context: &Context, waiting: &mut Waiting) -> Result<bool, StoreError> {
+    context.store.events_sequence(ROUND, context.clock.now()).await?;
+    waiting.start_round();
+    let events = context.store.events_unpublished(waiting.after, ROUND).await?;
+    let Some(last) = events.last().map(|event| event.seq) else {
+        waiting.alarm();
+        return Ok(false);
+    };
     if !context.queue.carries_events() {
         // The feed is all there is: with its place in it, an event is published.
         let ids: Vec<Uuid> = events.iter().map(|event| event.event.id).collect();
@@ -62,35 +116,80 @@ async fn round(context: &Context) -> Result<bool, StoreError> {
     for event in events {
         by_subject.entry(event.event.subject.clone()).or_default().push(event);
     }
-    let published = stream::iter(by_subject.into_values())
-        .map(|events| publish_in_order(context, events))
+    // Nothing overtakes an event of its own order that waits.
+    by_subject.retain(|subject, events| {
+        let waits = waiting.subjects.contains(subject);
+        waiting.events += if waits { events.len() } else { 0 };
+        !waits
+    });
+    let offered: Vec<Offered> = stream::iter(by_subject)
+        .map(|(subject, events)| publish_in_order(context, subject, events))
         .buffer_unordered(SUBJECTS_AT_ONCE)
-        .fold((Vec::new(), None), async |(mut all, failed): (Vec<Uuid>, Option<QueueError>), (some, error)| {
-            all.extend(some);
-            (all, failed.or(error))
-        })
+        .collect()
         .await;
-    let (ids, failed) = published;
+    let ids: Vec<Uuid> = offered.iter().flat_map(|offered| offered.done.iter().copied()).collect();
     if !ids.is_empty() {
         context.store.events_mark_published(&ids, context.clock.now()).await?;
-        metrics::counter!("payhook_events_published_total").increment(ids.len() as u64);
+    }
+    let mut failed = None;
+    for Offered { subject, left, ended, .. } in offered {
+        match ended {
+            None => {}
+            Some(Ended::NoQueue) => {
+                waiting.events += left;
+                waiting.subjects.insert(subject);
+            }
+            Some(Ended::Failed(error)) => failed = Some(error),
+        }
     }
     if let Some(error) = failed {
         warn!(error = %chain(&error), "cannot publish events, trying again");
+        waiting.again_at = None;
         tokio::time::sleep(jittered(AFTER_FAILURE)).await;
         return Ok(false);
     }
+    // All that is left up to here waits for a queue.
+    waiting.after = last;
     Ok(true)
 }
 
+/// What became of one subject's events of a round.
+struct Offered {
+    subject: String,
+    /// Published, or counted because no queue wanted them.
+    done: Vec<Uuid>,
+    left: usize,
+    ended: Option<Ended>,
+}
+
+/// Why the rest of a subject's events was not published.
+enum Ended {
+    Failed(QueueError),
+    NoQueue,
+}
+
 /// Publishes one order's or authorization's events one after the other; the first that is not confirmed ends it, so that none overtakes it.
-async fn publish_in_order(context: &Context, events: Vec<FeedEvent>) -> (Vec<Uuid>, Option<QueueError>) {
-    let mut published = Vec::with_capacity(events.len());
+async fn publish_in_order(context: &Context, subject: String, events: Vec<FeedEvent>) -> Offered {
+    let mut offered = Offered { subject, done: Vec::with_capacity(events.len()), left: events.len(), ended: None };
     for FeedEvent { event, .. } in events {
-        if let Err(error) = context.queue.publish_event(&event).await {
-            return (published, Some(error));
+        let event_type = event.event_type;
+        match context.queue.publish_event(&event).await {
+            Ok(Routed::Taken) => metrics::counter!("payhook_events_published_total").increment(1),
+            Ok(Routed::Unwanted) if context.options.must_route.contains(&event_type) => {
+                offered.ended = Some(Ended::NoQueue);
+                return offered;
+            }
+            // The feed has it; the broker keeps nothing for nobody.
+            Ok(Routed::Unwanted) => {
+                metrics::counter!("payhook_events_unwanted_total", "type" => event_type.as_str()).increment(1);
+            }
+            Err(error) => {
+                offered.ended = Some(Ended::Failed(error));
+                return offered;
+            }
         }
-        published.push(event.id);
+        offered.done.push(event.id);
+        offered.left -= 1;
     }
-    (published, None)
+    offered
 }

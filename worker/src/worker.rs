@@ -4,7 +4,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use payhook_provider::{Accounts, Client};
 use payhook_queue::Queue;
-use payhook_schema::{Clock, PaymentKey, new_id};
+use payhook_schema::{Clock, EventType, PaymentKey, new_id};
 use payhook_store::{Store, StoreError};
 use payhook_vault::Vault;
 use thiserror::Error;
@@ -20,7 +20,7 @@ use crate::budget::Budgets;
 use crate::flights::{Crashes, Flights};
 use crate::outcome::{Making, Outcome};
 use crate::patience::{GaveUp, patiently};
-use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, writer};
+use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, unrouted, writer};
 
 /// Outcomes waiting for a writer: a few batches' worth.
 const OUTCOMES_MAX: usize = 256;
@@ -37,6 +37,8 @@ pub struct WorkerOptions {
     pub clocks_differ: SignedDuration,
     /// How often the providers' own lists of events are read; never, if absent.
     pub follow_every: Option<Duration>,
+    /// Events of these types wait until a queue is bound for them; others are counted and left to the feed.
+    pub must_route: Vec<EventType>,
 }
 
 /// What a worker works with.
@@ -123,6 +125,7 @@ impl Worker {
         outer.spawn(intake::intake(context.clone(), flow.clone()));
         outer.spawn(sweep::sweep(context.clone(), flow.clone()));
         outer.spawn(dead::undertaker(context.clone(), flow.clone()));
+        outer.spawn(unrouted::move_back(context.clone(), flow.clone()));
         outer.spawn(relay::relay(context.clone(), holder, flow.clone()));
         outer.spawn(replay::replay(context.clone(), holder, flow.clone()));
         outer.spawn(follow::follow(context.clone(), holder, flow.clone()));

@@ -19,10 +19,12 @@ use crate::outcome::{Outcome, goes_round};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 
-/// The first wait before deliveries are settled again, the longest, and how long that goes on: well within RabbitMQ's half hour for an ack.
+/// The first wait before deliveries are settled again, the longest, and how long that goes on. Together with the wait for the store it
+/// stays within RabbitMQ's half hour for an ack. It is long because giving back counts: a broker in alarm takes no retries for hours, and
+/// a hint must not become poison for that. What is given back is not taken again before the broker confirms publishes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(10);
-const SETTLE_WITHIN: Duration = Duration::from_mins(10);
+const SETTLE_WITHIN: Duration = Duration::from_mins(20);
 /// How long a hint goes round the queue while the store is away.
 const ROUND: Duration = Duration::from_secs(30);
 /// When a payment is looked at again that the store refuses to finish.

@@ -424,7 +424,7 @@ pub async fn events_of_authorizations_are_in_the_feed_with_those_of_orders(Harne
         let sequenced: Vec<_> = feed.iter().map(|event| &event.event).filter(of).collect();
         assert_eq!(sequenced, expected.iter().filter(of).collect::<Vec<_>>(), "in version order");
     }
-    assert_eq!(store.events_unpublished(10).await.unwrap(), feed);
+    assert_eq!(store.events_unpublished(0, 10).await.unwrap(), feed);
 
     let ids: Vec<_> = feed.iter().map(|event| event.event.id).collect();
     store.events_mark_published(&ids, at(9)).await.unwrap();

@@ -108,15 +108,16 @@ pub async fn a_reader_of_the_feed_misses_nothing(Harness { store, other, .. }: &
 
 pub async fn an_event_is_published_until_it_is_marked(Harness { store, .. }: &Harness) {
     settled(&**store, 1, 4).await;
-    assert_eq!(store.events_unpublished(10).await.unwrap(), [], "only what has a place is published");
+    assert_eq!(store.events_unpublished(0, 10).await.unwrap(), [], "only what has a place is published");
     store.events_sequence(10, at(0)).await.unwrap();
     let feed = store.events_after(0, 10).await.unwrap();
-    assert_eq!(store.events_unpublished(10).await.unwrap(), feed);
-    assert_eq!(store.events_unpublished(2).await.unwrap(), feed[..2]);
+    assert_eq!(store.events_unpublished(0, 10).await.unwrap(), feed);
+    assert_eq!(store.events_unpublished(0, 2).await.unwrap(), feed[..2]);
+    assert_eq!(store.events_unpublished(feed[0].seq, 2).await.unwrap(), feed[1..3]);
     let ids: Vec<Uuid> = [0, 2].map(|n: usize| feed[n].event.id).into();
     store.events_mark_published(&ids, at(50)).await.unwrap();
     store.events_mark_published(&ids, at(60)).await.unwrap();
-    assert_eq!(store.events_unpublished(10).await.unwrap(), [feed[1].clone(), feed[3].clone()]);
+    assert_eq!(store.events_unpublished(0, 10).await.unwrap(), [feed[1].clone(), feed[3].clone()]);
     assert_eq!(store.events_after(0, 10).await.unwrap(), feed, "the feed keeps everything");
     let timeline = store.order_timeline(&order_id(&feed[0].event.subject)).await.unwrap();
     let published: Vec<_> = timeline.iter().filter(|entry| entry.kind.as_str() == "publish").collect();

@@ -420,7 +420,7 @@ impl Model {
             let told = store.order_timeline(&order.id).await.unwrap();
             assert_eq!(told.iter().map(brief).collect::<Vec<_>>(), self.timeline(order), "{}", order.id);
         }
-        let unpublished = store.events_unpublished(ALL).await.unwrap();
+        let unpublished = store.events_unpublished(0, ALL).await.unwrap();
         let mut expected: Vec<_> = self.events.iter().filter(|(_, seq, at)| seq.is_some() && at.is_none()).collect();
         expected.sort_by_key(|(_, seq, _)| *seq);
         assert!(unpublished.iter().map(|event| &event.event).eq(expected.iter().map(|(event, ..)| event)));

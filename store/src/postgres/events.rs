@@ -57,13 +57,13 @@ pub(super) async fn after(on: &mut PgConnection, after: i64, limit: u32) -> sqlx
     rows.iter().map(rows::feed_event).collect()
 }
 
-pub(super) async fn unpublished(on: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {
-    let rows = sqlx::query(
-        "select seq, body from events where published_at is null and seq is not null order by seq limit $1",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(on)
-    .await?;
+pub(super) async fn unpublished(on: &mut PgConnection, after: i64, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {
+    let rows =
+        sqlx::query("select seq, body from events where published_at is null and seq > $1 order by seq limit $2")
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(on)
+            .await?;
     rows.iter().map(rows::feed_event).collect()
 }
 
