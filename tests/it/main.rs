@@ -28,3 +28,4 @@ mod roles;
 mod rotated;
 mod sent;
 mod troubled;
+mod unrouted;

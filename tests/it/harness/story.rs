@@ -255,6 +255,21 @@ impl TestPayhook {
         seen
     }
 
+    /// Waits until some process shows this metric, with its labels, at this value.
+    pub(crate) async fn metric(&self, name: &str, expected: f64) {
+        self.until(&format!("{name} at {expected}"), async || {
+            let mut seen = Vec::new();
+            for console in self.consoles() {
+                let Ok(answer) = self.http.get(format!("{console}/metrics")).send().await else { continue };
+                let text = answer.text().await.unwrap_or_default();
+                let values = text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+                seen.extend(values);
+            }
+            if seen.contains(&expected) { Ok(()) } else { Err(format!("{seen:?}")) }
+        })
+        .await;
+    }
+
     /// Where each process's health and metrics are.
     fn consoles(&self) -> Vec<String> {
         self.processes().values().map(|process| process.console.clone()).collect()

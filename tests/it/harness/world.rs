@@ -250,6 +250,16 @@ impl TestPayhook {
         }
     }
 
+    /// Waits until a process says that it cannot do its roles.
+    pub(crate) async fn not_ready(&self, name: &str) {
+        let url = self.with(name, |process| format!("{}/readyz", process.console));
+        self.until(&format!("{name} is not ready"), async || {
+            let answer = self.http.get(&url).send().await.map_err(|error| error.to_string())?;
+            if answer.status().as_u16() == 503 { Ok(()) } else { Err("it is ready".to_owned()) }
+        })
+        .await;
+    }
+
     /// The proxy before the broker, where the plan has one and there is a broker.
     pub(crate) fn broker(&self) -> &Proxy {
         self.servers.as_ref().and_then(|servers| servers.broker.as_ref()).expect("the plan has a proxy for the broker")
