@@ -13,6 +13,7 @@ mod cli;
 mod compared;
 mod disputes;
 mod feed;
+mod forged;
 mod harness;
 mod killed;
 mod missed;
