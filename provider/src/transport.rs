@@ -5,13 +5,14 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use reqwest::header::RETRY_AFTER;
+use tracing::warn;
 
 use crate::client::AskError;
 
 /// Charges have 3 to 6 KB; an answer beyond this is not one.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// No `Retry-After` is obeyed beyond this: the schedule has its own longest wait.
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(6);
+/// No `Retry-After` is obeyed beyond this: a provider that answers again is noticed within the hour, whatever it said before.
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
@@ -43,15 +44,49 @@ fn transport(error: &reqwest::Error) -> AskError {
     AskError::Unavailable { what: what.to_owned(), connected: !error.is_connect() || error.is_timeout() }
 }
 
-/// `Retry-After` in seconds or as an HTTP date.
+/// `Retry-After` in seconds or as an HTTP date, cut to [`RETRY_AFTER_MAX`].
 pub(crate) fn throttled(headers: &HeaderMap, now: Timestamp) -> AskError {
-    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let after = text.and_then(|text| match text.trim().parse::<u64>() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
-            Duration::try_from(at.duration_since(now)).ok()
-        }
-    });
+    let text = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::trim);
+    let after = text.and_then(|text| retry_after(text, now));
+    if let Some(after) = after.filter(|after| *after > RETRY_AFTER_MAX) {
+        let (asked, obeyed) = (after.as_secs(), RETRY_AFTER_MAX.as_secs());
+        warn!(asked_s = asked, "a provider asks us to wait for {asked} s; it is asked again after {obeyed} s");
+    }
     AskError::Throttled { after: after.map(|after| after.min(RETRY_AFTER_MAX)) }
+}
+
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    // More digits than a number has is a long time, too.
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Duration::try_from(at.duration_since(now)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_after_is_obeyed_for_an_hour_at_most() {
+        let now: Timestamp = "2026-11-21T03:00:00Z".parse().unwrap();
+        let after = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            match throttled(&headers, now) {
+                AskError::Throttled { after } => after.map(|after| after.as_secs()),
+                other => panic!("{other}"),
+            }
+        };
+        assert_eq!(after("7"), Some(7));
+        assert_eq!(after(" 3600 "), Some(3600));
+        assert_eq!(after("Sat, 21 Nov 2026 03:01:30 GMT"), Some(90));
+        let too_long = ["3601", "31536000", "18446744073709551616", "Sun, 21 Nov 2027 03:00:00 GMT"];
+        for text in too_long.into_iter().chain(["Thu, 30 Dec 9999 00:00:00 GMT"]) {
+            assert_eq!(after(text), Some(3600), "{text}");
+        }
+        for text in ["", "soon", "-5", "Fri, 20 Nov 2026 03:00:00 GMT"] {
+            assert_eq!(after(text), None, "{text}");
+        }
+    }
 }
