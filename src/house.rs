@@ -208,9 +208,9 @@ impl House {
     }
 
     fn start_worker(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
-        let (writers, clocks_differ) = match config.store {
-            StoreConfig::Sqlite(_) => (WRITERS_SQLITE, SignedDuration::ZERO),
-            StoreConfig::Postgres(_) => (WRITERS_POSTGRES, CLOCKS_DIFFER),
+        let (alone, writers, clocks_differ) = match config.store {
+            StoreConfig::Sqlite(_) => (true, WRITERS_SQLITE, SignedDuration::ZERO),
+            StoreConfig::Postgres(_) => (false, WRITERS_POSTGRES, CLOCKS_DIFFER),
         };
         let parts = WorkerParts {
             accounts: config.accounts.clone(),
@@ -222,6 +222,7 @@ impl House {
             schedule: Schedule::new(config.worker.retry_delays.clone()),
         };
         let options = WorkerOptions {
+            alone,
             concurrency: config.worker.concurrency,
             writers,
             clocks_differ,

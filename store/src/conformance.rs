@@ -70,6 +70,7 @@ macro_rules! store_promises {
                 an_answer_that_changes_nothing_moves_no_revision
                 due_payments_are_handed_to_one_sweeper_at_a_time
                 late_checks_are_due_apart_from_live_ones
+                an_account_with_many_due_payments_leaves_room_for_the_others
                 a_refresh_makes_every_payment_due
                 events_are_sequenced_in_version_order_per_order
                 a_reader_of_a_restored_feed_misses_nothing
@@ -82,6 +83,7 @@ macro_rules! store_promises {
                 a_dead_letter_is_kept_whatever_is_in_it
                 the_backlog_counts_what_is_left
                 a_lease_has_one_holder_until_it_expires
+                several_leases_are_taken_at_once_each_by_itself
                 refunds_and_disputes_are_kept_with_their_payment
                 an_announced_refund_makes_its_payment_due_at_once
                 a_refund_belongs_to_one_payment

@@ -44,6 +44,7 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `an_answer_that_changes_nothing_moves_no_revision`
 /// - `due_payments_are_handed_to_one_sweeper_at_a_time`
 /// - `late_checks_are_due_apart_from_live_ones`
+/// - `an_account_with_many_due_payments_leaves_room_for_the_others`
 /// - `a_refresh_makes_every_payment_due`
 /// - `events_are_sequenced_in_version_order_per_order`
 /// - `a_reader_of_a_restored_feed_misses_nothing`
@@ -56,6 +57,7 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `a_dead_letter_is_kept_whatever_is_in_it`
 /// - `the_backlog_counts_what_is_left`
 /// - `a_lease_has_one_holder_until_it_expires`
+/// - `several_leases_are_taken_at_once_each_by_itself`
 /// - `refunds_and_disputes_are_kept_with_their_payment`
 /// - `an_announced_refund_makes_its_payment_due_at_once`
 /// - `a_refund_belongs_to_one_payment`
@@ -147,12 +149,18 @@ pub trait Store: Send + Sync + 'static {
     /// written is then a [`Settled::Conflict`]. Where there was no change, at worst a timeline entry is there twice.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
-    /// Takes up to `limit` unfinished payments whose `next_check_at` has come, oldest first, and moves their `next_check_at` to
-    /// `now + hold_for`, so that no other sweeper takes them meanwhile.
-    async fn payments_due(&self, now: Timestamp, hold_for: Duration, limit: u32)
-    -> Result<Vec<PaymentKey>, StoreError>;
+    /// Takes up to `limit` unfinished payments whose `next_check_at` has come, each account's oldest first, and moves their `next_check_at` to
+    /// `now + hold_for`, so that no other sweeper takes them meanwhile. Accounts share the limit evenly: one with many due payments
+    /// leaves room for the others. Of an account in `at_most`, no more than so many are taken; of the others, as many as fit.
+    async fn payments_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+        at_most: &[AccountLimit],
+    ) -> Result<Vec<PaymentKey>, StoreError>;
 
-    /// The same for payments that were finished when they were last written ([`payhook_schema::Payment::is_unfinished`]): their late checks can wait, and
+    /// The same, oldest first whatever their account, for payments that were finished when they were last written ([`payhook_schema::Payment::is_unfinished`]): their late checks can wait, and
     /// however many of them are due, [`Store::payments_due`] reads none of them.
     async fn payments_due_late(
         &self,
@@ -263,8 +271,8 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first; only entries older than `before`, if given.
     async fn audit_list(&self, before: Option<Uuid>, limit: u32) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// How many leases whose name begins with `prefix` are held now.
-    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError>;
+    /// The names of the leases that begin with `prefix` and are held now, sorted.
+    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, StoreError>;
 
     /// How far something was followed.
     async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
@@ -350,11 +358,28 @@ pub trait Store: Send + Sync + 'static {
         hold_for: Duration,
     ) -> Result<bool, StoreError>;
 
+    /// The same for several leases at once: the names of those that are `holder`'s now. Each is taken or not by itself.
+    async fn leases_take(
+        &self,
+        names: &[String],
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Vec<String>, StoreError>;
+
     /// Gives the lease up, if `holder` has it.
     async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError>;
 
     /// Finishes what is in flight and lets go of connections.
     async fn close(&self);
+}
+
+/// No more than so many payments of one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountLimit {
+    pub provider: Provider,
+    pub account: AccountName,
+    pub limit: u32,
 }
 
 /// What a registration did.

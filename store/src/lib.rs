@@ -11,6 +11,7 @@ mod authorizations;
 mod batch;
 mod columns;
 mod dead_letters;
+mod due;
 mod fault;
 mod lent;
 mod migrations;
@@ -28,10 +29,10 @@ mod timeline;
 pub mod conformance;
 
 pub use contract::{
-    Act, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Backlog, Change,
-    DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter,
-    OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed,
-    SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
+    AccountLimit, Act, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement,
+    Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay,
+    NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult,
+    Resealed, SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
 };
 pub use postgres::{PgOptions, PgStore};
 pub use sqlite::SqliteStore;

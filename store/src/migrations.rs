@@ -31,6 +31,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     12 "0012_replays",
     13 "0013_objections",
     16 "0016_late_checks",
+    18 "0018_payments_due_by_account",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -48,6 +49,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     12 "0012_replays",
     13 "0013_objections",
     16 "0016_late_checks",
+    18 "0018_payments_due_by_account",
 );
 
 pub(crate) fn postgres() -> Migrator {

@@ -29,10 +29,10 @@ use crate::fault::Fault;
 use crate::lent::Lent;
 use crate::migrations::{self, Applied};
 use crate::{
-    Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter,
-    DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentName, Registered,
-    Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
-    TimelineEntry, settling,
+    AccountLimit, Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
+    DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter,
+    PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement,
+    Steer, Store, StoreError, TimelineEntry, settling,
 };
 
 mod audit;
@@ -305,8 +305,9 @@ impl Store for PgStore {
         now: Timestamp,
         hold_for: Duration,
         limit: u32,
+        at_most: &[AccountLimit],
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        transaction!(self, |connection| orders::due(connection, false, now, hold_for, limit))
+        transaction!(self, |connection| orders::due(connection, now, hold_for, limit, at_most))
     }
 
     async fn payments_due_late(
@@ -315,7 +316,7 @@ impl Store for PgStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        transaction!(self, |connection| orders::due(connection, true, now, hold_for, limit))
+        transaction!(self, |connection| orders::due_late(connection, now, hold_for, limit))
     }
 
     async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError> {
@@ -433,7 +434,7 @@ impl Store for PgStore {
         on!(self, |connection| audit::release_get(connection, id))
     }
 
-    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError> {
+    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
         on!(self, |connection| leases::held(connection, prefix, now))
     }
 
@@ -526,7 +527,17 @@ impl Store for PgStore {
         now: Timestamp,
         hold_for: Duration,
     ) -> Result<bool, StoreError> {
-        transaction!(self, |connection| leases::take(connection, name, holder, now, hold_for))
+        Ok(!self.leases_take(&[name.to_owned()], holder, now, hold_for).await?.is_empty())
+    }
+
+    async fn leases_take(
+        &self,
+        names: &[String],
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Vec<String>, StoreError> {
+        transaction!(self, |connection| leases::take(connection, names, holder, now, hold_for))
     }
 
     async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {

@@ -28,10 +28,10 @@ use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::migrations::{self, Applied};
 use crate::{
-    Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter, DeadLetterFilter,
-    DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentName, Registered,
-    Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement, Steer, Store, StoreError,
-    TimelineEntry, settling,
+    AccountLimit, Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
+    DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter,
+    PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement,
+    Steer, Store, StoreError, TimelineEntry, settling,
 };
 
 mod audit;
@@ -309,8 +309,9 @@ impl Store for SqliteStore {
         now: Timestamp,
         hold_for: Duration,
         limit: u32,
+        at_most: &[AccountLimit],
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        write!(self, |connection| orders::due(connection, false, now, hold_for, limit))
+        write!(self, |connection| orders::due(connection, now, hold_for, limit, at_most))
     }
 
     async fn payments_due_late(
@@ -319,7 +320,7 @@ impl Store for SqliteStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        write!(self, |connection| orders::due(connection, true, now, hold_for, limit))
+        write!(self, |connection| orders::due_late(connection, now, hold_for, limit))
     }
 
     async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError> {
@@ -441,7 +442,7 @@ impl Store for SqliteStore {
         read!(self, |connection| audit::release_get(connection, id))
     }
 
-    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<u64, StoreError> {
+    async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
         read!(self, |connection| leases::held(connection, prefix, now))
     }
 
@@ -534,7 +535,17 @@ impl Store for SqliteStore {
         now: Timestamp,
         hold_for: Duration,
     ) -> Result<bool, StoreError> {
-        write!(self, |connection| leases::take(connection, name, holder, now, hold_for))
+        Ok(!self.leases_take(&[name.to_owned()], holder, now, hold_for).await?.is_empty())
+    }
+
+    async fn leases_take(
+        &self,
+        names: &[String],
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Vec<String>, StoreError> {
+        write!(self, |connection| leases::take(connection, names, holder, now, hold_for))
     }
 
     async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {

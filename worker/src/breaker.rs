@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::AskError;
 use payhook_schema::{AccountName, PaymentKey, Provider};
+use payhook_store::AccountLimit;
 
 /// This many failures in a row, whatever they were about, say that it is the account and not the payment. Fewer where our keys or questions
 /// are refused: that seldom passes by itself.
@@ -19,6 +20,10 @@ const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
 const PROBE_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Those who wait for a probe look again this soon.
 const AFTER_PROBE: Duration = Duration::from_secs(1);
+/// Hints that do not probe rest for this part of the time their account has been in trouble, up to the longest rest. So an outage of
+/// any length costs each hint a few rounds through the queue and one more every ten minutes, and delays it by an eighth at most.
+const REST_PART: u32 = 8;
+pub(crate) const LONGEST_REST: Duration = Duration::from_mins(10);
 
 /// Why an account is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +61,10 @@ pub(crate) enum Admission {
 /// Not now, and until when about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
+    /// When the account may be asked again.
     pub(crate) after: Duration,
+    /// How long those rest that need not be there by then: the longer the trouble, the rarer their turn.
+    pub(crate) rest: Duration,
     pub(crate) why: Pause,
     pub(crate) since: Timestamp,
     /// Nobody has told this payment yet.
@@ -99,6 +107,14 @@ impl Open {
             _ => None,
         }
     }
+
+    /// What whoever has to wait is told.
+    fn waiting(&mut self, after: Duration, about: Option<&PaymentKey>, now: Timestamp) -> Wait {
+        let lasted = Duration::try_from(now.duration_since(self.since)).unwrap_or_default();
+        let rest = (lasted / REST_PART).min(LONGEST_REST);
+        let first = about.is_some_and(|key| self.told.insert(key.clone()));
+        Wait { after, rest, why: self.why, since: self.since, first }
+    }
 }
 
 /// `now`, so much later.
@@ -122,29 +138,34 @@ impl Breakers {
             open.probing_until = now.checked_add(PROBE_FOR).ok();
             return Admission::Probe;
         };
-        let first = about.is_some_and(|key| open.told.insert(key.clone()));
-        Admission::Wait(Wait { after, why: open.why, since: open.since, first })
+        Admission::Wait(open.waiting(after, about, now))
     }
 
     /// Whether an account is left alone now, and for how long; asking this makes nobody its probe.
-    pub(crate) fn waits(&self, key: &PaymentKey, now: Timestamp) -> Option<Wait> {
-        let mut breakers = self.lock();
-        let open = breakers.get_mut(&(key.provider, key.account.clone()))?.open.as_mut()?;
-        let after = open.wait(now)?;
-        let first = open.told.insert(key.clone());
-        Some(Wait { after, why: open.why, since: open.since, first })
-    }
-
-    /// Whether an account is left alone now, for how long, and why: for whoever asks about no payment.
     pub(crate) fn left_alone(
         &self,
         provider: Provider,
         account: &AccountName,
+        about: Option<&PaymentKey>,
         now: Timestamp,
-    ) -> Option<(Duration, Pause)> {
+    ) -> Option<Wait> {
+        let mut breakers = self.lock();
+        let open = breakers.get_mut(&(provider, account.clone()))?.open.as_mut()?;
+        let after = open.wait(now)?;
+        Some(open.waiting(after, about, now))
+    }
+
+    /// How many due payments are worth a hint, of accounts that are in trouble: none while an account is left alone, and then one, for
+    /// its probe.
+    pub(crate) fn worth_a_hint(&self, now: Timestamp) -> Vec<AccountLimit> {
         let breakers = self.lock();
-        let open = breakers.get(&(provider, account.clone()))?.open.as_ref()?;
-        Some((open.wait(now)?, open.why))
+        let open = breakers.iter().filter_map(|(key, breaker)| Some((key, breaker.open.as_ref()?)));
+        open.map(|((provider, account), open)| AccountLimit {
+            provider: *provider,
+            account: account.clone(),
+            limit: u32::from(open.wait(now).is_none()),
+        })
+        .collect()
     }
 
     /// Takes note of how an account answered.
@@ -224,6 +245,10 @@ mod tests {
         breakers.admit(key.provider, &key.account, Some(key), now)
     }
 
+    fn left_alone(breakers: &Breakers, now: Timestamp) -> Option<Wait> {
+        breakers.left_alone(Provider::Omise, &key("P1").account, None, now)
+    }
+
     fn noted(breakers: &Breakers, answer: &Result<(), AskError>, now: Timestamp) -> Turn {
         breakers.note(Provider::Omise, &key("P1").account, answer, now)
     }
@@ -258,7 +283,10 @@ mod tests {
     #[test]
     fn while_it_is_open_everybody_waits_and_each_payment_is_told_once() {
         let breakers = opened();
-        let wait = |first| Admission::Wait(Wait { after: FIRST_PAUSE, why: Pause::Unreachable, since: at(0), first });
+        let wait = |first| {
+            let (after, rest) = (FIRST_PAUSE, Duration::ZERO);
+            Admission::Wait(Wait { after, rest, why: Pause::Unreachable, since: at(0), first })
+        };
         assert_eq!(admitted(&breakers, &key("P1"), at(0)), wait(true));
         assert_eq!(admitted(&breakers, &key("P1"), at(0)), wait(false));
         assert_eq!(admitted(&breakers, &key("P2"), at(0)), wait(true));
@@ -269,9 +297,9 @@ mod tests {
         let breakers = opened();
         assert_eq!(admitted(&breakers, &key("P1"), at(2)), Admission::Probe);
         assert!(matches!(admitted(&breakers, &key("P2"), at(2)), Admission::Wait(Wait { after: AFTER_PROBE, .. })));
-        assert!(breakers.waits(&key("P2"), at(2)).is_some());
+        assert!(left_alone(&breakers, at(2)).is_some());
         assert_eq!(noted(&breakers, &Ok(()), at(3)), Turn::Closed);
-        assert_eq!(breakers.waits(&key("P2"), at(3)), None);
+        assert_eq!(left_alone(&breakers, at(3)), None);
         assert_eq!(admitted(&breakers, &key("P2"), at(3)), Admission::Go);
     }
 
@@ -284,6 +312,35 @@ mod tests {
             assert_eq!(noted(&breakers, &down(), at(now)), Turn::Opened { why: Pause::Unreachable, pause });
             now += wanted as i64;
         }
+    }
+
+    #[test]
+    fn the_longer_an_outage_the_rarer_a_turn_and_never_rarer_than_every_ten_minutes() {
+        let (breakers, mut now) = (opened(), 2);
+        // A probe a minute, for a day.
+        while now < 24 * 3600 {
+            assert_eq!(admitted(&breakers, &key("P1"), at(now)), Admission::Probe);
+            noted(&breakers, &down(), at(now));
+            let wait = left_alone(&breakers, at(now)).unwrap();
+            assert_eq!(wait.rest.as_secs(), (now as u64 / 8).min(600), "after {now} s");
+            assert!(wait.after <= LONGEST_PAUSE, "and whoever probes need not rest");
+            now += 60;
+        }
+        assert_eq!(admitted(&breakers, &key("P1"), at(now)), Admission::Probe);
+        assert_eq!(noted(&breakers, &Ok(()), at(now)), Turn::Closed);
+        assert_eq!(left_alone(&breakers, at(now)), None);
+    }
+
+    #[test]
+    fn of_an_account_in_trouble_the_sweep_hints_at_nothing_but_a_probe() {
+        let breakers = opened();
+        let limits = |now| breakers.worth_a_hint(at(now)).iter().map(|limit| limit.limit).collect::<Vec<_>>();
+        assert_eq!(limits(1), [0]);
+        assert_eq!(limits(2), [1], "nobody has probed yet");
+        assert_eq!(admitted(&breakers, &key("P1"), at(2)), Admission::Probe);
+        assert_eq!(limits(2), [0]);
+        noted(&breakers, &Ok(()), at(3));
+        assert_eq!(limits(3), [0; 0]);
     }
 
     #[test]

@@ -1,14 +1,18 @@
-use std::collections::HashMap;
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+//! What a provider allows all our workers together, never exceeded by adding workers.
+//!
+//! An account's limits are cut into shares: each has one question at once or more, and one a second or more. A share is a lease in the
+//! store, so that no two workers use it. With as many shares as workers, or more, each worker has its own ones; with fewer, a worker takes
+//! one when it has something to ask, and gives it up when others may want it. A hint whose worker has none goes round the queue.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use payhook_provider::{Account, Limits};
-use payhook_schema::{AccountName, Clock, Provider};
-use payhook_store::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use payhook_schema::{AccountName, Provider};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -16,45 +20,294 @@ use uuid::Uuid;
 use crate::patience::{chain, jittered};
 use crate::worker::Context;
 
-/// A worker shows itself this often; one that did not for three times is gone, and its share is the others'.
-const SHOW_EVERY: Duration = Duration::from_secs(5);
-const GONE_AFTER: Duration = Duration::from_secs(15);
+/// A worker shows itself and renews its shares this often; one that did not for so long is gone, and its shares are free.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+const HOLD_FOR: Duration = Duration::from_secs(20);
+/// A question that was begun has ended after this, its second try included: the provider's client sees to it.
+const QUESTION_MAX: Duration = Duration::from_secs(12);
+/// A share is used for so long after its renewal was begun. Who cannot renew stops asking in time, so that a question of theirs has ended
+/// before the share is anybody else's.
+const USE_FOR: Duration = HOLD_FOR.saturating_sub(QUESTION_MAX);
+/// With fewer shares than workers, one is kept for so long at most before the others have their turn.
+const KEEP_FOR: Duration = Duration::from_secs(10);
+/// Who has none and needs one tries to take one this often.
+const TAKE_EVERY: Duration = Duration::from_secs(1);
+/// A hint waits in hand so long for its worker to take a share; then it goes round the queue.
+const TAKE_WITHIN: Duration = Duration::from_millis(500);
+/// A share that was gained counts towards the rate this much later: until then, its last holder's questions may be within the second.
+const RATE_AFTER: Duration = Duration::from_secs(1);
+/// Between looks where only the renewal of a share can help.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Whoever waited longer than this for a turn waited long.
 const LONG: Duration = Duration::from_secs(1);
-/// What the leases of workers are called; the rest of the name is the worker's id.
-const LEASES: &str = "worker:";
+/// What the leases are called: workers by their id, shares by their account and number.
+const WORKERS: &str = "worker:";
+const SHARES: &str = "share:";
 
-/// What this worker may ask of each account: its part of what the provider allows all of us together.
-///
-/// The parts are equal, because the queue hands every worker about as much. Dividing costs nothing per question; counting each one in
-/// the store would cost more than many of the answers.
+/// What this worker may ask of each account.
 pub(crate) struct Budgets {
-    workers: AtomicU32,
-    shares: Mutex<HashMap<(Provider, AccountName), Arc<Share>>>,
+    /// The only worker there is: every share is its own, for ever.
+    alone: bool,
+    accounts: Mutex<HashMap<(Provider, AccountName), Arc<Budget>>>,
+    /// Wakes whoever renews shares: one is needed, or one can be given up.
+    due: Notify,
 }
 
-struct Share {
+/// One account's shares, as far as they are this worker's.
+struct Budget {
+    name: String,
     limits: Limits,
-    of: u32,
-    parallel: Arc<Semaphore>,
-    rate: Option<DefaultDirectRateLimiter>,
+    /// Who asks next.
+    line: Arc<Semaphore>,
+    held: Mutex<Held>,
+    /// Questions that may be under way at once, by the shares in use: none, and hints go round the queue.
+    capacity: watch::Sender<u32>,
     /// How many wait for a turn, and whether the last one who had it had waited long.
     waiting: AtomicUsize,
     slow: AtomicBool,
 }
 
-impl Share {
-    fn new(limits: Limits, of: u32) -> Self {
-        let part = |whole: u32| whole.div_ceil(of).max(1);
-        // A rate below one a second for each is rounded up: a worker that may never ask holds hints for nothing.
-        let rate = limits.requests_per_s.and_then(|rate| NonZeroU32::new(part(rate)));
-        Self {
+struct Held {
+    shares: BTreeMap<u32, Share>,
+    /// What was planned last: shares beyond it are being given up.
+    wanted: BTreeSet<u32>,
+    /// There are fewer shares than workers.
+    scarce: bool,
+    /// No question is begun after this; absent where nobody else asks.
+    until: Option<Instant>,
+    /// Questions under way.
+    in_air: u32,
+    /// Places in the line, and how many of them go when they come back: the line is as long as the shares allow.
+    places: u32,
+    surplus: u32,
+    pace: Pace,
+    tried_at: Option<Instant>,
+}
+
+struct Share {
+    since: Instant,
+    /// Not being given up.
+    in_use: bool,
+}
+
+/// How many shares there are of an account: each must have a question at once, and one a second.
+fn shares_of(limits: Limits) -> u32 {
+    limits.requests_per_s.map_or(limits.parallel, |rate| rate.min(limits.parallel)).max(1)
+}
+
+/// Share number `index` of `whole`; the parts add up to it exactly.
+fn part(whole: u32, of: u32, index: u32) -> u32 {
+    whole / of + u32::from(index < whole % of)
+}
+
+impl Budget {
+    fn new(account: &Account, alone: bool, now: Instant) -> Self {
+        let limits = account.limits();
+        let held = Held {
+            shares: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            scarce: false,
+            until: Some(now),
+            in_air: 0,
+            places: 0,
+            surplus: 0,
+            pace: Pace::new(now),
+            tried_at: None,
+        };
+        let budget = Self {
+            name: format!("{SHARES}{}/{}/", account.provider(), account.name()),
             limits,
-            of,
-            parallel: Arc::new(Semaphore::new(part(limits.parallel) as usize)),
-            rate: rate.map(|rate| RateLimiter::direct(Quota::per_second(rate))),
+            line: Arc::new(Semaphore::new(0)),
+            held: Mutex::new(held),
+            capacity: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
+        };
+        if alone {
+            let mut held = budget.lock();
+            held.until = None;
+            held.shares = (0..shares_of(limits)).map(|index| (index, Share { since: now, in_use: true })).collect();
+            held.pace.rate = limits.requests_per_s.unwrap_or(0);
+            held.pace.before = held.pace.rate;
+            budget.fit(&mut held);
+        }
+        budget
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides which shares this worker, number `rank` of `workers`, uses from now on; the leases to take or renew for that.
+    fn plan(&self, workers: u32, rank: u32, now: Instant) -> Vec<String> {
+        let (count, waiting) = (shares_of(self.limits), self.waiting.load(Ordering::Relaxed) > 0);
+        let mut held = self.lock();
+        held.scarce = workers > count;
+        held.wanted = if held.scarce {
+            let idle = !waiting && held.in_air == 0;
+            let kept = |share: &Share| share.in_use && !idle && now.duration_since(share.since) < KEEP_FOR;
+            match held.shares.iter().find(|(_, share)| kept(share)) {
+                Some((&index, _)) => BTreeSet::from([index]),
+                None if waiting && held.shares.is_empty() => BTreeSet::from([rand::random_range(0..count)]),
+                None => BTreeSet::new(),
+            }
+        } else {
+            (0..count).filter(|index| index % workers == rank).collect()
+        };
+        let Held { shares, wanted, .. } = &mut *held;
+        for (index, share) in shares {
+            share.in_use = wanted.contains(index);
+        }
+        self.adjust(&mut held, now);
+        let indexes: BTreeSet<u32> = held.wanted.iter().chain(held.shares.keys()).copied().collect();
+        indexes.into_iter().map(|index| self.lease(index)).collect()
+    }
+
+    /// Takes note of which leases are this worker's, as of `began`.
+    fn renewed(&self, ours: &HashSet<String>, began: Instant, now: Instant) {
+        let mut held = self.lock();
+        held.shares.retain(|index, _| ours.contains(&self.lease(*index)));
+        let gained: Vec<u32> = held.wanted.iter().copied().filter(|index| ours.contains(&self.lease(*index))).collect();
+        for index in gained {
+            held.shares.entry(index).or_insert(Share { since: now, in_use: true }).in_use = true;
+        }
+        held.until = Some(began + USE_FOR);
+        held.tried_at = Some(now);
+        self.adjust(&mut held, now);
+    }
+
+    /// Stops asking where the shares could not be renewed in time.
+    fn not_renewed(&self, now: Instant) {
+        let mut held = self.lock();
+        if held.until.is_some_and(|until| until <= now) {
+            held.shares.values_mut().for_each(|share| share.in_use = false);
+            self.adjust(&mut held, now);
+        }
+    }
+
+    /// Shares nobody asks by any more, to be given up now.
+    fn given_up(&self) -> Vec<String> {
+        let mut held = self.lock();
+        if !self.can_give_up(&held) {
+            return Vec::new();
+        }
+        let unused: Vec<u32> = held.shares.iter().filter(|(_, share)| !share.in_use).map(|(index, _)| *index).collect();
+        held.shares.retain(|_, share| share.in_use);
+        unused.into_iter().map(|index| self.lease(index)).collect()
+    }
+
+    fn lease(&self, index: u32) -> String {
+        format!("{}{index}", self.name)
+    }
+
+    /// What the shares in use add up to, of a limit that is cut into as many parts as there are shares.
+    fn in_use(&self, held: &Held, whole: u32) -> u32 {
+        let of = shares_of(self.limits);
+        held.shares.iter().filter(|(_, share)| share.in_use).map(|(index, _)| part(whole, of, *index)).sum()
+    }
+
+    /// Whether the questions under way are within the shares in use, so that the others can go.
+    fn can_give_up(&self, held: &Held) -> bool {
+        held.shares.values().any(|share| !share.in_use) && held.in_air <= self.in_use(held, self.limits.parallel)
+    }
+
+    fn adjust(&self, held: &mut Held, now: Instant) {
+        let rate = self.limits.requests_per_s.map_or(0, |whole| self.in_use(held, whole));
+        held.pace.set(rate, now);
+        self.fit(held);
+    }
+
+    /// Makes the line as long as the shares in use allow; a place that is taken goes when it comes back.
+    fn fit(&self, held: &mut Held) {
+        let target = self.in_use(held, self.limits.parallel);
+        let have = held.places - held.surplus;
+        if target > have {
+            let pardoned = (target - have).min(held.surplus);
+            let added = target - have - pardoned;
+            held.surplus -= pardoned;
+            held.places += added;
+            self.line.add_permits(added as usize);
+        } else {
+            let less = have - target;
+            let gone = self.line.forget_permits(less as usize) as u32;
+            held.places -= gone;
+            held.surplus += less - gone;
+        }
+        self.capacity.send_if_modified(|capacity| std::mem::replace(capacity, target) != target);
+    }
+
+    /// Begins a question, if that is within this worker's shares now. Else, when to look again.
+    fn begin(&self, now: Instant) -> Result<(), Instant> {
+        let mut held = self.lock();
+        let is_over = held.until.is_some_and(|until| until <= now);
+        if is_over || held.in_air >= self.in_use(&held, self.limits.parallel) {
+            return Err(now + LOOK_AGAIN);
+        }
+        if self.limits.requests_per_s.is_some() {
+            held.pace.begin(now)?;
+        }
+        held.in_air += 1;
+        Ok(())
+    }
+
+    /// Whether a question that was begun, and not asked yet, may still be.
+    fn is_in_time(&self, now: Instant) -> bool {
+        self.lock().until.is_none_or(|until| now < until)
+    }
+
+    /// Ends a question; whether there is now something to give up.
+    fn end(&self) -> bool {
+        let mut held = self.lock();
+        held.in_air -= 1;
+        let is_idle = held.in_air == 0 && self.waiting.load(Ordering::Relaxed) == 0;
+        self.can_give_up(&held) || held.scarce && is_idle
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a share was to be taken a moment ago, and none was free.
+    fn was_refused(&self, now: Instant) -> bool {
+        self.lock().tried_at.is_some_and(|at| now.duration_since(at) < TAKE_EVERY)
+    }
+}
+
+/// Questions evenly spaced: in no second are more begun than the rate says.
+struct Pace {
+    /// A second, and what it was before: more of them count a while after they were gained.
+    rate: u32,
+    before: u32,
+    since: Instant,
+    last: Option<Instant>,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { rate: 0, before: 0, since: now, last: None }
+    }
+
+    fn now(&self, now: Instant) -> u32 {
+        if now < self.since + RATE_AFTER { self.rate.min(self.before) } else { self.rate }
+    }
+
+    fn set(&mut self, rate: u32, now: Instant) {
+        if rate != self.rate {
+            (self.before, self.rate, self.since) = (self.now(now), rate, now);
+        }
+    }
+
+    fn begin(&mut self, now: Instant) -> Result<(), Instant> {
+        let rate = self.now(now);
+        if rate == 0 {
+            return Err(now + LOOK_AGAIN);
+        }
+        match self.last.map(|last| last + Duration::from_secs(1) / rate).filter(|next| *next > now) {
+            Some(next) => Err(next),
+            None => {
+                self.last = Some(now);
+                Ok(())
+            }
         }
     }
 }
@@ -75,137 +328,208 @@ impl Drop for InLine<'_> {
     }
 }
 
-impl Share {
-    fn is_slow(&self) -> bool {
-        self.slow.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) > 0
-    }
+/// This worker's turn to ask an account: held while it is asked.
+pub(crate) struct Turn<'a> {
+    budgets: &'a Budgets,
+    budget: Arc<Budget>,
+    place: Option<OwnedSemaphorePermit>,
+    _asking: OwnedSemaphorePermit,
+    /// The first question, begun with the turn.
+    first: Mutex<Option<Question<'a>>>,
+}
 
-    /// Waits until one more question is within the rate.
-    async fn ready(&self) {
-        if let Some(rate) = &self.rate {
-            rate.until_ready().await;
+/// A question under way, from just before it is asked until it is answered.
+pub(crate) struct Question<'a> {
+    budgets: &'a Budgets,
+    budget: Arc<Budget>,
+}
+
+impl Turn<'_> {
+    /// Waits until a question may be asked: the first one at once, and further ones within the rate.
+    pub(crate) async fn question(&self) -> Question<'_> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(first) = first.filter(|_| self.budget.is_in_time(Instant::now())) {
+            return first;
+        }
+        let _in_line = InLine::join(&self.budget.waiting);
+        loop {
+            match self.budget.begin(Instant::now()) {
+                Ok(()) => return Question { budgets: self.budgets, budget: self.budget.clone() },
+                Err(at) => tokio::time::sleep_until(at).await,
+            }
         }
     }
 }
 
-/// This worker's turn to ask an account: held while it is asked.
-pub(crate) struct Turn {
-    share: Arc<Share>,
-    _parallel: OwnedSemaphorePermit,
-    _asking: OwnedSemaphorePermit,
-}
-
-impl Turn {
-    /// Waits until one more question may be asked, after the first.
-    pub(crate) async fn once_more(&self) {
-        self.share.ready().await;
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut held = self.budget.lock();
+        let Some(place) = self.place.take().filter(|_| held.surplus > 0) else { return };
+        place.forget();
+        held.surplus -= 1;
+        held.places -= 1;
     }
 }
 
-impl Default for Budgets {
-    fn default() -> Self {
-        Self { workers: AtomicU32::new(1), shares: Mutex::default() }
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        if self.budget.end() {
+            self.budgets.due.notify_one();
+        }
     }
 }
 
 impl Budgets {
+    pub(crate) fn new(alone: bool) -> Self {
+        Self { alone, accounts: Mutex::default(), due: Notify::new() }
+    }
+
     /// Waits until this worker may ask the account once. `asking` limits what one worker asks of all accounts together.
-    pub(crate) async fn turn(&self, account: &Account, asking: &Arc<Semaphore>) -> Turn {
-        let started = tokio::time::Instant::now();
-        let share = self.share(account);
-        let in_line = InLine::join(&share.waiting);
-        let parallel = share.parallel.clone().acquire_owned().await.expect("the semaphore is never closed");
-        share.ready().await;
-        // Last: who waits for a slow account's rate keeps nobody else from asking.
-        let asking = asking.clone().acquire_owned().await.expect("the semaphore is never closed");
-        share.slow.store(started.elapsed() > LONG, Ordering::Relaxed);
-        drop(in_line);
-        let turn = Turn { share, _parallel: parallel, _asking: asking };
+    pub(crate) async fn turn(&self, account: &Account, asking: &Arc<Semaphore>) -> Turn<'_> {
+        let budget = self.budget(account);
+        let _in_line = InLine::join(&budget.waiting);
+        self.turn_of(&budget, account, asking).await
+    }
+
+    /// The same, for who can come again: nothing where this worker has no share of the account, and none is free.
+    pub(crate) async fn turn_if_any(&self, account: &Account, asking: &Arc<Semaphore>) -> Option<Turn<'_>> {
+        let budget = self.budget(account);
+        let _in_line = InLine::join(&budget.waiting);
+        let mut capacity = budget.capacity.subscribe();
+        if *capacity.borrow_and_update() == 0 {
+            if budget.was_refused(Instant::now()) {
+                return None;
+            }
+            self.due.notify_one();
+            tokio::time::timeout(TAKE_WITHIN, reaches(&mut capacity, |capacity| capacity > 0)).await.ok()?;
+        }
+        tokio::select! {
+            turn = self.turn_of(&budget, account, asking) => Some(turn),
+            () = reaches(&mut capacity, |capacity| capacity == 0) => None,
+        }
+    }
+
+    async fn turn_of(&self, budget: &Arc<Budget>, account: &Account, asking: &Arc<Semaphore>) -> Turn<'_> {
+        let started = Instant::now();
+        let place = budget.line.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (asking, first) = loop {
+            // Who waits for a slow account keeps nobody else from asking: this permit is not held meanwhile.
+            let asking = asking.clone().acquire_owned().await.expect("the semaphore is never closed");
+            match budget.begin(Instant::now()) {
+                Ok(()) => break (asking, Question { budgets: self, budget: budget.clone() }),
+                Err(at) => {
+                    drop(asking);
+                    tokio::time::sleep_until(at).await;
+                }
+            }
+        };
+        budget.slow.store(started.elapsed() > LONG, Ordering::Relaxed);
         let label = account.provider().as_str();
         metrics::histogram!("payhook_budget_wait_seconds", "provider" => label).record(started.elapsed().as_secs_f64());
-        turn
+        let (budget, first) = (budget.clone(), Mutex::new(Some(first)));
+        Turn { budgets: self, budget, place: Some(place), _asking: asking, first }
     }
 
     /// Whether somebody waits for this account already, and for long.
     pub(crate) fn is_slow(&self, account: &Account) -> bool {
-        self.share(account).is_slow()
+        self.budget(account).is_slow()
     }
 
-    /// The account's share, made anew when its limits or the number of workers changed. Who is asking by the old one finishes.
-    fn share(&self, account: &Account) -> Arc<Share> {
-        let of = self.workers.load(Ordering::Relaxed);
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        let share = shares
-            .entry((account.provider(), account.name().clone()))
-            .or_insert_with(|| Arc::new(Share::new(account.limits(), of)));
-        if share.of != of || share.limits != account.limits() {
-            *share = Arc::new(Share::new(account.limits(), of));
+    /// The account's budget, made anew when its limits changed. Who is asking by the old one finishes.
+    fn budget(&self, account: &Account) -> Arc<Budget> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Budget::new(account, self.alone, Instant::now()));
+        let budget = accounts.entry((account.provider(), account.name().clone())).or_insert_with(new);
+        if budget.limits != account.limits() {
+            *budget = new();
         }
-        share.clone()
+        budget.clone()
+    }
+
+    /// Every account's budget: one that nobody asked yet has its shares all the same.
+    fn all(&self, accounts: &[Arc<Account>]) -> Vec<Arc<Budget>> {
+        accounts.iter().map(|account| self.budget(account)).collect()
     }
 }
 
-/// Shows this worker to the others and counts them.
-pub(crate) async fn divide(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
-    let name = format!("{LEASES}{holder}");
+/// Waits until the capacity is as wanted.
+async fn reaches(capacity: &mut watch::Receiver<u32>, is_wanted: impl Fn(u32) -> bool) {
+    let _ = capacity.wait_for(|capacity| is_wanted(*capacity)).await;
+}
+
+/// Shows this worker to the others, and takes, renews and gives up shares, until the worker ends.
+pub(crate) async fn share(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
+    if context.budgets.alone {
+        metrics::gauge!("payhook_workers").set(1.0);
+        return stop.cancelled().await;
+    }
+    let mut known = 0;
     while !stop.is_cancelled() {
-        match count(&*context.store, &context.clock, &name, holder).await {
+        let began = Instant::now();
+        match renew(&context, holder).await {
             Ok(workers) => {
-                let before = context.budgets.workers.swap(workers, Ordering::Relaxed);
-                if before != workers {
+                if known != workers {
                     info!(workers, "the providers' budgets are shared by {workers} workers");
                 }
+                known = workers;
                 metrics::gauge!("payhook_workers").set(f64::from(workers));
             }
-            // The last known number stands: the store away for a moment must not double anybody's rate.
-            Err(error) => warn!(error = %chain(&error), "cannot count the workers, keeping the last number"),
+            Err(error) => {
+                warn!(error = %chain(&error), "cannot renew the shares of the providers' budgets, trying again");
+                let budgets = context.budgets.all(&context.accounts.all());
+                budgets.iter().for_each(|budget| budget.not_renewed(Instant::now()));
+            }
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(jittered(SHOW_EVERY)) => {}
+            () = tokio::time::sleep_until(began + jittered(RENEW_EVERY)) => {}
+            () = async {
+                context.budgets.due.notified().await;
+                tokio::time::sleep_until(began + TAKE_EVERY).await;
+            } => {}
         }
     }
-    let _ = context.store.lease_release(&name, holder).await;
 }
 
-async fn count(store: &dyn Store, clock: &Clock, name: &str, holder: Uuid) -> Result<u32, payhook_store::StoreError> {
-    let now = clock.now();
-    store.lease_take(name, holder, now, GONE_AFTER).await?;
-    let others = store.leases_held(LEASES, now).await?;
-    Ok(u32::try_from(others).unwrap_or(u32::MAX).max(1))
+/// Shows this worker, counts all of them, and takes and gives up shares accordingly; how many workers there are.
+async fn renew(context: &Context, holder: Uuid) -> Result<u32, payhook_store::StoreError> {
+    let (store, now) = (&context.store, context.clock.now());
+    let me = format!("{WORKERS}{holder}");
+    let mut workers: BTreeSet<String> = store.leases_held(WORKERS, now).await?.into_iter().collect();
+    workers.insert(me.clone());
+    let rank = workers.iter().position(|name| *name == me).unwrap_or(0) as u32;
+    let count = workers.len() as u32;
+
+    let budgets = context.budgets.all(&context.accounts.all());
+    let began = Instant::now();
+    let mut names = vec![me];
+    names.extend(budgets.iter().flat_map(|budget| budget.plan(count, rank, began)));
+    let ours: HashSet<String> = store.leases_take(&names, holder, now, HOLD_FOR).await?.into_iter().collect();
+    for budget in &budgets {
+        budget.renewed(&ours, began, Instant::now());
+        for name in budget.given_up() {
+            store.lease_release(&name, holder).await?;
+        }
+    }
+    Ok(count)
+}
+
+/// Gives up everything: to be called when this worker asks nobody any more.
+pub(crate) async fn give_up(context: &Context, holder: Uuid) {
+    if context.budgets.alone {
+        return;
+    }
+    let held = context.budgets.all(&context.accounts.all()).into_iter().flat_map(|budget| {
+        let held = budget.lock();
+        held.shares.keys().map(|index| budget.lease(*index)).collect::<Vec<_>>()
+    });
+    for name in held.chain([format!("{WORKERS}{holder}")]) {
+        if context.store.lease_release(&name, holder).await.is_err() {
+            // They run out by themselves.
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn share(parallel: u32, requests_per_s: Option<u32>, of: u32) -> Share {
-        Share::new(Limits { parallel, requests_per_s }, of)
-    }
-
-    #[test]
-    fn the_parts_add_up_to_the_whole_or_a_little_more_and_nobody_has_none() {
-        for (parallel, of, part) in [(8, 1, 8), (8, 2, 4), (8, 3, 3), (8, 16, 1)] {
-            assert_eq!(share(parallel, None, of).parallel.available_permits(), part, "{parallel} by {of}");
-        }
-    }
-
-    #[test]
-    fn an_account_is_slow_while_somebody_waits_for_it_and_for_long() {
-        let share = share(1, None, 1);
-        let waiting = InLine::join(&share.waiting);
-        assert!(!share.is_slow(), "for a moment");
-        share.slow.store(true, Ordering::Relaxed);
-        assert!(share.is_slow());
-        drop(waiting);
-        assert!(!share.is_slow(), "nobody waits");
-    }
-
-    #[test]
-    fn no_more_than_the_share_is_asked_in_a_second() {
-        let share = share(8, Some(10), 2);
-        let rate = share.rate.as_ref().unwrap();
-        let at_once = (0..20).filter(|_| rate.check().is_ok()).count();
-        assert_eq!(at_once, 5);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::breaker::Admission;
+use crate::gate::{Shut, Who};
 use crate::patience::{chain, jittered};
 use crate::sweep;
 use crate::worker::Context;
@@ -28,8 +28,9 @@ const SEEN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 const SURELY_SEEN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// Pages of one look; the next look goes on from where this one ended.
 const PAGES: u32 = 200;
-/// With more hints waiting than this, none are added.
+/// With more hints waiting than this, none are added: but for every fifth look, which is follow's own share.
 const HINTS_MAX: u32 = 100;
+const LOOKS_LEFT_OUT: u32 = 4;
 /// A hint that comes to nothing is made up for by the sweep after this long.
 const DUE_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
@@ -37,11 +38,18 @@ const DUE_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// about becomes a hint like any other.
 pub(crate) async fn follow(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     let Some(every) = context.options.follow_every else { return stop.cancelled().await };
+    let mut left_out = 0;
     while !stop.is_cancelled() {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(jittered(every)) => {}
         }
+        // While hints wait, more of them would only push live notifications further back; what is not read now is read another time.
+        if left_out < LOOKS_LEFT_OUT && sweep::more_wait(&context, HINTS_MAX).await == Some(true) {
+            left_out += 1;
+            continue;
+        }
+        left_out = 0;
         for account in context.accounts.all() {
             if account.provider() != Provider::Omise || stop.is_cancelled() {
                 continue;
@@ -58,10 +66,6 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
     let name = format!("follow:{}/{}", account.provider(), account.name());
     let now = context.clock.now();
     let store = |error: StoreError| chain(&error);
-    // While hints wait, more of them would only push live notifications further back; what is not read now is read next time.
-    if sweep::more_wait(context, HINTS_MAX).await == Some(true) {
-        return Ok(());
-    }
     if !context.store.lease_take(&name, holder, now, LEASE_FOR).await.map_err(store)? {
         return Ok(());
     }
@@ -97,11 +101,11 @@ async fn read(context: &Context, account: &Arc<Account>, from: Timestamp, to: Ti
     let mut read = Read { seen_by: BTreeMap::new(), whole: false, last_at: None };
     let mut offset = 0;
     for _ in 0..PAGES {
-        let asking = context.turn(account.clone()).await;
-        let admission = context.breakers.admit(account.provider(), account.name(), None, context.clock.now());
-        if let Admission::Wait(wait) = admission {
-            return Err(wait.why.as_str().to_owned());
-        }
+        let gate = context.gate(account.provider(), account.name(), None, Who::Chore).await;
+        let asking = gate.and_then(|gate| Ok(gate.pass(None)?)).map_err(|shut| match shut {
+            Shut::Failed(failure) => failure.detail,
+            Shut::Wait(wait) => wait.why.as_str().to_owned(),
+        })?;
         let page: EventsPage = asking.events(from, to, offset).await.map_err(|error| error.to_string())?;
         let (entries, total) = (page.entries(), page.total);
         if page.unread > 0 {

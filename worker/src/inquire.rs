@@ -1,59 +1,29 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_told};
 use payhook_schema::{
-    About, AccountName, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Provider, Refund, RefundId, Wallet,
+    About, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Provider, Refund, RefundId, Wallet,
 };
 use tracing::{error, info, warn};
 
-use crate::breaker::{Pause, Turn as BreakerTurn, Wait};
+use crate::breaker::{Pause, Turn as BreakerTurn};
 use crate::budget::Turn;
-use crate::class::Class;
 use crate::flights::InHand;
 use crate::outcome::{Failure, notification};
 use crate::worker::Context;
-
-/// How long a hint goes round the queue whose account has enough of them in hand.
-const CROWDED: Duration = Duration::from_secs(2);
 
 /// One account's turn: everything asked in it is within the account's budget, and known to its breaker.
 pub(crate) struct Asking<'a> {
     context: &'a Context,
     account: Arc<Account>,
-    turn: Turn,
-    begun: AtomicBool,
+    turn: Turn<'a>,
+    /// Asked on behalf of all that wait for the account: failing counts for none of them.
+    pub(crate) is_probe: bool,
 }
 
 impl Context {
-    /// An account of ours, or why nobody can be asked.
-    pub(crate) fn account(&self, provider: Provider, name: &AccountName) -> Result<Arc<Account>, Failure> {
-        self.accounts.get(provider, name).ok_or_else(|| Failure {
-            class: Class::Misconfigured,
-            detail: format!("{provider} account `{name}` is not configured"),
-        })
-    }
-
-    /// Waits like [`Self::turn`], unless that would keep one of the last places in hand from the hints of other accounts: then it is better
-    /// spent on the queue.
-    pub(crate) async fn turn_or_wait(&self, account: Arc<Account>) -> Result<Asking<'_>, Wait> {
-        let others = self.accounts.all().len() > 1;
-        // Twice the concurrency is in hand at most; a quarter of it is kept for accounts that answer.
-        let is_full = self.in_hand.len() > self.options.concurrency * 3 / 2;
-        if others && is_full && self.budgets.is_slow(&account) {
-            return Err(Wait { after: CROWDED, why: Pause::Crowded, since: self.clock.now(), first: false });
-        }
-        Ok(self.turn(account).await)
-    }
-
-    /// Waits until it is our turn to ask this account.
-    pub(crate) async fn turn(&self, account: Arc<Account>) -> Asking<'_> {
-        let turn = self.budgets.turn(&account, &self.asking).await;
-        Asking { context: self, account, turn, begun: AtomicBool::new(false) }
-    }
-
     /// Tells the account's breaker how it answered, and everybody when that turns it.
     fn note<T>(&self, account: &Account, answer: &Result<T, AskError>) {
         let (provider, name) = (account.provider(), account.name());
@@ -82,7 +52,11 @@ impl Context {
     }
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    pub(crate) fn new(context: &'a Context, account: Arc<Account>, turn: Turn<'a>, is_probe: bool) -> Self {
+        Self { context, account, turn, is_probe }
+    }
+
     pub(crate) async fn payment(&self, id: &PaymentId) -> Result<PaymentFacts, AskError> {
         self.asked("payment", self.context.client.ask(&self.account, id)).await
     }
@@ -149,11 +123,10 @@ impl Asking<'_> {
         about: &'static str,
         call: impl Future<Output = Result<T, AskError>>,
     ) -> Result<T, AskError> {
-        if self.begun.swap(true, Ordering::Relaxed) {
-            self.turn.once_more().await;
-        }
+        let question = self.turn.question().await;
         let started = Instant::now();
         let answer = call.await;
+        drop(question);
         let outcome = match &answer {
             Ok(_) => "answered",
             Err(AskError::Unavailable { .. }) => "unavailable",

@@ -11,12 +11,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::breaker::Admission;
+use crate::breaker::Wait;
 use crate::decide::{Decision, decide_other_account};
 use crate::flights::{Generation, InHand, Unsettled};
+use crate::gate::Who;
 use crate::genuine::Doubt;
 use crate::inquire::Answer;
-use crate::outcome::{Answered, Making, Outcome, overtaken};
+use crate::outcome::{Answered, Making, Outcome, goes_round, notification, overtaken};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 use crate::{authorization, named, release, writer};
@@ -71,8 +72,15 @@ async fn take(
         };
         match taken {
             Ok(taken) => {
+                let mut waiting = Vec::new();
                 for delivery in taken {
-                    sort(context, delivery, generation).await;
+                    match still_waits(context, &delivery) {
+                        Some(wait) => waiting.push((delivery, wait)),
+                        None => sort(context, delivery, generation).await,
+                    }
+                }
+                if !waiting.is_empty() {
+                    pass_on(context, waiting, generation);
                 }
             }
             Err(error) => {
@@ -110,6 +118,27 @@ impl Concern {
             },
         }
     }
+}
+
+/// Whether a notification has waited for its account before, and has to again. It was archived when it was put off first, its payment's
+/// timeline says why it waits, and the payment is due once the account answers: nothing is looked up or written for it any more.
+fn still_waits(context: &Context, delivery: &Delivery) -> Option<Wait> {
+    let it = notification(delivery).filter(|_| delivery.first_failed_at.is_some() && goes_round(delivery))?;
+    let is_asked_about =
+        matches!(Concern::of(delivery.envelope.as_ref().ok()?), Concern::Payment(_) | Concern::NamedOtherwise);
+    let wait = || context.breakers.left_alone(it.provider, &it.account, None, context.clock.now());
+    is_asked_about.then(wait).flatten()
+}
+
+/// Gives hints another round through the queue, all at once and as they came.
+fn pass_on(context: &Context, waiting: Vec<(Delivery, Wait)>, generation: &Arc<Generation>) {
+    metrics::counter!("payhook_worker_outcomes_total", "outcome" => "waiting").increment(waiting.len() as u64);
+    let making = context.making();
+    let judged = |(delivery, wait): (Delivery, Wait)| {
+        let (unsettled, verdict) = (Unsettled::new(generation.clone(), None), making.waits(&delivery, &wait));
+        (InHand { delivery, unsettled, token: context.in_hand.token() }, verdict)
+    };
+    tokio::spawn(writer::settle(waiting.into_iter().map(judged).collect()));
 }
 
 /// Sends a delivery where it can be dealt with, once it is proven that it says what it says.
@@ -239,23 +268,11 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
 ///
 /// `elsewhere`: the order is registered with this payment under another of our accounts.
 async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, elsewhere: bool) -> Outcome {
-    let account = match context.account(key.provider, &key.account) {
-        Ok(account) => account,
-        Err(failure) => {
+    let gate = match context.gate(key.provider, &key.account, Some(&key), Who::Hint).await {
+        Ok(gate) => gate,
+        Err(shut) => {
             let passengers = context.flights.depart(&key);
-            return context.making().unanswered(order, key, passengers, &failure, false);
-        }
-    };
-    // Whoever has to wait takes no part of the account's budget to learn that.
-    if let Some(wait) = context.breakers.waits(&key, context.clock.now()) {
-        let passengers = context.flights.depart(&key);
-        return context.making().paused(order, key, passengers, &wait);
-    }
-    let asking = match context.turn_or_wait(account).await {
-        Ok(asking) => asking,
-        Err(wait) => {
-            let passengers = context.flights.depart(&key);
-            return context.making().crowded(key, passengers, &wait);
+            return context.making().shut(order, key, passengers, &shut);
         }
     };
     let passengers = context.flights.depart(&key);
@@ -266,11 +283,11 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
     if overtaken(order, &key, &passengers, context.options.clocks_differ) {
         return Making::settled_meanwhile(key, passengers);
     }
-    let admission = context.breakers.admit(key.provider, &key.account, Some(&key), context.clock.now());
-    if let Admission::Wait(wait) = &admission {
-        return context.making().paused(order, key, passengers, wait);
-    }
-    let answer = asking.whole(&key, order.payment(&key), &passengers).await;
+    let asking = match gate.pass(Some(&key)) {
+        Ok(asking) => asking,
+        Err(wait) => return context.making().paused(order, key, passengers, &wait),
+    };
+    let (answer, probe) = (asking.whole(&key, order.payment(&key), &passengers).await, asking.is_probe);
     drop(asking);
     match answer {
         Ok(answer) => {
@@ -279,7 +296,6 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
         }
         Err(error) => {
             warn!(payment = %key, error = %error, "no answer about {key}: {error}");
-            let probe = admission == Admission::Probe;
             context.making().unanswered(order, key, passengers, &error.into(), probe)
         }
     }

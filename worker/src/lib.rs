@@ -13,6 +13,7 @@ mod dead;
 mod decide;
 mod flights;
 mod follow;
+mod gate;
 mod genuine;
 mod guard;
 mod inquire;

@@ -6,8 +6,9 @@ use payhook_schema::{About, Money, Notification, PaymentKey, Provider, RefundId}
 use payhook_store::PaymentName;
 use tracing::{debug, warn};
 
-use crate::breaker::{Admission, Wait};
+use crate::breaker::Wait;
 use crate::flights::InHand;
+use crate::gate::{Shut, Who};
 use crate::inquire::refund_named;
 use crate::outcome::{Failure, goes_round, notification};
 use crate::patience::GaveUp;
@@ -43,6 +44,21 @@ enum Lost {
 impl From<GaveUp> for Lost {
     fn from(gave_up: GaveUp) -> Self {
         Self::Store(gave_up)
+    }
+}
+
+impl From<Wait> for Lost {
+    fn from(wait: Wait) -> Self {
+        Self::Paused(wait)
+    }
+}
+
+impl From<Shut> for Lost {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::Failed(failure) => failure.into(),
+            Shut::Wait(wait) => wait.into(),
+        }
     }
 }
 
@@ -108,12 +124,8 @@ async fn refunded_payment(
     if let Some(key) = context.patiently("looking a refund up", || context.store.payment_named(&name)).await? {
         return Ok(key);
     }
-    let asking = context.turn_or_wait(context.account(provider, &account)?).await.map_err(Lost::Paused)?;
-    let admission = context.breakers.admit(provider, &account, None, context.clock.now());
-    if let Admission::Wait(wait) = admission {
-        return Err(Lost::Paused(wait));
-    }
-    let unanswered = |error: AskError| Lost::Unanswered { failure: error.into(), probe: admission == Admission::Probe };
+    let asking = context.gate(provider, &account, None, Who::Hint).await?.pass(None)?;
+    let unanswered = |error: AskError| Lost::Unanswered { failure: error.into(), probe: asking.is_probe };
     let of_account = |id| PaymentKey { provider, account: account.clone(), id };
     let answer = asking.refund(id).await.map_err(unanswered)?;
     if let Some(id) = answer.payment {

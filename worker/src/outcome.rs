@@ -10,16 +10,21 @@ use payhook_store::{Asked, Change, PaymentCheck, ReplayResult, Settlement, Timel
 use uuid::Uuid;
 
 use crate::Schedule;
-use crate::breaker::{Pause, Wait};
+use crate::breaker::{LONGEST_REST, Pause, Wait};
 use crate::class::Class;
 use crate::decide::{Case, Decided, Decision, NextCheck, decide};
 use crate::flights::InHand;
+use crate::gate::Shut;
 use crate::inquire::{Answer, refund_named};
-use crate::patience::{GaveUp, jittered_fully};
+use crate::patience::{GaveUp, jittered, jittered_fully};
 use crate::schedule::late_check_again;
 
 /// Those that wait for one account come back within this long of each other.
 const WAIT_SPREAD: Duration = Duration::from_secs(2);
+/// A hint that waits for its turn within a budget rests for this part of the time it has waited, up to this long: a burst of any size
+/// costs each hint a few rounds, and a budget is never left unused for longer.
+const CROWDED_PART: u32 = 8;
+const CROWDED_REST: Duration = Duration::from_secs(30);
 
 /// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
 pub(crate) struct Outcome {
@@ -115,24 +120,55 @@ impl Making<'_> {
     /// Its account is left alone for a while, and which payment it is about is not known without asking.
     pub(crate) fn put_off(self, in_hand: InHand, wait: &Wait) -> Outcome {
         let in_hand = vec![in_hand];
-        let settlement = archived(&in_hand);
+        let settlement = Settlement { notifications: new_ones(&in_hand), ..Settlement::default() };
         Outcome::new(None, settlement, self.waiting(in_hand, wait), "paused", (None, wait.why.as_str()))
+    }
+
+    /// Nobody may ask now.
+    pub(crate) fn shut(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, shut: &Shut) -> Outcome {
+        match shut {
+            Shut::Failed(failure) => self.unanswered(order, key, passengers, failure, false),
+            Shut::Wait(wait) if wait.why == Pause::Crowded => self.crowded(order, key, passengers, wait),
+            Shut::Wait(wait) => self.paused(order, key, passengers, wait),
+        }
+    }
+
+    /// So many of its account are in hand, or elsewhere, that it waits on the queue, where it keeps nobody else waiting.
+    fn crowded(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
+        // A look of our own does not go round: without this it would be lost for as long as the sweep leaves a payment to its hint.
+        let is_look =
+            |passenger: &InHand| replay_item(&passenger.delivery).is_none() && !goes_round(&passenger.delivery);
+        let look = order.payment(&key).filter(|_| passengers.iter().any(is_look));
+        let check = look.map(|payment| PaymentCheck {
+            key: key.clone(),
+            next_check_at: Some(self.now.checked_add(wait.after + jittered_fully(WAIT_SPREAD)).unwrap_or(self.now)),
+            checks: payment.checks,
+            asked: None,
+        });
+        let outcome = self.round_again(key, passengers, wait, "crowded", wait.why.as_str());
+        Outcome { settlement: Settlement { check, ..Settlement::default() }, ..outcome }
     }
 
     /// Its account is left alone for a while: everything waits, nothing is counted as tried.
     pub(crate) fn paused(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
         let again = self.now.checked_add(wait.after).unwrap_or(self.now);
-        // By its own schedule, and no sooner than the account is asked again: an outage must not make daily looks hourly ones.
-        let check = order.payment(&key).filter(|payment| is_watched(payment)).map(|payment| PaymentCheck {
+        // Something new was said: the payment is due once the account is asked again, however long its hint rests. One that nothing was
+        // said about keeps its own schedule: an outage must not make daily looks hourly ones.
+        let next_check_at = |payment: &Payment| match notified(&passengers) {
+            true => Some(again),
+            false => self.check_again(payment, again),
+        };
+        let waits = |payment: &&Payment| is_watched(payment) || notified(&passengers);
+        let check = order.payment(&key).filter(waits).map(|payment| PaymentCheck {
             key: key.clone(),
-            next_check_at: self.check_again(payment, again),
+            next_check_at: next_check_at(payment),
             checks: payment.checks,
             asked: None,
         });
         let text = format!("not asked: {}, since {}; everything waits", wait.why.as_str(), wait.since);
         let entry = self.entry(TimelineKind::Inquiry, &key, text);
         let settlement = Settlement {
-            notifications: notifications(&passengers),
+            notifications: new_ones(&passengers),
             about: Some(key.clone()),
             order: Some(order.id.clone()),
             timeline: if wait.first { vec![entry] } else { Vec::new() },
@@ -208,13 +244,8 @@ impl Making<'_> {
             GaveUp::Stopped => Duration::ZERO,
             GaveUp::TooLong => WAIT_SPREAD,
         };
-        let wait = Wait { after, why: Pause::Unreachable, since: self.now, first: false };
+        let wait = Wait { after, rest: Duration::ZERO, why: Pause::Unreachable, since: self.now, first: false };
         self.round_again(key, passengers, &wait, "paused", "the store was away")
-    }
-
-    /// So many of its account are in hand that it waits on the queue, where it keeps nobody else waiting.
-    pub(crate) fn crowded(self, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
-        self.round_again(key, passengers, wait, "crowded", wait.why.as_str())
     }
 
     /// Once round the queue, uncounted, and nothing is written.
@@ -350,17 +381,30 @@ impl Making<'_> {
     /// Round through the queue, unchanged, for as long as an account is left alone.
     fn waiting(self, passengers: Vec<InHand>, wait: &Wait) -> Vec<(InHand, Verdict)> {
         let judged = |passenger: InHand| {
-            let Delivery { attempt, first_failed_at, .. } = passenger.delivery;
-            let first_failed_at = first_failed_at.unwrap_or(self.now);
-            // A little later each, so that they do not all come back at once.
-            let after = wait.after.saturating_add(jittered_fully(WAIT_SPREAD));
-            let verdict = match goes_round(&passenger.delivery) {
-                true => Verdict::Retry { after, attempt, first_failed_at },
-                false => Verdict::Ack,
-            };
+            let verdict = self.waits(&passenger.delivery, wait);
             (passenger, verdict)
         };
         passengers.into_iter().map(judged).collect()
+    }
+
+    /// The same for one delivery: uncounted, and the longer it waits, the rarer.
+    pub(crate) fn waits(self, delivery: &Delivery, wait: &Wait) -> Verdict {
+        if !goes_round(delivery) {
+            return Verdict::Ack;
+        }
+        let first_failed_at = delivery.first_failed_at.unwrap_or(self.now);
+        let rest = match wait.why {
+            Pause::Crowded => {
+                let waited = Duration::try_from(self.now.duration_since(first_failed_at)).unwrap_or_default();
+                (waited / CROWDED_PART).min(CROWDED_REST)
+            }
+            Pause::Unreachable | Pause::Throttled | Pause::Misconfigured => wait.rest,
+        };
+        let rest = self.schedule.longest_within(rest).unwrap_or_default();
+        // A little later each, so that they do not all come back at once.
+        let after = wait.after.saturating_add(jittered_fully(WAIT_SPREAD)).max(jittered(rest));
+        let after = self.schedule.wait_within(after, LONGEST_REST);
+        Verdict::Retry { after, attempt: delivery.attempt, first_failed_at }
     }
 }
 
@@ -461,6 +505,12 @@ pub(crate) fn notification(delivery: &Delivery) -> Option<&Notification> {
 
 fn notifications(passengers: &[InHand]) -> Vec<Notification> {
     passengers.iter().filter_map(|passenger| notification(&passenger.delivery)).cloned().collect()
+}
+
+/// Those of their notifications that were not put off before: the others are archived already, or are with what they come to.
+fn new_ones(passengers: &[InHand]) -> Vec<Notification> {
+    let new = passengers.iter().filter(|passenger| passenger.delivery.first_failed_at.is_none());
+    new.filter_map(|passenger| notification(&passenger.delivery)).cloned().collect()
 }
 
 /// The notifications among them are kept, and nothing else is written.

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::breaker::Admission;
 use crate::decide::{Case, Decided, NextCheck, decide};
+use crate::gate::{Shut, Who};
 use crate::lease::Lease;
 use crate::patience::chain;
 use crate::sweep;
@@ -23,14 +23,14 @@ const IDLE: Duration = Duration::from_secs(1);
 /// A hint has this long to be settled before it is handed out again. Twice is harmless, and little waits on the queue while items are
 /// handed out; a runner that died between the claim and the publish is made up for as soon.
 const HOLD_FOR: Duration = Duration::from_secs(20);
-/// With more than this waiting on the live queue, replays wait.
+/// With more than this waiting on the live queue, a replay's own share is one item at a time.
 const LIVE_MAX: u32 = 50;
-/// After items that could not be tried: their account is left alone, or the queue is away.
+/// After that item, and after items that could not be tried: their account is left alone, or the queue is away.
 const AFTER_WAITING: Duration = Duration::from_secs(2);
 /// Items of one tick, whatever the rate.
 const AT_ONCE: u32 = 100;
 
-/// Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate; and only while live traffic leaves room.
+/// Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate, and at a trickle while live traffic leaves no room.
 /// The items wait in the store, which is the lane of their own.
 pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     // What a runner that died had handed out is handed out again when its claim runs out.
@@ -85,21 +85,22 @@ async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Resul
     for Replay { id, rate_per_s, .. } in running {
         let pace = paces.entry(id).or_insert_with(Pace::new);
         let due = pace.due(rate_per_s);
-        if due == 0 || !leaves_room(context).await {
+        if due == 0 {
             continue;
         }
+        let (due, rests) = match sweep::more_wait(context, LIVE_MAX).await {
+            Some(false) => (due, false),
+            Some(true) => (1, true),
+            // A queue that cannot say so is not bothered further.
+            None => continue,
+        };
         let handed = hand_out(context, id, due).await?;
         pace.allowance -= f64::from(handed.items);
-        if handed.waiting {
+        if handed.waiting || rests {
             pace.not_before = tokio::time::Instant::now() + AFTER_WAITING;
         }
     }
     Ok(TICK)
-}
-
-/// Whether live traffic leaves room. A queue that cannot say so is not bothered further.
-async fn leaves_room(context: &Context) -> bool {
-    sweep::more_wait(context, LIVE_MAX).await == Some(false)
 }
 
 /// How many items were handed out, and whether some of them could not be tried.
@@ -140,8 +141,9 @@ fn failed(why: impl Into<String>) -> Told {
 
 /// The hint an item makes, like any other; with the archived notification, where there is one, because it may say what no inquiry does.
 async fn hint(context: &Context, item: &ReplayItem) -> Result<Option<Told>, String> {
-    let left_alone =
-        |key: &&PaymentKey| context.breakers.left_alone(key.provider, &key.account, context.clock.now()).is_some();
+    let left_alone = |key: &&PaymentKey| {
+        context.breakers.left_alone(key.provider, &key.account, None, context.clock.now()).is_some()
+    };
     if let Some(key) = item.payment.as_ref().filter(left_alone) {
         return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
     }
@@ -177,14 +179,12 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
         return Ok(failed(format!("no order is registered with payment {key}")));
     };
     let now = context.clock.now();
-    let account = match context.account(key.provider, &key.account) {
-        Ok(account) => account,
-        Err(failure) => return Ok(failed(failure.detail)),
+    let gate = context.gate(key.provider, &key.account, None, Who::Chore).await;
+    let asking = match gate.and_then(|gate| Ok(gate.pass(None)?)) {
+        Ok(asking) => asking,
+        Err(Shut::Failed(failure)) => return Ok(failed(failure.detail)),
+        Err(Shut::Wait(wait)) => return Err(wait.why.as_str().to_owned()),
     };
-    let asking = context.turn(account).await;
-    if let Admission::Wait(wait) = context.breakers.admit(key.provider, &key.account, None, context.clock.now()) {
-        return Err(wait.why.as_str().to_owned());
-    }
     let answer = asking.whole(&key, order.payment(&key), &[]).await;
     let facts = match answer {
         Ok(answer) => answer.facts,

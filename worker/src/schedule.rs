@@ -89,6 +89,20 @@ impl Schedule {
         self.retry_delays.get(usize::try_from(attempt).ok()?.checked_sub(1)?).copied()
     }
 
+    /// A wait on the queue that needs no more than `longest`, on a broker whose queues let nothing past their head: the next delay is not
+    /// longer than that, or the wait is cut to the longest delay within it.
+    pub(crate) fn wait_within(&self, wait: Duration, longest: Duration) -> Duration {
+        match self.retry_delays.iter().find(|delay| **delay >= wait) {
+            Some(delay) if *delay <= longest => wait,
+            _ => self.longest_within(wait.min(longest)).unwrap_or(wait),
+        }
+    }
+
+    /// The longest delay that is not longer than `wait`.
+    pub(crate) fn longest_within(&self, wait: Duration) -> Option<Duration> {
+        self.retry_delays.iter().copied().filter(|delay| *delay <= wait).max()
+    }
+
     /// How many looks bring a payment to its table's hourly row.
     pub(crate) fn hourly(provider: Provider) -> i32 {
         match provider {
@@ -198,6 +212,18 @@ mod tests {
         let schedule = Schedule::new(vec![seconds(1), seconds(5)]);
         let waits: Vec<_> = (1..=3).map(|attempt| schedule.retry_after(attempt)).collect();
         assert_eq!(waits, [Some(seconds(1)), Some(seconds(5)), None]);
+    }
+
+    #[test]
+    fn a_wait_on_the_queue_is_not_stretched_beyond_what_is_said() {
+        let schedule = Schedule::new([1, 5, 30, 120, 600, 3600, 21_600].map(seconds).to_vec());
+        let within = |wait| schedule.wait_within(seconds(wait), seconds(600)).as_secs();
+        assert_eq!([3, 62, 600].map(within), [3, 62, 600]);
+        assert_eq!([602, 3602].map(within), [600, 600], "not behind those that wait for hours");
+        let coarse = Schedule::new([1, 5, 3600].map(seconds).to_vec());
+        assert_eq!(coarse.wait_within(seconds(60), seconds(600)), seconds(5));
+        assert_eq!(schedule.longest_within(seconds(599)), Some(seconds(120)));
+        assert_eq!(schedule.longest_within(Duration::ZERO), None);
     }
 
     #[test]

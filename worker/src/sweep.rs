@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payhook_schema::{Because, Envelope};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -14,6 +15,9 @@ const EVERY: Duration = Duration::from_secs(1);
 const HOLD_FOR: Duration = Duration::from_mins(2);
 /// Hints of one round, and how many may wait before another: what is left is due again in a second.
 const ROUND: u32 = 100;
+/// The share that is the sweep's own, however many wait.
+const SMALL_ROUND: u32 = 10;
+const SMALL_EVERY: Duration = Duration::from_secs(5);
 
 /// Late checks of one round, of payments that are finished: 800,000 a day and worker. They are taken where live work leaves room: as long as
 /// no more hints than these wait on the queue, and a quarter of the worker's questions is more than it has in hand. A million that are due
@@ -23,25 +27,31 @@ const LATE_ROUND: u32 = 10;
 /// Finds what nobody told us: a payment that is not finished and due becomes a hint like any other, and so does an authorization
 /// with a code to exchange or a token to refresh.
 pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
-    let mut busy = false;
+    let (mut busy, mut swept_at) = (false, Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(jittered(EVERY)) => {}
         }
-        // While the last rounds' hints still wait, more of them would only push live notifications further back.
-        if busy && more_wait(&context, ROUND).await == Some(true) {
-            continue;
-        }
+        // While the last rounds' hints still wait, more of them would only push live notifications further back: but for a few, since what
+        // waits may be there for hours.
+        let round = match busy && more_wait(&context, ROUND).await == Some(true) {
+            true if swept_at.elapsed() < SMALL_EVERY => continue,
+            true => SMALL_ROUND,
+            false => ROUND,
+        };
+        swept_at = Instant::now();
         let now = context.clock.now();
-        let due = match context.store.payments_due(now, HOLD_FOR, ROUND).await {
+        // One account's trouble, however many of its payments are due, takes no room from the others.
+        let at_most = context.breakers.worth_a_hint(now);
+        let due = match context.store.payments_due(now, HOLD_FOR, round, &at_most).await {
             Ok(due) => due,
             Err(error) => {
                 warn!(error = %chain(&error), "cannot sweep, trying again");
                 continue;
             }
         };
-        let tended = match context.store.authorizations_due(now, HOLD_FOR, ROUND).await {
+        let tended = match context.store.authorizations_due(now, HOLD_FOR, round).await {
             Ok(tended) => tended,
             Err(error) => {
                 warn!(error = %chain(&error), "cannot sweep authorizations, trying again");

@@ -8,7 +8,7 @@ use payhook_schema::{Clock, EventType, PaymentKey, new_id};
 use payhook_store::{Store, StoreError};
 use payhook_vault::Vault;
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,7 @@ use crate::authorization::Tended;
 use crate::breaker::Breakers;
 use crate::budget::Budgets;
 use crate::flights::{Crashes, Flights};
+use crate::gate::AskingAtOnce;
 use crate::outcome::{Making, Outcome};
 use crate::patience::{GaveUp, patiently};
 use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, unrouted, writer};
@@ -27,8 +28,13 @@ const OUTCOMES_MAX: usize = 256;
 /// What is in hand when the worker is told to stop has this long to be settled; the rest comes back by itself.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long a worker that stops takes to give its shares of the budgets to the others; they run out by themselves.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
+
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
+    /// There is no other worker, and never will be: the store is a file of one process.
+    pub alone: bool,
     /// Inquiries in the air at once; twice as many deliveries are in hand.
     pub concurrency: usize,
     /// Transactions written at once: one for a store with one writer, two or more for a server.
@@ -67,8 +73,7 @@ pub(crate) struct Context {
     pub(crate) breakers: Breakers,
     pub(crate) budgets: Budgets,
     pub(crate) tended: Tended,
-    /// What this worker asks at once, of all accounts together.
-    pub(crate) asking: Arc<Semaphore>,
+    pub(crate) asking: AskingAtOnce,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
     pub(crate) events_written: Notify,
     pub(crate) in_hand: TaskTracker,
@@ -88,7 +93,7 @@ impl Worker {
         let WorkerParts { accounts, client, queue, store, clock, vault, schedule } = parts;
         let (flights, departures) = Flights::new();
         let (outcomes, ready) = mpsc::channel(OUTCOMES_MAX);
-        let asking = Arc::new(Semaphore::new(options.concurrency));
+        let (asking, budgets) = (AskingAtOnce::new(options.concurrency), Budgets::new(options.alone));
         let context = Context {
             accounts,
             client,
@@ -101,7 +106,7 @@ impl Worker {
             flights,
             crashes: Arc::default(),
             breakers: Breakers::default(),
-            budgets: Budgets::default(),
+            budgets,
             tended: Tended::default(),
             asking,
             outcomes,
@@ -129,7 +134,8 @@ impl Worker {
         outer.spawn(relay::relay(context.clone(), holder, flow.clone()));
         outer.spawn(replay::replay(context.clone(), holder, flow.clone()));
         outer.spawn(follow::follow(context.clone(), holder, flow.clone()));
-        outer.spawn(budget::divide(context.clone(), holder, flow.clone()));
+        // Until the last question is answered.
+        inner.spawn(budget::share(context.clone(), holder, abandon.clone()));
         inner.spawn(intake::dispatch(context.clone(), departures, abandon.clone()));
         let ready = Arc::new(Mutex::new(ready));
         for _ in 0..context.options.writers.max(1) {
@@ -154,6 +160,8 @@ impl Worker {
             warn!(deliveries = context.in_hand.len(), "stopped with deliveries in hand; they come again");
         }
         abandon.cancel();
+        inner.shutdown().await;
+        let _ = tokio::time::timeout(GIVE_UP_WITHIN, budget::give_up(&context, holder)).await;
         Ok(())
     }
 }

@@ -197,7 +197,7 @@ fn schedule_of(settlement: &Settlement, now: Timestamp) -> Option<Settlement> {
 }
 
 /// Settles deliveries where they came from.
-async fn settle(verdicts: Vec<(InHand, Verdict)>) {
+pub(crate) async fn settle(verdicts: Vec<(InHand, Verdict)>) {
     let mut by_generation: HashMap<usize, Settling> = HashMap::new();
     for (InHand { delivery, unsettled, token }, verdict) in verdicts {
         let from = unsettled.settling();

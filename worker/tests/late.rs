@@ -57,8 +57,13 @@ impl House {
             vault: Vault::new(BTreeMap::new()),
             schedule: Schedule::new(vec![Duration::from_secs(1)]),
         };
-        let options =
-            WorkerOptions { concurrency: 32, writers: 1, clocks_differ: SignedDuration::ZERO, follow_every: None };
+        let options = WorkerOptions {
+            alone: true,
+            concurrency: 32,
+            writers: 1,
+            clocks_differ: SignedDuration::ZERO,
+            follow_every: None,
+        };
         let stop = CancellationToken::new();
         tokio::spawn(Worker::new(parts, options).run(stop.clone()));
         Self { store, queue, simulator, now, _folder: folder, _worker: stop.drop_guard() }

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{
-    About, Dispute, DisputeId, DisputeState, Event, NewOrder, NewRefund, Notification, Order, OrderId, OrderState,
-    Payment, PaymentId, PaymentKey, PaymentState, Provider, Refund, RefundId, RefundState, TimelineKind,
+    About, AccountName, Dispute, DisputeId, DisputeState, Event, NewOrder, NewRefund, Notification, Order, OrderId,
+    OrderState, Payment, PaymentId, PaymentKey, PaymentState, Provider, Refund, RefundId, RefundState, TimelineKind,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -78,7 +78,7 @@ impl Model {
                 let late = random.random_bool(0.5);
                 let due = match late {
                     true => store.payments_due_late(now, hold_for, limit).await.unwrap(),
-                    false => store.payments_due(now, hold_for, limit).await.unwrap(),
+                    false => store.payments_due(now, hold_for, limit, &[]).await.unwrap(),
                 };
                 self.take_due(&due, late, now, hold_for, limit);
             }
@@ -365,15 +365,34 @@ impl Model {
     }
 
     /// Checks that `due` is what may be taken, and takes it; which of two that wait equally long comes first is open.
+    /// As many as there are, up to the limit; of each account its oldest, and of none more than one more than of another that has more.
     fn take_due(&mut self, due: &[PaymentKey], late: bool, now: Timestamp, hold_for: Duration, limit: u32) {
         let payments = self.orders.values().flat_map(|order| &order.payments);
         let payments = payments.filter(|payment| self.finished.contains(&payment.key) == late);
-        let mut waiting: Vec<_> =
-            payments.filter_map(|payment| payment.next_check_at).filter(|at| *at <= now).collect();
-        waiting.sort();
-        waiting.truncate(limit as usize);
-        let taken: Vec<_> = due.iter().map(|key| self.payment(key).unwrap().next_check_at.unwrap()).collect();
-        assert_eq!(taken, waiting);
+        let mut waiting: BTreeMap<(Provider, AccountName), Vec<Timestamp>> = BTreeMap::new();
+        for payment in payments {
+            if let Some(at) = payment.next_check_at.filter(|at| *at <= now) {
+                waiting.entry((payment.key.provider, payment.key.account.clone())).or_default().push(at);
+            }
+        }
+        let all: usize = waiting.values().map(Vec::len).sum();
+        assert_eq!(due.len(), all.min(limit as usize));
+        let most = |key: &PaymentKey| {
+            due.iter().filter(|other| other.account == key.account && other.provider == key.provider).count()
+        };
+        let most = due.iter().map(most).max().unwrap_or(0);
+        for ((provider, account), mut waiting) in waiting {
+            let taken = due.iter().filter(|key| key.provider == provider && key.account == account);
+            let taken: Vec<_> = taken.map(|key| self.payment(key).unwrap().next_check_at.unwrap()).collect();
+            assert!(
+                late || taken.len() == waiting.len() || taken.len() + 1 >= most,
+                "{provider}/{account}: {}",
+                taken.len()
+            );
+            waiting.sort();
+            waiting.truncate(taken.len());
+            assert_eq!(taken, waiting);
+        }
         for key in due {
             self.payment(key).unwrap().next_check_at = Some(now + SignedDuration::try_from(hold_for).unwrap());
         }

@@ -1,11 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use payhook_schema::{NewRefund, PaymentState, RefundId};
+use payhook_schema::{AccountName, NewOrder, NewRefund, PaymentKey, PaymentState, Provider, RefundId};
 
 use super::Harness;
-use super::sample::{at, capture, entry, key, new_order, order_id, read, registered, uuid};
-use crate::{Asked, Backlog, PaymentCheck, Settled, Settlement};
+use super::sample::{at, capture, entry, key, key_of, new_order, order_id, read, registered, uuid};
+use crate::{AccountLimit, Asked, Backlog, PaymentCheck, Settled, Settlement, Store};
 
 pub async fn a_schedule_moves_without_a_conflict(Harness { store, .. }: &Harness) {
     let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
@@ -78,7 +79,7 @@ pub async fn late_checks_are_due_apart_from_live_ones(Harness { store, .. }: &Ha
             assert_eq!(read(&**store, &order.id).await.payments[0].final_at, Some(at(n)));
         }
     }
-    assert_eq!(store.payments_due(at(99), hold_for, 9).await.unwrap(), [key("p1"), key("p3"), key("p5")]);
+    assert_eq!(store.payments_due(at(99), hold_for, 9, &[]).await.unwrap(), [key("p1"), key("p3"), key("p5")]);
     assert_eq!(store.payments_due_late(at(99), hold_for, 2).await.unwrap(), [key("p4"), key("p2")], "oldest first");
     assert_eq!(store.payments_due_late(at(99), hold_for, 9).await.unwrap(), [key("p0")]);
     assert_eq!(store.payments_due_late(at(99), hold_for, 9).await.unwrap(), []);
@@ -88,7 +89,7 @@ pub async fn late_checks_are_due_apart_from_live_ones(Harness { store, .. }: &Ha
     let mut new = new_order("A-0", &[]);
     new.refunds = vec![NewRefund { payment: key("p0"), id: RefundId::new("RF-1").unwrap() }];
     registered(&**store, &new, at(100)).await;
-    assert_eq!(store.payments_due(at(100), hold_for, 9).await.unwrap(), [key("p0")]);
+    assert_eq!(store.payments_due(at(100), hold_for, 9, &[]).await.unwrap(), [key("p0")]);
 }
 
 pub async fn due_payments_are_handed_to_one_sweeper_at_a_time(Harness { store, other, .. }: &Harness) {
@@ -96,17 +97,46 @@ pub async fn due_payments_are_handed_to_one_sweeper_at_a_time(Harness { store, o
         registered(&**store, &new_order(&format!("A-{n}"), &[&format!("p{n:02}")]), at(40 - n)).await;
     }
     let hold_for = Duration::from_mins(5);
-    assert_eq!(store.payments_due(at(59), hold_for, 100).await.unwrap(), [], "nothing is due yet");
-    let oldest = store.payments_due(at(63), hold_for, 2).await.unwrap();
+    assert_eq!(store.payments_due(at(59), hold_for, 100, &[]).await.unwrap(), [], "nothing is due yet");
+    let oldest = store.payments_due(at(63), hold_for, 2, &[]).await.unwrap();
     assert_eq!(oldest, [key("p39"), key("p38")], "oldest first, and no more than asked for");
     let sweepers = (0..8).map(|n| if n % 2 == 0 { store } else { other });
-    let taken = join_all(sweepers.map(|store| store.payments_due(at(100), hold_for, 10))).await;
+    let taken = join_all(sweepers.map(|store| store.payments_due(at(100), hold_for, 10, &[]))).await;
     let mut taken: Vec<_> = taken.into_iter().flat_map(Result::unwrap).collect();
-    let rest = store.payments_due(at(100), hold_for, 100).await.unwrap();
+    let rest = store.payments_due(at(100), hold_for, 100, &[]).await.unwrap();
     taken.extend(rest);
     taken.sort();
     assert_eq!(taken, (0..38).map(|n| key(&format!("p{n:02}"))).collect::<Vec<_>>());
-    assert_eq!(store.payments_due(at(400), hold_for, 100).await.unwrap().len(), 40, "held no longer than said");
+    assert_eq!(store.payments_due(at(400), hold_for, 100, &[]).await.unwrap().len(), 40, "held no longer than said");
+}
+
+pub async fn an_account_with_many_due_payments_leaves_room_for_the_others(Harness { store, .. }: &Harness) {
+    let register = async |order: &str, payment: PaymentKey, now| {
+        let new = NewOrder { payments: vec![payment.clone()], ..new_order(order, &[]) };
+        registered(&**store, &new, now).await;
+        payment
+    };
+    for n in 0..30 {
+        register(&format!("A-{n}"), key(&format!("p{n:02}")), at(n)).await;
+    }
+    // Due later than all of those, at another account of the same provider and at another provider.
+    let other = register("B-1", key_of(Provider::Omise, "shop-2", "q1"), at(100)).await;
+    let antom = register("C-1", key_of(Provider::Antom, "shop", "r1"), at(101)).await;
+    let (hold_for, now) = (Duration::from_mins(5), at(400));
+    let due = store.payments_due(now, hold_for, 6, &[]).await.unwrap();
+    let crowd = |range: std::ops::Range<u32>| range.map(|n| key(&format!("p{n:02}"))).collect::<Vec<_>>();
+    assert_eq!(due[..4], crowd(0..4), "what the others leave is taken, oldest first");
+    assert_eq!(due[4..], [other.clone(), antom.clone()]);
+
+    let limit = |account: &str, limit| {
+        [AccountLimit { provider: Provider::Omise, account: AccountName::new(account).unwrap(), limit }]
+    };
+    assert_eq!(store.payments_due(now, hold_for, 6, &limit("shop", 0)).await.unwrap(), [], "left out");
+    assert_eq!(store.payments_due(now, hold_for, 6, &limit("shop", 1)).await.unwrap(), crowd(4..5));
+    assert_eq!(store.payments_due(now, hold_for, 9, &limit("shop-2", 0)).await.unwrap(), crowd(5..14));
+    let later = store.payments_due(at(800), hold_for, 100, &limit("shop", 3)).await.unwrap();
+    assert_eq!(later.len(), 5, "held no longer than said: {later:?}");
+    assert!(later.contains(&other) && later.contains(&antom));
 }
 
 pub async fn a_refresh_makes_every_payment_due(Harness { store, .. }: &Harness) {
@@ -118,7 +148,7 @@ pub async fn a_refresh_makes_every_payment_due(Harness { store, .. }: &Harness) 
     assert_eq!(store.settle(&[failed]).await.unwrap(), [Settled::Written]);
     assert!(store.order_refresh(&order.id, at(9)).await.unwrap());
     let hold_for = Duration::from_mins(1);
-    assert_eq!(store.payments_due(at(9), hold_for, 10).await.unwrap(), [key("awaiting")]);
+    assert_eq!(store.payments_due(at(9), hold_for, 10, &[]).await.unwrap(), [key("awaiting")]);
     let mut late = store.payments_due_late(at(9), hold_for, 10).await.unwrap();
     late.sort();
     assert_eq!(late, [key("failed"), key("paid")]);
@@ -158,12 +188,45 @@ pub async fn a_lease_has_one_holder_until_it_expires(Harness { store, other, .. 
     assert!(store.lease_take("sweep", mine, at(20), hold_for).await.unwrap());
 }
 
+pub async fn several_leases_are_taken_at_once_each_by_itself(Harness { store, other, .. }: &Harness) {
+    let hold_for = Duration::from_secs(10);
+    let (mine, theirs) = (uuid(1), uuid(2));
+    let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let take = async |store: &Arc<dyn Store>, list: &[&str], holder, now| {
+        let mut taken = store.leases_take(&names(list), holder, at(now), hold_for).await.unwrap();
+        taken.sort();
+        taken
+    };
+    assert_eq!(take(store, &["a", "b"], mine, 0).await, ["a", "b"]);
+    assert_eq!(take(other, &["a", "b", "c"], theirs, 1).await, ["c"], "those that are free");
+    assert_eq!(take(store, &["c", "b", "b", "d"], mine, 5).await, ["b", "d"], "renewed, and one more");
+    assert_eq!(take(other, &["a", "b", "c", "d"], theirs, 10).await, ["a", "c"], "the one that is over");
+    assert_eq!(take(store, &[], mine, 10).await, [""; 0]);
+    // Many at once, in whatever order they name them: each lease has one holder.
+    let all: Vec<String> = (0..16).map(|n| format!("race/{n}")).collect();
+    let taken = join_all((0..8).map(async |n: u64| {
+        let mut wanted = all.clone();
+        if n % 2 == 0 {
+            wanted.reverse();
+        }
+        let store = if n < 4 { store } else { other };
+        store.leases_take(&wanted, uuid(10 + n), at(0), hold_for).await.unwrap()
+    }));
+    let mut taken: Vec<String> = taken.await.into_iter().flatten().collect();
+    taken.sort();
+    let mut all = all;
+    all.sort();
+    assert_eq!(taken, all);
+}
+
 pub async fn leases_are_counted_by_their_name(Harness { store, other, .. }: &Harness) {
     let hold_for = Duration::from_secs(10);
     for (n, name) in ["ask_%/1", "ask_%/2", "ask_%/3", "ASK_%/4", "askX5/", "sweep"].into_iter().enumerate() {
         assert!(store.lease_take(name, uuid(n as u64), at(n as i64), hold_for).await.unwrap());
     }
-    let held = async |prefix: &str, seconds| other.leases_held(prefix, at(seconds)).await.unwrap();
+    let names = other.leases_held("ask_%/", at(9)).await.unwrap();
+    assert_eq!(names, ["ask_%/1", "ask_%/2", "ask_%/3"], "sorted");
+    let held = async |prefix: &str, seconds| other.leases_held(prefix, at(seconds)).await.unwrap().len();
     assert_eq!(held("ask_%/", 9).await, 3, "letter by letter");
     assert_eq!(held("ask", 9).await, 4);
     assert_eq!(held("", 9).await, 6);

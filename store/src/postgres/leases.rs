@@ -9,23 +9,25 @@ use crate::columns::{Columns, pg_time, some};
 
 pub(super) async fn take(
     on: &mut PgConnection,
-    name: &str,
+    names: &[String],
     holder: Uuid,
     now: Timestamp,
     hold_for: Duration,
-) -> sqlx::Result<bool> {
-    let taken = sqlx::query(
-        "insert into leases (name, holder, expires_at) values ($1, $2, $4) \
+) -> sqlx::Result<Vec<String>> {
+    // Sorted: two that take the same leases take them in the same order, and neither waits for the other in a circle.
+    sqlx::query_scalar(
+        "insert into leases (name, holder, expires_at) \
+         select name, $2, $4 from (select distinct name from unnest($1::text[]) as name order by name) n \
          on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
-         where leases.holder = excluded.holder or leases.expires_at <= $3",
+         where leases.holder = excluded.holder or leases.expires_at <= $3 \
+         returning name",
     )
-    .bind(name)
+    .bind(names)
     .bind(holder)
     .bind(pg_time(now))
     .bind(pg_time(now + hold_for))
-    .execute(on)
-    .await?;
-    Ok(taken.rows_affected() == 1)
+    .fetch_all(on)
+    .await
 }
 
 pub(super) async fn release(on: &mut PgConnection, name: &str, holder: Uuid) -> sqlx::Result<()> {
@@ -34,13 +36,14 @@ pub(super) async fn release(on: &mut PgConnection, name: &str, holder: Uuid) -> 
 }
 
 /// Held ones alone: a lease that is over stays in the table until somebody takes it.
-pub(super) async fn held(on: &mut PgConnection, prefix: &str, now: Timestamp) -> sqlx::Result<u64> {
-    let row = sqlx::query("select count(*) as held from leases where starts_with(name, $1) and expires_at > $2")
-        .bind(prefix)
-        .bind(pg_time(now))
-        .fetch_one(on)
-        .await?;
-    Ok(some("held", row.int("held"))? as u64)
+pub(super) async fn held(on: &mut PgConnection, prefix: &str, now: Timestamp) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select name from leases where starts_with(name, $1) and expires_at > $2 order by name collate \"C\"",
+    )
+    .bind(prefix)
+    .bind(pg_time(now))
+    .fetch_all(on)
+    .await
 }
 
 pub(super) async fn backlog(on: &mut PgConnection) -> sqlx::Result<Backlog> {

@@ -7,9 +7,10 @@ use sqlx::{Connection, PgConnection};
 
 use super::refunds::{self, of_payment};
 use crate::columns::pg_time;
+use crate::due::{self, Part};
 use crate::register::{self, FIRST_CHECK_AFTER};
 use crate::rows::{self, order_columns};
-use crate::{Found, OrderFilter, Registered, TimelineEntry, timeline};
+use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, timeline};
 
 /// `payments` as three columns, as `unnest` takes them.
 fn key_columns<'a>(keys: impl Iterator<Item = &'a PaymentKey>) -> (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>) {
@@ -232,33 +233,58 @@ pub(super) async fn timeline(on: &mut PgConnection, id: &OrderId) -> sqlx::Resul
     timeline::merge(&notifications, &written, &published)
 }
 
-/// Takes payments that are due. Of those that are finished and of the others, each has an index of its own.
-macro_rules! due {
-    ($which:literal) => {
-        concat!(
-            "update payments p set next_check_at = $2 from \
-                (select provider, id, account, next_check_at from payments where next_check_at <= $1 and ",
-            $which,
-            " order by next_check_at limit $3 for update skip locked) d \
-             where p.provider = d.provider and p.id = d.id and p.account = d.account \
-             returning p.provider, p.account, p.id as payment_id, d.next_check_at as due_at"
-        )
-    };
-}
-
 pub(super) async fn due(
     on: &mut PgConnection,
-    finished: bool,
+    now: Timestamp,
+    hold_for: Duration,
+    limit: u32,
+    at_most: &[AccountLimit],
+) -> sqlx::Result<Vec<PaymentKey>> {
+    let accounts = sqlx::query(due::accounts!("not finished")).fetch_all(&mut *on).await?;
+    let (mut parts, mut rows) = (Part::all(&accounts, now, at_most)?, Vec::new());
+    while !parts.is_empty() && rows.len() < limit as usize {
+        let left = limit - rows.len() as u32;
+        for part in Part::divide(std::mem::take(&mut parts), left) {
+            let taken = sqlx::query(
+                "update payments p set next_check_at = $2 from \
+                    (select provider, id, account, next_check_at from payments \
+                     where provider = $4 and account = $5 and not finished and next_check_at <= $1 \
+                     order by next_check_at limit $3 for update skip locked) d \
+                 where p.provider = d.provider and p.id = d.id and p.account = d.account \
+                 returning p.provider, p.account, p.id as payment_id, d.next_check_at as due_at",
+            )
+            .bind(pg_time(now))
+            .bind(pg_time(now + hold_for))
+            .bind(i64::from(part.quota))
+            .bind(part.provider.as_str())
+            .bind(part.account.as_str())
+            .fetch_all(&mut *on)
+            .await?;
+            parts.extend(part.after(taken.len()));
+            rows.extend(taken);
+        }
+    }
+    rows::due(&rows)
+}
+
+pub(super) async fn due_late(
+    on: &mut PgConnection,
     now: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<PaymentKey>> {
-    let rows = sqlx::query(if finished { due!("finished") } else { due!("not finished") })
-        .bind(pg_time(now))
-        .bind(pg_time(now + hold_for))
-        .bind(i64::from(limit))
-        .fetch_all(on)
-        .await?;
+    let rows = sqlx::query(
+        "update payments p set next_check_at = $2 from \
+            (select provider, id, account, next_check_at from payments where next_check_at <= $1 and finished \
+             order by next_check_at limit $3 for update skip locked) d \
+         where p.provider = d.provider and p.id = d.id and p.account = d.account \
+         returning p.provider, p.account, p.id as payment_id, d.next_check_at as due_at",
+    )
+    .bind(pg_time(now))
+    .bind(pg_time(now + hold_for))
+    .bind(i64::from(limit))
+    .fetch_all(on)
+    .await?;
     rows::due(&rows)
 }
 

@@ -5,27 +5,28 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use crate::Backlog;
+use crate::batch::json;
 use crate::columns::{Columns, micros, some};
 
 pub(super) async fn take(
     on: &mut SqliteConnection,
-    name: &str,
+    names: &[String],
     holder: Uuid,
     now: Timestamp,
     hold_for: Duration,
-) -> sqlx::Result<bool> {
-    let taken = sqlx::query(
-        "insert into leases (name, holder, expires_at) values (?1, ?2, ?4) \
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "insert into leases (name, holder, expires_at) select distinct value, ?2, ?4 from json_each(?1) where true \
          on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
-         where leases.holder = excluded.holder or leases.expires_at <= ?3",
+         where leases.holder = excluded.holder or leases.expires_at <= ?3 \
+         returning name",
     )
-    .bind(name)
+    .bind(json(&names))
     .bind(holder.to_string())
     .bind(micros(now))
     .bind(micros(now + hold_for))
-    .execute(on)
-    .await?;
-    Ok(taken.rows_affected() == 1)
+    .fetch_all(on)
+    .await
 }
 
 pub(super) async fn release(on: &mut SqliteConnection, name: &str, holder: Uuid) -> sqlx::Result<()> {
@@ -38,14 +39,14 @@ pub(super) async fn release(on: &mut SqliteConnection, name: &str, holder: Uuid)
 }
 
 /// Held ones alone: a lease that is over stays in the table until somebody takes it.
-pub(super) async fn held(on: &mut SqliteConnection, prefix: &str, now: Timestamp) -> sqlx::Result<u64> {
-    let row =
-        sqlx::query("select count(*) as held from leases where substr(name, 1, length(?1)) = ?1 and expires_at > ?2")
-            .bind(prefix)
-            .bind(micros(now))
-            .fetch_one(on)
-            .await?;
-    Ok(some("held", row.int("held"))? as u64)
+pub(super) async fn held(on: &mut SqliteConnection, prefix: &str, now: Timestamp) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select name from leases where substr(name, 1, length(?1)) = ?1 and expires_at > ?2 order by name",
+    )
+    .bind(prefix)
+    .bind(micros(now))
+    .fetch_all(on)
+    .await
 }
 
 pub(super) async fn backlog(on: &mut SqliteConnection) -> sqlx::Result<Backlog> {

@@ -7,9 +7,10 @@ use sqlx::{Connection, SqliteConnection};
 use super::refunds::{self, of_payment};
 use crate::batch::json as to_json;
 use crate::columns::micros;
+use crate::due::{self, Part};
 use crate::register::{self, FIRST_CHECK_AFTER};
 use crate::rows::{self, order_columns};
-use crate::{Found, OrderFilter, Registered, TimelineEntry, timeline};
+use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, timeline};
 
 /// Registers within the caller's transaction, which is to be rolled back unless the answer is an order.
 pub(super) async fn register(on: &mut SqliteConnection, new: &NewOrder, now: Timestamp) -> sqlx::Result<Registered> {
@@ -199,40 +200,67 @@ pub(super) async fn timeline(on: &mut SqliteConnection, id: &OrderId) -> sqlx::R
     timeline::merge(&notifications, &written, &published)
 }
 
-/// Finds payments that are due. Of those that are finished and of the others, each has an index of its own.
-macro_rules! due {
-    ($which:literal) => {
-        concat!(
-            "select provider, account, id as payment_id, next_check_at as due_at from payments \
-             where next_check_at <= ?1 and ",
-            $which,
-            " order by next_check_at limit ?2"
-        )
-    };
-}
-
 pub(super) async fn due(
     on: &mut SqliteConnection,
-    finished: bool,
+    now: Timestamp,
+    hold_for: Duration,
+    limit: u32,
+    at_most: &[AccountLimit],
+) -> sqlx::Result<Vec<PaymentKey>> {
+    let accounts = sqlx::query(due::accounts!("finished = 0")).fetch_all(&mut *on).await?;
+    let (mut parts, mut all) = (Part::all(&accounts, now, at_most)?, Vec::new());
+    while !parts.is_empty() && all.len() < limit as usize {
+        let left = limit - all.len() as u32;
+        for part in Part::divide(std::mem::take(&mut parts), left) {
+            let rows = sqlx::query(
+                "select provider, account, id as payment_id, next_check_at as due_at from payments \
+                 where provider = ?3 and account = ?4 and finished = 0 and next_check_at <= ?1 \
+                 order by next_check_at limit ?2",
+            )
+            .bind(micros(now))
+            .bind(i64::from(part.quota))
+            .bind(part.provider.as_str())
+            .bind(part.account.as_str())
+            .fetch_all(&mut *on)
+            .await?;
+            hold(on, &rows::due(&rows)?, now + hold_for).await?;
+            parts.extend(part.after(rows.len()));
+            all.extend(rows);
+        }
+    }
+    rows::due(&all)
+}
+
+pub(super) async fn due_late(
+    on: &mut SqliteConnection,
     now: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<PaymentKey>> {
-    let rows = sqlx::query(if finished { due!("finished = 1") } else { due!("finished = 0") })
-        .bind(micros(now))
-        .bind(i64::from(limit))
-        .fetch_all(&mut *on)
-        .await?;
+    let rows = sqlx::query(
+        "select provider, account, id as payment_id, next_check_at as due_at from payments \
+         where next_check_at <= ?1 and finished = 1 order by next_check_at limit ?2",
+    )
+    .bind(micros(now))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *on)
+    .await?;
     let due = rows::due(&rows)?;
+    hold(on, &due, now + hold_for).await?;
+    Ok(due)
+}
+
+/// Leaves due payments to the hints that are made for them.
+async fn hold(on: &mut SqliteConnection, due: &[PaymentKey], until: Timestamp) -> sqlx::Result<()> {
     sqlx::query(
         "update payments as p set next_check_at = ?2 from json_each(?1) k \
          where p.provider = k.value ->> 'provider' and p.id = k.value ->> 'id' and p.account = k.value ->> 'account'",
     )
     .bind(to_json(&due))
-    .bind(micros(now + hold_for))
+    .bind(micros(until))
     .execute(on)
     .await?;
-    Ok(due)
+    Ok(())
 }
 
 pub(super) async fn refresh(on: &mut SqliteConnection, id: &OrderId, at: Timestamp) -> sqlx::Result<bool> {

@@ -13,8 +13,9 @@ use tracing::{error, info, warn};
 
 use super::decide::{Telling, Told, refresh_at};
 use super::{Applied, Unlearned};
-use crate::breaker::{Admission, Pause};
+use crate::breaker::Wait;
 use crate::class::Class;
+use crate::gate::{Shut, Who};
 use crate::outcome::Failure;
 use crate::patience::GaveUp;
 use crate::worker::Context;
@@ -110,12 +111,12 @@ impl Context {
         let Authorization { id, account: name, wallet, .. } = authorization;
         // What is the account's trouble counts against no code.
         let uncounted = |after, detail| Failure { class: Class::Throttled { after }, detail };
-        let alone = |why: Pause| format!("not asked: {}", why.as_str());
-        // Whoever has to wait takes no part of the account's budget to learn that.
-        if let Some((after, why)) = self.breakers.left_alone(Provider::Antom, name, self.clock.now()) {
-            return Err(uncounted(Some(after), alone(why)));
-        }
-        let asking = self.turn(self.account(Provider::Antom, name)?).await;
+        let alone =
+            |wait: Wait| uncounted(Some(wait.after.max(wait.rest)), format!("not asked: {}", wait.why.as_str()));
+        let gate = self.gate(Provider::Antom, name, None, Who::Chore).await.map_err(|shut| match shut {
+            Shut::Failed(failure) => failure,
+            Shut::Wait(wait) => alone(wait),
+        })?;
         // A worker that stops could be gone between the answer and its being kept.
         if self.in_hand.is_closed() {
             return Ok(None);
@@ -127,17 +128,14 @@ impl Context {
         let Ok(Some(claimed)) = claimed else { return Ok(None) };
         let Some(step) = Step::of(&claimed, now) else { return Ok(None) };
         let secret = self.secret(id, &step)?;
-        let admission = self.breakers.admit(Provider::Antom, name, None, now);
-        if let Admission::Wait(wait) = admission {
-            return Err(uncounted(Some(wait.after), alone(wait.why)));
-        }
+        let asking = gate.pass(None).map_err(alone)?;
         let grant = match step {
             Step::Exchange(_) => Grant::Code(&secret),
             Step::Refresh(_) => Grant::Refresh(&secret),
         };
         match asking.token(wallet, grant).await {
             Ok(token) => Ok(Some(token)),
-            Err(error) if admission == Admission::Probe => {
+            Err(error) if asking.is_probe => {
                 let failure = Failure::from(error);
                 Err(if failure.class.is_final() { failure } else { uncounted(None, failure.detail) })
             }
