@@ -1,6 +1,6 @@
 //! A provider that is down, slow or refuses us: its account waits, and nothing is given up for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use payhook_schema::{PaymentId, Provider};
 use payhook_simulator::{AntomKind, AntomStatus, Fault, SignedRequest};
@@ -14,6 +14,15 @@ journeys! { Plan::usual().retry_delays(&["1s", "2s"]);
     wrong_keys_pause_the_account_and_nothing_is_given_up,
     while_antom_signs_with_a_key_we_were_not_given_an_alarm_says_so_and_nothing_is_given_up,
     one_accounts_trouble_is_no_other_providers,
+    a_request_to_wait_for_a_year_is_cut_to_an_hour,
+}
+
+mod cheap {
+    use super::*;
+
+    journeys! { Plan::usual();
+        what_waits_for_an_account_is_written_once_and_delays_no_other_account,
+    }
 }
 
 const ORDERS: usize = 60;
@@ -131,4 +140,59 @@ async fn one_accounts_trouble_is_no_other_providers(payhook: &TestPayhook) {
     payhook.becomes("T-antom", "paid").await;
     payhook.simulator.faults().clear(Provider::Omise);
     all_paid(payhook, "T", 8).await;
+}
+
+async fn what_waits_for_an_account_is_written_once_and_delays_no_other_account(payhook: &TestPayhook) {
+    let charges = paid_at_omise(payhook, "W", ORDERS).await;
+    payhook.simulator.faults().set(Provider::Omise, Fault::Down { status: 503 }).unwrap();
+    for charge in &charges {
+        payhook.omise_notifies(charge, "charge.complete").await;
+    }
+    let started = Instant::now();
+    let mut healthy = 0;
+    while started.elapsed() < OUTAGE {
+        let order = format!("W-antom-{healthy}");
+        let payment = payhook.antom_order(&order, "10.00 THB").await;
+        payhook.antom_decides(&payment, AntomStatus::Success);
+        let notified = Instant::now();
+        payhook.antom_notifies(&payment, AntomKind::State).await;
+        payhook.becomes(&order, "paid").await;
+        assert!(notified.elapsed() < Duration::from_secs(3), "{order} took {:?}", notified.elapsed());
+        healthy += 1;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (written, rounds) = (payhook.counted("paused").await, payhook.counted("waiting").await);
+    // Once for each hint, and for the few looks that the sweep makes to find out.
+    let looks = 2 * OUTAGE.as_secs();
+    assert!(written <= ORDERS as u64 + looks, "{written} writes for {ORDERS} hints that wait");
+    assert!(rounds > 0, "nothing went round without being written");
+    // A pause is twice as long each time: two seconds, four, eight; the queue's longest delay is five.
+    assert!(rounds <= 8 * ORDERS as u64, "{rounds} rounds of {ORDERS} hints");
+    payhook.simulator.faults().clear(Provider::Omise);
+    all_paid(payhook, "W", ORDERS).await;
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
+    for n in 0..ORDERS {
+        payhook.told(&format!("W-{n}"), &["order.paid"]).await;
+    }
+    let archived = payhook.timeline("W-0").await.unwrap();
+    let received = archived.iter().filter(|entry| entry["kind"] == "notification").count();
+    assert_eq!(received, 1, "{archived:#?}");
+}
+
+async fn a_request_to_wait_for_a_year_is_cut_to_an_hour(payhook: &TestPayhook) {
+    let charges = paid_at_omise(payhook, "Y", 3).await;
+    let fault = Fault::Throttle { retry_after: Some(Duration::from_hours(365 * 24)) };
+    payhook.simulator.faults().set_next(Provider::Omise, fault, 1).unwrap();
+    for charge in &charges {
+        payhook.omise_notifies(charge, "charge.complete").await;
+    }
+    payhook.logged("a provider asks us to wait for 31536000 s; it is asked again after 3600 s").await;
+    payhook.logged("is left alone for 3600 s").await;
+    // Nobody waits for an hour here: a worker that starts anew knows of no pause.
+    for name in payhook.names() {
+        payhook.stop(&name);
+        payhook.restart(&name).await;
+    }
+    all_paid(payhook, "Y", 3).await;
+    assert_eq!(payhook.dead_letters().await, Ok(vec![]));
 }

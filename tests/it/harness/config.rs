@@ -12,6 +12,8 @@ pub(crate) struct Plan {
     pub(crate) retry_delays: Vec<&'static str>,
     /// Inquiries in the air at once, per process.
     pub(crate) concurrency: usize,
+    /// Workers of a cluster.
+    pub(crate) workers: usize,
     /// Lines more for the account's table of Omise.
     pub(crate) omise: &'static str,
     /// How often Omise's own list of events is read.
@@ -32,6 +34,7 @@ impl Plan {
             broker_proxy: false,
             database_proxy: false,
             concurrency: 32,
+            workers: 2,
             // A journey must not be saved by it, unless it is about it.
             follow_events: "off",
             omise: "",
@@ -45,6 +48,10 @@ impl Plan {
 
     pub(crate) fn concurrency(self, concurrency: usize) -> Self {
         Self { concurrency, ..self }
+    }
+
+    pub(crate) fn workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
     }
 
     pub(crate) fn omise(self, lines: &'static str) -> Self {

@@ -88,7 +88,7 @@ impl Plan {
         payhook
     }
 
-    /// Two ingresses, two workers and a console, on a virtual host and a database of their own. Nothing where there are no
+    /// Two ingresses, two workers (or as many as planned) and a console, on a virtual host and a database of their own. Nothing where there are no
     /// servers to lend them.
     pub(crate) async fn cluster(self) -> Option<TestPayhook> {
         let (rabbit, postgres) = (rabbit().await?, postgres().await?);
@@ -118,8 +118,9 @@ impl Plan {
         payhook.binds_fulfilment().await;
         payhook.add("ingress-1", "ingress", free_port(), addresses.ingress);
         payhook.add("ingress-2", "ingress", free_port(), free_port());
-        payhook.add("worker-1", "worker", free_port(), addresses.ingress);
-        payhook.add("worker-2", "worker", free_port(), addresses.ingress);
+        for number in 1..=payhook.plan.workers {
+            payhook.add(&format!("worker-{number}"), "worker", free_port(), addresses.ingress);
+        }
         payhook.add("console", "console", addresses.console, addresses.ingress);
         payhook.start_all().await;
         payhook
