@@ -62,7 +62,9 @@ impl Part {
     pub(crate) fn divide(mut parts: Vec<Self>, limit: u32) -> Vec<Self> {
         let even = (limit / u32::try_from(parts.len()).unwrap_or(u32::MAX).max(1)).max(1);
         parts.truncate(limit as usize);
-        parts.iter_mut().for_each(|part| part.quota = even.min(part.left));
+        for part in &mut parts {
+            part.quota = even.min(part.left);
+        }
         parts
     }
 

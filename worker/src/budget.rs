@@ -476,8 +476,9 @@ pub(crate) async fn share(context: Arc<Context>, holder: Uuid, stop: Cancellatio
             }
             Err(error) => {
                 warn!(error = %chain(&error), "cannot renew the shares of the providers' budgets, trying again");
-                let budgets = context.budgets.all(&context.accounts.all());
-                budgets.iter().for_each(|budget| budget.not_renewed(Instant::now()));
+                for budget in context.budgets.all(&context.accounts.all()) {
+                    budget.not_renewed(Instant::now());
+                }
             }
         }
         tokio::select! {

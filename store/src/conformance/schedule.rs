@@ -206,7 +206,7 @@ pub async fn several_leases_are_taken_at_once_each_by_itself(Harness { store, ot
     let all: Vec<String> = (0..16).map(|n| format!("race/{n}")).collect();
     let taken = join_all((0..8).map(async |n: u64| {
         let mut wanted = all.clone();
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             wanted.reverse();
         }
         let store = if n < 4 { store } else { other };
