@@ -595,7 +595,13 @@ mod tests {
         let held_for_a_hint = at(25 * 3600 + 60);
         order.payments[0].next_check_at = Some(held_for_a_hint);
         let making = Making { schedule: &schedule, now: at(11 + 25 * 3600) };
-        let wait = Wait { after: Duration::from_mins(1), why: Pause::Unreachable, since: at(0), first: false };
+        let wait = Wait {
+            after: Duration::from_mins(1),
+            rest: Duration::ZERO,
+            why: Pause::Unreachable,
+            since: at(0),
+            first: false,
+        };
         let failure = Failure { class: Class::Transient, detail: "no answer".to_owned() };
         let paused = making.paused(&order, key("P1"), Vec::new(), &wait);
         let unanswered = making.unanswered(&order, key("P1"), Vec::new(), &failure, false);

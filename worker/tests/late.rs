@@ -63,6 +63,7 @@ impl House {
             writers: 1,
             clocks_differ: SignedDuration::ZERO,
             follow_every: None,
+            must_route: Vec::new(),
         };
         let stop = CancellationToken::new();
         tokio::spawn(Worker::new(parts, options).run(stop.clone()));
