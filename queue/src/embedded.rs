@@ -174,7 +174,7 @@ impl Queue for EmbeddedQueue {
             return Err(self.shared.closed());
         }
         // A read answers from a file that takes no writes; only a commit proves one.
-        self.shared.write_and_delete().await.map_err(|error| self.shared.error("write to the queue's table", error))
+        self.writer.probe().await
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
@@ -229,15 +229,6 @@ impl Shared {
         self.left_behind.get_or_try_init(last).await.copied()
     }
 
-    /// Puts a row into the table and takes it out again, in one commit: nobody ever sees it.
-    async fn write_and_delete(&self) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin_with("begin immediate").await?;
-        let sql = "insert into queue_envelope (lane, bytes, attempt, due_at) values ('notifications', x'', 1, 0)";
-        let row = sqlx::query(sql).execute(&mut *transaction).await?.last_insert_rowid();
-        sqlx::query("delete from queue_envelope where id = ?1").bind(row).execute(&mut *transaction).await?;
-        transaction.commit().await
-    }
-
     fn closed(&self) -> QueueError {
         QueueError::unavailable(&self.address, "it was closed")
     }
@@ -251,7 +242,7 @@ impl Shared {
         let primary = code.and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
         match primary {
             Some(SQLITE_FULL) => QueueError::Full { address },
-            Some(SQLITE_ERROR | SQLITE_PERM | SQLITE_READONLY | SQLITE_CORRUPT | SQLITE_CANTOPEN | SQLITE_NOTADB) => {
+            Some(SQLITE_ERROR | SQLITE_PERM | SQLITE_READONLY | SQLITE_CORRUPT | SQLITE_NOTADB) => {
                 let what = format!("it cannot {doing}");
                 QueueError::Misconfigured { address, what, source: Some(Box::new(error)) }
             }
@@ -269,5 +260,4 @@ const SQLITE_PERM: i32 = 3;
 const SQLITE_READONLY: i32 = 8;
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_FULL: i32 = 13;
-const SQLITE_CANTOPEN: i32 = 14;
 const SQLITE_NOTADB: i32 = 26;

@@ -5,8 +5,6 @@
 //! - One writer at a time. Batches share a commit, and so a sync of the disk; a settlement alone pays for its own.
 //! - It is as durable as the disk's sync is honest: every commit is synced (`synchronous = FULL`) before it is answered.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +18,10 @@ use payhook_schema::{
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
+use self::file_lock::FileLock;
 use crate::authorizations::unkeepable;
 use crate::batch::Batch;
 use crate::fault::Fault;
@@ -38,6 +37,7 @@ mod audit;
 mod authorizations;
 mod dead_letters;
 mod events;
+mod file_lock;
 mod leases;
 mod notifications;
 mod orders;
@@ -72,7 +72,7 @@ pub struct SqliteStore(Arc<Inner>);
 struct Inner {
     writer: SqlitePool,
     readers: SqlitePool,
-    lock: Arc<File>,
+    lock: Arc<FileLock>,
     address: String,
     migrator: Migrator,
 }
@@ -133,7 +133,7 @@ impl SqliteStore {
             return Err(refused("it remembers nothing beyond the process: name a file", None));
         }
         let address = format!("sqlite:{}", file.display());
-        let lock = Arc::new(lock(&file, &address)?);
+        let lock = Arc::new(FileLock::take(&file, &address)?);
 
         let options = options
             .create_if_missing(true)
@@ -155,6 +155,9 @@ impl SqliteStore {
                     let _held = &lock;
                     Box::pin(async { Ok(()) })
                 })
+                // On a full disk or a failed sync SQLite ends the transaction by itself, and sqlx goes on counting it: every
+                // later begin would fail. Such a connection is closed, and a new one opened in its place.
+                .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         };
         let options =
             options.journal_mode(SqliteJournalMode::Wal).pragma("cache_size", (-WRITER_CACHE_KIB).to_string());
@@ -196,27 +199,6 @@ impl SqliteStore {
         match migrations::difference(&self.0.migrator, &applied.map_err(Fault::sqlite)?) {
             Some(difference) => Err(Fault::Outdated(difference)),
             None => Ok(()),
-        }
-    }
-}
-
-/// Takes the lock that says whose file it is. The operating system lets go of it when the process ends, however it ends.
-fn lock(file: &Path, address: &str) -> Result<File, StoreError> {
-    let mut path = file.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    let unavailable = |what: String, source| StoreError::Unavailable { address: address.to_owned(), what, source };
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| unavailable(format!("`{}` cannot be opened", path.display()), Some(Box::new(error))))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Held { address: address.to_owned() }),
-        Err(TryLockError::Error(error)) => {
-            Err(unavailable(format!("`{}` cannot be locked", path.display()), Some(Box::new(error))))
         }
     }
 }
@@ -555,8 +537,6 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.0.readers.close().await;
         self.0.writer.close().await;
-        if let Err(error) = self.0.lock.unlock() {
-            tracing::warn!(%error, "the lock of {} is kept until the process ends", self.0.address);
-        }
+        self.0.lock.release();
     }
 }

@@ -1,6 +1,8 @@
 //! What only SQLite shows: a file, and who has it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use jiff::Timestamp;
 use payhook_schema::{NewOrder, OrderId};
@@ -40,6 +42,50 @@ async fn a_file_has_one_owner_at_a_time_and_keeps_what_it_was_told() {
     assert_eq!(again.order_get(&order.id).await.unwrap(), Some(order));
 }
 
+/// Whether another process gets the lock of the file with this name.
+fn another_process_locks(file: &Path) -> bool {
+    Command::new("flock").args(["--nonblock", "--exclusive"]).arg(file).arg("true").status().unwrap().success()
+}
+
+#[tokio::test]
+async fn the_lock_is_on_the_file_whatever_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("payhook.db");
+    let store = open(&file).await.unwrap();
+    store.migrate().await.unwrap();
+    let (symbolic, hard) = (folder.path().join("symbolic.db"), folder.path().join("hard.db"));
+    std::os::unix::fs::symlink(&file, &symbolic).unwrap();
+    std::fs::hard_link(&file, &hard).unwrap();
+    for name in [&file, &symbolic, &hard] {
+        assert!(matches!(open(name).await, Err(StoreError::Held { .. })), "{}", name.display());
+        assert!(!another_process_locks(name), "{}", name.display());
+    }
+    store.close().await;
+    let by_either_name = open(&hard).await.err().unwrap();
+    assert!(by_either_name.to_string().contains("2 hard links"), "{by_either_name}");
+    std::fs::remove_file(&hard).unwrap();
+    open(&symbolic).await.unwrap().check().await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_but_the_owner_can_read_or_lock_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("payhook.db");
+    // As an earlier version made it.
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for _ in 0..2 {
+        let store = open(&file).await.unwrap();
+        store.migrate().await.unwrap();
+        for part in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+            let mode = part.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", part.path().display());
+        }
+        store.close().await;
+        std::fs::remove_file(&file).unwrap(); // next, a new one
+    }
+}
+
 #[tokio::test]
 async fn whoever_can_write_keeps_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +120,7 @@ async fn what_is_no_file_is_refused_with_its_reason() {
     }
     let folder = tempfile::tempdir().unwrap();
     let missing = open(&folder.path().join("no/such/folder/payhook.db")).await.err().unwrap();
-    assert!(missing.to_string().contains(".lock` cannot be opened"), "{missing}");
+    assert!(missing.to_string().contains("payhook.db` cannot be opened"), "{missing}");
     std::fs::write(folder.path().join("text.db"), "not a database, whatever its name says; and long enough").unwrap();
     let text = open(&folder.path().join("text.db")).await.err().unwrap();
     assert!(matches!(text, StoreError::Refused { .. }), "{text:?}");
@@ -100,5 +146,41 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done() {
         let id = OrderId::new(format!("A-{n}")).unwrap();
         let there = store.order_get(&id).await.unwrap().is_some();
         assert_eq!(store.order_timeline(&id).await.unwrap().len(), usize::from(there));
+    }
+}
+
+/// As on a full disk: no page more than there are, on the connection that writes now.
+async fn fill(store: &SqliteStore) {
+    let mut writer = store.writer().acquire().await.unwrap();
+    let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(&mut *writer).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"))).execute(&mut *writer).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_ends_no_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("payhook.db")).await.unwrap();
+    store.migrate().await.unwrap();
+    let now = Timestamp::UNIX_EPOCH;
+    fill(&store).await;
+    let mut kept = Vec::new();
+    let full = loop {
+        let new = order(&format!("A-{}", kept.len()));
+        match store.order_register(&new, now).await {
+            Ok(_) => kept.push(new.id),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 10_000, "the file never gets full");
+    };
+    assert!(full.retryable(), "{full:?}");
+
+    for number in 0..100 {
+        let new = order(&format!("B-{number}"));
+        let registered = store.order_register(&new, now).await;
+        assert!(matches!(registered, Ok(Registered::Order { .. })), "{number}: {registered:?}");
+    }
+    store.check().await.unwrap();
+    for id in &kept {
+        assert!(store.order_get(id).await.unwrap().is_some(), "{id} was answered and is gone");
     }
 }

@@ -1,10 +1,13 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use metrics::histogram;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use super::Shared;
 use crate::{Death, Lane, QueueError};
@@ -53,6 +56,12 @@ struct Work {
     answer: oneshot::Sender<Result<(), QueueError>>,
 }
 
+impl Work {
+    fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.settles.is_empty()
+    }
+}
+
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let (work, waiting) = mpsc::channel(WAITING_MAX);
@@ -71,6 +80,11 @@ impl Writer {
         self.commit(Vec::new(), settles, from).await
     }
 
+    /// Commits what changes nothing, together with whatever else waits.
+    pub(super) async fn probe(&self) -> Result<(), QueueError> {
+        self.commit(Vec::new(), Vec::new(), Lane::Notifications).await
+    }
+
     async fn commit(&self, puts: Vec<Put>, settles: Vec<Settle>, from: Lane) -> Result<(), QueueError> {
         let (answer, answered) = oneshot::channel();
         let work = Work { puts, settles, from, answer };
@@ -79,7 +93,7 @@ impl Writer {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closing.is_cancelled()
+        self.closing.is_cancelled() || self.work.is_closed()
     }
 
     /// Commits what waits, refuses what comes after, and returns when the task has ended.
@@ -99,7 +113,14 @@ async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Work>, closing: 
                 if count == 0 {
                     return;
                 }
-                commit(&shared, &mut batch).await;
+                let committed = AssertUnwindSafe(commit(&shared, &mut batch)).catch_unwind().await;
+                if committed.is_err() {
+                    // A bug of ours, in one batch: its callers get an error, and the next one is written all the same.
+                    error!("writing to {} panicked; what was to be written is unknown", shared.address);
+                    let ids = batch.iter().flat_map(|work| &work.settles).map(|settle| settle.id);
+                    shared.hands.keep(ids);
+                    batch.clear();
+                }
             }
         }
     }
@@ -121,8 +142,9 @@ async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
         }
         let to_dead = settles.iter().any(|settle| matches!(settle.to, To::Dead { .. }));
         let to_retry = settles.iter().any(|settle| matches!(settle.to, To::Retry { .. }));
-        woken[0] |= !puts.is_empty() || to_retry || *from == Lane::Notifications;
-        woken[1] |= to_dead || *from == Lane::Dead;
+        let freed = (!settles.is_empty()).then_some(*from);
+        woken[0] |= !puts.is_empty() || to_retry || freed == Some(Lane::Notifications);
+        woken[1] |= to_dead || freed == Some(Lane::Dead);
     }
     for (lane, woken) in [Lane::Notifications, Lane::Dead].into_iter().zip(woken) {
         if woken {
@@ -140,7 +162,24 @@ async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
 }
 
 async fn write_all(shared: &Shared, batch: &[Work]) -> Result<(), sqlx::Error> {
-    let mut transaction = shared.pool.begin_with("begin immediate").await?;
+    let mut connection = shared.pool.acquire().await?;
+    let written = write_on(&mut connection, batch).await;
+    if written.is_err() {
+        // On a full disk or a failed sync SQLite ends the transaction by itself, and sqlx goes on counting it: every later
+        // begin on this connection would fail. The pool opens another.
+        let _ = connection.close().await;
+    }
+    written
+}
+
+async fn write_on(connection: &mut SqliteConnection, batch: &[Work]) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("begin immediate").await?;
+    if batch.iter().all(Work::is_empty) {
+        // A probe: a row that nobody ever sees.
+        let sql = "insert into queue_envelope (lane, bytes, attempt, due_at) values ('notifications', x'', 1, 0)";
+        let row = sqlx::query(sql).execute(&mut *transaction).await?.last_insert_rowid();
+        sqlx::query("delete from queue_envelope where id = ?1").bind(row).execute(&mut *transaction).await?;
+    }
     let puts: Vec<&Put> = batch.iter().flat_map(|work| &work.puts).collect();
     for rows in puts.chunks(INSERT_ROWS) {
         insert(&mut transaction, rows).await?;

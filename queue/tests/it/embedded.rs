@@ -131,9 +131,13 @@ async fn a_failed_commit_leaves_deliveries_in_hand_to_be_settled_again() {
         death: None,
         ..delivery
     };
+    // The connection that writes, and every one opened in its place.
+    let writable = (*pool.connect_options()).clone();
+    pool.set_connect_options(writable.clone().pragma("query_only", "on"));
     sqlx::query("pragma query_only = on").execute(&pool).await.unwrap();
     assert!(consumer.settler.settle(&[(delivery, Verdict::Ack)]).await.is_err());
     assert!(queue.publish(&envelope()).await.is_err());
+    pool.set_connect_options(writable);
     sqlx::query("pragma query_only = off").execute(&pool).await.unwrap();
     assert_eq!(consumer.settler.settle(&[(again, Verdict::Ack)]).await.unwrap(), 0);
     assert_eq!(queue.depths().await.unwrap()[0].ready, 0, "neither the acked nor the refused is there");
@@ -231,4 +235,30 @@ async fn what_waits_in_a_file_is_counted_beside_the_process_that_owns_it() {
     assert!(depths[0].oldest_at.is_some() && depths[1].next_due_at.is_some(), "{depths:?}");
     let nowhere = folder.path().join("nothing.db");
     assert!(payhook_queue::embedded::depths_of_file(&nowhere, &Clock::system(), &DELAYS).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_sqlite_ended_by_itself_ends_no_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let pool = open_file(&folder.path().join("queue.db")).await;
+    let queue = EmbeddedQueue::open(pool.clone(), Clock::system(), &DELAYS).unwrap();
+    queue.migrate().await.unwrap();
+    // As on a full disk: no page more than there are, on the connection that writes now.
+    let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(&pool).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("pragma max_page_count = {pages}"))).execute(&pool).await.unwrap();
+    let mut acknowledged = 0;
+    let full = loop {
+        match queue.publish(&envelope()).await {
+            Ok(()) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 10_000, "the file never gets full");
+    };
+    assert!(matches!(full, QueueError::Full { .. }), "{full:?}");
+
+    for _ in 0..100 {
+        queue.publish(&envelope()).await.unwrap();
+    }
+    queue.probe().await.unwrap();
+    assert_eq!(queue.depths().await.unwrap()[0].ready, acknowledged + 100, "what was acknowledged is there, and no more");
 }
