@@ -3,6 +3,7 @@
 
 mod accounts;
 mod callers;
+mod connections;
 mod reader;
 mod tokens;
 
@@ -16,6 +17,7 @@ use payhook_provider::Accounts;
 use payhook_schema::{EventType, UnknownWord};
 use secrecy::{ExposeSecret, SecretString};
 
+pub(crate) use self::connections::ConnectionsConfig;
 use self::reader::Reader;
 pub(crate) use self::reader::Taken;
 pub(crate) use self::tokens::Tokens;
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     pub(crate) worker: WorkerConfig,
     pub(crate) events: EventsConfig,
+    /// How long everything goes on after SIGTERM, so that a load balancer looks elsewhere first.
+    pub(crate) lame_duck: Duration,
     pub(crate) accounts: Accounts,
     pub(crate) tokens: Tokens,
     /// Every key as it was read, to tell what changed when it is read again.
@@ -53,6 +57,7 @@ pub(crate) struct IngressConfig {
     pub(crate) public_path: String,
     pub(crate) body_timeout: Duration,
     pub(crate) unverified_per_s: u32,
+    pub(crate) connections: ConnectionsConfig,
 }
 
 #[derive(Debug)]
@@ -62,6 +67,7 @@ pub(crate) struct ConsoleConfig {
     pub(crate) token: Option<SecretString>,
     /// By name, each with a role.
     pub(crate) callers: Vec<(SecretString, Caller)>,
+    pub(crate) connections: ConnectionsConfig,
 }
 
 impl ConsoleConfig {
@@ -197,6 +203,7 @@ impl Config {
                 .unwrap_or_default(),
             body_timeout: reader.duration("ingress", "body_timeout").unwrap_or_default(),
             unverified_per_s: reader.parsed("ingress", "unverified_per_s").unwrap_or_default(),
+            connections: ConnectionsConfig::take(reader, "ingress"),
         };
         if ingress.body_timeout.is_zero() {
             reader.mistake("ingress.body_timeout must be longer than nothing");
@@ -205,6 +212,7 @@ impl Config {
             listen: reader.parsed("console", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             token: reader.secret("console", "token"),
             callers: callers::take(reader),
+            connections: ConnectionsConfig::take(reader, "console"),
         };
         callers::check(reader, &console);
         let queue = reader.secret("queue", "url").and_then(|url| match url.expose_secret() {
@@ -248,12 +256,27 @@ impl Config {
         }
         check_delays(reader, &worker.retry_delays);
         let events = EventsConfig { must_route: must_route(reader) };
+        let lame_duck = reader.duration("stop", "lame_duck").unwrap_or_default();
         let tokens = tokens::take(reader);
         let accounts = accounts::take(reader, keys, &tokens);
         let (source, taken) = (source.to_owned(), reader.take_taken());
         let (notices, lacks) = (reader.take_notices(), reader.take_lacks());
         let (queue, store) = (queue?, store?);
-        Some(Self { ingress, console, queue, store, worker, events, accounts, tokens, taken, source, notices, lacks })
+        Some(Self {
+            ingress,
+            console,
+            queue,
+            store,
+            worker,
+            events,
+            lame_duck,
+            accounts,
+            tokens,
+            taken,
+            source,
+            notices,
+            lacks,
+        })
     }
 
     /// Returns why no other process may run roles beside this one: one process owns a file. Ingress opens no store.

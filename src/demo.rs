@@ -5,11 +5,11 @@ mod merchant;
 mod story;
 
 use std::path::Path;
+use std::time::Duration;
 
 use payhook_schema::{AccountName, Clock};
 use payhook_simulator::{Options, Simulator};
 use secrecy::ExposeSecret;
-use tokio_util::sync::CancellationToken;
 
 use self::merchant::Merchant;
 use self::story::Story;
@@ -17,14 +17,15 @@ use crate::cli::DemoArguments;
 use crate::config::{Config, Keys};
 use crate::failure::{Ended, failed};
 use crate::house::{House, Roles};
+use crate::process::Stop;
 use crate::{output, process};
 
 /// Short waits, so that the story's dead letter dies while somebody watches.
 const RETRY_DELAYS: &str = r#"["1s", "2s"]"#;
 
 pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
-    let stop = CancellationToken::new();
-    process::stop_on_signal(stop.clone());
+    let stop = Stop::default();
+    process::stop_on_signal(stop.clone(), Duration::ZERO);
     let folder = tempfile::Builder::new().prefix("payhook-demo-").tempdir()?;
     let account = AccountName::new("demo").expect("a constant name");
     let simulator = Simulator::start(Options::default()).await?;
@@ -49,7 +50,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
     let mut story = Story::new(&simulator, &merchant, account, format!("http://{ingress}"));
     tokio::select! {
         () = story.tell() => {}
-        () = stop.cancelled() => return Err(failed("interrupted before the story's end", "it takes some ten seconds")),
+        () = stop.now.cancelled() => return Err(failed("interrupted before the story's end", "it takes some ten seconds")),
     }
     let otherwise = story.close().await?;
 
@@ -62,9 +63,9 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
              curl http://{console}/metrics\n\n\
              Then your own: copy payhook.example.toml to payhook.toml, `payhook check`, `payhook serve`."
         ));
-        stop.cancelled().await;
+        stop.now.cancelled().await;
     }
-    stop.cancel();
+    stop.at_once();
     running.await??;
     simulator.stop().await;
     match otherwise {

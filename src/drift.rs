@@ -28,7 +28,9 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> any
         return Ok(Ended::NothingFound);
     }
     if begun.more {
-        eprintln!("only the first {limit} are compared: raise --limit, or narrow the period by --since and --until");
+        output::note(format_args!(
+            "only the first {limit} are compared: raise --limit, or narrow the period by --since and --until"
+        ));
     }
     let Watched::Over(over) = watch::watch(&api, &begun).await? else {
         output::line(&begun.id);
@@ -63,7 +65,7 @@ fn judge(over: &Value, differ: usize, failures: usize) -> anyhow::Result<Ended> 
     }
     match (differ, failures) {
         (0, 0) => {
-            eprintln!("{total} compared, and none differs");
+            output::note(format_args!("{total} compared, and none differs"));
             Ok(Ended::Done)
         }
         (0, _) => Err(failed(

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::output;
+
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -39,17 +41,17 @@ pub(crate) fn failed_by(
 
 /// What failed, why, and what to try next: readable without colour, on standard error.
 pub(crate) fn print(error: &anyhow::Error) {
-    eprintln!("error: {error}");
+    output::note(format_args!("error: {error}"));
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Some libraries repeat their cause in their own text.
         if !said.contains(&text) {
-            eprintln!("  caused by: {text}");
+            output::note(format_args!("  caused by: {text}"));
         }
         said = text;
     }
     if let Some(Hinted { hint, .. }) = error.downcast_ref::<Hinted>() {
-        eprintln!("hint: {hint}");
+        output::note(format_args!("hint: {hint}"));
     }
 }

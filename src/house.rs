@@ -16,13 +16,13 @@ use payhook_schema::Clock;
 use payhook_store::Store;
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Keys, StoreConfig};
 use crate::failure::{Ended, failed, failed_by};
 use crate::listen::Limits;
+use crate::process::Stop;
 use crate::reload::Reload;
 use crate::{backends, listen, process, readiness};
 
@@ -54,7 +54,7 @@ pub(crate) struct House {
     /// Where providers post to, if this process takes notifications.
     pub(crate) ingress: Option<SocketAddr>,
     pub(crate) console: SocketAddr,
-    stop: CancellationToken,
+    stop: Stop,
     died: Arc<AtomicBool>,
     tasks: TaskTracker,
     queue: Arc<dyn Queue>,
@@ -82,8 +82,9 @@ pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'s
     for notice in &config.notices {
         warn!("{notice}");
     }
-    let stop = CancellationToken::new();
-    process::stop_on_signal(stop.clone());
+    check_open_files(&config, roles);
+    let stop = Stop::default();
+    process::stop_on_signal(stop.clone(), config.lame_duck);
     let hangups = process::hangups();
     let reload = Reload::new(file.map(Path::to_owned), keys, &mut config);
     let house = House::open(&config, roles, name, Clock::system(), stop).await?;
@@ -92,9 +93,27 @@ pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'s
     }
     let serves = if roles.console { "orders API, health and metrics" } else { "health and metrics" };
     info!("{serves} at http://{}", house.console);
-    house.tasks.spawn(house.stoppable(reload.at_each(hangups, process::environment())));
+    house.part("reloading the configuration", house.stoppable(reload.at_each(hangups, process::environment())));
     house.until_stopped().await?;
     Ok(Ended::Done)
+}
+
+/// Files open beside connections: the store's, the broker's, questions to providers, the log.
+const FILES_BESIDE: u64 = 256;
+
+/// Warns where the system gives fewer open files than the listeners may take.
+fn check_open_files(config: &Config, roles: Roles) {
+    let Some(limit) = process::open_files() else { return };
+    let ingress = if roles.ingress { Limits::new(config.ingress.connections.clone()).files() } else { 0 };
+    let wanted = ingress + Limits::with_health(config.console.connections.clone()).files() + FILES_BESIDE;
+    if limit < wanted {
+        warn!(
+            limit,
+            wanted,
+            "the system lets this process open {limit} files, and connections_max of [ingress] and [console] may need {wanted}: \
+             raise the hard limit (`ulimit -Hn`, LimitNOFILE= of systemd), or lower connections_max"
+        );
+    }
 }
 
 impl House {
@@ -104,7 +123,7 @@ impl House {
         roles: Roles,
         name: &str,
         clock: Clock,
-        stop: CancellationToken,
+        stop: Stop,
     ) -> anyhow::Result<Self> {
         let metrics = process::metrics();
         let console_listener = listen::bind(config.console.listen, "console.listen").await?;
@@ -133,13 +152,14 @@ impl House {
             queue,
             store,
         };
-        house.tasks.spawn(house.stoppable(process::keep_metrics(metrics.clone())));
+        house.part("metrics", house.stoppable(process::keep_metrics(metrics.clone())));
 
         let mut routes = health_routes(house.health(roles, &clock, metrics));
         if roles.console {
             routes = payhook_console::routes(house.console(config, &clock)).merge(routes);
         }
-        house.tasks.spawn(listen::serve(console_listener, routes, Limits::default(), house.stop.clone()));
+        let limits = Limits::with_health(config.console.connections.clone());
+        house.part("console", listen::serve(console_listener, "console", routes, limits, house.stop.now.clone()));
         if let Some(listener) = ingress_listener {
             house.ingress = Some(listener.local_addr()?);
             house.start_ingress(config, listener, &clock);
@@ -153,7 +173,7 @@ impl House {
     /// # Errors
     /// The process ended because a part of it died, not because somebody asked.
     pub(crate) async fn until_stopped(self) -> anyhow::Result<()> {
-        self.stop.cancelled().await;
+        self.stop.now.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
         let died = self.died.load(Ordering::Relaxed);
@@ -178,8 +198,22 @@ impl House {
         self.store.clone().expect("a role that needs the store has one")
     }
 
+    /// Runs a part of the process until the stop. Where it ends before, which only a bug does, the process ends too: it must not
+    /// look alive and do half of its work.
+    fn part(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let (stop, died) = (self.stop.clone(), self.died.clone());
+        self.tasks.spawn(async move {
+            let ended = tokio::spawn(work).await;
+            if ended.is_err() || !stop.now.is_cancelled() {
+                died.store(true, Ordering::Relaxed);
+                stop.at_once();
+                error!(part = name, "{name} ended by itself, ending the process");
+            }
+        });
+    }
+
     fn stoppable<W: Future<Output = ()>>(&self, work: W) -> impl Future<Output = ()> + use<W> {
-        let stop = self.stop.clone();
+        let stop = self.stop.now.clone();
         async move {
             tokio::select! { () = stop.cancelled() => {}, () = work => {} }
         }
@@ -199,12 +233,9 @@ impl House {
             config.tokens.vault.clone(),
             options,
         );
-        self.tasks.spawn(listen::serve(
-            listener,
-            payhook_ingress::routes(ingress),
-            Limits::default(),
-            self.stop.clone(),
-        ));
+        let limits = Limits::new(config.ingress.connections.clone());
+        let routes = payhook_ingress::routes(ingress);
+        self.part("ingress", listen::serve(listener, "ingress", routes, limits, self.stop.now.clone()));
     }
 
     fn start_worker(&self, config: &Config, clock: &Clock) -> anyhow::Result<()> {
@@ -230,16 +261,13 @@ impl House {
             must_route: config.events.must_route.clone(),
         };
         let worker = Worker::new(parts, options);
-        let (stop, died) = (self.stop.clone(), self.died.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = worker.run(stop.clone()).await {
-                // A process that takes notifications and settles none must not look alive.
-                error!(error = ?error, "the worker died, ending the process");
-                died.store(true, Ordering::Relaxed);
-                stop.cancel();
+        let stop = self.stop.now.clone();
+        self.part("worker", async move {
+            if let Err(error) = worker.run(stop).await {
+                error!(error = ?error, "a part of the worker died");
             }
         });
-        self.tasks.spawn(self.stoppable(gauges(self.queue.clone(), self.store(), clock.clone())));
+        self.part("gauges", self.stoppable(gauges(self.queue.clone(), self.store(), clock.clone())));
         Ok(())
     }
 
@@ -265,7 +293,7 @@ impl House {
         if roles.worker || roles.console {
             checks.push(readiness::store(self.store(), clock.clone()));
         }
-        let stop = self.stop.clone();
+        let stop = self.stop.leaving.clone();
         Health { checks, metrics, stopping: Arc::new(move || stop.is_cancelled()) }
     }
 }

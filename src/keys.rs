@@ -23,7 +23,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: KeysArguments) -> anyh
         if now == 0 || left(&answer) <= count(&answer["unopened"]) {
             break answer;
         }
-        eprintln!("sealed {resealed} anew, {} left", left(&answer));
+        output::note(format_args!("sealed {resealed} anew, {} left", left(&answer)));
     };
     let (newest, unopened, left) = (&answer["newest"], count(&answer["unopened"]), left(&answer));
     if console.output.json {

@@ -1,50 +1,83 @@
-//! HTTP/1.1 servers with limits: how many connections, how long headers may take, how long a stop may.
+//! HTTP/1.1 servers that go on serving while others hold connections open: whoever has waited for its peer the longest makes
+//! room for a new one, no peer has more than its share, and no peer is waited for without end.
 
-use std::net::SocketAddr;
+mod connections;
+mod service;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use self::connections::{Closed, Connections, Entered, Held};
+use crate::config::ConnectionsConfig;
 use crate::failure::failed_by;
 
 /// What a listener bears.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Connections at once; past it, accepting waits.
-    connections_max: usize,
-    /// How long a request's headers may take; a connection without a request is closed after it, too.
-    headers_within: Duration,
+    connections: ConnectionsConfig,
+    /// Connections more, on which health is answered and nothing else, for when all others are at work.
+    health_reserve: usize,
+    /// How long a peer may take: to send a request, to read its answer, or between the two.
+    waits_within: Duration,
     headers_max: usize,
     /// Request line and headers together, in bytes.
     head_bytes_max: usize,
     /// How long requests in flight have when we stop.
     drain_within: Duration,
+    /// How long a peer may take when we stop.
+    drain_waits_within: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// What every listener bears; the configuration knows how many connections.
+    pub(crate) fn new(connections: ConnectionsConfig) -> Self {
         Self {
-            // Below the 1024 open files many systems allow: the store's and the broker's must not be taken.
-            connections_max: 768,
-            headers_within: Duration::from_secs(30),
+            connections,
+            health_reserve: 0,
+            waits_within: Duration::from_secs(30),
             headers_max: 64,
             head_bytes_max: 32 * 1024,
             drain_within: Duration::from_secs(20),
+            drain_waits_within: Duration::from_secs(2),
         }
+    }
+
+    /// The same for a listener that answers health, too.
+    pub(crate) fn with_health(connections: ConnectionsConfig) -> Self {
+        Self { health_reserve: HEALTH_RESERVE, ..Self::new(connections) }
+    }
+
+    /// Files this listener has open at most.
+    pub(crate) fn files(&self) -> u64 {
+        (self.connections.max + self.health_reserve) as u64
     }
 }
 
+/// Enough for the probes of an orchestrator, a load balancer and a scraper at once.
+const HEALTH_RESERVE: usize = 16;
+
 /// After a failed accept (too many open files), before the next one.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// While every connection is at work, before looking for room again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How often late peers are looked for.
+const TICK: Duration = Duration::from_millis(500);
+
+/// An attack is worth a line now and then, and not one for each connection.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
@@ -54,44 +87,180 @@ pub(crate) async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpLi
     })
 }
 
-/// Serves until `stop`, then finishes what is in flight.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let connections = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.headers_within)
-        .max_headers(limits.headers_max)
-        .max_buf_size(limits.head_bytes_max);
+/// Serves until `stop`, then finishes what is in flight. `name` is in metrics and the log.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    name: &'static str,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let mut server = Server::new(name, router, limits);
+    let mut tick = tokio::time::interval(TICK);
     loop {
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
-            accepted = async {
-                let permit = connections.clone().acquire_owned().await.expect("the semaphore is never closed");
-                (permit, listener.accept().await)
-            } => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(error = %error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+            _ = tick.tick() => {
+                server.close_late(server.limits.waits_within);
                 continue;
             }
+            accepted = listener.accept() => accepted,
         };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone().into_service::<hyper::body::Incoming>());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(error = %error, "a connection broke off");
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    held = server.place_for(peer.ip().to_canonical()) => {
+                        if let Some(held) = held {
+                            server.start(stream, held);
+                        }
+                    }
+                }
             }
-            drop(permit);
-        });
+            Err(error) => {
+                metrics::counter!("payhook_accept_failures_total", "listener" => name).increment(1);
+                if let Some(missed) = server.accept_log.due() {
+                    warn!(listener = name, missed, error = %error, "cannot accept a connection: {error}");
+                }
+                // Most likely too many files are open: one that does nothing is given back.
+                server.connections.close_one();
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
     }
     drop(listener);
-    if tokio::time::timeout(limits.drain_within, graceful.shutdown()).await.is_err() {
-        warn!("stopped with requests in flight");
+    server.drain().await;
+}
+
+struct Server {
+    name: &'static str,
+    router: Router,
+    limits: Limits,
+    http: http1::Builder,
+    graceful: GracefulShutdown,
+    connections: Arc<Connections>,
+    full_log: NowAndThen,
+    accept_log: NowAndThen,
+}
+
+impl Server {
+    fn new(name: &'static str, router: Router, limits: Limits) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(limits.waits_within)
+            .max_headers(limits.headers_max)
+            .max_buf_size(limits.head_bytes_max);
+        Self {
+            name,
+            router,
+            limits,
+            http,
+            graceful: GracefulShutdown::new(),
+            connections: Arc::default(),
+            full_log: NowAndThen::default(),
+            accept_log: NowAndThen::default(),
+        }
+    }
+
+    /// A place for a connection of `peer`, as soon as there is one; none if the peer has its share already.
+    async fn place_for(&mut self, peer: IpAddr) -> Option<Held> {
+        loop {
+            match self.connections.enter(peer, &self.limits) {
+                Entered::In { held, closed: None } => return Some(held),
+                Entered::In { held, closed: Some(closed) } => {
+                    self.note_full(closed, "closed", peer);
+                    return Some(held);
+                }
+                Entered::PeerHasShare => {
+                    self.note_full(Closed::PeerHasShare, "refused", peer);
+                    return None;
+                }
+                Entered::Full => {
+                    self.note_full(Closed::Full, "waiting", peer);
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn note_full(&mut self, why: Closed, what: &'static str, peer: IpAddr) {
+        let why = match why {
+            Closed::Full => "full",
+            Closed::PeerHasShare => "peer_has_share",
+        };
+        let labels = [("listener", self.name), ("why", why), ("what", what)];
+        metrics::counter!("payhook_connections_full_total", &labels).increment(1);
+        if let Some(missed) = self.full_log.due() {
+            let open = self.connections.count();
+            warn!(
+                listener = self.name,
+                open, missed, why, %peer,
+                "connections are full ({why}): those that wait for their peer the longest are closed, {what} at a new one of {peer}"
+            );
+        }
+    }
+
+    fn start(&self, stream: TcpStream, held: Held) {
+        let _ = stream.set_nodelay(true);
+        let (router, close, held) = (self.router.clone(), held.close.clone(), Arc::new(held));
+        let service = service_fn(move |request| service::answer(request, router.clone(), held.clone()));
+        let connection = self.graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = close.cancelled() => {}
+                ended = connection => {
+                    if let Err(error) = ended {
+                        debug!(error = %error, "a connection broke off");
+                    }
+                }
+            }
+        });
+    }
+
+    fn close_late(&self, limit: Duration) {
+        let late = self.connections.close_waiting_for(limit);
+        metrics::counter!("payhook_connections_late_total", "listener" => self.name).increment(late as u64);
+        metrics::gauge!("payhook_connections", "listener" => self.name).set(self.connections.count() as f64);
+    }
+
+    async fn drain(self) {
+        let end = Instant::now() + self.limits.drain_within;
+        let (connections, limit) = (self.connections, self.limits.drain_waits_within);
+        let drained = self.graceful.shutdown();
+        tokio::pin!(drained);
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                () = &mut drained => return,
+                () = tokio::time::sleep_until(end) => {
+                    warn!(listener = self.name, open = connections.count(), "stopped with requests in flight");
+                    return;
+                }
+                _ = tick.tick() => {
+                    connections.close_waiting_for(limit);
+                }
+            }
+        }
+    }
+}
+
+/// Lets a line through now and then, with the number of those it kept back.
+#[derive(Debug, Default)]
+struct NowAndThen {
+    last: Option<Instant>,
+    missed: u64,
+}
+
+impl NowAndThen {
+    fn due(&mut self) -> Option<u64> {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last < LOG_EVERY) {
+            self.missed += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.missed))
     }
 }
 

@@ -1,4 +1,5 @@
 //! The one program: reads the configuration and the environment, picks the backends, runs roles and commands.
+#![warn(clippy::print_stderr)] // it panics where standard error is gone: `output::note` does not
 
 mod api;
 mod audit;
@@ -14,6 +15,7 @@ mod failure;
 mod house;
 mod keys;
 mod listen;
+mod log;
 mod migrate;
 mod notification;
 mod order;
@@ -41,16 +43,17 @@ fn main() -> ExitCode {
     // The first thing of all: one TLS provider for every library in the process.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
-    process::start_log(&cli);
+    log::start(&cli);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a machine that cannot start threads runs nothing");
     let ended = runtime.block_on(run(cli));
     // A command that is done does not wait for connections nobody needs any more.
     runtime.shutdown_background();
-    match ended {
+    log::flush();
+    match ended.and_then(output::finished) {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::NothingFound) => {
-            eprintln!("nothing found");
+            output::note("nothing found");
             ExitCode::from(3)
         }
         Err(error) => {

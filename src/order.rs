@@ -65,7 +65,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> any
                 return Ok(Ended::NothingFound);
             };
             for hold in holds(&found) {
-                eprintln!("open: {}: {}", text(&hold["reason"]), text(&hold["detail"]));
+                output::note(format_args!("open: {}: {}", text(&hold["reason"]), text(&hold["detail"])));
             }
             let version = version.map_or_else(|| found["version"].clone(), Value::from);
             let returned: Vec<Value> = returned
@@ -77,7 +77,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> any
             let answer = api.call(Method::POST, &path, Some(body)).await?;
             let ended = show(&console, answer.as_ref(), None);
             if ended == Ended::Done {
-                eprintln!("a worker releases it in a moment: `payhook order show {order}`");
+                output::note(format_args!("a worker releases it in a moment: `payhook order show {order}`"));
             }
             Ok(ended)
         }
@@ -115,7 +115,9 @@ fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value
     }
     if !holds(order).is_empty() {
         let (id, version) = (text(&order["order_id"]), &order["version"]);
-        eprintln!("hint: once a person has looked: payhook order release {id} --version {version} --reason \"…\"");
+        output::note(format_args!(
+            "hint: once a person has looked: payhook order release {id} --version {version} --reason \"…\""
+        ));
     }
     let payments = order["payments"].as_array().cloned().unwrap_or_default();
     if !payments.is_empty() {

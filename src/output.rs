@@ -1,13 +1,36 @@
-//! What commands print on standard output: the one place that does.
+//! What commands print: data on standard output, and what is said besides on standard error. The one place that does, and it
+//! never panics where nobody reads: a program that follows a replay, or runs the demo, outlives its terminal.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::Mutex;
 
 use comfy_table::{ContentArrangement, Table};
 
+use crate::failure::{Ended, failed_by};
+
+/// The first error of standard output.
+static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
+
 /// One line of data.
-#[expect(clippy::print_stdout, reason = "data goes to standard output, and only from here")]
 pub(crate) fn line(text: impl std::fmt::Display) {
-    println!("{text}");
+    if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+        LOST.lock().expect("nothing panics with it").get_or_insert(error);
+    }
+}
+
+/// One line for whoever watches, on standard error.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// What a command's end is worth: data that was not printed is a failure, unless its reader had enough of it.
+pub(crate) fn finished(ended: Ended) -> anyhow::Result<Ended> {
+    match LOST.lock().expect("nothing panics with it").take() {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed_by(error, "cannot write to standard output", "what was printed is not complete"))
+        }
+        _ => Ok(ended),
+    }
 }
 
 /// Exact bytes, with nothing before and nothing behind them.

@@ -1,4 +1,4 @@
-//! What belongs to the process: its environment, log, metrics and signals.
+//! What belongs to the process: its environment, metrics and signals.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +6,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, LogFormat};
 use crate::config::{Config, Keys, Mistakes};
 use crate::failure::failed_by;
 
@@ -31,25 +30,6 @@ pub(crate) fn load(file: Option<&Path>, keys: Keys) -> anyhow::Result<Config> {
     })
 }
 
-/// The log goes to standard error; `RUST_LOG` chooses, `info` for roles and `warn` for commands unless it does.
-pub(crate) fn start_log(cli: &Cli) {
-    let level = match cli.command {
-        Command::Serve | Command::Ingress | Command::Worker | Command::Console | Command::Simulate(_) => "info",
-        Command::Demo(_) => "error",
-        _ => "warn",
-    };
-    // What these would log, our own errors tell; and what they would show besides is not for a log, whatever RUST_LOG says.
-    let quiet = ["lapin=off", "sqlx=off", "hyper=off", "hyper_util=off", "reqwest=off", "h2=off"];
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let filter =
-        quiet.iter().fold(filter, |filter, off| filter.add_directive(off.parse().expect("a constant directive")));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match cli.log_format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-}
-
 /// Answers and inquiries, in seconds: dense where the goals are.
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -66,20 +46,53 @@ pub(crate) fn metrics() -> PrometheusHandle {
     handle.clone()
 }
 
-/// Cancels the token on SIGTERM or ctrl-C; a second one ends the process at once.
-pub(crate) fn stop_on_signal(stop: CancellationToken) {
+/// The two steps of a stop.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    /// A stop was asked for: `/readyz` says so, and everything goes on.
+    pub(crate) leaving: CancellationToken,
+    /// Nothing new is taken, and what is in hand is finished.
+    pub(crate) now: CancellationToken,
+}
+
+impl Stop {
+    pub(crate) fn at_once(&self) {
+        self.leaving.cancel();
+        self.now.cancel();
+    }
+}
+
+/// Begins a stop on SIGTERM, which ends `lame_duck` later, or on ctrl-C, where no load balancer has to look elsewhere first. A
+/// second signal ends the process at once.
+pub(crate) fn stop_on_signal(stop: Stop, lame_duck: Duration) {
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
     tokio::spawn(async move {
-        let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
-        let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");
-        let mut asked = async || {
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        let lame_duck = tokio::select! {
+            _ = terminate.recv() => lame_duck,
+            _ = interrupt.recv() => Duration::ZERO,
         };
-        asked().await;
-        info!("stopping: what is in hand is finished first");
-        stop.cancel();
-        asked().await;
+        // First the token, then the log: nothing may keep a stop from happening.
+        stop.leaving.cancel();
+        info!("stopping: not ready from now on; no new work after {lame_duck:?}, then what is in hand is finished");
+        let ended = async {
+            tokio::time::sleep(lame_duck).await;
+            stop.now.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {}, () = ended => {} }
         std::process::exit(130);
     });
+}
+
+/// Raises the limit of open files as far as the system lets us; what it is then.
+pub(crate) fn open_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Where it is refused, the limit is what it was.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
+    getrlimit(Resource::Nofile).current
 }
 
 /// SIGHUP, from now on: until it is asked for, it ends the process.

@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use payhook_schema::Clock;
 use payhook_simulator::{Keys, Options, Simulator};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::SimulateArguments;
 use crate::failure::{Ended, failed_by};
+use crate::process::Stop;
 use crate::{output, process};
 
 /// `payhook simulate`: Antom and Omise for whoever has no sandbox at hand. Prints the accounts to put into payhook.toml.
@@ -16,9 +18,9 @@ pub(crate) async fn run(arguments: SimulateArguments) -> anyhow::Result<Ended> {
     output::line(simulator.config_toml(&arguments.account).trim_end());
     tracing::info!("Antom and Omise are simulated at {}; its verbs are under /control", simulator.url());
     tracing::info!("the tables above go into payhook.toml; keys are kept in {}", arguments.keys.display());
-    let stop = CancellationToken::new();
-    process::stop_on_signal(stop.clone());
-    stop.cancelled().await;
+    let stop = Stop::default();
+    process::stop_on_signal(stop.clone(), Duration::ZERO);
+    stop.now.cancelled().await;
     simulator.stop().await;
     Ok(Ended::Done)
 }

@@ -53,7 +53,9 @@ fn ageless<'a>(account: &Account, now: Timestamp, received: impl Fn(Timestamp) -
     let is_old = diagnosis.causes.iter().any(|cause| cause.word == "too_old");
     match diagnosis.signed_at.filter(|_| is_old) {
         Some(signed_at) => {
-            eprintln!("when it was received is not told, so its age is not judged: --received-at tells");
+            output::note(format_args!(
+                "when it was received is not told, so its age is not judged: --received-at tells"
+            ));
             Diagnosis { age: diagnosis.age, ..diagnose(account, &received(signed_at)) }
         }
         None => diagnosis,

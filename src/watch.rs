@@ -52,10 +52,15 @@ pub(crate) async fn replay(api: &Api, path: &str, filter: Value, pace: Pace, jso
     let begun = begin(api, path, body).await?;
     if begun.more {
         let limit = pace.limit;
-        eprintln!("only the oldest {limit} are taken, and there are more: raise --limit, or come again after these");
+        output::note(format_args!(
+            "only the oldest {limit} are taken, and there are more: raise --limit, or come again after these"
+        ));
     }
     if begun.elsewhere > 0 {
-        eprintln!("left to another replay that is not over: {}; `payhook replay list` shows it", begun.elsewhere);
+        output::note(format_args!(
+            "left to another replay that is not over: {}; `payhook replay list` shows it",
+            begun.elsewhere
+        ));
     }
     if begun.total == 0 {
         return Ok(Ended::NothingFound);
@@ -138,10 +143,10 @@ async fn until_over(api: &Api, id: &str, progress: &mut Progress) -> anyhow::Res
 }
 
 fn say_how_to_steer(id: &str) {
-    eprintln!("replay {id} goes on by itself");
-    eprintln!("  see it:     payhook replay show {id}");
-    eprintln!("  pause it:   payhook replay pause {id}");
-    eprintln!("  cancel it:  payhook replay cancel {id}");
+    output::note(format_args!("replay {id} goes on by itself"));
+    output::note(format_args!("  see it:     payhook replay show {id}"));
+    output::note(format_args!("  pause it:   payhook replay pause {id}"));
+    output::note(format_args!("  cancel it:  payhook replay cancel {id}"));
 }
 
 /// What a program that began it goes on with.

@@ -19,6 +19,8 @@ fn the_defaults_are_the_examples() {
     assert!(matches!(&config.store, StoreConfig::Sqlite(path) if path == Path::new("payhook.db")));
     assert_eq!(config.worker.retry_delays.len(), 7);
     assert_eq!(config.worker.follow_events, Some(Duration::from_mins(1)));
+    assert_eq!((config.ingress.connections.max, config.ingress.connections.per_peer), (768, 192));
+    assert_eq!(config.lame_duck, Duration::from_secs(3));
     assert!(config.one_process_only(false).is_some());
 }
 

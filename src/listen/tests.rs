@@ -1,6 +1,6 @@
 //! Clients that are slow, rude or cunning, on raw sockets.
 
-use axum::routing::post;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -13,20 +13,57 @@ const PATIENCE: Duration = Duration::from_secs(5);
 async fn server(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().route("/", post(async |body: String| body)).route(
-        "/slow",
-        post(async || {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            "done"
-        }),
-    );
+    let slow = post(async || {
+        tokio::time::sleep(SLOW).await;
+        "done"
+    });
+    let router = Router::new()
+        .route("/", post(async |body: String| body))
+        .route("/slow", slow)
+        .route("/large", get(async || "x".repeat(1024 * 1024)))
+        .route("/healthz", get(async || "well"));
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, router, limits, stop.clone()));
+    let serving = tokio::spawn(serve(listener, "test", router, limits, stop.clone()));
     (address, stop, serving)
 }
 
+fn limits(connections: usize) -> Limits {
+    Limits::new(ConnectionsConfig::for_tests(connections, usize::MAX))
+}
+
 fn quick() -> Limits {
-    Limits { headers_within: Duration::from_millis(200), ..Limits::default() }
+    Limits { waits_within: Duration::from_millis(200), ..limits(768) }
+}
+
+const SLOW: Duration = Duration::from_millis(400);
+const GET_HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+const POST_SLOW: &[u8] = b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Connections that never send a request.
+async fn silent(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    futures_util::future::join_all((0..count).map(|_| async { TcpStream::connect(address).await.unwrap() })).await
+}
+
+/// Connections that ask for far more than they read, which is nothing.
+async fn deaf(address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut all = silent(address, count).await;
+    for stream in &mut all {
+        // It breaks off once the server has closed it.
+        let _ = stream.write_all(&b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n".repeat(64)).await;
+    }
+    all
+}
+
+/// A request from an address of its own.
+async fn exchange_from(from: [u8; 4], address: SocketAddr, bytes: &[u8]) -> String {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let mut answer = Vec::new();
+    // Refused is an answer, too.
+    let _ = stream.write_all(bytes).await;
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("neither answered nor closed");
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Sends bytes and reads until the server closes.
@@ -101,7 +138,7 @@ async fn a_head_without_measure_is_refused() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_and_are_served_in_the_end() {
-    let (address, ..) = server(Limits { connections_max: 2, ..quick() }).await;
+    let (address, ..) = server(limits(2)).await;
     let request = b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let all = (0..5).map(|_| exchange(address, request));
     for answer in futures_util::future::join_all(all).await {
@@ -111,7 +148,7 @@ async fn connections_beyond_the_limit_wait_and_are_served_in_the_end() {
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
-    let (address, stop, serving) = server(Limits::default()).await;
+    let (address, stop, serving) = server(limits(768)).await;
     let request = b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let flying = tokio::spawn(async move { exchange(address, request).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -119,4 +156,83 @@ async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
     assert!(flying.await.unwrap().contains("done"));
     timeout(PATIENCE, serving).await.expect("the server ends").unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "the port is free again");
+}
+
+#[tokio::test]
+async fn silent_connections_make_room_for_one_that_asks() {
+    let (address, ..) = server(limits(8)).await;
+    let _silent = silent(address, 64).await;
+    for _ in 0..20 {
+        assert!(exchange(address, GET_HEALTH).await.contains("well"));
+    }
+}
+
+#[tokio::test]
+async fn connections_that_never_read_make_room_for_one_that_asks() {
+    let (address, ..) = server(limits(8)).await;
+    let _deaf = deaf(address, 24).await;
+    for _ in 0..20 {
+        assert!(exchange(address, GET_HEALTH).await.contains("well"));
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_without_end() {
+    let (address, ..) = server(quick()).await;
+    let mut half_a_body = TcpStream::connect(address).await.unwrap();
+    half_a_body.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhe").await.unwrap();
+    let mut deaf = deaf(address, 1).await.remove(0);
+    for stream in [&mut half_a_body, &mut deaf] {
+        tokio::time::sleep(TICK * 3).await;
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.expect("it is closed");
+    }
+}
+
+#[tokio::test]
+async fn a_request_at_work_is_not_closed_for_another_connection() {
+    let (address, ..) = server(limits(1)).await;
+    let working = tokio::spawn(async move { exchange(address, POST_SLOW).await });
+    tokio::time::sleep(SLOW / 4).await;
+    let _silent = silent(address, 16).await;
+    assert!(working.await.unwrap().contains("done"));
+}
+
+#[tokio::test]
+async fn one_peer_has_no_more_than_its_share() {
+    let connections = ConnectionsConfig::for_tests(8, 2);
+    let (address, ..) = server(Limits::new(connections)).await;
+    let request = |peer: u8| exchange_from([127, 0, 0, peer], address, POST_SLOW);
+    let greedy = futures_util::future::join_all((0..6).map(|_| request(2)));
+    let (greedy, other) = tokio::join!(greedy, async {
+        tokio::time::sleep(SLOW / 4).await;
+        request(3).await
+    });
+    assert!(other.contains("done"), "another peer is served: {other}");
+    assert_eq!(greedy.iter().filter(|answer| answer.contains("done")).count(), 2, "{greedy:?}");
+}
+
+#[tokio::test]
+async fn health_is_answered_while_every_connection_is_at_work() {
+    let reserve = Limits { health_reserve: 1, ..limits(1) };
+    let (address, ..) = server(reserve).await;
+    let working = tokio::spawn(async move { exchange(address, POST_SLOW).await });
+    tokio::time::sleep(SLOW / 4).await;
+    assert!(exchange(address, GET_HEALTH).await.contains("well"));
+    let other = exchange(address, POST_SLOW).await;
+    assert!(other.starts_with("HTTP/1.1 503"), "only health has a place now: {other}");
+    assert!(working.await.unwrap().contains("done"));
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_peer_that_does_nothing() {
+    let (address, stop, serving) = server(limits(768)).await;
+    let _silent = silent(address, 4).await;
+    let mut half = silent(address, 4).await;
+    for stream in &mut half {
+        stream.write_all(b"POST / HTTP/1.1\r\nhost:").await.unwrap();
+    }
+    let _deaf = deaf(address, 4).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.cancel();
+    timeout(PATIENCE, serving).await.expect("the server ends").unwrap();
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::output;
+
 /// Where nobody sees a bar move, a line now and then.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const BAR_CHARS: u64 = 30;
@@ -31,7 +33,7 @@ impl Progress {
             Some((said, at)) => *said != line && (now - *at >= LINE_EVERY || is_settled(replay)),
         };
         if is_due {
-            eprintln!("{line}");
+            output::note(&line);
             self.said = Some((line, now));
         }
     }
@@ -39,7 +41,7 @@ impl Progress {
     /// What comes next begins on a line of its own.
     pub(super) fn end(&mut self) {
         if self.said.take().is_some() && std::io::stderr().is_terminal() {
-            eprintln!();
+            output::note("");
         }
     }
 }

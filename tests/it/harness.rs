@@ -13,7 +13,7 @@ mod world;
 pub(crate) use self::config::Plan;
 pub(crate) use self::odd::OddOmise;
 pub(crate) use self::port::free_port;
-pub(crate) use self::process::{Process, Ran};
+pub(crate) use self::process::{LogTo, Process, Ran};
 pub(crate) use self::story::types_of;
 pub(crate) use self::watch::eventually;
 pub(crate) use self::world::{KEYS, STRANGER, TestPayhook, id, money, other, shop};

@@ -19,7 +19,7 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     chmod 755 /usr/sbin/policy-rc.d
 fi
 apt-get update
-apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql
+apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql strace
 ";
 
 /// What is running, as the environment that leads to it. Dropping it ends what was started.
@@ -29,6 +29,11 @@ pub(crate) struct Servers {
     _rabbit: Option<PrivateRabbit>,
     _postgres: Option<PrivatePostgres>,
     _dir: TempDir,
+}
+
+/// With it a test has the disk's sync fail.
+fn strace_is_installed() -> bool {
+    Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// `cargo xtask servers`.
@@ -70,7 +75,9 @@ impl Servers {
     async fn start_all() -> Result<Self> {
         let began = Instant::now();
         let (amqp_url, database_url) = (given(AMQP_URL), given(DATABASE_URL));
-        if (amqp_url.is_none() && !rabbit_is_installed()) || (database_url.is_none() && !postgres_is_installed()) {
+        let lacks_server =
+            (amqp_url.is_none() && !rabbit_is_installed()) || (database_url.is_none() && !postgres_is_installed());
+        if lacks_server || !strace_is_installed() {
             install()?;
         }
         let dir = tempfile::Builder::new().prefix("payhook-servers-").tempdir().context("no temporary directory")?;

@@ -260,5 +260,9 @@ async fn a_commit_that_sqlite_ended_by_itself_ends_no_later_one() {
         queue.publish(&envelope()).await.unwrap();
     }
     queue.probe().await.unwrap();
-    assert_eq!(queue.depths().await.unwrap()[0].ready, acknowledged + 100, "what was acknowledged is there, and no more");
+    assert_eq!(
+        queue.depths().await.unwrap()[0].ready,
+        acknowledged + 100,
+        "what was acknowledged is there, and no more"
+    );
 }

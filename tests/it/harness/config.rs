@@ -4,6 +4,7 @@ use std::time::Duration;
 use payhook_schema::{AccountName, parse_duration};
 use payhook_simulator::{Keys, Simulator};
 
+use super::process::LogTo;
 use super::world::{KEYS, STRANGER, other, shop};
 
 /// What a test wants of its payhook beyond the usual.
@@ -24,6 +25,11 @@ pub(crate) struct Plan {
     pub(crate) database_proxy: bool,
     /// Tables more for `payhook.toml`.
     pub(crate) tables: &'static str,
+    /// Variables more for every process.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
+    pub(crate) log: LogTo,
+    /// Processes live on where their files may not grow.
+    pub(crate) survives_file_limit: bool,
 }
 
 impl Plan {
@@ -39,6 +45,9 @@ impl Plan {
             follow_events: "off",
             omise: "",
             tables: "",
+            environment: &[],
+            log: LogTo::File,
+            survives_file_limit: false,
         }
     }
 
@@ -74,6 +83,18 @@ impl Plan {
         Self { tables, ..self }
     }
 
+    pub(crate) fn environment(self, environment: &'static [(&'static str, &'static str)]) -> Self {
+        Self { environment, ..self }
+    }
+
+    pub(crate) fn log(self, log: LogTo) -> Self {
+        Self { log, ..self }
+    }
+
+    pub(crate) fn survives_file_limit(self) -> Self {
+        Self { survives_file_limit: true, ..self }
+    }
+
     pub(crate) fn delays(&self) -> Vec<Duration> {
         self.retry_delays.iter().map(|text| parse_duration(text).expect("a duration")).collect()
     }
@@ -104,7 +125,7 @@ pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, sim
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
          [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
-         [worker]\nretry_delays = {:?}\nconcurrency = {}\nfollow_events = \"{}\"\n{}{}{}{}",
+         [stop]\nlame_duck = \"0s\"\n[worker]\nretry_delays = {:?}\nconcurrency = {}\nfollow_events = \"{}\"\n{}{}{}{}",
         plan.retry_delays,
         plan.concurrency,
         plan.follow_events,

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{PipeReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,21 @@ fn payhook(config: &Path, environment: &BTreeMap<String, String>) -> Command {
     command
 }
 
+/// Where a process logs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogTo {
+    File,
+    /// Its reader is gone: a closed terminal.
+    ClosedPipe,
+    /// Its reader takes nothing more.
+    HangingPipe,
+    /// A disk without room.
+    FullDevice,
+}
+
+/// What a pipe holds on Linux before a writer waits.
+const PIPE_BYTES: usize = 64 * 1024;
+
 /// A process that can be ended and started again.
 pub(crate) struct Process {
     arguments: Vec<String>,
@@ -30,9 +46,14 @@ pub(crate) struct Process {
     /// Where providers post to, if it takes notifications.
     pub(crate) ingress: Option<String>,
     pub(crate) log: PathBuf,
+    pub(crate) log_to: LogTo,
+    /// Whether it lives on where a file may not grow, as on a full disk, instead of dying of SIGXFSZ.
+    pub(crate) survives_file_limit: bool,
     config: PathBuf,
-    environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     child: Option<Child>,
+    /// Held, and never read.
+    hanging: Option<PipeReader>,
 }
 
 impl Process {
@@ -49,9 +70,12 @@ impl Process {
             console: format!("http://{}", address(console)),
             ingress: matches!(role, "serve" | "ingress").then(|| format!("http://{}", address(ingress))),
             log: config.with_file_name(format!("{name}.log")),
+            log_to: LogTo::File,
+            survives_file_limit: false,
             config: config.to_owned(),
             environment,
             child: None,
+            hanging: None,
         }
     }
 
@@ -68,11 +92,39 @@ impl Process {
         if self.child.is_some() {
             return;
         }
-        let log = File::options().create(true).append(true).open(&self.log).expect("a log can be opened");
         let mut command = payhook(&self.config, &self.environment);
+        if self.survives_file_limit {
+            let program = command.get_program().to_owned();
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program).env_clear().stdin(Stdio::null());
+            shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            shell.current_dir(command.get_current_dir().expect("given above"));
+            command = shell;
+        }
         let output = File::create(self.output()).expect("an output can be made");
-        command.args(&self.arguments).stdout(output).stderr(log);
+        command.args(&self.arguments).stdout(output).stderr(self.standard_error());
         self.child = Some(command.spawn().expect("the program starts"));
+    }
+
+    fn standard_error(&mut self) -> Stdio {
+        let pipe = || std::io::pipe().expect("a pipe can be made");
+        match self.log_to {
+            LogTo::File => {
+                File::options().create(true).append(true).open(&self.log).expect("a log can be opened").into()
+            }
+            LogTo::ClosedPipe => pipe().1.into(),
+            LogTo::HangingPipe => {
+                let (reader, mut writer) = pipe();
+                writer.write_all(&[b'.'; PIPE_BYTES]).expect("it fits");
+                self.hanging = Some(reader);
+                writer.into()
+            }
+            LogTo::FullDevice => File::options().write(true).open("/dev/full").expect("Linux has it").into(),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// How it ended, if it did by itself.

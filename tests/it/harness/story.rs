@@ -270,6 +270,17 @@ impl TestPayhook {
         .await;
     }
 
+    /// A counter without labels, over all processes.
+    pub(crate) async fn metric_sum(&self, name: &str) -> u64 {
+        let mut sum = 0;
+        for console in self.consoles() {
+            let Ok(answer) = self.http.get(format!("{console}/metrics")).send().await else { continue };
+            let text = answer.text().await.unwrap_or_default();
+            sum += text.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).sum::<u64>();
+        }
+        sum
+    }
+
     /// Where each process's health and metrics are.
     fn consoles(&self) -> Vec<String> {
         self.processes().values().map(|process| process.console.clone()).collect()

@@ -9,6 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use payhook_schema::{AccountName, Clock, Money, PaymentId};
 use payhook_simulator::{Keys, Options, Simulator};
 use payhook_test_servers::{Database, Postgres, Proxy, Rabbit, Vhost, postgres, rabbit};
+use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -65,7 +66,7 @@ pub(crate) struct TestPayhook {
     pub(super) next_ingress: AtomicUsize,
     /// What no log may hold, with a name for each.
     pub(super) secrets: Mutex<Vec<(String, String)>>,
-    pub(super) plan: Plan,
+    pub(crate) plan: Plan,
     pub(super) token: String,
     /// What every body we send has in it.
     pub(super) marker: String,
@@ -189,7 +190,11 @@ impl TestPayhook {
     }
 
     fn add(&self, name: &str, role: &'static str, console: u16, ingress: u16) {
-        let process = Process::new(name, role, &self.config(), console, ingress);
+        let mut process = Process::new(name, role, &self.config(), console, ingress);
+        let more = self.plan.environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        process.environment.extend(more);
+        process.log_to = self.plan.log;
+        process.survives_file_limit = self.plan.survives_file_limit;
         self.processes().insert(name.to_owned(), process);
     }
 
@@ -221,6 +226,37 @@ impl TestPayhook {
             process.wait_stopped()
         });
         assert_eq!(stopped, Ok(()), "{}", self.log_tails());
+    }
+
+    /// SIGTERM, without waiting for what comes of it.
+    pub(crate) fn asks_to_stop(&self, name: &str) {
+        self.with(name, |process| process.ask_to_stop());
+    }
+
+    /// Waits for the end of a process that was asked to stop.
+    pub(crate) fn stopped(&self, name: &str) {
+        assert_eq!(self.with(name, Process::wait_stopped), Ok(()), "{}", self.log_tails());
+    }
+
+    /// With which exit code a process ended by itself.
+    pub(crate) fn ended(&self, name: &str) -> Option<Option<i32>> {
+        self.with(name, Process::ended).map(|status| status.code())
+    }
+
+    pub(crate) fn pid_of(&self, name: &str) -> u32 {
+        self.with(name, |process| process.pid())
+    }
+
+    pub(crate) fn console_of(&self, name: &str) -> String {
+        self.with(name, |process| process.console.clone())
+    }
+
+    /// What `serve` says about its readiness, over a connection of its own.
+    pub(crate) async fn readiness(&self) -> Result<(StatusCode, String), String> {
+        let answer = reqwest::Client::builder().timeout(CALL_WITHIN).no_proxy().build().expect("an HTTP client");
+        let answer = answer.get(format!("{}/readyz", self.console_of("serve"))).send().await;
+        let answer = answer.map_err(|error| format!("{error:?}"))?;
+        Ok((answer.status(), answer.text().await.unwrap_or_default()))
     }
 
     /// Starts what was ended, on the same ports, and waits until it is ready.
