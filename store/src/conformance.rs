@@ -8,6 +8,7 @@ use crate::Store;
 
 mod audit;
 mod authorizations;
+mod clocks;
 mod dead_letters;
 mod events;
 mod model;
@@ -23,6 +24,7 @@ mod settling;
 
 pub use audit::*;
 pub use authorizations::*;
+pub use clocks::*;
 pub use dead_letters::*;
 pub use events::*;
 pub use model::*;
@@ -39,6 +41,8 @@ pub struct Harness {
     pub store: Arc<dyn Store>,
     /// The same store, used by another worker: its own connections where the backend has more than one process.
     pub other: Arc<dyn Store>,
+    /// The same store as the program has it: its clock is the machine's or the server's, and no caller decides what now is.
+    pub program: Arc<dyn Store>,
     /// What the random operations are made of. Whoever makes the harness prints it.
     pub seed: u64,
 }
@@ -103,6 +107,10 @@ macro_rules! store_promises {
                 a_release_is_written_with_its_audit_entry
                 an_orders_objections_are_read_back
                 leases_are_counted_by_their_name
+                a_lease_of_a_clock_that_was_ahead_ends_within_its_length
+                a_claim_of_a_clock_that_was_ahead_ends_within_its_length
+                a_sweeper_whose_clock_is_ahead_hides_no_payment
+                a_schedule_that_no_right_clock_wrote_is_due
                 a_watermark_never_goes_back
                 dead_letters_are_grouped_with_the_money_at_stake
                 a_discarded_dead_letter_stays_and_is_told_apart
@@ -133,6 +141,7 @@ macro_rules! store_promises {
                     $crate::conformance::$promise(&harness).await;
                     harness.store.close().await;
                     harness.other.close().await;
+                    harness.program.close().await;
                 }
             }
         )+

@@ -77,6 +77,10 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `a_release_is_written_with_its_audit_entry`
 /// - `an_orders_objections_are_read_back`
 /// - `leases_are_counted_by_their_name`
+/// - `a_lease_of_a_clock_that_was_ahead_ends_within_its_length`
+/// - `a_claim_of_a_clock_that_was_ahead_ends_within_its_length`
+/// - `a_sweeper_whose_clock_is_ahead_hides_no_payment`
+/// - `a_schedule_that_no_right_clock_wrote_is_due`
 /// - `a_watermark_never_goes_back`
 /// - `dead_letters_are_grouped_with_the_money_at_stake`
 /// - `a_discarded_dead_letter_stays_and_is_told_apart`
@@ -91,6 +95,9 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `what_a_replay_did_is_in_the_timeline`
 /// - `migrating_twice_does_no_harm`
 /// - `any_operations_do_what_a_plain_model_does`
+///
+/// Where workers share a server, its clock says what is due and how long leases and claims last, not the caller's `now`. A deadline later than
+/// its length allows was written by a clock that was ahead, and holds nobody up.
 ///
 /// Times have microsecond precision; what is finer is cut off. All reads are of the primary: what was written is read.
 /// Every call returns within a bounded time, whatever the database does.
@@ -152,6 +159,7 @@ pub trait Store: Send + Sync + 'static {
     /// Takes up to `limit` unfinished payments whose `next_check_at` has come, each account's oldest first, and moves their `next_check_at` to
     /// `now + hold_for`, so that no other sweeper takes them meanwhile. Accounts share the limit evenly: one with many due payments
     /// leaves room for the others. Of an account in `at_most`, no more than so many are taken; of the others, as many as fit.
+    /// Due are also payments that were asked about at a time yet to come, or that would wait for more than 25 hours: a wrong clock wrote that.
     async fn payments_due(
         &self,
         now: Timestamp,

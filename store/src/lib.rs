@@ -9,6 +9,7 @@ pub mod sqlite;
 mod audit;
 mod authorizations;
 mod batch;
+mod clocks;
 mod columns;
 mod dead_letters;
 mod due;
@@ -34,5 +35,5 @@ pub use contract::{
     NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult,
     Resealed, SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
 };
-pub use postgres::{PgOptions, PgStore};
+pub use postgres::{LeaseClock, PgOptions, PgStore};
 pub use sqlite::SqliteStore;

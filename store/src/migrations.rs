@@ -30,6 +30,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     11 "0011_watermarks",
     12 "0012_replays",
     13 "0013_objections",
+    14 "0014_clocks",
     16 "0016_late_checks",
     18 "0018_payments_due_by_account",
 );
@@ -48,6 +49,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     11 "0011_watermarks",
     12 "0012_replays",
     13 "0013_objections",
+    14 "0014_clocks",
     16 "0016_late_checks",
     18 "0018_payments_due_by_account",
 );

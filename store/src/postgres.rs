@@ -37,6 +37,7 @@ use crate::{
 
 mod audit;
 mod authorizations;
+mod clock;
 mod dead_letters;
 mod events;
 mod leases;
@@ -68,6 +69,8 @@ pub struct PgOptions {
     /// How long a statement may run, and the work on a connection altogether. Default 10 s: the slowest a call does
     /// takes well under 1 s.
     pub statement_timeout: Duration,
+    /// Whose clock says what is due and how long leases and claims last. Default: the database's.
+    pub clock: LeaseClock,
 }
 
 impl Default for PgOptions {
@@ -76,8 +79,18 @@ impl Default for PgOptions {
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            clock: LeaseClock::Database,
         }
     }
+}
+
+/// Whose clock leases, claims and the sweep go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseClock {
+    /// The database's, which all workers share: a machine whose clock is wrong keeps nobody from working.
+    Database,
+    /// Each caller's `now`: for tests that decide what now is.
+    Caller,
 }
 
 /// The store on PostgreSQL.
@@ -176,6 +189,14 @@ impl PgStore {
             })
             .connect_lazy_with(connect.clone());
         Ok(Self(Arc::new(Inner { pool, connect, options, address, migrator: migrations::postgres() })))
+    }
+
+    /// The time for leases, claims and what is due; `given` is the caller's.
+    async fn now(&self, on: &mut PgConnection, given: Timestamp) -> sqlx::Result<Timestamp> {
+        match self.0.options.clock {
+            LeaseClock::Database => clock::now(on).await,
+            LeaseClock::Caller => Ok(given),
+        }
     }
 
     async fn lend(&self) -> Result<Lent, Fault> {
@@ -307,7 +328,10 @@ impl Store for PgStore {
         limit: u32,
         at_most: &[AccountLimit],
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        transaction!(self, |connection| orders::due(connection, now, hold_for, limit, at_most))
+        transaction!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            orders::due(connection, now, hold_for, limit, at_most).await
+        })
     }
 
     async fn payments_due_late(
@@ -316,7 +340,10 @@ impl Store for PgStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        transaction!(self, |connection| orders::due_late(connection, now, hold_for, limit))
+        transaction!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            orders::due_late(connection, now, hold_for, limit).await
+        })
     }
 
     async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError> {
@@ -390,7 +417,10 @@ impl Store for PgStore {
         now: Timestamp,
         hold_for: Duration,
     ) -> Result<Option<Authorization>, StoreError> {
-        transaction!(self, |connection| authorizations::claim(connection, id, holder, now, hold_for))
+        transaction!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            authorizations::claim(connection, id, holder, now, hold_for).await
+        })
     }
 
     async fn authorizations_due(
@@ -399,7 +429,10 @@ impl Store for PgStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<AuthorizationId>, StoreError> {
-        transaction!(self, |connection| authorizations::due(connection, now, hold_for, limit))
+        transaction!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            authorizations::due(connection, now, hold_for, limit).await
+        })
     }
 
     async fn sealed_list(&self, newest: u32, limit: u32) -> Result<Vec<SealedThing>, StoreError> {
@@ -435,7 +468,10 @@ impl Store for PgStore {
     }
 
     async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, StoreError> {
-        on!(self, |connection| leases::held(connection, prefix, now))
+        on!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            leases::held(connection, prefix, now).await
+        })
     }
 
     async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -509,11 +545,17 @@ impl Store for PgStore {
         hold_for: Duration,
         limit: u32,
     ) -> Result<Vec<ReplayItem>, StoreError> {
-        transaction!(self, |connection| replays::claim(connection, replay, now, hold_for, limit))
+        transaction!(self, |connection| async {
+            let clock = self.now(connection, now).await?;
+            replays::claim(connection, replay, now, clock, hold_for, limit).await
+        })
     }
 
     async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError> {
-        transaction!(self, |connection| replays::note(connection, results, now))
+        transaction!(self, |connection| async {
+            let clock = self.now(connection, now).await?;
+            replays::note(connection, results, now, clock).await
+        })
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -537,7 +579,10 @@ impl Store for PgStore {
         now: Timestamp,
         hold_for: Duration,
     ) -> Result<Vec<String>, StoreError> {
-        transaction!(self, |connection| leases::take(connection, names, holder, now, hold_for))
+        transaction!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            leases::take(connection, names, holder, now, hold_for).await
+        })
     }
 
     async fn lease_release(&self, name: &str, holder: Uuid) -> Result<(), StoreError> {

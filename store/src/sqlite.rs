@@ -190,7 +190,8 @@ impl SqliteStore {
     async fn migrate_now(&self) -> Result<(), Fault> {
         let mut connection = self.0.writer.acquire().await.map_err(Fault::sqlite)?;
         let migrated = self.0.migrator.run_direct(None, &mut *connection, false).await;
-        migrated.map_err(|error| Fault::migration(error, Fault::sqlite))
+        migrated.map_err(|error| Fault::migration(error, Fault::sqlite))?;
+        leases::forget(&mut connection).await.map_err(Fault::sqlite)
     }
 
     async fn check_now(&self) -> Result<(), Fault> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use payhook_store::conformance::Harness;
-use payhook_store::{PgOptions, PgStore, SqliteStore};
+use payhook_store::{LeaseClock, PgOptions, PgStore, SqliteStore};
 use payhook_test_servers::Database;
 use tempfile::TempDir;
 
@@ -12,8 +12,12 @@ payhook_store::store_promises!(sqlite, super::on_sqlite);
 
 async fn on_postgres(promise: &str) -> Option<(Harness, Database)> {
     let database = payhook_test_servers::postgres().await?.fresh_database().await;
-    let store = || Arc::new(PgStore::connect(&database.url, PgOptions::default()).unwrap());
-    Some((Harness { store: store(), other: store(), seed: seed(promise) }, database))
+    let store = |clock| {
+        let options = PgOptions { clock, ..PgOptions::default() };
+        Arc::new(PgStore::connect(&database.url, options).unwrap())
+    };
+    let (store, other, program) = (store(LeaseClock::Caller), store(LeaseClock::Caller), store(LeaseClock::Database));
+    Some((Harness { store, other, program, seed: seed(promise) }, database))
 }
 
 async fn on_sqlite(promise: &str) -> Option<(Harness, TempDir)> {
@@ -21,7 +25,7 @@ async fn on_sqlite(promise: &str) -> Option<(Harness, TempDir)> {
     let file = folder.path().join("payhook.db");
     let store = Arc::new(SqliteStore::open(file.to_str().unwrap()).await.unwrap());
     // One process owns the file, so its other user is in the same process.
-    Some((Harness { other: store.clone(), store, seed: seed(promise) }, folder))
+    Some((Harness { other: store.clone(), program: store.clone(), store, seed: seed(promise) }, folder))
 }
 
 fn seed(promise: &str) -> u64 {

@@ -17,6 +17,7 @@ fn impatient() -> PgOptions {
         max_connections: 2,
         acquire_timeout: Duration::from_secs(1),
         statement_timeout: Duration::from_millis(800),
+        ..PgOptions::default()
     }
 }
 

@@ -22,7 +22,7 @@ fn act(at: Timestamp) -> Act {
 }
 
 /// A replay of all dead letters.
-fn replay(number: u64) -> NewReplay {
+pub(super) fn replay(number: u64) -> NewReplay {
     NewReplay {
         id: uuid(number),
         selection: Selection::DeadLetters(DeadLetterFilter::default()),
@@ -50,7 +50,7 @@ async fn letters(store: &dyn Store, count: u64) {
     }
 }
 
-async fn create(store: &dyn Store, new: &NewReplay) -> Replay {
+pub(super) async fn create(store: &dyn Store, new: &NewReplay) -> Replay {
     store.replay_create(new).await.unwrap().0
 }
 

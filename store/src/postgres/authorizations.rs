@@ -12,7 +12,8 @@ use crate::authorizations::{self, NOTIFICATIONS_MAX, authorization, authorizatio
 use crate::batch::{NotificationRow, json};
 use crate::columns::pg_time;
 use crate::{
-    AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Settled, TimelineEntry, names, timeline,
+    AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Settled, TimelineEntry, clocks, names,
+    timeline,
 };
 
 pub(super) async fn register(
@@ -281,13 +282,14 @@ pub(super) async fn claim(
     let row = sqlx::query(concat!(
         "update authorizations set claimed_by = $2, claimed_until = $4 \
          where id = $1 and next_check_at is not null \
-            and (claimed_by is null or claimed_by = $2 or claimed_until <= $3) returning ",
+            and (claimed_by is null or claimed_by = $2 or claimed_until <= $3 or claimed_until > $5) returning ",
         authorization_columns!()
     ))
     .bind(id.as_str())
     .bind(holder)
     .bind(pg_time(now))
     .bind(pg_time(now + hold_for))
+    .bind(pg_time(clocks::longest(now, hold_for)))
     .fetch_optional(on)
     .await?;
     row.as_ref().map(authorization).transpose()
@@ -299,6 +301,15 @@ pub(super) async fn due(
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<AuthorizationId>> {
+    // Written by a clock that was ahead: due now.
+    sqlx::query(
+        "update authorizations set next_check_at = $1, updated_at = $1 \
+         where next_check_at is not null and next_check_at > $1 and updated_at > $2",
+    )
+    .bind(pg_time(now))
+    .bind(pg_time(clocks::longest(now, hold_for)))
+    .execute(&mut *on)
+    .await?;
     let rows = sqlx::query(
         "update authorizations a set next_check_at = $2 from \
             (select id, next_check_at from authorizations where next_check_at <= $1 \

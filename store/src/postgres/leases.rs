@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::Backlog;
+use crate::clocks;
 use crate::columns::{Columns, pg_time, some};
 
 pub(super) async fn take(
@@ -19,13 +20,14 @@ pub(super) async fn take(
         "insert into leases (name, holder, expires_at) \
          select name, $2, $4 from (select distinct name from unnest($1::text[]) as name order by name) n \
          on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
-         where leases.holder = excluded.holder or leases.expires_at <= $3 \
+         where leases.holder = excluded.holder or leases.expires_at <= $3 or leases.expires_at > $5 \
          returning name",
     )
     .bind(names)
     .bind(holder)
     .bind(pg_time(now))
     .bind(pg_time(now + hold_for))
+    .bind(pg_time(clocks::longest(now, hold_for)))
     .fetch_all(on)
     .await
 }

@@ -10,7 +10,7 @@ use crate::columns::pg_time;
 use crate::due::{self, Part};
 use crate::register::{self, FIRST_CHECK_AFTER};
 use crate::rows::{self, order_columns};
-use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, timeline};
+use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, clocks, timeline};
 
 /// `payments` as three columns, as `unnest` takes them.
 fn key_columns<'a>(keys: impl Iterator<Item = &'a PaymentKey>) -> (Vec<&'a str>, Vec<&'a str>, Vec<&'a str>) {
@@ -240,6 +240,7 @@ pub(super) async fn due(
     limit: u32,
     at_most: &[AccountLimit],
 ) -> sqlx::Result<Vec<PaymentKey>> {
+    set_right(on, now, hold_for).await?;
     let accounts = sqlx::query(due::accounts!("not finished")).fetch_all(&mut *on).await?;
     let (mut parts, mut rows) = (Part::all(&accounts, now, at_most)?, Vec::new());
     while !parts.is_empty() && rows.len() < limit as usize {
@@ -286,6 +287,27 @@ pub(super) async fn due_late(
     .fetch_all(on)
     .await?;
     rows::due(&rows)
+}
+
+/// Has unfinished payments checked now whose schedule no right clock wrote: asked about at a time that is yet to come, or due later than
+/// any schedule says. Both are looked up in an index and hardly ever there.
+async fn set_right(on: &mut PgConnection, now: Timestamp, hold_for: Duration) -> sqlx::Result<()> {
+    sqlx::query(
+        "update payments set next_check_at = $1, asked_at = $1 \
+         where state in ('awaiting', 'authorized') and next_check_at > $1 and asked_at > $2",
+    )
+    .bind(pg_time(now))
+    .bind(pg_time(clocks::longest(now, hold_for)))
+    .execute(&mut *on)
+    .await?;
+    sqlx::query(
+        "update payments set next_check_at = $1 where state in ('awaiting', 'authorized') and next_check_at > $2",
+    )
+    .bind(pg_time(now))
+    .bind(pg_time(now + clocks::UNFINISHED_WAIT_MAX))
+    .execute(on)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn refresh(on: &mut PgConnection, id: &OrderId, at: Timestamp) -> sqlx::Result<bool> {

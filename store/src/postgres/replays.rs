@@ -10,7 +10,7 @@ use super::{dead_letters, notifications};
 use crate::columns::pg_time;
 use crate::dead_letters::without_nul;
 use crate::replays::{self, Canary, ItemRow, Kept, item_columns, replay_columns};
-use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer};
+use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer, clocks};
 
 /// The advisory lock of who takes things into a replay, or discards what could be taken. The feed's is the one below.
 const TAKING_LOCK: i64 = 0x7061_7968_6f6f_6b02;
@@ -229,6 +229,7 @@ pub(super) async fn claim(
     on: &mut PgConnection,
     id: Uuid,
     now: Timestamp,
+    clock: Timestamp,
     hold_for: Duration,
     limit: u32,
 ) -> sqlx::Result<Vec<ReplayItem>> {
@@ -244,7 +245,7 @@ pub(super) async fn claim(
     .await?;
     let Some(kept) = row.as_ref().map(Kept::of).transpose()? else { return Ok(Vec::new()) };
     let open_to = kept.open_to(canary(&mut transaction, &kept.replay).await?);
-    let claimed = claim_of(&mut transaction, &kept.replay, open_to, now, hold_for, i64::from(limit)).await?;
+    let claimed = claim_of(&mut transaction, &kept.replay, open_to, now, (clock, hold_for), i64::from(limit)).await?;
     transaction.commit().await?;
     Ok(claimed)
 }
@@ -256,7 +257,7 @@ async fn claim_of(
     replay: &Replay,
     open_to: i64,
     now: Timestamp,
-    hold_for: Duration,
+    (clock, hold_for): (Timestamp, Duration),
     limit: i64,
 ) -> sqlx::Result<Vec<ReplayItem>> {
     let rows = sqlx::query(concat!(
@@ -264,13 +265,14 @@ async fn claim_of(
         item_columns!(),
         " from replay_items i join replays r on r.id = i.replay_id \
           where i.replay_id = $1 and i.n <= $2 and i.state in ('waiting', 'out') \
-            and (i.claimed_until is null or i.claimed_until <= $3) \
+            and (i.claimed_until is null or i.claimed_until <= $3 or i.claimed_until > $5) \
           order by (i.claimed_until is not null), i.n limit $4 for update of i skip locked"
     ))
     .bind(replay.id)
     .bind(open_to)
-    .bind(pg_time(now))
+    .bind(pg_time(clock))
     .bind(limit)
+    .bind(pg_time(clocks::longest(clock, hold_for)))
     .fetch_all(&mut *on)
     .await?;
     let items: Vec<ReplayItem> = rows.iter().map(replays::item).collect::<sqlx::Result<_>>()?;
@@ -281,7 +283,7 @@ async fn claim_of(
     sqlx::query("update replay_items set state = 'out', claimed_until = $3 where replay_id = $1 and n = any($2)")
         .bind(replay.id)
         .bind(&places)
-        .bind(pg_time(now + hold_for))
+        .bind(pg_time(clock + hold_for))
         .execute(on)
         .await?;
     Ok(items)
@@ -308,7 +310,12 @@ async fn tell(on: &mut PgConnection, replay: &Replay, places: &[i64], now: Times
     Ok(())
 }
 
-pub(super) async fn note(on: &mut PgConnection, results: &[ReplayResult], now: Timestamp) -> sqlx::Result<()> {
+pub(super) async fn note(
+    on: &mut PgConnection,
+    results: &[ReplayResult],
+    now: Timestamp,
+    clock: Timestamp,
+) -> sqlx::Result<()> {
     let rows = replays::noted_rows(results);
     let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
     let mut transaction = on.begin().await?;
@@ -330,7 +337,7 @@ pub(super) async fn note(on: &mut PgConnection, results: &[ReplayResult], now: T
     .bind(&ids)
     .bind(rows.iter().map(|row| row.state).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.detail.as_str()).collect::<Vec<_>>())
-    .bind(pg_time(now + replays::UNTRIED_AGAIN))
+    .bind(pg_time(clock + replays::UNTRIED_AGAIN))
     .fetch_all(&mut *transaction)
     .await?;
     let noted: Vec<_> = noted.iter().map(replays::noted).collect::<sqlx::Result<_>>()?;

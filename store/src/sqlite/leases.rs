@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::Backlog;
 use crate::batch::json;
+use crate::clocks;
 use crate::columns::{Columns, micros, some};
 
 pub(super) async fn take(
@@ -18,15 +19,28 @@ pub(super) async fn take(
     sqlx::query_scalar(
         "insert into leases (name, holder, expires_at) select distinct value, ?2, ?4 from json_each(?1) where true \
          on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
-         where leases.holder = excluded.holder or leases.expires_at <= ?3 \
+         where leases.holder = excluded.holder or leases.expires_at <= ?3 or leases.expires_at > ?5 \
          returning name",
     )
     .bind(json(&names))
     .bind(holder.to_string())
     .bind(micros(now))
     .bind(micros(now + hold_for))
+    .bind(micros(clocks::longest(now, hold_for)))
     .fetch_all(on)
     .await
+}
+
+/// Ends every lease and claim: one process owns the file, so whoever had them is gone, whatever time its clock wrote.
+pub(super) async fn forget(on: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::raw_sql(
+        "delete from leases; \
+         update authorizations set claimed_by = null, claimed_until = null where claimed_by is not null; \
+         update replay_items set claimed_until = 0 where state in ('waiting', 'out') and claimed_until > 0;",
+    )
+    .execute(on)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn release(on: &mut SqliteConnection, name: &str, holder: Uuid) -> sqlx::Result<()> {

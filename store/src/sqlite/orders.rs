@@ -10,7 +10,7 @@ use crate::columns::micros;
 use crate::due::{self, Part};
 use crate::register::{self, FIRST_CHECK_AFTER};
 use crate::rows::{self, order_columns};
-use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, timeline};
+use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, clocks, timeline};
 
 /// Registers within the caller's transaction, which is to be rolled back unless the answer is an order.
 pub(super) async fn register(on: &mut SqliteConnection, new: &NewOrder, now: Timestamp) -> sqlx::Result<Registered> {
@@ -207,6 +207,7 @@ pub(super) async fn due(
     limit: u32,
     at_most: &[AccountLimit],
 ) -> sqlx::Result<Vec<PaymentKey>> {
+    set_right(on, now, hold_for).await?;
     let accounts = sqlx::query(due::accounts!("finished = 0")).fetch_all(&mut *on).await?;
     let (mut parts, mut all) = (Part::all(&accounts, now, at_most)?, Vec::new());
     while !parts.is_empty() && all.len() < limit as usize {
@@ -258,6 +259,27 @@ async fn hold(on: &mut SqliteConnection, due: &[PaymentKey], until: Timestamp) -
     )
     .bind(to_json(&due))
     .bind(micros(until))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// Has unfinished payments checked now whose schedule no right clock wrote: asked about at a time that is yet to come, or due later than
+/// any schedule says. Both are looked up in an index and hardly ever there.
+async fn set_right(on: &mut SqliteConnection, now: Timestamp, hold_for: Duration) -> sqlx::Result<()> {
+    sqlx::query(
+        "update payments set next_check_at = ?1, asked_at = ?1 \
+         where state in ('awaiting', 'authorized') and next_check_at > ?1 and asked_at > ?2",
+    )
+    .bind(micros(now))
+    .bind(micros(clocks::longest(now, hold_for)))
+    .execute(&mut *on)
+    .await?;
+    sqlx::query(
+        "update payments set next_check_at = ?1 where state in ('awaiting', 'authorized') and next_check_at > ?2",
+    )
+    .bind(micros(now))
+    .bind(micros(now + clocks::UNFINISHED_WAIT_MAX))
     .execute(on)
     .await?;
     Ok(())

@@ -11,7 +11,7 @@ use crate::batch::json;
 use crate::columns::micros;
 use crate::dead_letters::without_nul;
 use crate::replays::{self, Canary, ItemRow, Kept, item_columns, replay_columns};
-use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer};
+use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer, clocks};
 
 /// Where `$same` has the item `i` be about the same thing: no replay that is still going on has it left to do. A plan has nothing.
 macro_rules! taken_by_nobody {
@@ -228,13 +228,14 @@ async fn claim_of(
         item_columns!(),
         " from replay_items i join replays r on r.id = i.replay_id \
           where i.replay_id = ?1 and +i.n <= ?2 and i.state in ('waiting', 'out') \
-            and (i.claimed_until is null or i.claimed_until <= ?3) \
+            and (i.claimed_until is null or i.claimed_until <= ?3 or i.claimed_until > ?5) \
           order by (i.claimed_until is not null), i.n limit ?4"
     ))
     .bind(replay.id.to_string())
     .bind(open_to)
     .bind(micros(now))
     .bind(limit)
+    .bind(micros(clocks::longest(now, hold_for)))
     .fetch_all(&mut *on)
     .await?;
     let items: Vec<ReplayItem> = rows.iter().map(replays::item).collect::<sqlx::Result<_>>()?;
