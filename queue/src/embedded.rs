@@ -17,6 +17,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +38,9 @@ use writer::{Put, Writer};
 /// Where sqlx notes which of our migrations were applied: not the store's table, though it may be the same file.
 const MIGRATIONS_TABLE: &str = "_payhook_queue_migrations";
 
+/// A clock that goes back by less changes nothing that matters, in microseconds.
+const BACK_MAX: i64 = 1_000_000;
+
 /// A durable queue in SQLite. Cheap to share behind an [`Arc`]; dropping the last one ends its writer task.
 pub struct EmbeddedQueue {
     shared: Arc<Shared>,
@@ -54,6 +58,8 @@ struct Shared {
     choosing: tokio::sync::Mutex<()>,
     /// The last row that was there when this process began to consume.
     left_behind: OnceCell<i64>,
+    /// The latest time the clock ever showed, in microseconds; before the first look at the rows, the end of time.
+    latest: AtomicI64,
 }
 
 impl EmbeddedQueue {
@@ -75,6 +81,7 @@ impl EmbeddedQueue {
             hands: Hands::default(),
             choosing: tokio::sync::Mutex::default(),
             left_behind: OnceCell::new(),
+            latest: AtomicI64::new(i64::MAX),
         });
         let writer = Writer::start(Arc::clone(&shared));
         Ok(Self { shared, writer })
@@ -131,7 +138,7 @@ pub async fn depths_of_file(file: &Path, clock: &Clock, retry_delays: &[Duration
 impl Queue for EmbeddedQueue {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
         let began = Instant::now();
-        let due_at = self.shared.clock.now().as_microsecond();
+        let due_at = self.shared.now();
         self.writer.put(Put { bytes: envelope.encode(), due_at }).await?;
         histogram!("payhook_queue_publish_seconds").record(began.elapsed());
         Ok(())
@@ -227,6 +234,40 @@ impl Shared {
                 .map_err(|error| self.error("read the queue's table", error))
         };
         self.left_behind.get_or_try_init(last).await.copied()
+    }
+
+    /// The clock's time in microseconds.
+    fn now(&self) -> i64 {
+        let now = self.clock.now().as_microsecond();
+        self.latest.fetch_max(now, Ordering::Relaxed);
+        now
+    }
+
+    /// Has no row hidden for longer than its own delay, at the first look and once the clock went back: a clock that was ahead wrote
+    /// the time it comes back at. Walks all rows, so not at every look.
+    async fn set_right(&self, now: i64) -> Result<(), QueueError> {
+        if self.latest.load(Ordering::Relaxed).saturating_sub(now) <= BACK_MAX {
+            return Ok(());
+        }
+        let micros = |delay: Duration| i64::try_from(delay.as_micros()).unwrap_or(i64::MAX / 2);
+        let longest = self.delays.iter().map(micros).max().unwrap_or(0);
+        let delays: serde_json::Map<String, serde_json::Value> =
+            self.delays.iter().map(|delay| (delay_name(delay), micros(delay).into())).collect();
+        // A delay of an earlier configuration counts as the longest.
+        let sql = "update queue_envelope set due_at = ?1 + h.hidden from \
+                    (select id, case when delay is null then 0 \
+                        else coalesce((select value from json_each(?2) where key = delay), ?3) end as hidden \
+                     from queue_envelope where due_at > ?1) h \
+                   where queue_envelope.id = h.id and queue_envelope.due_at > ?1 + h.hidden";
+        sqlx::query(sql)
+            .bind(now)
+            .bind(serde_json::Value::Object(delays).to_string())
+            .bind(longest)
+            .execute(&self.pool)
+            .await
+            .map_err(|error| self.error("set right when rows come back", error))?;
+        self.latest.store(now, Ordering::Relaxed);
+        Ok(())
     }
 
     fn closed(&self) -> QueueError {

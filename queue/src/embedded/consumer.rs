@@ -70,7 +70,7 @@ impl Deliveries for EmbeddedDeliveries {
             let mut next_due = None;
             if room > 0 {
                 // One reading of the clock for both looks: what is not ready by the first is hidden by the second.
-                let now = holder.shared.clock.now().as_microsecond();
+                let now = holder.shared.now();
                 let taken = holder.take(room.min(at_most.max(1)), now).await?;
                 if !taken.is_empty() {
                     return Ok(taken);
@@ -89,6 +89,7 @@ impl Holder {
     /// Takes into hand what is ready. Cancel safe: nothing is awaited once a row is marked as held.
     async fn take(&self, at_most: usize, now: i64) -> Result<Vec<Delivery>, QueueError> {
         let _alone = self.shared.choosing.lock().await;
+        self.shared.set_right(now).await?;
         if self.shared.hands.hold_a_suspect() {
             return Ok(Vec::new());
         }
@@ -173,7 +174,7 @@ struct EmbeddedSettler {
 impl Settler for EmbeddedSettler {
     async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
         let Holder { id: holder, lane, shared, writer } = &*self.holder;
-        let now = shared.clock.now();
+        let now = shared.now();
         let mut lost = 0;
         let mut released = Vec::new();
         let mut settles = Vec::new();
@@ -189,11 +190,11 @@ impl Settler for EmbeddedSettler {
                     let Wait { delay, hidden } = shared.delays.wait(*after);
                     // Up: it is hidden for at least what was asked.
                     let micros = i64::try_from(hidden.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX);
-                    let due_at = now.as_microsecond().saturating_add(micros);
+                    let due_at = now.saturating_add(micros);
                     let first_failed_at = first_failed_at.as_microsecond();
                     To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay) }
                 }
-                Verdict::DeadLetter(death) => To::Dead { death: death.clone(), due_at: now.as_microsecond() },
+                Verdict::DeadLetter(death) => To::Dead { death: death.clone(), due_at: now },
                 Verdict::Release => {
                     released.push(id);
                     continue;

@@ -1,11 +1,12 @@
 //! What only the embedded queue shows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::backends::{EmbeddedHarness, open_file};
 use futures_util::FutureExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use payhook_queue::conformance::Harness;
 use payhook_queue::{EmbeddedQueue, Lane, Queue, QueueError, Verdict};
 use payhook_schema::{
@@ -265,4 +266,54 @@ async fn a_commit_that_sqlite_ended_by_itself_ends_no_later_one() {
         acknowledged + 100,
         "what was acknowledged is there, and no more"
     );
+}
+
+/// A clock that is `ahead` seconds before the machine's.
+fn clock(ahead: &Arc<AtomicI64>) -> Clock {
+    let ahead = Arc::clone(ahead);
+    Clock::new(move || Clock::system().now() + SignedDuration::from_secs(ahead.load(Ordering::Relaxed)))
+}
+
+/// Puts one envelope in hiding for the delay, and one that is ready, by a clock an hour ahead.
+async fn written_an_hour_ahead(queue: &Arc<dyn Queue>) {
+    queue.publish(&envelope()).await.unwrap();
+    let (consumer, mut taken) = take(queue, Lane::Notifications).await;
+    let retry = Verdict::Retry { after: DELAYS[0], attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
+    consumer.settler.settle(&[(taken.remove(0), retry)]).await.unwrap();
+    queue.publish(&envelope()).await.unwrap();
+}
+
+async fn both_come(queue: &Arc<dyn Queue>) {
+    let mut consumer = queue.consume(Lane::Notifications, 16).await.unwrap();
+    for attempt in [1, 2] {
+        let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("within its delay").unwrap();
+        assert_eq!(taken[0].attempt, attempt);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_process_whose_clock_was_ahead_nothing_stays_hidden_for_longer_than_its_delay() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue.db");
+    let ahead = Arc::new(AtomicI64::new(3600));
+    let queue: Arc<dyn Queue> = Arc::new(EmbeddedQueue::open(open_file(&file).await, clock(&ahead), &DELAYS).unwrap());
+    queue.migrate().await.unwrap();
+    written_an_hour_ahead(&queue).await;
+    // Killed: never closed, never dropped.
+    std::mem::forget(queue);
+    let queue: Arc<dyn Queue> =
+        Arc::new(EmbeddedQueue::open(open_file(&file).await, Clock::system(), &DELAYS).unwrap());
+    both_come(&queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_clock_went_back_nothing_stays_hidden_for_longer_than_its_delay() {
+    let folder = tempfile::tempdir().unwrap();
+    let ahead = Arc::new(AtomicI64::new(3600));
+    let pool = open_file(&folder.path().join("queue.db")).await;
+    let queue: Arc<dyn Queue> = Arc::new(EmbeddedQueue::open(pool, clock(&ahead), &DELAYS).unwrap());
+    queue.migrate().await.unwrap();
+    written_an_hour_ahead(&queue).await;
+    ahead.store(0, Ordering::Relaxed);
+    both_come(&queue).await;
 }
