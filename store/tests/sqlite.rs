@@ -3,10 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_schema::{NewOrder, OrderId};
 use payhook_store::{Registered, SqliteStore, Store, StoreError};
+use uuid::Uuid;
 
 fn order(id: &str) -> NewOrder {
     NewOrder {
@@ -84,6 +86,22 @@ async fn nobody_but_the_owner_can_read_or_lock_the_files() {
         store.close().await;
         std::fs::remove_file(&file).unwrap(); // next, a new one
     }
+}
+
+#[tokio::test]
+async fn a_lease_of_a_process_that_is_gone_ends_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("payhook.db");
+    let (hour, now) = (Duration::from_hours(1), Timestamp::UNIX_EPOCH);
+    let store = open(&file).await.unwrap();
+    store.migrate().await.unwrap();
+    assert!(store.lease_take("relay", Uuid::from_u128(1), now, hour).await.unwrap());
+    assert!(!store.lease_take("relay", Uuid::from_u128(2), now, hour).await.unwrap());
+    store.close().await;
+    drop(store);
+    let store = open(&file).await.unwrap();
+    store.migrate().await.unwrap();
+    assert!(store.lease_take("relay", Uuid::from_u128(2), now, hour).await.unwrap());
 }
 
 #[tokio::test]
