@@ -20,7 +20,8 @@ impl Looked {
     /// Whether it is this order's turn; from then on it is not for a while.
     fn is_due(&self, order: &OrderId, now: Timestamp) -> bool {
         let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |at: &Timestamp| now.duration_since(*at) < STALE_AFTER;
+        // Not lately where the clock went back since, either.
+        let lately = |at: &Timestamp| now.duration_since(*at).abs() < STALE_AFTER;
         if looked.get(order).is_some_and(lately) {
             return false;
         }
@@ -36,7 +37,7 @@ impl Looked {
 fn is_stale(payment: &Payment, now: Timestamp) -> bool {
     let known_at = payment.asked_at.unwrap_or(payment.created_at);
     payment.is_unfinished()
-        && now.duration_since(known_at) > STALE_AFTER
+        && now.duration_since(known_at).abs() > STALE_AFTER
         && payment.next_check_at.is_some_and(|at| at > now)
 }
 
