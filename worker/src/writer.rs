@@ -254,3 +254,33 @@ impl Settling {
         drop(self.tokens);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use payhook_queue::{QueueError, Settler};
+
+    use super::*;
+    use crate::flights::Crashes;
+
+    /// A broker in alarm: it takes no publish, so nothing can be moved on.
+    struct InAlarm;
+
+    #[async_trait]
+    impl Settler for InAlarm {
+        async fn settle(&self, _: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
+            Err(QueueError::Full { address: "amqp://mq".to_owned() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_moved_on_is_held_and_given_back_within_the_half_hour_of_an_ack() {
+        let broken = CancellationToken::new();
+        let from =
+            Generation { settler: Arc::new(InAlarm), broken: broken.clone(), crashes: Arc::new(Crashes::default()) };
+        Settling::new(Arc::new(from)).run().await;
+        let minutes = async |minutes| tokio::time::timeout(Duration::from_mins(minutes), broken.cancelled()).await;
+        assert!(minutes(19).await.is_err(), "giving back counts towards poison: a short alarm counts for nothing");
+        minutes(2).await.expect("the broker closes the channel of whoever holds a delivery for half an hour");
+    }
+}
