@@ -102,6 +102,11 @@ impl From<StoreError> for Problem {
                 "The store is not at this program's version",
                 "Run `payhook migrate`, then try again.",
             ),
+            StoreError::Unkeepable { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The store does not keep a value of this request",
+                "Nothing was changed; the log says why.",
+            ),
             StoreError::Refused { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "The store refused",

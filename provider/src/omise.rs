@@ -14,7 +14,7 @@ pub(crate) use signature::{Keying, candidates};
 pub use signature::{SecretError, WebhookSecret};
 
 use jiff::Timestamp;
-use payhook_schema::{Notification, Provider, Verified};
+use payhook_schema::{Notification, Provider, Verified, keepable_time};
 
 use crate::meaning::Meaning;
 use crate::request::check_age;
@@ -50,7 +50,8 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
         }
     }
     let secret = held.ok_or_else(|| Refusal::not_genuine("the signature does not hold"))?;
-    let signed_at = timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let signed_at =
+        timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).and_then(keepable_time);
     check_age(signed_at, received.at, account.signature_age_max)?;
 
     let meaning = meaning(received.body, account.livemode)?;

@@ -45,9 +45,30 @@ pub fn content_id(bytes: &[u8]) -> Uuid {
     Uuid::new_v8(*first)
 }
 
+/// The end of the times that are kept: far beyond any deadline, and far from where adding to a time fails.
+const TIMES_END: Timestamp = Timestamp::constant(221_845_392_000, 0);
+
+/// `at`, if both databases keep it and every machine can reckon with it: from 1970 until the year 9000.
+pub fn keepable_time(at: Timestamp) -> Option<Timestamp> {
+    (Timestamp::UNIX_EPOCH..TIMES_END).contains(&at).then_some(at)
+}
+
 /// A new id that sorts by `now`: UUID version 7.
 pub fn new_id(now: Timestamp) -> Uuid {
     let seconds = u64::try_from(now.as_second()).unwrap_or(0);
     let nanoseconds = u32::try_from(now.subsec_nanosecond()).unwrap_or(0);
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_no_clock_ever_showed_are_not_kept() {
+        let kept = |text: &str| keepable_time(text.parse().unwrap()).is_some();
+        assert!(kept("1970-01-01T00:00:00Z") && kept("2026-11-28T00:00:00Z") && kept("8999-12-31T23:59:59Z"));
+        assert!(!kept("-009998-01-01T00:00:00Z") && !kept("1969-12-31T23:59:59Z"));
+        assert!(!kept("9000-01-01T00:00:00Z") && !kept("9999-12-30T00:00:00Z"));
+    }
 }

@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::words::words;
-use crate::{AuthorizationId, Notification, OrderId, PaymentKey, Verified, new_id};
+use crate::{About, AuthorizationId, Notification, OrderId, PaymentKey, Verified, keepable_time, new_id};
 
 /// The version of what [`Envelope::encode`] writes. A reader that meets another refuses it as poison: never a guess.
 pub const ENVELOPE_VERSION: u32 = 1;
@@ -14,6 +14,12 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Half as much again as base64 makes of the largest body, for the fields around it.
 const ENVELOPE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+/// What sealing adds to a body, and more.
+const SEAL_BYTES_MAX: usize = 1024;
+/// The longest name in a notification, in bytes: the longest ones we make have 255 characters of four bytes, and an index takes little more.
+const NAME_BYTES_MAX: usize = 1024;
+/// The headers a signature is made of are three.
+const HEADERS_MAX: usize = 16;
 
 words! {
     /// Why we ask a provider without having been notified.
@@ -74,6 +80,9 @@ pub enum EnvelopeError {
     OldRelease(OrderId),
     #[error("the envelope cannot be read")]
     Unreadable(#[source] serde_json::Error),
+    /// It reads, and has a value that no payhook writes and not every store keeps.
+    #[error("the envelope's `{field}` {what}")]
+    Value { field: &'static str, what: &'static str },
 }
 
 #[derive(Serialize)]
@@ -191,7 +200,10 @@ impl Envelope {
         }
         let wire: WireIn = serde_json::from_slice(bytes).map_err(EnvelopeError::Unreadable)?;
         let hint = match (wire.notification, wire.ask, wire.tend, wire.release) {
-            (Some(notification), None, None, None) => Hint::Notification(notification),
+            (Some(notification), None, None, None) => {
+                check(&notification)?;
+                Hint::Notification(notification)
+            }
             (None, Some(WireAsk { payment, because }), None, None) => Hint::Ask { payment, because },
             (None, None, Some(WireTend { authorization, because }), None) => Hint::Tend { authorization, because },
             (None, None, None, Some(WireRelease { order, id: Some(id) })) => Hint::Release { order, id },
@@ -205,10 +217,43 @@ impl Envelope {
     }
 }
 
+/// Refuses what only a broken or forged envelope has: a store that cannot keep a value would stop everything behind it.
+fn check(notification: &Notification) -> Result<(), EnvelopeError> {
+    let wrong = |field, what| Err(EnvelopeError::Value { field, what });
+    let Notification { kind, about, idempotency_key, received_at, signed_at, .. } = notification;
+    let Notification { verified_by, signed_path, headers, body, .. } = notification;
+    for (field, at) in [("received_at", Some(*received_at)), ("signed_at", *signed_at)] {
+        if at.is_some_and(|at| keepable_time(at).is_none()) {
+            return wrong(field, "is no time that is kept: from 1970 until the year 9000");
+        }
+    }
+    let about = match about {
+        About::Reference(text) | About::Unreadable(text) => text,
+        About::Payment(_) | About::Refund { .. } | About::Authorization(_) | About::Other => "",
+    };
+    let names =
+        [("kind", &**kind), ("about", about), ("idempotency_key", idempotency_key), ("verified_by", verified_by)];
+    if let Some((field, _)) = names.iter().find(|(_, text)| text.len() > NAME_BYTES_MAX) {
+        return wrong(field, "is longer than 1024 bytes");
+    }
+    if headers.len() > HEADERS_MAX {
+        return wrong("headers", "are more than 16");
+    }
+    if body.len() > BODY_BYTES_MAX + SEAL_BYTES_MAX {
+        return wrong("body", "is larger than any that is accepted");
+    }
+    let headers = headers.iter().flat_map(|(name, value)| [("headers", &**name), ("headers", &**value)]);
+    let mut texts = names.into_iter().chain([("signed_path", &**signed_path)]).chain(headers);
+    match texts.find(|(_, text)| text.contains('\0')) {
+        Some((field, _)) => wrong(field, "has a NUL character"),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{About, AccountName, PaymentId, Provider};
+    use crate::{AccountName, PaymentId, Provider};
 
     fn envelope() -> Envelope {
         let now = Timestamp::from_second(1_767_225_600).unwrap();
@@ -251,6 +296,42 @@ mod tests {
         assert!(matches!(error, EnvelopeError::Version(2)));
         assert!(Envelope::decode(b"{").is_err());
         assert!(Envelope::decode(br#"{"v":1,"id":"01939b5e-0000-7000-8000-000000000000"}"#).is_err());
+    }
+
+    /// An envelope as a stranger with the broker's password may write it.
+    fn forged(change: impl FnOnce(&mut Notification)) -> Result<Envelope, EnvelopeError> {
+        let Hint::Notification(notification) = envelope().hint else { unreachable!("it is one") };
+        let mut notification = *notification;
+        change(&mut notification);
+        Envelope::decode(&Envelope::notification(Verified::vouch(notification)).encode())
+    }
+
+    #[test]
+    fn a_value_that_no_store_keeps_is_refused_when_it_is_decoded() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        forged(|_| {}).unwrap();
+        forged(|it| it.kind = "ก".repeat(255)).unwrap();
+        forged(|it| it.about = About::Unreadable("why".to_owned())).unwrap();
+        let refused: [(&str, Box<dyn FnOnce(&mut Notification)>); 12] = [
+            ("received_at", Box::new(move |it| it.received_at = time("-009998-01-01T00:00:00Z"))),
+            ("received_at", Box::new(move |it| it.received_at = time("9999-12-30T00:00:00Z"))),
+            ("signed_at", Box::new(move |it| it.signed_at = Some(time("-000001-01-01T00:00:00Z")))),
+            ("kind", Box::new(|it| it.kind = "a\0b".to_owned())),
+            ("about", Box::new(|it| it.about = About::Reference("2024\0".to_owned()))),
+            ("about", Box::new(|it| it.about = About::Reference("2".repeat(1025)))),
+            ("idempotency_key", Box::new(|it| it.idempotency_key = "k".repeat(1025))),
+            ("verified_by", Box::new(|it| it.verified_by = "\0".to_owned())),
+            ("signed_path", Box::new(|it| it.signed_path = "/\0".to_owned())),
+            ("headers", Box::new(|it| it.headers[0].1 = "\0".to_owned())),
+            ("headers", Box::new(|it| it.headers = vec![(String::new(), String::new()); 17])),
+            ("body", Box::new(|it| it.body = vec![0; BODY_BYTES_MAX + 1025])),
+        ];
+        for (wanted, change) in refused {
+            match forged(change) {
+                Err(EnvelopeError::Value { field, .. }) => assert_eq!(field, wanted),
+                other => panic!("{wanted}: {other:?}"),
+            }
+        }
     }
 
     #[test]

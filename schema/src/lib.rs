@@ -19,7 +19,7 @@ mod verified;
 mod words;
 
 pub use authorization::{Authorization, AuthorizationName, Code, NewAuthorization, Sealed, SealedPlace, Token};
-pub use clock::{Clock, content_id, new_id};
+pub use clock::{Clock, content_id, keepable_time, new_id};
 pub use duration::{DurationError, parse_duration};
 pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, EnvelopeError, Hint};
 pub use event::{AuthorizationEvent, Event, EventData, EventType, OrderEvent};

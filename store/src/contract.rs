@@ -584,7 +584,14 @@ pub enum StoreError {
     /// Another version of payhook made it, or none: `payhook migrate` brings it to this one.
     #[error("the store at `{address}` is not at this program's version: {what}")]
     Outdated { address: String, what: String },
-    /// It answers, and says no: wrong password or rights, or a value it cannot keep. Trying again will not help.
+    /// A value it was given is none it can keep. Trying again with that value will not help; everything else it does as before.
+    #[error("the store at `{address}` does not keep a value it was given")]
+    Unkeepable {
+        address: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It answers, and says no: wrong password or rights. Until a person mends that, trying again will not help.
     #[error("the store at `{address}` refused: {what}")]
     Refused {
         address: String,
@@ -599,7 +606,7 @@ impl StoreError {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Held { .. } | Self::Outdated { .. } => true,
-            Self::Refused { .. } => false,
+            Self::Unkeepable { .. } | Self::Refused { .. } => false,
         }
     }
 }

@@ -41,10 +41,7 @@ impl Fault {
                 StoreError::Unavailable { address, what, source: Some(source) }
             }
             Self::Outdated(what) => StoreError::Outdated { address, what },
-            Self::Value(source) => {
-                let what = "it does not keep a value it was given".to_owned();
-                StoreError::Refused { address, what, source: Some(source) }
-            }
+            Self::Value(source) => StoreError::Unkeepable { address, source },
             Self::Refused(what, source) => StoreError::Refused { address, what, source },
         }
     }
@@ -137,6 +134,15 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_it_does_not_keep_is_told_apart_from_a_store_that_refuses_us() {
+        let out_of_range = || sqlx::Error::Encode("a time out of range".into());
+        for error in [Fault::postgres(out_of_range()), Fault::sqlite(out_of_range())] {
+            let error = error.at("the store");
+            assert!(matches!(error, StoreError::Unkeepable { .. }) && !error.retryable(), "{error:?}");
+        }
+    }
 
     #[test]
     fn a_lost_connection_is_worth_trying_again_and_an_unreadable_row_is_not() {

@@ -40,7 +40,10 @@ pub(crate) enum Unlearned {
 
 impl From<GaveUp> for Unlearned {
     fn from(gave_up: GaveUp) -> Self {
-        Self::Store(gave_up)
+        match gave_up {
+            GaveUp::Refused(why) => Self::Refused(why),
+            gave_up => Self::Store(gave_up),
+        }
     }
 }
 
@@ -76,7 +79,9 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
         }
         Err(Unlearned::Refused(why)) => making.poison(in_hand, why),
         Err(Unlearned::Store(GaveUp::Stopped)) => return,
-        Err(Unlearned::Store(GaveUp::TooLong)) => return writer::go_round(&context, vec![in_hand]).await,
+        Err(Unlearned::Store(GaveUp::TooLong | GaveUp::Refused(_))) => {
+            return writer::go_round(&context, vec![in_hand]).await;
+        }
     };
     context.write(outcome).await;
 }

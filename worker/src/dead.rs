@@ -1,12 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
-use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, Notification, content_id};
+use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, Notification, content_id, keepable_time};
 use payhook_store::DeadLetter;
 use payhook_vault::Vault;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
@@ -39,7 +40,7 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
         for delivery in &deliveries {
             letters.push(letter(context, delivery).await);
         }
-        match patiently("keeping dead letters", stop, || context.store.dead_letter_keep(&letters)).await {
+        match keep(context, stop, &letters).await {
             Ok(()) => {
                 for letter in &letters {
                     let cause = letter.cause;
@@ -51,7 +52,46 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
             }
             // They stay on the queue, where they are safe.
             Err(GaveUp::Stopped | GaveUp::TooLong) => return Ok(()),
+            Err(GaveUp::Refused(why)) => {
+                error!("the store keeps a dead letter in no form: {why}");
+                return Ok(());
+            }
         }
+    }
+}
+
+/// Keeps letters together; where one of them has a value that the store does not keep, each alone, and that one without the value.
+async fn keep(context: &Context, stop: &CancellationToken, letters: &[DeadLetter]) -> Result<(), GaveUp> {
+    let write = async |letters: &[DeadLetter]| {
+        patiently("keeping dead letters", stop, || context.store.dead_letter_keep(letters)).await
+    };
+    match write(letters).await {
+        Err(GaveUp::Refused(_)) => {}
+        done => return done,
+    }
+    for letter in letters {
+        match write(std::slice::from_ref(letter)).await {
+            Err(GaveUp::Refused(why)) => {
+                error!(dead_letter.id = %letter.id, "a dead letter is kept as bytes only: {why}");
+                write(&[bytes_only(letter, &why, context.clock.now())]).await?;
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// A letter with nothing of what is in it but its exact bytes.
+fn bytes_only(letter: &DeadLetter, why: &str, now: Timestamp) -> DeadLetter {
+    DeadLetter {
+        detail: format!("{} (kept as bytes only: {why})", letter.detail),
+        provider: None,
+        account: None,
+        payment: None,
+        notification: None,
+        first_failed_at: now,
+        last_failed_at: now,
+        ..letter.clone()
     }
 }
 
@@ -59,9 +99,12 @@ async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook
 async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
     let (vault, now) = (&context.vault, context.clock.now());
     // A death the broker tells nothing of comes again with the same time, where it has one: it is no new death.
-    let died_at = delivery.first_failed_at.unwrap_or(now);
+    let first_failed_at = delivery.first_failed_at.and_then(keepable_time);
+    let died_at = first_failed_at.unwrap_or(now);
     let unexplained = || Death { cause: DeadCause::Poison, detail: "died without a reason".to_owned(), died_at };
     let death = delivery.death.clone().unwrap_or_else(unexplained);
+    // Headers are what anybody wrote, and a time of theirs may be one that no store keeps.
+    let last_failed_at = keepable_time(death.died_at).unwrap_or(now);
     let envelope = delivery.envelope.as_ref().ok();
     let payment = envelope.and_then(Envelope::payment);
     let sealed = envelope.and_then(|envelope| sealed(envelope, vault));
@@ -88,8 +131,8 @@ async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
         payment,
         order: None,
         attempts: delivery.attempt,
-        first_failed_at: delivery.first_failed_at.unwrap_or(death.died_at),
-        last_failed_at: death.died_at,
+        first_failed_at: first_failed_at.unwrap_or(last_failed_at),
+        last_failed_at,
         bytes,
         notification,
         notification_id: None,

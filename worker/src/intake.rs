@@ -221,7 +221,7 @@ pub(crate) async fn dispatch(
             }
             // What is in hand comes back to whoever runs next.
             Err(GaveUp::Stopped) => return,
-            Err(GaveUp::TooLong) => {
+            Err(GaveUp::TooLong | GaveUp::Refused(_)) => {
                 for key in keys.drain(..) {
                     writer::go_round(&context, context.flights.depart(&key)).await;
                     context.flights.land(&key);

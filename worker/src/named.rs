@@ -38,12 +38,17 @@ enum Lost {
         probe: bool,
     },
     Paused(Wait),
+    /// The store can never look it up.
+    Refused(String),
     Store(GaveUp),
 }
 
 impl From<GaveUp> for Lost {
     fn from(gave_up: GaveUp) -> Self {
-        Self::Store(gave_up)
+        match gave_up {
+            GaveUp::Refused(why) => Self::Refused(why),
+            gave_up => Self::Store(gave_up),
+        }
     }
 }
 
@@ -87,7 +92,8 @@ pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
         }
         Err(Lost::Paused(wait)) => context.write(context.making().put_off(in_hand, &wait)).await,
         Err(Lost::Store(GaveUp::Stopped)) => drop(in_hand),
-        Err(Lost::Store(GaveUp::TooLong)) => writer::go_round(&context, vec![in_hand]).await,
+        Err(Lost::Refused(why)) => context.write(context.making().poison(in_hand, why)).await,
+        Err(Lost::Store(GaveUp::TooLong | GaveUp::Refused(_))) => writer::go_round(&context, vec![in_hand]).await,
     }
 }
 

@@ -242,7 +242,7 @@ impl Making<'_> {
     pub(crate) fn not_read(self, key: PaymentKey, passengers: Vec<InHand>, gave_up: &GaveUp) -> Outcome {
         let after = match gave_up {
             GaveUp::Stopped => Duration::ZERO,
-            GaveUp::TooLong => WAIT_SPREAD,
+            GaveUp::TooLong | GaveUp::Refused(_) => WAIT_SPREAD,
         };
         let wait = Wait { after, rest: Duration::ZERO, why: Pause::Unreachable, since: self.now, first: false };
         self.round_again(key, passengers, &wait, "paused", "the store was away")

@@ -16,13 +16,15 @@ pub(crate) enum GaveUp {
     Stopped,
     /// Longer than a delivery may be held: RabbitMQ wants it settled within half an hour.
     TooLong,
+    /// The store answers and does not keep a value it was given. No waiting changes that: whatever holds the value is poison.
+    Refused(String),
 }
 
 /// Repeats an operation on the store until it answers.
 ///
 /// While the store is away nothing can be settled, so holding on to a prefetch's worth of deliveries is the back pressure: the
-/// rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it. The same when it refuses: a wrong password or
-/// a missing right is for a person to mend, and what waits meanwhile is nobody's poison.
+/// rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it. The same when it refuses us: a wrong password or
+/// a missing right is for a person to mend, and what waits meanwhile is nobody's poison. A value it does not keep is given up at once.
 pub(crate) async fn patiently<T, F>(
     what: &'static str,
     stop: &CancellationToken,
@@ -42,6 +44,9 @@ where
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
+        if matches!(error, StoreError::Unkeepable { .. }) {
+            return Err(GaveUp::Refused(chain(&error)));
+        }
         match error.retryable() {
             true if wait == FIRST_WAIT => warn!(error = %chain(&error), "the store is away, waiting for it: {what}"),
             true => {}

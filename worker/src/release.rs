@@ -29,7 +29,7 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
         Ok(decided) => context.write(Making::done(in_hand, decided.as_str())).await,
         Err(Unreleased::Refused(why)) => context.write(context.making().poison(in_hand, why)).await,
         Err(Unreleased::Store(GaveUp::Stopped)) => {}
-        Err(Unreleased::Store(GaveUp::TooLong)) => writer::go_round(&context, vec![in_hand]).await,
+        Err(Unreleased::Store(GaveUp::TooLong | GaveUp::Refused(_))) => writer::go_round(&context, vec![in_hand]).await,
     }
 }
 
@@ -40,7 +40,10 @@ enum Unreleased {
 
 impl From<GaveUp> for Unreleased {
     fn from(gave_up: GaveUp) -> Self {
-        Self::Store(gave_up)
+        match gave_up {
+            GaveUp::Refused(why) => Self::Refused(why),
+            gave_up => Self::Store(gave_up),
+        }
     }
 }
 

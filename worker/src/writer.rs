@@ -90,7 +90,7 @@ pub(crate) async fn writer(context: Arc<Context>, ready: Arc<Mutex<mpsc::Receive
                 settle(verdicts).await;
             }
             Err(GaveUp::Stopped) => return,
-            Err(GaveUp::TooLong) => {
+            Err(GaveUp::TooLong | GaveUp::Refused(_)) => {
                 let now = context.clock.now();
                 let waiting = outcomes.into_iter().flat_map(|outcome| {
                     if let Some(key) = &outcome.key {

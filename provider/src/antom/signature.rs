@@ -5,6 +5,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
+use payhook_schema::keepable_time;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::{PrivateKey, PublicKey};
@@ -110,8 +111,9 @@ impl SignatureHeader {
 
 /// Reads a `request-time` or `response-time`: epoch milliseconds, or ISO 8601 with an offset.
 pub(crate) fn read_time(text: &str) -> Option<Timestamp> {
-    match text.parse::<i64>() {
+    let time = match text.parse::<i64>() {
         Ok(milliseconds) => Timestamp::from_millisecond(milliseconds).ok(),
         Err(_) => text.parse().ok(),
-    }
+    };
+    time.and_then(keepable_time)
 }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use payhook_schema::{
     Currency, Dispute, DisputeId, DisputeState, Money, PaymentFacts, PaymentId, PaymentState, Refund, RefundId,
-    RefundState,
+    RefundState, keepable_time,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -210,7 +210,7 @@ fn money(amount_minor: Option<i64>, letters: Option<&str>, charges: Currency) ->
 }
 
 fn time(text: Option<&str>) -> Option<Timestamp> {
-    text.and_then(|text| text.parse().ok())
+    text.and_then(|text| text.parse().ok()).and_then(keepable_time)
 }
 
 /// The id of what is an id until it is expanded.

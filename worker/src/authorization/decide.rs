@@ -98,6 +98,10 @@ fn granted(was: &Authorization, next: &mut Authorization, code: Code, now: Times
 fn issued(was: &Authorization, next: &mut Authorization, token: Token, told: Telling, now: Timestamp) -> Moved {
     let known = was.token.as_ref().filter(|known| known.digest == token.digest);
     match (was.state, known) {
+        // The cancelled token was being refreshed: what its refresh brought is another token, nobody cancelled it, and this is its only copy.
+        (AuthorizationState::Cancelled, None) if told == Telling::Answered && was.token.is_some() => {
+            replace(was, next, token)
+        }
         (AuthorizationState::Cancelled, _) => Moved::Not("a token for what was cancelled; nothing changes"),
         (_, None) if told == Telling::Former => Moved::Not("a token that was replaced by a newer one; nothing changes"),
         (_, Some(known)) if told == Telling::Answered => {
@@ -123,21 +127,27 @@ fn issued(was: &Authorization, next: &mut Authorization, token: Token, told: Tel
             next.token = Some(whole);
             Moved::To("the token's expiry is known now".to_owned())
         }
-        (_, None) => {
-            next.state = AuthorizationState::TokenIssued;
-            next.next_check_at = refresh_at(&token);
-            next.attempts = 0;
-            next.reason = None;
-            if let Some(code) = &mut next.code {
-                code.sealed = None;
-            }
-            let until = token.expires_at.map_or(String::new(), |at| format!(", good until {at}"));
-            next.token = Some(token);
-            match was.state {
-                AuthorizationState::TokenIssued => Moved::To(format!("a new token takes the old one's place{until}")),
-                from => Moved::To(format!("authorization {from} -> token_issued{until}")),
-            }
-        }
+        (_, None) => replace(was, next, token),
+    }
+}
+
+/// Puts a token in the place of the one there was, if any.
+fn replace(was: &Authorization, next: &mut Authorization, token: Token) -> Moved {
+    next.state = AuthorizationState::TokenIssued;
+    next.next_check_at = refresh_at(&token);
+    next.attempts = 0;
+    next.reason = None;
+    if let Some(code) = &mut next.code {
+        code.sealed = None;
+    }
+    let until = token.expires_at.map_or(String::new(), |at| format!(", good until {at}"));
+    next.token = Some(token);
+    match was.state {
+        AuthorizationState::TokenIssued => Moved::To(format!("a new token takes the old one's place{until}")),
+        AuthorizationState::Cancelled => Moved::To(format!(
+            "authorization cancelled -> token_issued{until}: the cancelled token was being refreshed, and its successor was not cancelled"
+        )),
+        from => Moved::To(format!("authorization {from} -> token_issued{until}")),
     }
 }
 
@@ -163,10 +173,11 @@ fn cancelled(
     }
 }
 
-/// What the merchant's programs are told of a change: that the customer agreed, once, and that it is over.
+/// What the merchant's programs are told of a change: that the customer agreed, and that it is over. Each once, unless it goes on after all.
 fn announce(was: &Authorization, next: &mut Authorization, now: Timestamp) -> Vec<Event> {
-    let granted = was.state == AuthorizationState::Awaiting;
     let cancelled = next.state == AuthorizationState::Cancelled;
+    let over = was.state == AuthorizationState::Cancelled;
+    let granted = was.state == AuthorizationState::Awaiting || (over && !cancelled);
     let types = [(granted, EventType::AuthorizationGranted), (cancelled, EventType::AuthorizationCancelled)];
     let mut events = Vec::new();
     for (_, event_type) in types.into_iter().filter(|(happened, _)| *happened) {

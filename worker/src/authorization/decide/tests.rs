@@ -128,6 +128,25 @@ fn the_end_of_a_former_token_does_not_touch_the_one_that_counts() {
 }
 
 #[test]
+fn a_cancellation_of_the_old_token_during_its_refresh_does_not_drop_the_new_one() {
+    let answered = |word| Told::Issued { token: token(word), told: Telling::Answered };
+    let mut it = authorization();
+    told(&mut it, issued("T1"));
+    assert_eq!(told(&mut it, cancelled("T1")), Some(vec![EventType::AuthorizationCancelled]));
+    assert_eq!(told(&mut it, answered("T1")), None, "the cancelled token itself stays cancelled");
+    assert_eq!(told(&mut it, answered("T2")), Some(vec![EventType::AuthorizationGranted]));
+    let now = it.token.clone().unwrap();
+    assert_eq!(
+        (it.state, now.digest, now.access),
+        (AuthorizationState::TokenIssued, SecretDigest::of("T2"), Some(sealed()))
+    );
+    assert_eq!((it.next_check_at.is_some(), &it.reason), (true, &None), "refreshed like any other");
+    assert_eq!(told(&mut it, cancelled("T1")), None, "a repeat of the old token's cancellation");
+    assert_eq!(it.state, AuthorizationState::TokenIssued);
+    assert_eq!(told(&mut it, cancelled("T2")), Some(vec![EventType::AuthorizationCancelled]));
+}
+
+#[test]
 fn the_same_token_given_again_lives_as_long_as_it_now_says() {
     let mut it = authorization();
     told(&mut it, issued("T"));
