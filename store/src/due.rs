@@ -58,10 +58,9 @@ impl Part {
         Ok(parts)
     }
 
-    /// Divides up to `limit` evenly; parts that get nothing are left out.
+    /// Divides up to `limit` evenly. Where there are more parts than that, each asks for one until the limit is reached: some may have none.
     pub(crate) fn divide(mut parts: Vec<Self>, limit: u32) -> Vec<Self> {
         let even = (limit / u32::try_from(parts.len()).unwrap_or(u32::MAX).max(1)).max(1);
-        parts.truncate(limit as usize);
         for part in &mut parts {
             part.quota = even.min(part.left);
         }

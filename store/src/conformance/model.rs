@@ -74,7 +74,7 @@ impl Model {
                 assert_eq!(store.settle(&batch).await.unwrap(), expected, "{batch:#?}");
             }
             70..75 => {
-                let (limit, hold_for) = (random.random_range(0..6), Duration::from_secs(random.random_range(0..900)));
+                let (limit, hold_for) = (random.random_range(0..6), Duration::from_secs(random.random_range(1..900)));
                 let late = random.random_bool(0.5);
                 let due = match late {
                     true => store.payments_due_late(now, hold_for, limit).await.unwrap(),
@@ -115,11 +115,12 @@ impl Model {
             _ => {
                 let name = *["sweep", "relay"].choose(random).unwrap();
                 let (holder, hold_for) = (uuid(random.random_range(0..3)), random.random_range(0..60));
-                let free = self.leases.get(name).is_none_or(|&(by, until)| by == holder || until <= now);
-                let taken = store.lease_take(name, holder, now, Duration::from_secs(hold_for)).await.unwrap();
+                let hold_for = Duration::from_secs(hold_for);
+                let free = self.leases.get(name).is_none_or(|lease| is_free(*lease, holder, now, hold_for));
+                let taken = store.lease_take(name, holder, now, hold_for).await.unwrap();
                 assert_eq!(taken, free);
                 if taken {
-                    self.leases.insert(name, (holder, now + SignedDuration::from_secs(hold_for as i64)));
+                    self.leases.insert(name, (holder, now + hold_for));
                 }
             }
         }
@@ -367,6 +368,9 @@ impl Model {
     /// Checks that `due` is what may be taken, and takes it; which of two that wait equally long comes first is open.
     /// As many as there are, up to the limit; of each account its oldest, and of none more than one more than of another that has more.
     fn take_due(&mut self, due: &[PaymentKey], late: bool, now: Timestamp, hold_for: Duration, limit: u32) {
+        if !late {
+            self.set_right(now, hold_for);
+        }
         let payments = self.orders.values().flat_map(|order| &order.payments);
         let payments = payments.filter(|payment| self.finished.contains(&payment.key) == late);
         let mut waiting: BTreeMap<(Provider, AccountName), Vec<Timestamp>> = BTreeMap::new();
@@ -376,7 +380,7 @@ impl Model {
             }
         }
         let all: usize = waiting.values().map(Vec::len).sum();
-        assert_eq!(due.len(), all.min(limit as usize));
+        assert_eq!(due.len(), all.min(limit as usize), "late {late}, limit {limit}, now {now}: {due:?} of {waiting:?}");
         let most = |key: &PaymentKey| {
             due.iter().filter(|other| other.account == key.account && other.provider == key.provider).count()
         };
@@ -395,6 +399,20 @@ impl Model {
         }
         for key in due {
             self.payment(key).unwrap().next_check_at = Some(now + SignedDuration::try_from(hold_for).unwrap());
+        }
+    }
+
+    /// What no right clock wrote is due now.
+    fn set_right(&mut self, now: Timestamp, hold_for: Duration) {
+        let payments = self.orders.values_mut().flat_map(|order| &mut order.payments);
+        for payment in payments.filter(|payment| !payment.state.is_final()) {
+            let is_later = |than: Timestamp| payment.next_check_at.is_some_and(|at| at > than);
+            let ahead = payment.asked_at.is_some_and(|at| at > crate::clocks::longest(now, hold_for));
+            if is_later(now) && ahead {
+                (payment.next_check_at, payment.asked_at) = (Some(now), Some(now));
+            } else if is_later(now + crate::clocks::UNFINISHED_WAIT_MAX) {
+                payment.next_check_at = Some(now);
+            }
         }
     }
 
@@ -615,4 +633,10 @@ fn dead_letter(random: &mut StdRng, now: Timestamp) -> DeadLetter {
         payment,
         ..letter(number, now)
     }
+}
+
+/// Whether a lease or claim is `holder`'s to take for `hold_for`: it is theirs, it ended, or it ends later than a clock that is right would
+/// have it.
+pub(super) fn is_free((by, until): (Uuid, Timestamp), holder: Uuid, now: Timestamp, hold_for: Duration) -> bool {
+    by == holder || until <= now || until > crate::clocks::longest(now, hold_for)
 }

@@ -12,7 +12,7 @@ use rand::seq::IndexedRandom;
 use uuid::Uuid;
 
 use super::authorizations::{account, authorization_id, by_state, by_token, issue, naming, new_authorization};
-use super::model::brief;
+use super::model::{brief, is_free};
 use super::sample::{entry, uuid};
 use crate::{AuthorizationRegistered, AuthorizationSettlement, Settled, Store, TimelineEntry};
 
@@ -49,7 +49,7 @@ impl Authorizations {
             70..90 => {
                 let (id, holder) = (some_id(random), uuid(random.random_range(0..3)));
                 let claimed = store.authorization_claim(&id, holder, now, hold_for).await.unwrap();
-                let free = self.claims.get(&id).is_none_or(|&(by, until)| by == holder || until <= now);
+                let free = self.claims.get(&id).is_none_or(|claim| is_free(*claim, holder, now, hold_for));
                 let expected = self.all.get(&id).filter(|it| free && it.next_check_at.is_some());
                 assert_eq!(claimed.as_ref(), expected);
                 if expected.is_some() {

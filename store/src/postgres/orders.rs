@@ -246,6 +246,9 @@ pub(super) async fn due(
     while !parts.is_empty() && rows.len() < limit as usize {
         let left = limit - rows.len() as u32;
         for part in Part::divide(std::mem::take(&mut parts), left) {
+            if rows.len() >= limit as usize {
+                break;
+            }
             let taken = sqlx::query(
                 "update payments p set next_check_at = $2 from \
                     (select provider, id, account, next_check_at from payments \

@@ -213,6 +213,9 @@ pub(super) async fn due(
     while !parts.is_empty() && all.len() < limit as usize {
         let left = limit - all.len() as u32;
         for part in Part::divide(std::mem::take(&mut parts), left) {
+            if all.len() >= limit as usize {
+                break;
+            }
             let rows = sqlx::query(
                 "select provider, account, id as payment_id, next_check_at as due_at from payments \
                  where provider = ?3 and account = ?4 and finished = 0 and next_check_at <= ?1 \
