@@ -71,6 +71,8 @@ impl FileLock {
         if let Some((handle, id)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // In this order: whoever takes the lock next in this process opens the file after it was closed here.
             let mut locked_here = lock_registry();
+            // A child that was just forked has the handle, too, until it runs its own program: closing ours alone would not unlock.
+            let _ = handle.unlock();
             drop(handle);
             locked_here.remove(&id);
         }
