@@ -11,6 +11,13 @@ use super::Limits;
 /// Every peer has this long to send its request, or to read its answer, before its connection may be closed for another's.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// A peer that waited for so long does nothing: its connection goes before all others.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// After a connection had to make room for another, connections are closed after one answer for so long: nobody keeps a place by asking
+/// again and again.
+const CROWDED_FOR: Duration = Duration::from_secs(1);
+
 /// The open connections of a listener, and for how long each has waited for its peer.
 #[derive(Default)]
 pub(super) struct Connections(Mutex<Open>);
@@ -19,6 +26,7 @@ pub(super) struct Connections(Mutex<Open>);
 struct Open {
     next_id: u64,
     all: HashMap<u64, Connection>,
+    crowded_at: Option<Instant>,
 }
 
 struct Connection {
@@ -26,7 +34,22 @@ struct Connection {
     place: Place,
     /// Since when the peer has to send something or to read its answer; nothing while we work for it.
     waits_since: Option<Instant>,
+    answered: bool,
     close: CancellationToken,
+}
+
+impl Connection {
+    /// What goes first, least first: idle peers, then those that have had an answer, then those that have not been served yet; of each, who
+    /// waits the longest. Nothing while we work for it, or before it had its grace.
+    fn order_of_closing(&self, now: Instant) -> Option<(u8, Instant)> {
+        let since = self.waits_since.filter(|since| now - *since >= GRACE)?;
+        let rank = match (now - since >= IDLE, self.answered) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        };
+        Some((rank, since))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +104,13 @@ impl Connections {
                 break;
             }
         }
+        if place != Some(Place::Ordinary) || closed == Some(Closed::Full) {
+            open.crowded_at = Some(now);
+        }
         let Some(place) = place else { return Entered::Full };
         let (id, close) = (open.next_id, CancellationToken::new());
         open.next_id += 1;
-        open.all.insert(id, Connection { peer, place, waits_since: Some(now), close: close.clone() });
+        open.all.insert(id, Connection { peer, place, waits_since: Some(now), answered: false, close: close.clone() });
         Entered::In { held: Held { connections: self.clone(), id, place, close }, closed }
     }
 
@@ -94,7 +120,9 @@ impl Connections {
         let now = Instant::now();
         let late = |connection: &Connection| connection.waits_since.is_some_and(|since| now - since > limit);
         let ids: Vec<u64> = open.all.iter().filter(|(_, connection)| late(connection)).map(|(id, _)| *id).collect();
-        ids.iter().for_each(|id| open.close(*id));
+        for id in &ids {
+            open.close(*id);
+        }
         ids.len()
     }
 
@@ -115,8 +143,8 @@ impl Connections {
 impl Open {
     fn close_longest_waiting(&mut self, now: Instant, of: impl Fn(&Connection) -> bool) -> bool {
         let waiting = self.all.iter().filter(|(_, connection)| of(connection));
-        let waiting = waiting.filter_map(|(id, connection)| Some((connection.waits_since?, *id)));
-        match waiting.min().filter(|(since, _)| now - *since >= GRACE) {
+        let waiting = waiting.filter_map(|(id, connection)| Some((connection.order_of_closing(now)?, *id)));
+        match waiting.min() {
             Some((_, id)) => {
                 self.close(id);
                 true
@@ -143,19 +171,28 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The peer's turn: it has to send a request, or the rest of one, or to read its answer.
+    /// The peer's turn: it has to send the rest of a request.
     pub(super) fn waits(&self) {
-        self.set(Some(Instant::now()));
+        self.set(|connection| connection.waits_since = Some(Instant::now()));
     }
 
     /// Our turn: the request is complete and its answer is being made.
     pub(super) fn works(&self) {
-        self.set(None);
+        self.set(|connection| connection.waits_since = None);
     }
 
-    fn set(&self, waits_since: Option<Instant>) {
+    /// The peer's turn: it has to read its answer, and may then ask again. Whether it may on this connection: not while others need it.
+    pub(super) fn answered(&self) -> bool {
+        self.set(|connection| {
+            connection.waits_since = Some(Instant::now());
+            connection.answered = true;
+        });
+        self.connections.lock().crowded_at.is_none_or(|at| at.elapsed() > CROWDED_FOR)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Connection)) {
         if let Some(connection) = self.connections.lock().all.get_mut(&self.id) {
-            connection.waits_since = waits_since;
+            change(connection);
         }
     }
 }

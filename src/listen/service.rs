@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONNECTION, RETRY_AFTER};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -38,9 +38,11 @@ pub(super) async fn answer(
             request.map(|body| Body::new(Arriving { body, held: held.clone() }))
         }
     };
-    let response = TowerToHyperService::new(router.into_service::<Body>()).call(request).await;
-    held.waits();
-    response
+    let mut response = TowerToHyperService::new(router.into_service::<Body>()).call(request).await?;
+    if !held.answered() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// A request's body: the peer's turn until all of it is there.

@@ -236,3 +236,24 @@ async fn a_stop_waits_for_no_peer_that_does_nothing() {
     stop.cancel();
     timeout(PATIENCE, serving).await.expect("the server ends").unwrap();
 }
+
+#[tokio::test]
+async fn nobody_keeps_a_place_by_asking_again_and_again() {
+    let (address, ..) = server(limits(4)).await;
+    for _ in 0..4 {
+        tokio::spawn(async move {
+            while let Ok(mut stream) = TcpStream::connect(address).await {
+                let mut answer = [0; 4096];
+                while stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {
+                    if stream.read(&mut answer).await.unwrap_or_default() == 0 {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..20 {
+        assert!(exchange(address, GET_HEALTH).await.contains("well"));
+    }
+}
