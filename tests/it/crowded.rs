@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use payhook_schema::PaymentId;
-use payhook_simulator::{AntomKind, AntomStatus};
+use payhook_simulator::{AntomKind, AntomStatus, Reply};
 use reqwest::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -50,7 +50,7 @@ async fn genuine_traffic_is_served_beside(attack: Attack) {
     for number in 0..GENUINE {
         // Each over a connection of its own, each at the first try.
         let reply = payhook.antom_signed(&payment, AntomKind::State).send().await;
-        assert!(reply.as_ref().is_ok_and(|reply| reply.acknowledged()), "{number}: {reply:?}\n{}", payhook.log_tails());
+        assert!(reply.as_ref().is_ok_and(Reply::acknowledged), "{number}: {reply:?}\n{}", payhook.log_tails());
         let (status, checks) = payhook.readiness().await.unwrap();
         assert_eq!(status, StatusCode::OK, "{number}: {checks}");
     }
@@ -108,8 +108,8 @@ async fn a_second_signal_ends_the_process_at_once() {
         })
         .await;
     payhook.asks_to_stop("serve");
-    let code = payhook.until("it has ended", async || payhook.ended("serve").ok_or("it runs".to_owned())).await;
-    assert_eq!(code, Some(130));
+    let code = payhook.until("it has ended", async || payhook.exit_code("serve").ok_or("it runs".to_owned())).await;
+    assert_eq!(code, 130);
     payhook.kill9("serve"); // it is gone: only its handle is
 }
 

@@ -115,7 +115,7 @@ impl Process {
             LogTo::ClosedPipe => pipe().1.into(),
             LogTo::HangingPipe => {
                 let (reader, mut writer) = pipe();
-                writer.write_all(&[b'.'; PIPE_BYTES]).expect("it fits");
+                writer.write_all(&vec![b'.'; PIPE_BYTES]).expect("it fits");
                 self.hanging = Some(reader);
                 writer.into()
             }

@@ -238,9 +238,9 @@ impl TestPayhook {
         assert_eq!(self.with(name, Process::wait_stopped), Ok(()), "{}", self.log_tails());
     }
 
-    /// With which exit code a process ended by itself.
-    pub(crate) fn ended(&self, name: &str) -> Option<Option<i32>> {
-        self.with(name, Process::ended).map(|status| status.code())
+    /// With which exit code a process ended by itself; nothing while it runs.
+    pub(crate) fn exit_code(&self, name: &str) -> Option<i32> {
+        self.with(name, Process::ended)?.code()
     }
 
     pub(crate) fn pid_of(&self, name: &str) -> u32 {
