@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 /// No file of one subject needs more.
 const SOURCE_LINES_MAX: usize = 600;
 
-const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md", "payhook.example.toml"];
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md", "SECURITY.md", "payhook.example.toml"];
 
 /// Not ours to read: made by tools, or kept by them.
 const NOT_OURS: [&str; 3] = ["target", ".git", "node_modules"];
@@ -330,6 +331,30 @@ fn the_documents_a_reader_looks_for_are_there() {
         missing.map(|name| format!("{name} is missing or empty")).collect()
     };
     holds(rule, &[&[("README.md", "# payhook")]]);
+}
+
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let rule = |tree: &Tree| {
+        let mut found = Vec::new();
+        let page = tree.0.get("SECURITY.md").map(String::as_str).unwrap_or_default();
+        for row in page.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+            let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+            let mut file = "";
+            // Every second part stands between backticks: a file, then the tests in it.
+            for word in tests.split('`').skip(1).step_by(2) {
+                match word.contains(".rs") {
+                    true => file = word,
+                    false if !tree.0.get(file).is_some_and(|text| text.contains(&format!("fn {word}("))) => {
+                        found.push(format!("SECURITY.md names {word} in {file}, which is not there"));
+                    }
+                    false => {}
+                }
+            }
+        }
+        found
+    };
+    holds(rule, &[&[("SECURITY.md", "| an attack | a defence | `tests/a.rs` `it_is_refused` |"), ("tests/a.rs", "")]]);
 }
 
 #[test]
