@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use thiserror::Error;
 
 use crate::omise::EventsPage;
 use crate::retry::{RetryPolicy, with_retry};
-use crate::transport::ANSWER_BYTES_MAX;
+use crate::transport::{ANSWER_BYTES_MAX, Carrier, Http};
 use crate::{Account, Grant, IssuedToken, OmiseAccount, RefundAnswer, antom, omise};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,9 +60,9 @@ fn never_left(error: &AskError) -> bool {
 }
 
 /// Asks the providers. Connections are kept and shared.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Http,
     clock: Clock,
 }
 
@@ -75,7 +76,13 @@ impl Client {
             .no_proxy()
             .tcp_nodelay(true)
             .build()?;
-        Ok(Self { http, clock })
+        Ok(Self { http: Http { client: http, carrier: None }, clock })
+    }
+
+    /// Sends its requests by `carrier` instead of the network, at the times of `clock`.
+    #[must_use]
+    pub fn carried_by(self, carrier: Arc<dyn Carrier>, clock: Clock) -> Self {
+        Self { http: Http { carrier: Some(carrier), ..self.http }, clock }
     }
 
     /// Asks the provider what is true about a payment, now.

@@ -23,6 +23,7 @@ pub use crypto::{KeyError, PrivateKey, PublicKey};
 pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use omise::{EventsPage, ListedEvent};
 pub use request::{Received, Refusal};
+pub use transport::{Carried, Carrier};
 
 use payhook_schema::{About, Dispute, Notification, Provider, Verified};
 

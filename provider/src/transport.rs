@@ -1,5 +1,7 @@
 //! Requests over HTTP and whole answers, within limits. What went wrong on the way is told without the address.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -8,6 +10,21 @@ use reqwest::header::RETRY_AFTER;
 use tracing::warn;
 
 use crate::client::AskError;
+
+/// Carries requests in the place of the network, to providers that live in the same process: for simulations.
+pub trait Carrier: Send + Sync {
+    /// Answers a request; `None` where the connection broke off without an answer.
+    fn carry(&self, request: http::Request<Vec<u8>>) -> Carried<'_>;
+}
+
+pub type Carried<'a> = Pin<Box<dyn Future<Output = Option<http::Response<Vec<u8>>>> + Send + 'a>>;
+
+/// Where requests go: over HTTP, or to a [`Carrier`].
+#[derive(Clone)]
+pub(crate) struct Http {
+    pub(crate) client: reqwest::Client,
+    pub(crate) carrier: Option<Arc<dyn Carrier>>,
+}
 
 /// Charges have 3 to 6 KB; an answer beyond this is not one.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -21,7 +38,14 @@ pub(crate) struct Answered {
 }
 
 /// Sends a request and takes the whole answer, at most `bytes_max` of it.
-pub(crate) async fn answered(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Answered, AskError> {
+pub(crate) async fn answered(
+    http: &Http,
+    request: reqwest::RequestBuilder,
+    bytes_max: usize,
+) -> Result<Answered, AskError> {
+    if let Some(carrier) = &http.carrier {
+        return carried(&**carrier, request).await;
+    }
     let mut response = request.send().await.map_err(|error| transport(&error))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
@@ -32,6 +56,19 @@ pub(crate) async fn answered(request: reqwest::RequestBuilder, bytes_max: usize)
         body.extend_from_slice(&chunk);
     }
     Ok(Answered { status, headers, body })
+}
+
+async fn carried(carrier: &dyn Carrier, request: reqwest::RequestBuilder) -> Result<Answered, AskError> {
+    let request = request.build().map_err(|error| transport(&error))?;
+    let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
+    let mut carried = http::Request::new(body);
+    *carried.method_mut() = request.method().clone();
+    *carried.headers_mut() = request.headers().clone();
+    let wrong = |error: http::uri::InvalidUri| AskError::unavailable(format!("the address cannot be carried: {error}"));
+    *carried.uri_mut() = request.url().as_str().parse().map_err(wrong)?;
+    let broke_off = || AskError::unavailable("the connection to the provider broke off");
+    let (parts, body) = carrier.carry(carried).await.ok_or_else(broke_off)?.into_parts();
+    Ok(Answered { status: parts.status, headers: parts.headers, body })
 }
 
 /// What went wrong on the way, without the address: it can carry an id.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::wire::Outcome;
 use crate::client::AskError;
-use crate::transport::{ANSWER_BYTES_MAX, Answered, answered, throttled};
+use crate::transport::{ANSWER_BYTES_MAX, Answered, Http, answered, throttled};
 use crate::{AntomAccount, strict_json};
 
 /// The path of an API call, as it is sent and signed: the sandbox has its own prefix.
@@ -20,7 +20,7 @@ pub fn api_path(sandbox: bool, call: &str) -> String {
 
 /// Sends `body` to `call` and gives the answer's bytes, once its signature holds.
 pub(crate) async fn call(
-    http: &reqwest::Client,
+    http: &Http,
     account: &AntomAccount,
     call: &str,
     body: String,
@@ -33,13 +33,14 @@ pub(crate) async fn call(
     let time = now.as_millisecond().to_string();
     let message = super::signed_message(&path, &account.client_id, &time, body.as_bytes());
     let request = http
+        .client
         .post(format!("{}{path}", account.api))
         .header(CONTENT_TYPE, "application/json; charset=UTF-8")
         .header("client-id", &account.client_id)
         .header("request-time", &time)
         .header("signature", super::sign(private_key, account.private_key_version, &message))
         .body(body);
-    let Answered { status, headers, body } = answered(request, ANSWER_BYTES_MAX).await?;
+    let Answered { status, headers, body } = answered(http, request, ANSWER_BYTES_MAX).await?;
     match status {
         StatusCode::OK => {}
         StatusCode::TOO_MANY_REQUESTS => return Err(throttled(&headers, now)),

@@ -7,14 +7,14 @@ use secrecy::ExposeSecret;
 use super::{API_VERSION, charge};
 use crate::OmiseAccount;
 use crate::client::AskError;
-use crate::transport::{Answered, answered, throttled};
+use crate::transport::{Answered, Http, answered, throttled};
 
 /// Gets `path`, which has its query, and gives the bytes of an answer that is Omise's and no error, at most `bytes_max` of them.
 ///
 /// # Source
 /// "Errors", docs.omise.co/api-errors, read 2026-11-21; `reference/omise.md` section 5.6.
 pub(crate) async fn get(
-    http: &reqwest::Client,
+    http: &Http,
     account: &OmiseAccount,
     path: &str,
     bytes_max: usize,
@@ -24,10 +24,11 @@ pub(crate) async fn get(
         return Err(AskError::Misconfigured { what: "secret_key is missing".to_owned() });
     };
     let request = http
+        .client
         .get(format!("{}{path}", account.api))
         .basic_auth(secret_key.expose_secret(), Some(""))
         .header("omise-version", API_VERSION);
-    let Answered { status, headers, body } = answered(request, bytes_max).await?;
+    let Answered { status, headers, body } = answered(http, request, bytes_max).await?;
     match status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
