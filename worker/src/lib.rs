@@ -31,5 +31,6 @@ mod unrouted;
 mod worker;
 mod writer;
 
+pub use patience::seed_waits;
 pub use schedule::Schedule;
 pub use worker::{Died, Worker, WorkerOptions, WorkerParts};
