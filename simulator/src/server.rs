@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -44,6 +46,7 @@ impl Default for Options {
 /// Both providers, running. Dropping it stops them.
 pub struct Simulator {
     shared: Arc<Shared>,
+    router: Router,
     address: SocketAddr,
     server: JoinHandle<()>,
     stopping: DropGuard,
@@ -73,8 +76,8 @@ impl Simulator {
             .fallback(control::no_such_route)
             .with_state(Arc::clone(&shared));
         let stopping = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, router, stopping.clone()));
-        Ok(Self { shared, address, server, stopping: stopping.drop_guard() })
+        let server = tokio::spawn(serve(listener, router.clone(), stopping.clone()));
+        Ok(Self { shared, router, address, server, stopping: stopping.drop_guard() })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -133,10 +136,15 @@ api = "{api}"
 
     /// The same two accounts, for a program that has no configuration file.
     pub fn accounts(&self, account: &AccountName) -> Accounts {
+        Accounts::new(self.accounts_named(account))
+    }
+
+    /// The accounts of [`Self::accounts`], to be put together with those of other names.
+    pub fn accounts_named(&self, account: &AccountName) -> [Account; 2] {
         let (keys, api) = (self.keys(), self.url());
         let again = |key: &PrivateKey| PrivateKey::parse(&key.to_base64()).expect("a key reads what it wrote");
         let public: PublicKey = keys.antom().public_key();
-        Accounts::new([
+        [
             Account::Antom(AntomAccount {
                 name: account.clone(),
                 client_id: keys.client_id().to_owned(),
@@ -158,7 +166,17 @@ api = "{api}"
                 signature_age_max: AgeLimit::Off,
                 limits: Limits::OMISE,
             }),
-        ])
+        ]
+    }
+
+    /// Answers a call without a socket, as it answers one from the network; `None` where a fault closes the connection instead.
+    pub async fn answer(&self, request: http::Request<Vec<u8>>) -> Option<http::Response<Vec<u8>>> {
+        let response =
+            self.router.clone().oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
+        let (parts, body) = response.into_parts();
+        let hung_up = parts.extensions.get::<HangUp>().is_some();
+        let body = axum::body::to_bytes(body, usize::MAX).await.ok().filter(|_| !hung_up)?;
+        Some(http::Response::from_parts(parts, body.to_vec()))
     }
 
     /// Stops listening, lets open calls finish for a moment, and returns once the port is free.

@@ -123,6 +123,25 @@ impl Antom {
         Ok(antom_id)
     }
 
+    /// A refund that succeeded at once, of any amount and currency: what a provider that contradicts itself would tell.
+    pub fn refund_anything(&self, payment: &PaymentId, refund: &RefundId, amount: Money) -> Result<(), SimulatorError> {
+        let now = self.0.clock.now();
+        let antom_id = self.0.ids.antom(now);
+        let mut payments = self.0.payments();
+        let found = payments.get_mut(payment)?;
+        found.about_to_change();
+        found.transactions.push(Transaction {
+            kind: TransactionType::Refund,
+            antom_id: antom_id.clone(),
+            request_id: refund.to_string(),
+            amount,
+            outcome: AntomOutcome::Success,
+            at: now,
+        });
+        payments.refund_began(payment, refund.as_str(), &antom_id);
+        Ok(())
+    }
+
     /// Gives the refund an outcome, whatever it had.
     pub fn decide_refund(&self, refund: &RefundId, outcome: AntomOutcome) -> Result<(), SimulatorError> {
         let now = self.0.clock.now();
