@@ -72,7 +72,9 @@ pub(crate) fn order_events(seen: Seen, moved: Moved) -> Vec<EventType> {
         OrderState::Pending | OrderState::Held => return Vec::new(),
         OrderState::Authorized => [(refunded, OrderRefunded), (seen != Seen::Authorized, OrderAuthorized)],
         OrderState::Paid => [(paid, OrderPaid), (refunded && !by_release, OrderRefunded)],
-        OrderState::PartlyRefunded | OrderState::Refunded => [(paid, OrderPaid), (refunded, OrderRefunded)],
+        OrderState::PartlyRefunded => [(paid, OrderPaid), (refunded, OrderRefunded)],
+        // Also where the order's own currency has nothing to show for this: money in another one came and went back.
+        OrderState::Refunded => [(paid, OrderPaid), (refunded || seen != Seen::Refunded, OrderRefunded)],
     };
     events.into_iter().filter(|(happened, _)| *happened).map(|(_, event_type)| event_type).collect()
 }
