@@ -9,6 +9,7 @@ mod bench;
 mod ci;
 mod run;
 mod servers;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ usage: cargo xtask <command>
   test [-- ARGS]   every test, with RabbitMQ and PostgreSQL; ARGS go to cargo test
   ci               what CI checks besides tests: format, lints, docs, dependencies
   bench [-- ARGS]  the benchmark, against servers of its own; ARGS go to it
+  simulate [-- ARGS]  random worlds of the simulation: --worlds N for so many, --seed N for one of them again
   servers          RabbitMQ and PostgreSQL for your own cargo test, until ctrl-C
 
 RabbitMQ and PostgreSQL are installed from Debian's packages if they are missing, and run privately, on free
@@ -36,6 +38,7 @@ async fn main() -> ExitCode {
         "test" => test::run(&rest).await,
         "ci" if rest.is_empty() => ci::ci().await,
         "bench" => bench::bench(&rest).await,
+        "simulate" => simulate::simulate(&rest).await,
         "servers" if rest.is_empty() => servers::run().await,
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
