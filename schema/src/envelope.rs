@@ -312,7 +312,8 @@ mod tests {
         forged(|_| {}).unwrap();
         forged(|it| it.kind = "ก".repeat(255)).unwrap();
         forged(|it| it.about = About::Unreadable("why".to_owned())).unwrap();
-        let refused: [(&str, Box<dyn FnOnce(&mut Notification)>); 12] = [
+        type Change = Box<dyn FnOnce(&mut Notification)>;
+        let refused: [(&str, Change); 12] = [
             ("received_at", Box::new(move |it| it.received_at = time("-009998-01-01T00:00:00Z"))),
             ("received_at", Box::new(move |it| it.received_at = time("9999-12-30T00:00:00Z"))),
             ("signed_at", Box::new(move |it| it.signed_at = Some(time("-000001-01-01T00:00:00Z")))),

@@ -194,6 +194,8 @@ fn crashing() -> BasicProperties {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_in_unrouted_is_shown_without_harm_and_moved_to_where_it_belongs() {
+    use UnroutedKind::{Crashing, DeadLetter, Event, Hint};
+
     let Some(harness) = RabbitHarness::start().await else { return };
     let queue = harness.process().await;
     assert_eq!(queue.unrouted(10).await.unwrap(), []);
@@ -205,7 +207,6 @@ async fn what_lies_in_unrouted_is_shown_without_harm_and_moved_to_where_it_belon
     for properties in [hint, dead_letter(), event, crashing()] {
         publish_unrouted(&harness.vhost, properties).await;
     }
-    use UnroutedKind::{Crashing, DeadLetter, Event, Hint};
     // Looking again and again neither loses nor changes anything.
     for _ in 0..30 {
         let mut kinds: Vec<_> = queue.unrouted(10).await.unwrap().iter().map(|unrouted| unrouted.kind).collect();
