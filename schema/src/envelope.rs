@@ -306,13 +306,14 @@ mod tests {
         Envelope::decode(&Envelope::notification(Verified::vouch(notification)).encode())
     }
 
+    type Change = Box<dyn FnOnce(&mut Notification)>;
+
     #[test]
     fn a_value_that_no_store_keeps_is_refused_when_it_is_decoded() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         forged(|_| {}).unwrap();
         forged(|it| it.kind = "ก".repeat(255)).unwrap();
         forged(|it| it.about = About::Unreadable("why".to_owned())).unwrap();
-        type Change = Box<dyn FnOnce(&mut Notification)>;
         let refused: [(&str, Change); 12] = [
             ("received_at", Box::new(move |it| it.received_at = time("-009998-01-01T00:00:00Z"))),
             ("received_at", Box::new(move |it| it.received_at = time("9999-12-30T00:00:00Z"))),

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{
-    About, AccountName, Dispute, DisputeId, DisputeState, Event, NewOrder, NewRefund, Notification, Order, OrderId,
-    OrderState, Payment, PaymentId, PaymentKey, PaymentState, Provider, Refund, RefundId, RefundState, TimelineKind,
+    About, AccountName, Event, NewOrder, NewRefund, Notification, Order, OrderId, OrderState, Payment, PaymentId,
+    PaymentKey, PaymentState, Provider, Refund, RefundId, TimelineKind,
 };
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -12,9 +12,8 @@ use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
 use super::Harness;
-use super::dead_letters::letter;
 use super::model_of_authorizations::Authorizations;
-use super::sample::{at, capture, entry, key_of, notification, order_id, thb, uuid};
+use super::sample::{at, capture, entry, key_of, notification, uuid};
 use crate::{
     Asked, Backlog, DeadLetter, DeadLetterFilter, FeedEvent, Found, OrderFilter, PaymentCheck, PaymentName, Registered,
     Settled, Settlement, Store, TimelineEntry,

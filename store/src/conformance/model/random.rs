@@ -1,7 +1,17 @@
 //! What the random operations are about.
 
-#[expect(clippy::wildcard_imports, reason = "one file, cut in two")]
-use super::*;
+use jiff::Timestamp;
+use payhook_schema::{
+    Dispute, DisputeId, DisputeState, NewOrder, NewRefund, OrderId, PaymentKey, Provider, Refund, RefundId, RefundState,
+};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+use super::upserted;
+use crate::conformance::dead_letters::letter;
+use crate::conformance::sample::{key_of, notification, order_id, thb};
+use crate::{DeadLetter, Settlement};
 
 pub(super) fn some_order(random: &mut StdRng) -> OrderId {
     order_id(&format!("A-{}", random.random_range(0..12)))
