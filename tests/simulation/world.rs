@@ -213,7 +213,12 @@ impl World {
             shape,
         };
         if let Some(url) = &world.shape.postgres {
-            let store = payhook_store::PgStore::connect(url, payhook_store::PgOptions::default()).expect("a good URL");
+            // The world's clock counts, and not the database's.
+            let options = payhook_store::PgOptions {
+                clock: payhook_store::LeaseClock::Caller,
+                ..payhook_store::PgOptions::default()
+            };
+            let store = payhook_store::PgStore::connect(url, options).expect("a good URL");
             world.observer.call("migrate", store.migrate()).await.expect("a fresh database migrates");
             world.postgres = Some(Arc::new(store));
         }

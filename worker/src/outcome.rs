@@ -76,7 +76,10 @@ impl Making<'_> {
     pub(crate) fn poison(self, in_hand: InHand, why: String) -> Outcome {
         let death = Death { cause: Class::Poison.cause(), detail: why, died_at: self.now };
         let told = (Some(ReplayOutcome::Failed), death.detail.clone());
-        let verdicts = vec![(in_hand, Verdict::DeadLetter(death))];
+        // An item of a replay came from a dead letter or the archive, which has it still.
+        let is_replayed = replay_item(&in_hand.delivery).is_some();
+        let verdict = if is_replayed { Verdict::Ack } else { Verdict::DeadLetter(death) };
+        let verdicts = vec![(in_hand, verdict)];
         Outcome::new(None, Settlement::default(), verdicts, "poison", (told.0, &told.1))
     }
 

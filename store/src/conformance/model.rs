@@ -410,7 +410,10 @@ impl Model {
         for payment in payments.filter(|payment| !payment.state.is_final()) {
             let is_later = |than: Timestamp| payment.next_check_at.is_some_and(|at| at > than);
             let ahead = payment.asked_at.is_some_and(|at| at > crate::clocks::longest(now, hold_for));
-            if is_later(now) && ahead {
+            let longest = crate::clocks::longest(now, hold_for);
+            if is_later(now) && payment.asked_at.is_none() && payment.created_at > longest {
+                (payment.next_check_at, payment.created_at) = (Some(now), now);
+            } else if is_later(now) && ahead {
                 (payment.next_check_at, payment.asked_at) = (Some(now), Some(now));
             } else if is_later(now + crate::clocks::UNFINISHED_WAIT_MAX) {
                 payment.next_check_at = Some(now);

@@ -267,12 +267,20 @@ async fn hold(on: &mut SqliteConnection, due: &[PaymentKey], until: Timestamp) -
     Ok(())
 }
 
-/// Has unfinished payments checked now whose schedule no right clock wrote: asked about at a time that is yet to come, or due later than
+/// Has unfinished payments checked now whose schedule no right clock wrote: registered or asked about at a time that is yet to come, or due later than
 /// any schedule says. Both are looked up in an index and hardly ever there.
 async fn set_right(on: &mut SqliteConnection, now: Timestamp, hold_for: Duration) -> sqlx::Result<()> {
     sqlx::query(
         "update payments set next_check_at = ?1, asked_at = ?1 \
          where state in ('awaiting', 'authorized') and next_check_at > ?1 and asked_at > ?2",
+    )
+    .bind(micros(now))
+    .bind(micros(clocks::longest(now, hold_for)))
+    .execute(&mut *on)
+    .await?;
+    sqlx::query(
+        "update payments set next_check_at = ?1, created_at = ?1 \
+         where state in ('awaiting', 'authorized') and asked_at is null and next_check_at > ?1 and created_at > ?2",
     )
     .bind(micros(now))
     .bind(micros(clocks::longest(now, hold_for)))

@@ -122,6 +122,11 @@ impl Context {
             return Ok(None);
         }
         let now = self.clock.now();
+        // Another worker may have done it while we waited for our turn. A claim for nothing would keep everybody from the next step.
+        let Ok(Some(current)) = self.store.authorization_get(id).await else { return Ok(None) };
+        if Step::of(&current, now).is_none() {
+            return Ok(None);
+        }
         let holder = new_id(now);
         // Once, and not patiently: a claim written late would be over when it begins. What is not claimed is due again.
         let claimed = self.store.authorization_claim(id, holder, now, CLAIM_FOR).await;
