@@ -10,6 +10,9 @@ use rand::RngExt;
 use crate::oracle::PaymentTruth;
 use crate::world::{HOUR, World};
 
+/// How many seconds a notification may take at the end of a story, when everything works.
+const SOON: u32 = 30;
+
 pub(crate) async fn story(world: &mut World) {
     for _ in 0..world.rng.random_range(2..4) {
         begin(world).await;
@@ -145,7 +148,8 @@ pub(crate) async fn finish(world: &mut World) {
     for order in 0..world.orders.len() {
         world.register(order).await;
     }
-    // What is notified of is known at once, and not by the next look of a schedule.
+    // What is notified of is known soon, and not by the next look of a schedule: a worker that was just started may have no share of its
+    // account yet, and then a hint goes once round the queue.
     let mut notified = Vec::new();
     for payment in 0..world.payments.len() {
         if names_payment(&world.payments[payment]) && world.rng.random() && world.notify(payment).await {
@@ -154,6 +158,12 @@ pub(crate) async fn finish(world: &mut World) {
     }
     world.quiet().await;
     for payment in notified {
+        for _ in 0..SOON {
+            if world.is_wrong(payment).await.is_some() {
+                world.time.pass(SignedDuration::from_secs(1));
+                world.quiet().await;
+            }
+        }
         let wrong = world.is_wrong(payment).await;
         world.expect(wrong.is_none(), || format!("{} was notified and is not known", world.payments[payment].key));
     }
