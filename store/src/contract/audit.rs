@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub struct KeyUse {
     pub provider: Provider,
     pub account: AccountName,
-    /// As [`Notification::verified_by`] has it: `keyVersion 1`, `secret 3fa1c2d4`.
+    /// As [`Notification::verified_by`](payhook_schema::Notification::verified_by) has it: `keyVersion 1`, `secret 3fa1c2d4`.
     pub verified_by: String,
     pub last_at: Timestamp,
 }
