@@ -20,6 +20,8 @@ const STEP: Duration = Duration::from_millis(1);
 /// How often an idle consumer looks at its queue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOST_ONE_OF: u32 = 150;
+/// More queries than a consumer of the embedded queue makes before it waits.
+const LOOKS_OF_A_TAKE: usize = 12;
 /// Looks that mostly find nothing: no place to be killed at, or nearly every death would be there.
 const IDLE: [&str; 8] = [
     "look",
@@ -309,7 +311,17 @@ impl Queue for SeamQueue {
         let held = Arc::new(Held { count: AtomicUsize::new(0), hands: hands.clone() });
         let settler = SeamSettler { life: life.clone(), settler, hands: hands.clone(), held: held.clone() };
         let prefetch = usize::from(prefetch);
-        let deliveries = SeamDeliveries { life, queue, hands, deliveries, lane, prefetch, held, taken: Vec::new() };
+        let deliveries = SeamDeliveries {
+            life,
+            queue,
+            hands,
+            deliveries,
+            lane,
+            prefetch,
+            held,
+            has_looked: false,
+            taken: Vec::new(),
+        };
         Ok(Consumer { deliveries: Box::new(deliveries), settler: Arc::new(settler) })
     }
 
@@ -354,6 +366,7 @@ struct SeamDeliveries {
     lane: Lane,
     prefetch: usize,
     held: Arc<Held>,
+    has_looked: bool,
     /// Taken, and not handed over yet: whoever asked may have gone away meanwhile.
     taken: Vec<Delivery>,
 }
@@ -371,7 +384,8 @@ impl Deliveries for SeamDeliveries {
             rung.as_mut().enable();
             let room = self.prefetch.saturating_sub(self.held.count.load(Ordering::Relaxed)).min(at_most);
             let life = self.life.clone();
-            if room > 0 && life.call("look", ready(&*self.queue, self.lane)).await? > 0 {
+            let is_first = !std::mem::replace(&mut self.has_looked, true);
+            if room > 0 && (is_first || life.call("look", ready(&*self.queue, self.lane)).await? > 0) {
                 life.attempt("take", self.take(room)).await?;
             }
             if self.taken.is_empty() {
@@ -392,12 +406,19 @@ async fn ready(queue: &dyn Queue, lane: Lane) -> Result<u64, QueueError> {
 
 impl SeamDeliveries {
     async fn take(&mut self, room: usize) -> Result<(), QueueError> {
-        if ready(&*self.queue, self.lane).await? > 0 {
-            self.taken = self.deliveries.next(room).await?;
-            self.held.add(self.taken.len());
-            if self.lane == Lane::Notifications {
-                self.hands.handed.fetch_add(self.taken.len(), Ordering::Relaxed);
+        // The queue has one connection, in whose line each of its looks stands before the next of ours: after so many it waits for a time
+        // to come, and is given up.
+        let finds_nothing = async {
+            for _ in 0..LOOKS_OF_A_TAKE {
+                self.queue.waiting(1).await?;
             }
+            Ok(Vec::new())
+        };
+        self.taken =
+            tokio::select! { biased; taken = self.deliveries.next(room) => taken, none = finds_nothing => none }?;
+        self.held.add(self.taken.len());
+        if self.lane == Lane::Notifications {
+            self.hands.handed.fetch_add(self.taken.len(), Ordering::Relaxed);
         }
         Ok(())
     }
