@@ -12,17 +12,16 @@ const WHOLE: &str = "100.00 THB";
 /// An order with this attempt, paid and settled.
 async fn paid(world: &mut World, amount: &str) -> usize {
     let order = world.new_order(WHOLE);
-    let payment = world.attempt(order, Antom, amount);
-    world.register(order).await;
-    world.pay(payment);
-    world.notify(payment).await;
-    world.drain().await;
-    payment
+    attempt_paid(world, order, amount).await
 }
 
 /// Another attempt at the same order, paid and settled.
 async fn paid_again(world: &mut World, of: usize, amount: &str) -> usize {
     let order = world.payments[of].order;
+    attempt_paid(world, order, amount).await
+}
+
+async fn attempt_paid(world: &mut World, order: usize, amount: &str) -> usize {
     let payment = world.attempt(order, Antom, amount);
     world.register(order).await;
     world.pay(payment);

@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
-use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, Notification, content_id, keepable_time};
+use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, content_id, keepable_time};
 use payhook_store::DeadLetter;
 use payhook_vault::Vault;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::outcome::notification_of;
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 
@@ -139,13 +140,6 @@ async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
         state: DeadLetterState::Open,
         note: None,
         order_now: None,
-    }
-}
-
-fn notification_of(envelope: &Envelope) -> Option<&Notification> {
-    match &envelope.hint {
-        Hint::Notification(notification) => Some(notification),
-        Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
     }
 }
 

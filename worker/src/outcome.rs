@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{AskError, dispute_told};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{
-    About, Hint, Notification, Order, OrderId, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome, TimelineKind,
+    About, Envelope, Hint, Notification, Order, OrderId, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome,
+    TimelineKind,
 };
 use payhook_store::{Asked, Change, PaymentCheck, ReplayResult, Settlement, TimelineEntry};
 use uuid::Uuid;
@@ -500,7 +501,12 @@ fn acked(passengers: Vec<InHand>) -> Vec<(InHand, Verdict)> {
 }
 
 pub(crate) fn notification(delivery: &Delivery) -> Option<&Notification> {
-    match &delivery.envelope.as_ref().ok()?.hint {
+    notification_of(delivery.envelope.as_ref().ok()?)
+}
+
+/// The notification that an envelope carries, if it carries one.
+pub(crate) fn notification_of(envelope: &Envelope) -> Option<&Notification> {
+    match &envelope.hint {
         Hint::Notification(notification) => Some(notification),
         Hint::Ask { .. } | Hint::Tend { .. } | Hint::Release { .. } => None,
     }
