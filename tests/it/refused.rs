@@ -34,8 +34,14 @@ async fn refused(payhook: &TestPayhook, requests: &[(&str, SignedRequest, u16)])
     let for_an_account = |request: &SignedRequest| request.path.ends_with("/notifyPayment");
     let is_told = |request: &SignedRequest, status| status != 405 && (status != 404 || for_an_account(request));
     let to_us = requests.iter().filter(|(_, request, status)| is_told(request, *status)).count();
-    let logs: String = payhook.names().iter().map(|name| payhook.log_of(name)).collect();
-    assert_eq!(logs.matches("refused a request: ").count(), to_us, "one line each:\n{logs}");
+    let lines = || -> usize {
+        let lines = |name: &String| payhook.log_of(name).matches("refused a request: ").count();
+        payhook.names().iter().map(lines).sum()
+    };
+    // The log is written beside the answers.
+    let written = async || if lines() < to_us { Err(lines().to_string()) } else { Ok(()) };
+    payhook.until(&format!("{to_us} refusals in the logs"), written).await;
+    assert_eq!(lines(), to_us, "one line each");
 }
 
 /// The same bytes, posted to another path.

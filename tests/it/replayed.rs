@@ -145,23 +145,21 @@ async fn a_thousand_dead_letters_are_replayed_while_live_traffic_goes_on(payhook
     let body =
         json!({ "filter": { "all": true }, "rate_per_s": 100, "canary": 5, "limit": 2000, "reason": "all of it" });
     let begun = Instant::now();
-    let replay = replays(payhook, "dead-letters", body).await;
-    let mut latencies = Vec::new();
+    let id = replays(payhook, "dead-letters", body).await;
+    let mut overtook = 0;
     for n in 0..10 {
         let payment = payhook.antom_order(&format!("T-live-{n}"), "10.00 THB").await;
         payhook.antom_decides(&payment, AntomStatus::Success);
-        let sent = Instant::now();
         payhook.antom_notifies(&payment, AntomKind::State).await;
         payhook.becomes(&format!("T-live-{n}"), "paid").await;
-        latencies.push(sent.elapsed());
+        overtook += usize::from(replay(payhook, &id).await["state"] == "running");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let end = ends(payhook, &replay, "done").await;
+    let end = ends(payhook, &id, "done").await;
     assert_eq!((&end["total"], &end["done"], &end["failed"]), (&1000.into(), &1000.into(), &0.into()), "{end}");
     // A thousand at a hundred a second, the first few alone.
     assert!(begun.elapsed() >= Duration::from_secs(8), "the rate was not kept: {:?}", begun.elapsed());
-    latencies.sort();
-    assert!(latencies[5] < Duration::from_secs(3), "live traffic waited for the replay: {latencies:?}");
+    assert!(overtook >= 2, "live traffic waited for the replay: {overtook} of 10 orders were paid while it ran");
     open_letters(payhook, 0).await;
     let orders = payhook.orders().await.unwrap();
     assert!(orders.iter().all(|order| order["state"] == "paid"), "every order is paid");
