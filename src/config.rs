@@ -4,6 +4,7 @@
 mod accounts;
 mod callers;
 mod connections;
+mod exposed;
 mod reader;
 mod tokens;
 
@@ -182,9 +183,14 @@ impl Config {
         let failed = |mistakes| Mistakes { source: source.to_owned(), mistakes };
         let written: toml::Table = toml::from_str(text).map_err(|error| failed(vec![not_toml(text, &error)]))?;
         let mut table: toml::Table = toml::from_str(EXAMPLE).expect("payhook.example.toml is TOML");
-        reader::overlay(&mut table, written);
+        reader::overlay(&mut table, written.clone());
         reader::overlay_environment(&mut table, environment);
         let mut reader = Reader::new(table, folder);
+        if exposed::has_secrets(&written)
+            && let Some(notice) = exposed::readable_by_all(Path::new(source))
+        {
+            reader.notice(notice);
+        }
         let config = Self::take(&mut reader, source, keys);
         let mistakes = reader.finish();
         match config {
@@ -259,9 +265,12 @@ impl Config {
         let lame_duck = reader.duration("stop", "lame_duck").unwrap_or_default();
         let tokens = tokens::take(reader);
         let accounts = accounts::take(reader, keys, &tokens);
+        let (queue, store) = (queue?, store?);
+        for notice in exposed::in_the_clear(&queue, &store) {
+            reader.notice(notice);
+        }
         let (source, taken) = (source.to_owned(), reader.take_taken());
         let (notices, lacks) = (reader.take_notices(), reader.take_lacks());
-        let (queue, store) = (queue?, store?);
         Some(Self {
             ingress,
             console,

@@ -1,9 +1,10 @@
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +14,11 @@ use tracing::warn;
 use crate::Console;
 use crate::problem::Problem;
 use crate::role::{Role, either};
+
+/// From the browser: `same-origin`, `same-site`, `cross-site`, or `none`.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Between two lines about refused requests.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Who sent a request: what the audit log names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +56,16 @@ impl Callers {
         Self(Some(all.map(|(token, caller)| (Token::of(token.expose_secret()), caller)).collect()))
     }
 
-    /// Whether a request may come from a page in a browser that has no business here. Where nobody is asked for a token, whoever reaches
-    /// this address may do everything, and every page on this machine does: one whose name was made to lead here, too.
+    /// Returns true if another page than ours may have sent the request. Without tokens, everyone who reaches this address may do
+    /// everything, so a page in a browser of this machine could, too, even one whose name was made to lead here.
     fn distrust(&self, headers: &HeaderMap) -> bool {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-        let host = text(HOST);
-        let is_other_origin = text(ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != host);
+        let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+        let host = text(&HOST);
+        let is_other_origin = text(&ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != host);
+        // Browsers leave out Origin where a page only reads. `none`: the person typed the address.
+        let is_other_site = text(&SEC_FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
         // No browser leaves out the host.
-        self.0.is_none() && (is_other_origin || !host.is_none_or(is_this_machine))
+        self.0.is_none() && (is_other_origin || is_other_site || !host.is_none_or(is_this_machine))
     }
 
     /// Whose token the request carries.
@@ -79,31 +87,44 @@ fn is_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Lets a request through whose sender we know, and says who it is to whatever comes after.
+/// Passes a request on with its [`Caller`], or refuses it.
 pub(crate) async fn require_caller(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
     if console.callers.distrust(request.headers()) {
-        warn!(
-            "refused a request by another name than this machine's, or of another page: where no token is asked for, neither may come"
-        );
+        refused("elsewhere", "it comes from another page, or names another host: without tokens neither may");
         return Problem::elsewhere().into_response();
     }
     let Some(caller) = console.callers.find(request.headers()) else {
+        refused("unknown_token", "its token is missing or unknown");
         return Problem::unauthorized().into_response();
     };
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
 
-/// Lets a request through whose sender has one of the roles in `may`.
+/// Passes a request on if its caller has one of the roles in `may`.
 pub(crate) async fn require_role(State(may): State<&'static [Role]>, request: Request, next: Next) -> Response {
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.role.is_of(may) => next.run(request).await,
         Some(Caller { name, role }) => {
             let wanted = either(may);
-            warn!(caller.name = %name, caller.role = %role, "refused a caller: this wants {wanted}");
+            refused("other_role", &format!("it wants {wanted}, and `{name}` has `{role}`"));
             Problem::forbidden(format!("This wants the role {wanted}, and `{name}` has `{role}`: send another token."))
                 .into_response()
         }
         None => Problem::unauthorized().into_response(),
     }
+}
+
+/// Counts a refusal, and logs one a second: guessing tokens must show, and must not fill the disk.
+fn refused(reason: &'static str, why: &str) {
+    /// When the last line was written, and how many refusals had none since.
+    static LOG: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
+    metrics::counter!("payhook_console_refused_total", "reason" => reason).increment(1);
+    let (last, missed) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
+        *missed += 1;
+        return;
+    }
+    *last = Some(Instant::now());
+    warn!(reason, missed = std::mem::take(missed), "the console refused a request: {why}");
 }

@@ -35,11 +35,13 @@ type AuthorizationPath = Result<Path<String>, PathRejection>;
 /// `PUT /v1/authorizations/{authorization_id}`: before the customer is sent to the wallet. Repeating it is fine.
 pub(crate) async fn register(
     State(console): State<Arc<Console>>,
+    Extension(caller): Extension<Caller>,
     _: NoParameters,
     path: AuthorizationPath,
     JsonBody(body): JsonBody<Registration>,
 ) -> Result<(StatusCode, Json<AuthorizationView>), Problem> {
     let new = console.read_authorization(authorization_id(path)?, body)?;
+    console.audit(&caller, "authorization.register", new.id.to_string(), 1, None).await?;
     match console.store.authorization_register(&new, console.clock.now()).await? {
         AuthorizationRegistered::Authorization { authorization, created, parked } => {
             // Whoever registers is told when the hint did not get out, and repeats: then they still wait.

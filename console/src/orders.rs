@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use jiff::SignedDuration;
 use payhook_schema::{
     AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId,
@@ -16,10 +16,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tracing::warn;
 
-use crate::Console;
 use crate::problem::Problem;
 use crate::query::{JsonBody, NoParameters, Parameters, RawQuery};
 use crate::view::{OrderView, TimelineView};
+use crate::{Caller, Console};
 
 /// The largest amount every JSON reader has exactly: 2^53 - 1.
 const AMOUNT_MINOR_MAX: i64 = 9_007_199_254_740_991;
@@ -67,11 +67,13 @@ pub(crate) type OrderPath = Result<Path<String>, PathRejection>;
 /// `PUT /v1/orders/{order_id}`: repeating it is fine, adding payments and refunds is, changing the amount is not.
 pub(crate) async fn register(
     State(console): State<Arc<Console>>,
+    Extension(caller): Extension<Caller>,
     _: NoParameters,
     path: OrderPath,
     JsonBody(body): JsonBody<Registration>,
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
     let new = console.read(order_id(path)?, body)?;
+    console.audit(&caller, "order.register", new.id.to_string(), new.payments.len() as u64, None).await?;
     match console.store.order_register(&new, console.clock.now()).await? {
         Registered::Order { order, created, parked } => {
             // The notifications of these came first, or are about refunds nobody could place. Should the queue be away, the
@@ -148,11 +150,13 @@ pub(crate) async fn list(
 /// `POST /v1/orders/{order_id}/refresh`: ask the provider now, once about each payment.
 pub(crate) async fn refresh(
     State(console): State<Arc<Console>>,
+    Extension(caller): Extension<Caller>,
     _: NoParameters,
     path: OrderPath,
 ) -> Result<(StatusCode, Json<OrderView>), Problem> {
     let id = order_id(path)?;
     let order = console.order(&id).await?;
+    console.audit(&caller, "order.refresh", id.to_string(), order.payments.len() as u64, None).await?;
     console.store.order_refresh(&id, console.clock.now() + HINT_WITHIN).await?;
     let payments = order.payments.iter().map(|payment| payment.key.clone()).collect();
     console.hint(payments, Because::Refresh).await;

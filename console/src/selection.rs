@@ -123,10 +123,20 @@ pub(crate) fn reason(text: &str) -> Result<String, Problem> {
 /// A text of a person's, on one line: it stands in lists and logs.
 pub(crate) fn sentence(name: &str, text: &str) -> Result<String, Problem> {
     let text = text.trim();
-    match text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(char::is_control) {
+    match text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(disguises) {
         true => Ok(text.to_owned()),
-        false => Err(Problem::unprocessable(format!("`{name}` is one line of at most {TEXT_CHARS_MAX} characters."))),
+        false => Err(Problem::unprocessable(format!(
+            "`{name}` is one line of at most {TEXT_CHARS_MAX} characters, without control characters and without those that \
+             change the direction of writing."
+        ))),
     }
+}
+
+/// A character that can make a terminal or a page show another text than was written: controls, line and paragraph separators, and the
+/// direction marks of Unicode's bidirectional algorithm (UAX 9, section 2).
+fn disguises(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What a list of dead letters is asked for by: the open ones, unless a state is named.

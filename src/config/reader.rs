@@ -8,6 +8,8 @@ use payhook_schema::parse_duration;
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
+use super::exposed;
+
 /// What an environment variable of ours begins with.
 const PREFIX: &str = "PAYHOOK__";
 
@@ -236,7 +238,12 @@ impl Reader {
                 None
             }
             (Some(inline), None) => Some(inline.into()),
-            (None, Some(file)) => self.file(&format!("{section}.{file_key}"), &file).map(Into::into),
+            (None, Some(file)) => {
+                if let Some(notice) = exposed::readable_by_all(&self.path(&file)) {
+                    self.notice(notice);
+                }
+                self.file(&format!("{section}.{file_key}"), &file).map(Into::into)
+            }
             (None, None) => None,
         }
     }

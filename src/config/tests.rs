@@ -151,6 +151,28 @@ fn a_secret_is_given_once_inline_or_as_a_file() {
 }
 
 #[test]
+fn secrets_that_every_user_of_the_machine_may_read_are_noticed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (config, token) = (folder.path().join("payhook.toml"), folder.path().join("token"));
+    std::fs::write(&token, "a-token-of-16-chars").unwrap();
+    let notices = |text: &str, mode: u32| {
+        std::fs::write(&config, text).unwrap();
+        for file in [&config, &token] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        Config::load(Some(&config), &BTreeMap::new(), Keys::Wanted).unwrap().notices
+    };
+    let (inline, by_file) = ("[console]\ntoken = \"a-token-of-16-chars\"", "[console]\ntoken_file = \"token\"");
+    for (text, exposed) in [(inline, &config), (by_file, &token)] {
+        let noticed = notices(text, 0o644);
+        assert!(noticed.len() == 1 && noticed[0].contains(&exposed.display().to_string()), "{noticed:?}");
+        assert!(!noticed[0].contains("a-token"), "{noticed:?}");
+        assert_eq!(notices(text, 0o640), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn whoever_asks_nothing_needs_no_key_of_ours() {
     let text = "[omise.s]\nlivemode = false\nwebhook_secrets = [\"AAEC\"]\napi = \"https://api.omise.co\"";
     assert!(mistakes(text, &[]).contains("omise.s.secret_key is missing"));

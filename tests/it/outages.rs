@@ -104,6 +104,7 @@ async fn unavailable(payhook: &TestPayhook, payment: &payhook_schema::PaymentId)
     for _ in payhook.ingresses() {
         let reply = payhook.antom_signed(payment, AntomKind::State).send().await.unwrap();
         assert_eq!(reply.status, 503, "{}\n{}", reply.body, payhook.log_tails());
+        payhook.logged("it cannot be made durable: the queue at `amqp://").await;
     }
 }
 

@@ -115,6 +115,10 @@ async fn each_caller_may_what_its_role_needs_and_no_more(payhook: &TestPayhook) 
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{stranger:?}: {method} {path}: {answer}");
         }
     }
+    // Guessing tokens shows.
+    let refused = payhook.metric_sum("payhook_console_refused_total{reason=\"unknown_token\"} ").await;
+    assert_eq!(refused, 2 * WHO_MAY.len() as u64);
+    payhook.logged("the console refused a request: its token is missing or unknown").await;
     // What nobody is asked a token for.
     for path in ["/healthz", "/readyz"] {
         assert_eq!(called(payhook, None, "GET", path).await.0, StatusCode::OK, "{path}");

@@ -205,6 +205,24 @@ async fn a_note_stands_with_its_letters_until_it_is_taken_away() {
 }
 
 #[tokio::test]
+async fn a_reason_that_can_disguise_itself_is_refused() {
+    let house = house().await;
+    house.gives_up("PR-1", DeadCause::Poison, 1).await;
+    for disguised in ["a\u{1b}[2Kb", "a\nb", "a\u{7f}b", "a\u{202e}b", "a\u{2066}b", "a\u{200f}b", "a\u{2028}b"] {
+        let body = json!({ "filter": { "all": true }, "reason": disguised });
+        let (status, answer) = house.post("/v1/dead-letters/discard", &body).await;
+        assert_eq!(status, 422, "{disguised:?}: {answer}");
+        assert!(detail(&answer).contains("direction of writing"), "{answer}");
+    }
+    for plain in ["ลูกค้าโทรมา", "קיבלנו טלפון", "👨‍👩‍👧 asked", "naïve"]
+    {
+        let body = json!({ "filter": { "cause": "misconfigured" }, "reason": plain });
+        let (status, answer) = house.post("/v1/dead-letters/discard", &body).await;
+        assert_eq!(status, 200, "{plain}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_forgotten_filter_does_not_mean_everything() {
     let house = house().await;
     house.gives_up("PR-1", DeadCause::Poison, 1).await;

@@ -47,7 +47,7 @@ async fn everything_is_sealed_anew_under_the_newest_key_and_the_old_one_can_go()
     let (_, again) = house.call("POST", "/v1/keys/rotate").await;
     assert_eq!(again, json!({ "newest": 2, "resealed": 0, "left": {}, "unopened": 0 }));
 
-    let (_, audit) = house.call("GET", "/v1/audit").await;
+    let (_, audit) = house.call("GET", "/v1/audit?limit=500").await;
     let rotations: Vec<_> =
         audit["audit"].as_array().unwrap().iter().filter(|it| it["action"] == "keys.rotate").collect();
     assert_eq!(rotations.len(), 2);

@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::http::Request;
+use payhook_store::Store;
 
 use crate::house::{House, detail, house, house_with_roles};
 
@@ -85,6 +86,28 @@ async fn a_stranger_learns_nothing_but_that_a_token_is_wanted() {
 }
 
 #[tokio::test]
+async fn who_registers_and_who_refreshes_is_in_the_audit_log() {
+    let house = house_with_roles().await;
+    let order = serde_json::json!({ "amount_minor": 5_000, "currency": "THB", "payments": [] }).to_string();
+    let authorization = serde_json::json!({ "account": "shop", "auth_state": "S-1", "customer_belongs_to": "KPLUS" });
+    for (method, path, body) in [
+        ("PUT", "/v1/orders/O-1", order),
+        ("PUT", "/v1/authorizations/AU-1", authorization.to_string()),
+        ("POST", "/v1/orders/O-1/refresh", String::new()),
+    ] {
+        let request = Request::builder().method(method).uri(path).header("authorization", "Bearer token-of-merchant");
+        let request = request.header("content-type", "application/json").body(body.into()).unwrap();
+        let (status, _, answer) = house.answers(request).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+    }
+    let entries = house.store.audit_list(None, 10).await.unwrap();
+    let mut seen: Vec<_> = entries.iter().map(|entry| (&*entry.who, &*entry.action, &*entry.subject)).collect();
+    seen.sort_unstable();
+    let expected = [("authorization.register", "AU-1"), ("order.refresh", "O-1"), ("order.register", "O-1")];
+    assert_eq!(seen, expected.map(|(action, subject)| ("the-merchant", action, subject)));
+}
+
+#[tokio::test]
 async fn other_methods_of_a_path_are_told_apart_from_other_roles() {
     let house = house_with_roles().await;
     let viewer = Some("Bearer token-of-viewer");
@@ -141,6 +164,9 @@ async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_pag
     }
     for origin in ["http://localhost:3000", "https://localhost:8081", "http://evil.example", "null"] {
         assert_eq!(asked(&[("host", "localhost:8081"), ("origin", origin)]).await, 403, "{origin}");
+    }
+    for (site, status) in [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("?", 403)] {
+        assert_eq!(asked(&[("host", "localhost:8081"), ("sec-fetch-site", site)]).await, status, "{site}");
     }
     // A token proves more than a name.
     let known = house_with_roles().await;
