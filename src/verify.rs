@@ -141,7 +141,7 @@ fn check_method(method: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn is_accepted(diagnosis: &Diagnosis) -> bool {
-    diagnosis.holds && diagnosis.causes.is_empty()
+    diagnosis.by.is_some() && diagnosis.causes.is_empty()
 }
 
 fn show(at: &Target, diagnosis: &Diagnosis) {
@@ -151,7 +151,7 @@ fn show(at: &Target, diagnosis: &Diagnosis) {
         ("genuine", if is_accepted(diagnosis) { "yes" } else { "no" }.to_owned()),
         ("account", format!("{}/{}", at.account.provider(), at.account.name())),
         ("path", format!("{}{assumed}", at.path)),
-        ("signature", if diagnosis.holds { "holds" } else { "does not hold as it is" }.to_owned()),
+        ("signature", if diagnosis.by.is_some() { "holds" } else { "does not hold as it is" }.to_owned()),
         ("by", or_none(diagnosis.by.clone())),
         ("signed", or_none(diagnosis.signed_at.map(|at| at.to_string()))),
         ("age", or_none(diagnosis.age.map(in_words))),
@@ -164,14 +164,6 @@ fn show(at: &Target, diagnosis: &Diagnosis) {
             ("what", what.clone()),
             ("do", advice.clone()),
         ]);
-    }
-    if !is_accepted(diagnosis) {
-        for missing in &diagnosis.missing {
-            output::line(format_args!("header: {missing}"));
-        }
-        if !diagnosis.tried.is_empty() {
-            output::line(format_args!("\ntried: {}", diagnosis.tried.join(", ")));
-        }
     }
 }
 
@@ -186,18 +178,16 @@ fn as_json(at: &Target, diagnosis: &Diagnosis) -> serde_json::Value {
         "account": at.account.name(),
         "path": at.path,
         "path_assumed": at.assumed,
-        "holds": diagnosis.holds,
+        "holds": diagnosis.by.is_some(),
         "by": diagnosis.by,
         "signed_at": diagnosis.signed_at,
         "age_s": diagnosis.age.map(|age| age.as_secs()),
         "causes": causes.collect::<Vec<_>>(),
-        "tried": diagnosis.tried,
-        "missing": diagnosis.missing,
     })
 }
 
 fn judge(diagnosis: &Diagnosis) -> anyhow::Result<Ended> {
-    match (diagnosis.causes.first(), diagnosis.holds) {
+    match (diagnosis.causes.first(), diagnosis.by.is_some()) {
         (None, true) => Ok(Ended::Done),
         (Some(cause), _) => Err(failed(format!("it would be refused: {}", cause.what), cause.advice.clone())),
         (None, false) => Err(failed(

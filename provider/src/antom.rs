@@ -21,11 +21,13 @@ pub use signature::{sign, signed_message};
 pub(crate) use token::token_body;
 pub use token::{APPLY_TOKEN, Grant, IssuedToken, read_token};
 
+use std::collections::BTreeMap;
+
 use payhook_schema::{Notification, Provider, Verified};
 
 use crate::meaning::Meaning;
-use crate::request::check_age;
-use crate::{AntomAccount, Received, Refusal};
+use crate::request::{Signed, check_age};
+use crate::{AntomAccount, PublicKey, Received, Refusal};
 
 /// The answer Antom documents for every notification, whatever it reports; anything else makes it resend.
 ///
@@ -41,27 +43,8 @@ pub(crate) const HEADER_CHARS_MAX: usize = 128;
 /// # Source
 /// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `reference/antom.md` sections 2.1 to 2.4.
 pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
-    let client_id = received.header("client-id", HEADER_CHARS_MAX)?;
-    let time = received.header("request-time", HEADER_CHARS_MAX)?;
-    let header = received.header("signature", signature::HEADER_CHARS_MAX)?;
-    if client_id != account.client_id {
-        return Err(Refusal::not_genuine("`client-id` is not this account's"));
-    }
-    let signature = SignatureHeader::parse(header).map_err(Refusal::not_genuine)?;
-
-    // Whether the query belongs to the signed path is not documented beyond doubt: with it first, then without.
-    let with_query = received.query.map(|query| format!("{}?{query}", received.path));
-    let paths = with_query.iter().map(String::as_str).chain([received.path]);
-    let held = paths.into_iter().find_map(|path| {
-        let message = signed_message(path, client_id, time, received.body);
-        Some((path.to_owned(), signature.verify(&message, &account.public_keys).ok()?))
-    });
-    let Some((signed_path, key_version)) = held else {
-        return Err(Refusal::not_genuine(signature.why_not(&account.public_keys)));
-    };
-    let signed_at = signature::read_time(time);
-    check_age(signed_at, received.at, account.signature_age_max)?;
-
+    let signed = signed(account, received)?;
+    check_age(signed.at, received.at, account.signature_age_max)?;
     let meaning = meaning(received.body)?;
     Ok(Verified::vouch(Notification {
         id: received.id,
@@ -71,15 +54,48 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
         about: meaning.about,
         idempotency_key: meaning.idempotency_key,
         received_at: received.at,
-        signed_at,
-        verified_by: format!("keyVersion {key_version}"),
-        signed_path,
-        headers: [("client-id", client_id), ("request-time", time), ("signature", header)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        signed_at: signed.at,
+        verified_by: signed.by,
+        signed_path: signed.path,
+        headers: signed.headers,
         body: received.body.to_vec(),
         sealed_with: None,
     }))
+}
+
+/// Checks the signature alone.
+pub(crate) fn signed(account: &AntomAccount, received: &Received<'_>) -> Result<Signed, Refusal> {
+    signed_by(&account.public_keys, &account.client_id, received)
+}
+
+pub(crate) fn signed_by(
+    keys: &BTreeMap<u32, PublicKey>,
+    client_id: &str,
+    received: &Received<'_>,
+) -> Result<Signed, Refusal> {
+    let theirs = received.header("client-id", HEADER_CHARS_MAX)?;
+    let time = received.header("request-time", HEADER_CHARS_MAX)?;
+    let header = received.header("signature", signature::HEADER_CHARS_MAX)?;
+    if theirs != client_id {
+        return Err(Refusal::not_genuine("`client-id` is not this account's"));
+    }
+    let signature = SignatureHeader::parse(header).map_err(Refusal::not_genuine)?;
+
+    // Antom does not document beyond doubt that the query belongs to the signed path: with it first, then without.
+    let with_query = received.query.map(|query| format!("{}?{query}", received.path));
+    let paths = with_query.iter().map(String::as_str).chain([received.path]);
+    let held = paths.into_iter().find_map(|path| {
+        let message = signed_message(path, client_id, time, received.body);
+        Some((path.to_owned(), signature.verify(&message, keys).ok()?))
+    });
+    let (path, key_version) = held.ok_or_else(|| Refusal::not_genuine(signature.why_not(keys)))?;
+    let headers = [("client-id", theirs), ("request-time", time), ("signature", header)];
+    Ok(Signed {
+        by: format!("keyVersion {key_version}"),
+        at: signature::read_time(time),
+        path,
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+    })
 }
 
 /// Reads what a genuine notification says. Content that cannot be interpreted has a meaning, too: a person must look.

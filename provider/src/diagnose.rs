@@ -1,39 +1,31 @@
-//! Why a signature does not hold: for a person who looks, never for deciding.
+//! Names the likely cause when a signature does not hold: for a person who looks, never for deciding.
 //!
-//! What is known to happen to requests on their way, and to keys on theirs into a configuration, is undone, one thing at a time
-//! and then two at once, until the signature holds. What would have made it hold is the cause. Nothing here is told to a sender.
+//! Each known accident is undone, one at a time, until the signature holds. Nothing here is shown to a sender.
 
 mod antom;
-mod body;
 mod omise;
-mod paths;
-mod reprint;
-mod search;
 
+use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
+use payhook_schema::About;
+use serde::de::IgnoredAny;
 
-use payhook_schema::{About, Notification, Verified};
-
+use crate::request::Signed;
 use crate::{Account, AgeLimit, Received, Refusal, verify};
 
-/// What became of looking into one request's signature. It holds no body, signature, secret or query, nor does its text.
+const AS_IT_CAME: &str = "hand the body on byte for byte: verify before anything parses, trims or prints it";
+
+/// The result of looking into one request's signature. It holds no body, signature, secret or query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Whether the signature holds over exactly what was received, by a key this account has for it. [`crate::verify`] accepts the
-    /// request where it does and there is no cause, and nowhere else.
-    pub holds: bool,
-    /// Which key it is of: `keyVersion 1`, `secret 2`, `our own key`. Also where it holds only with the causes undone.
+    /// The key by which the signature holds over exactly the received bytes: `keyVersion 1`, `secret 1a2b3c4d`.
     pub by: Option<String>,
-    /// When the provider says it signed; absent where the request does not tell readably.
+    /// When the provider says it signed; absent where the header cannot be read.
     pub signed_at: Option<Timestamp>,
-    /// How long before the request was received that was; negative for a time still to come.
+    /// From signing to receiving; negative for a time still to come.
     pub age: Option<SignedDuration>,
-    /// Why the request is refused, most certain first. Empty where it is accepted, or where nothing that was tried helps.
+    /// Why the request is refused, most certain first. Empty where it is accepted, or where no attempt helps.
     pub causes: Vec<Cause>,
-    /// The words of the causes that were looked for, in this order, up to what helped.
-    pub tried: Vec<&'static str>,
-    /// Headers that are missing or cannot be right, each in one sentence without its value.
-    pub missing: Vec<String>,
 }
 
 /// One reason why a request is refused.
@@ -41,12 +33,11 @@ pub struct Diagnosis {
 pub struct Cause {
     /// Stable, in snake_case: `final_newline_missing`.
     pub word: &'static str,
-    /// What is the matter, in one sentence.
+    /// The cause in one sentence.
     pub what: String,
-    /// What to do about it.
+    /// The next step.
     pub advice: String,
-    /// Whether the signature holds with this, and at most one other cause, undone, or the request is refused for this whatever its
-    /// signature. Otherwise it is what the request and the account say of themselves.
+    /// True if the signature holds with this undone, or if the request is refused for this whatever its signature.
     pub proven: bool,
 }
 
@@ -60,187 +51,172 @@ impl Cause {
     }
 }
 
-/// Something that may have been done to a request, undone.
-struct Change<T> {
+/// One accident undone: the parts of the request as they were before it.
+struct Attempt {
     cause: Cause,
-    /// What it was before.
-    value: T,
+    path: Option<String>,
+    header: Option<(&'static str, String)>,
+    body: Option<Vec<u8>>,
 }
 
-impl<T> Change<T> {
-    fn new(word: &'static str, what: impl Into<String>, advice: impl Into<String>, value: T) -> Self {
-        Self { cause: Cause::proven(word, what, advice), value }
-    }
-}
-
-/// What the change of this number, from 1, makes of it; nothing for 0.
-fn picked<T>(changes: &[Change<T>], change: usize) -> Option<&T> {
-    changes.get(change.checked_sub(1)?).map(|change| &change.value)
-}
-
-/// Changes of one thing, of which at most one is made at a time.
-trait Dimension {
-    fn size(&self) -> usize;
-    /// Of the change of this number, from 1.
-    fn cause(&self, change: usize) -> &Cause;
-}
-
-impl<T> Dimension for Vec<Change<T>> {
-    fn size(&self) -> usize {
-        self.len()
+impl Attempt {
+    fn new(word: &'static str, what: impl Into<String>, advice: &'static str) -> Self {
+        Self { cause: Cause::proven(word, what, advice), path: None, header: None, body: None }
     }
 
-    fn cause(&self, change: usize) -> &Cause {
-        &self[change - 1].cause
-    }
-}
-
-/// What made the signature hold, and what that says.
-struct Looked {
-    picks: Vec<usize>,
-    causes: Vec<Cause>,
-    by: String,
-}
-
-/// Searches for what makes the signature hold, and notes the words of what it tries.
-fn look(
-    dimensions: &[&dyn Dimension],
-    tried: &mut Vec<&'static str>,
-    mut holds: impl FnMut(&[usize]) -> Option<String>,
-) -> Option<Looked> {
-    let sizes: Vec<usize> = dimensions.iter().map(|dimension| dimension.size()).collect();
-    let causes = |picks: &[usize]| -> Vec<Cause> {
-        let made = dimensions.iter().zip(picks).filter(|(_, change)| **change > 0);
-        made.map(|(dimension, change)| dimension.cause(*change).clone()).collect()
-    };
-    let found = search::search(&sizes, |picks| {
-        for cause in causes(picks) {
-            if !tried.contains(&cause.word) {
-                tried.push(cause.word);
-            }
+    /// Returns true if the signature holds over the request as it was before.
+    fn holds(&self, account: &Account, received: &Received<'_>) -> bool {
+        let mut headers = received.headers.clone();
+        if let Some((name, value)) = &self.header {
+            let Ok(value) = HeaderValue::from_str(value) else { return false };
+            headers.insert(*name, value);
         }
-        holds(picks)
-    })?;
-    Some(Looked { causes: causes(&found.picks), picks: found.picks, by: found.by })
+        let before = Received {
+            path: self.path.as_deref().unwrap_or(received.path),
+            headers: &headers,
+            body: self.body.as_deref().unwrap_or(received.body),
+            ..*received
+        };
+        signed(account, &before).is_ok()
+    }
 }
 
-/// Looks into a request's signature: by which key it is and when it was made if it holds, and if it does not, what would have made
-/// it hold. At most a few hundred verifications.
-///
-/// Antom's part tries other paths, the body re-printed, what proxies do to headers, the other keys and our own; Omise's the body
-/// likewise, and the usual mistakes in computing the digest (`reference/omise.md` section 9, E1 to E5).
+fn signed(account: &Account, received: &Received<'_>) -> Result<Signed, Refusal> {
+    match account {
+        Account::Antom(account) => crate::antom::signed(account, received),
+        Account::Omise(account) => crate::omise::signed(account, received),
+    }
+}
+
+/// What a provider's part knows of a request whose signature does not hold.
+struct Look {
+    /// The headers that carry the signature.
+    headers: &'static [&'static str],
+    signed_at: Option<Timestamp>,
+    attempts: Vec<Attempt>,
+    /// What the request and the account say of themselves.
+    guesses: Vec<Cause>,
+}
+
+/// Looks into a request's signature: the key it holds by, or the likely cause why it does not. At most some thirty verifications.
 pub fn diagnose(account: &Account, received: &Received<'_>) -> Diagnosis {
-    let mut diagnosis = match account {
-        Account::Antom(account) => antom::diagnose(account, received),
-        Account::Omise(account) => omise::diagnose(account, received),
+    let look = match account {
+        Account::Antom(account) => antom::look(account, received),
+        Account::Omise(account) => omise::look(account, received),
     };
-    if let Some(signed_at) = diagnosis.signed_at {
-        diagnosis.age = Some(received.at.duration_since(signed_at));
-    }
-    if diagnosis.by.is_some() {
-        diagnosis.causes.extend(untimely(&diagnosis, account));
-    }
-    if diagnosis.holds && diagnosis.causes.is_empty() {
-        let refusal = match verify(account, received).map(Verified::into_inner) {
-            Ok(Notification { about: About::Unreadable(why), .. }) => Some(Refusal::Unreadable(why)),
-            Ok(_) => None,
-            Err(refusal) => Some(refusal),
-        };
-        let word = if diagnosis.missing.is_empty() { "refused" } else { "header_malformed" };
-        diagnosis.causes.extend(refusal.map(|refusal| refused(word, &refusal)));
-    }
-    if diagnosis.causes.is_empty() && !diagnosis.holds {
-        diagnosis.causes.extend(body::not_whole(received.body));
+    let age = look.signed_at.map(|signed_at| received.at.duration_since(signed_at));
+    let mut diagnosis = Diagnosis { by: None, signed_at: look.signed_at, age, causes: Vec::new() };
+    match signed(account, received) {
+        Ok(signed) => {
+            diagnosis.causes.extend(refused(account, received, age));
+            diagnosis.by = Some(signed.by);
+        }
+        Err(refusal) => diagnosis.causes = not_signed(look, account, received, &refusal),
     }
     diagnosis
 }
 
-/// Why what holds is refused for its age.
-fn untimely(diagnosis: &Diagnosis, account: &Account) -> Option<Cause> {
+/// Why the signature does not hold.
+fn not_signed(look: Look, account: &Account, received: &Received<'_>, refusal: &Refusal) -> Vec<Cause> {
+    if look.headers.iter().any(|name| received.headers.get_all(*name).iter().count() != 1) {
+        let advice = format!("let the proxy hand on {}, once each and unchanged", look.headers.join(", "));
+        return vec![Cause::proven("header_missing", refusal.why(), advice)];
+    }
+    let bodies = bodies(received.body);
+    let found = look.attempts.into_iter().chain(bodies).find(|attempt| attempt.holds(account, received));
+    match found {
+        Some(attempt) => vec![attempt.cause],
+        None => look.guesses.into_iter().chain(not_whole(received.body)).collect(),
+    }
+}
+
+/// Why a request is refused, or kept for a person, although its signature holds.
+fn refused(account: &Account, received: &Received<'_>, age: Option<SignedDuration>) -> Option<Cause> {
+    let refusal = match verify(account, received) {
+        Ok(notification) => match &notification.about {
+            About::Unreadable(why) => {
+                let what = format!("it is genuine, and not what the provider documents: {why}");
+                let advice = "payhook answers 200 and keeps it as a `poison` dead letter; compare its body with the provider's documentation";
+                return Some(Cause::proven("unreadable", what, advice));
+            }
+            _ => return None,
+        },
+        Err(refusal) => refusal,
+    };
+    let what = format!("its signature holds, and it is refused: {}", refusal.why());
     let limit = match account {
         Account::Antom(account) => account.signature_age_max,
         Account::Omise(account) => account.signature_age_max,
     };
-    let AgeLimit::Within(max) = limit else { return None };
-    let seconds = max.as_secs();
-    let Some(age) = diagnosis.age else {
-        return Some(Cause::proven(
-            "time_unreadable",
-            "when it was signed cannot be read, and this account limits a signature's age",
-            "compare the header with the provider's documentation, or set `signature_age_max` to off",
-        ));
-    };
-    if age.unsigned_abs() <= max {
-        return None;
-    }
-    let apart = age.unsigned_abs().as_secs();
-    let cause = if age.is_positive() {
-        Cause::proven(
-            "too_old",
-            format!("it was signed {apart} s before it was received, and this account takes {seconds} s"),
-            "a resend may carry its first signature: raise `signature_age_max` or set it to off",
-        )
-    } else {
-        Cause::proven(
-            "too_new",
-            format!("it was signed {apart} s after it was received, and this account takes {seconds} s"),
-            "set this machine's clock",
-        )
-    };
-    Some(cause)
-}
-
-/// Why what holds is refused all the same: its mode, its form, or what it says.
-fn refused(word: &'static str, refusal: &Refusal) -> Cause {
-    match refusal {
-        Refusal::Unreadable(why) => Cause::proven(
-            "unreadable",
-            format!("it is genuine, and not what the provider documents: {why}"),
-            "payhook answers 200 and keeps it as a `poison` dead letter; compare its body with the provider's documentation",
-        ),
-        Refusal::NotGenuine(why) => Cause::proven(
-            word,
-            format!("its signature holds, and it is refused: {why}"),
-            "compare it with the provider's documentation",
-        ),
-    }
-}
-
-/// The header's one value. A header that is not there once, or cannot be right, is told in `missing`.
-fn header<'r>(
-    received: &Received<'r>,
-    name: &'static str,
-    chars_max: usize,
-    missing: &mut Vec<String>,
-) -> Option<&'r str> {
-    match received.header(name, chars_max) {
-        Ok(value) => Some(value),
-        Err(Refusal::NotGenuine(why) | Refusal::Unreadable(why)) => {
-            missing.push(why);
-            None
+    let cause = match (limit, age) {
+        (AgeLimit::Within(max), Some(age)) if age.unsigned_abs() > max && age.is_positive() => {
+            ("too_old", "a resend may carry its first signature: raise `signature_age_max` or set it to off")
         }
+        (AgeLimit::Within(max), Some(age)) if age.unsigned_abs() > max => ("too_new", "set this machine's clock"),
+        (AgeLimit::Within(_), None) => ("time_unreadable", "set `signature_age_max` to off"),
+        _ => ("refused", "give test and live mode, and each client id, an account and a notify URL of their own"),
+    };
+    Some(Cause::proven(cause.0, what, cause.1))
+}
+
+/// Undoes what is done to bodies on their way: trimmed or padded ends, converted line ends, JSON parsed and printed again.
+fn bodies(body: &[u8]) -> Vec<Attempt> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let text = String::from_utf8_lossy(body);
+    let before = [
+        ("final_newline_missing", "the body was signed with a line feed at its end", [body, b"\n"].concat()),
+        ("blanks_added", "the body was signed without the blanks around it", body.trim_ascii().to_vec()),
+        (
+            "byte_order_mark_added",
+            "the body was signed without the byte order mark before it",
+            body.strip_prefix(MARK).unwrap_or(body).to_vec(),
+        ),
+        (
+            "line_endings_changed",
+            "the body was signed with LF where it has CR LF",
+            text.replace("\r\n", "\n").into_bytes(),
+        ),
+        (
+            "json_reprinted",
+            "the body was signed as JSON without blanks",
+            compact(&text).unwrap_or_default().into_bytes(),
+        ),
+    ];
+    let changed = before.into_iter().filter(|(_, _, before)| before != body);
+    changed.map(|(word, what, before)| Attempt { body: Some(before), ..Attempt::new(word, what, AS_IT_CAME) }).collect()
+}
+
+/// The same JSON without blanks, and nothing escaped that need not be; numbers keep their digits. Nothing where it is not JSON.
+fn compact(text: &str) -> Option<String> {
+    serde_json::from_str::<IgnoredAny>(text).ok()?;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('"') {
+        out.extend(rest[..start].split_ascii_whitespace());
+        let mut texts = serde_json::Deserializer::from_str(&rest[start..]).into_iter::<String>();
+        out.push_str(&serde_json::to_string(&texts.next()?.ok()?).ok()?);
+        rest = &rest[start + texts.byte_offset()..];
     }
+    out.extend(rest.split_ascii_whitespace());
+    Some(out)
 }
 
-/// What is told where the headers that carry the signature are not all there: nothing can be tried.
-fn without_headers(missing: Vec<String>, received: &Received<'_>, needed: &[&str], advice: &str) -> Diagnosis {
-    let absent = needed.iter().any(|name| !received.headers.contains_key(*name));
-    let word = if absent { "header_missing" } else { "header_malformed" };
-    let cause = Cause::proven(word, missing.join("; "), advice);
-    Diagnosis { causes: vec![cause], missing, ..Diagnosis::empty() }
-}
-
-impl Diagnosis {
-    fn empty() -> Self {
-        Self {
-            holds: false,
-            by: None,
-            signed_at: None,
-            age: None,
-            causes: Vec::new(),
-            tried: Vec::new(),
-            missing: Vec::new(),
+/// What the body itself shows: that it is not all there.
+fn not_whole(body: &[u8]) -> Option<Cause> {
+    let advice = "compare its length with `content-length`, and look for a limit on the way";
+    if body.trim_ascii().is_empty() {
+        return Some(Cause::likely("body_empty", "the body is empty", advice));
+    }
+    match serde_json::from_slice::<IgnoredAny>(body) {
+        Err(error) if error.is_eof() => {
+            Some(Cause::likely("body_cut_short", "the body ends in the middle of its JSON", advice))
         }
+        Err(_) => Some(Cause::likely(
+            "body_not_json",
+            "the body is not JSON",
+            "hand the body on as it came: not compressed, not as a form, not in base64",
+        )),
+        Ok(_) => None,
     }
 }
 

@@ -10,14 +10,13 @@ pub(crate) use call::get;
 pub use charge::read_charge;
 pub use list::{EventsPage, ListedEvent};
 pub(crate) use list::{PAGE_BYTES_MAX, events_path, read_events};
-pub(crate) use signature::{Keying, candidates};
 pub use signature::{SecretError, WebhookSecret};
 
 use jiff::Timestamp;
 use payhook_schema::{Notification, Provider, Verified, keepable_time};
 
 use crate::meaning::Meaning;
-use crate::request::check_age;
+use crate::request::{Signed, check_age};
 use crate::{OmiseAccount, Received, Refusal};
 
 /// The API version every call of ours pins: the one these readers are written for.
@@ -33,27 +32,8 @@ pub(crate) const TIMESTAMP_CHARS_MAX: usize = 16;
 /// # Source
 /// "Webhooks", docs.omise.co/api-webhooks, and twelve integrations that agree, read 2026-11-21; `reference/omise.md` section 1.1.
 pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
-    let header = received.header("omise-signature", SIGNATURE_CHARS_MAX)?;
-    let timestamp = received.header("omise-signature-timestamp", TIMESTAMP_CHARS_MAX)?;
-    if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Refusal::not_genuine("`omise-signature-timestamp` is not Unix seconds"));
-    }
-    let candidates = signature::candidates(header);
-    if candidates.is_empty() {
-        return Err(Refusal::not_genuine("`omise-signature` has no hexadecimal digest"));
-    }
-    let mut held = None;
-    for secret in &account.webhook_secrets {
-        // No early exit: how long this takes tells nothing about which secret or candidate held.
-        if secret.holds_any(timestamp, received.body, &candidates) {
-            held = Some(secret);
-        }
-    }
-    let secret = held.ok_or_else(|| Refusal::not_genuine("the signature does not hold"))?;
-    let signed_at =
-        timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).and_then(keepable_time);
-    check_age(signed_at, received.at, account.signature_age_max)?;
-
+    let signed = signed(account, received)?;
+    check_age(signed.at, received.at, account.signature_age_max)?;
     let meaning = meaning(received.body, account.livemode)?;
     Ok(Verified::vouch(Notification {
         id: received.id,
@@ -63,15 +43,47 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
         about: meaning.about,
         idempotency_key: meaning.idempotency_key,
         received_at: received.at,
-        signed_at,
-        verified_by: secret.name(),
-        signed_path: String::new(),
-        headers: [("omise-signature", header), ("omise-signature-timestamp", timestamp)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        signed_at: signed.at,
+        verified_by: signed.by,
+        signed_path: signed.path,
+        headers: signed.headers,
         body: received.body.to_vec(),
         sealed_with: None,
     }))
+}
+
+/// Checks the signature alone. No path is signed.
+pub(crate) fn signed(account: &OmiseAccount, received: &Received<'_>) -> Result<Signed, Refusal> {
+    let (header, timestamp, candidates) = headers(received)?;
+    let mut held = None;
+    for secret in &account.webhook_secrets {
+        // No early exit: how long this takes says nothing about which secret or candidate held.
+        if secret.holds_any(timestamp, received.body, &candidates) {
+            held = Some(secret);
+        }
+    }
+    let secret = held.ok_or_else(|| Refusal::not_genuine("the signature does not hold"))?;
+    let headers = [("omise-signature", header), ("omise-signature-timestamp", timestamp)];
+    Ok(Signed {
+        by: secret.name(),
+        at: timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).and_then(keepable_time),
+        path: String::new(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+    })
+}
+
+/// The signature header, the timestamp, and the digests in the former.
+pub(crate) fn headers<'r>(received: &Received<'r>) -> Result<(&'r str, &'r str, Vec<[u8; 32]>), Refusal> {
+    let header = received.header("omise-signature", SIGNATURE_CHARS_MAX)?;
+    let timestamp = received.header("omise-signature-timestamp", TIMESTAMP_CHARS_MAX)?;
+    if !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Refusal::not_genuine("`omise-signature-timestamp` is not Unix seconds"));
+    }
+    let candidates = signature::candidates(header);
+    if candidates.is_empty() {
+        return Err(Refusal::not_genuine("`omise-signature` has no hexadecimal digest"));
+    }
+    Ok((header, timestamp, candidates))
 }
 
 /// Reads what a genuine event says. Content that cannot be interpreted has a meaning, too: a person must look.

@@ -20,6 +20,18 @@ pub struct Received<'a> {
     pub id: Uuid,
 }
 
+/// A signature that holds.
+pub(crate) struct Signed {
+    /// The key it is of.
+    pub(crate) by: String,
+    /// When the provider says it signed.
+    pub(crate) at: Option<Timestamp>,
+    /// The path it signed; empty where none is signed.
+    pub(crate) path: String,
+    /// The headers that carry the signature.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
 /// Why a request is refused, or its content not interpreted. The text is for our log; the sender learns nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -37,6 +49,12 @@ impl Refusal {
 
     pub(crate) fn unreadable(why: impl Into<String>) -> Self {
         Self::Unreadable(why.into())
+    }
+
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::NotGenuine(why) | Self::Unreadable(why) => why,
+        }
     }
 
     /// Verified content is never refused: what cannot be read is kept for a person.

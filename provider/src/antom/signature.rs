@@ -86,11 +86,6 @@ impl SignatureHeader {
         self.key_version
     }
 
-    /// Whether it is this key's, whichever the header names.
-    pub(crate) fn is_of(&self, message: &[u8], key: &PublicKey) -> bool {
-        key.signature_bytes() == self.signature.len() && key.holds(message, &self.signature)
-    }
-
     /// Why [`Self::verify`] said no, for our log.
     pub(super) fn why_not(&self, keys: &BTreeMap<u32, PublicKey>) -> String {
         match self.key_version {

@@ -17,22 +17,7 @@ pub enum SecretError {
 
 /// A webhook secret of Omise, decoded and keyed once.
 #[derive(Clone)]
-pub struct WebhookSecret {
-    keyed: Hmac<Sha256>,
-    /// Keyed as others do by mistake, to tell them: never what anything is accepted by.
-    as_text: Hmac<Sha256>,
-    /// Where what was decoded is base64 again.
-    decoded_twice: Option<Hmac<Sha256>>,
-}
-
-/// How a secret is made a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keying {
-    /// Its base64 decoded: as Omise does.
-    Right,
-    AsText,
-    DecodedTwice,
-}
+pub struct WebhookSecret(Hmac<Sha256>);
 
 impl WebhookSecret {
     /// Reads the base64 the dashboard shows. Using that text itself as the key is the commonest mistake; so it is decoded here
@@ -42,18 +27,12 @@ impl WebhookSecret {
         if key.is_empty() {
             return Err(SecretError::Empty);
         }
-        let keyed = |key: &[u8]| Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
-        let again = BASE64_STANDARD.decode(key.trim_ascii()).ok().filter(|again| !again.is_empty());
-        Ok(Self {
-            keyed: keyed(&key),
-            as_text: keyed(text.trim().as_bytes()),
-            decoded_twice: again.map(|again| keyed(&again)),
-        })
+        Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
     }
 
     /// What this secret is called wherever it must be told from another: the same in any place of any list, and nothing of the secret itself.
     pub fn name(&self) -> String {
-        let mut mac = self.keyed.clone();
+        let mut mac = self.0.clone();
         mac.update(b"payhook: the name of this webhook secret");
         let digest: [u8; 32] = mac.finalize().into_bytes().into();
         digest[..4].iter().fold("secret ".to_owned(), |name, byte| format!("{name}{byte:02x}"))
@@ -61,36 +40,23 @@ impl WebhookSecret {
 
     /// The digest over `<timestamp>.<body>` in lower-case hexadecimal, as Omise sends it.
     pub fn sign(&self, timestamp: &str, body: &[u8]) -> String {
-        let digest: [u8; 32] = mac(&self.keyed, &[timestamp.as_bytes(), b".", body]).finalize().into_bytes().into();
+        let digest: [u8; 32] = self.over(timestamp, body).finalize().into_bytes().into();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether one of `candidates` is this secret's digest; every one is compared, each in constant time.
+    /// Returns true if one of `candidates` is this secret's digest; every one is compared, each in constant time.
     pub(super) fn holds_any(&self, timestamp: &str, body: &[u8], candidates: &[[u8; 32]]) -> bool {
-        self.would_hold(Keying::Right, &[timestamp.as_bytes(), b".", body], candidates)
-    }
-
-    /// Whether one of `candidates` is the digest over `message`, keyed in this way.
-    pub(crate) fn would_hold(&self, keying: Keying, message: &[&[u8]], candidates: &[[u8; 32]]) -> bool {
-        let key = match keying {
-            Keying::Right => &self.keyed,
-            Keying::AsText => &self.as_text,
-            Keying::DecodedTwice => match &self.decoded_twice {
-                Some(key) => key,
-                None => return false,
-            },
-        };
-        let mac = mac(key, message);
+        let mac = self.over(timestamp, body);
         candidates.iter().fold(false, |held, candidate| mac.clone().verify_slice(candidate).is_ok() | held)
     }
-}
 
-fn mac(key: &Hmac<Sha256>, message: &[&[u8]]) -> Hmac<Sha256> {
-    let mut mac = key.clone();
-    for part in message {
-        mac.update(part);
+    fn over(&self, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        for part in [timestamp.as_bytes(), b".", body] {
+            mac.update(part);
+        }
+        mac
     }
-    mac
 }
 
 impl std::fmt::Debug for WebhookSecret {
