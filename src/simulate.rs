@@ -16,7 +16,7 @@ pub(crate) async fn run(arguments: SimulateArguments) -> anyhow::Result<Ended> {
         failed_by(error, "cannot start the simulated providers", "--listen takes another loopback address")
     })?;
     output::line(simulator.config_toml(&arguments.account).trim_end());
-    tracing::info!("Antom and Omise are simulated at {}; its verbs are under /control", simulator.url());
+    tracing::info!("Antom and Omise are simulated at {}; POST its verbs to /control", simulator.url());
     tracing::info!("the tables above go into payhook.toml; keys are kept in {}", arguments.keys.display());
     let stop = Stop::default();
     process::stop_on_signal(stop.clone(), Duration::ZERO);

@@ -57,11 +57,6 @@ impl Faults {
         *self.0.faults().of(provider) = None;
     }
 
-    /// The fault in force, and for how many more calls if that is limited.
-    pub fn get(&self, provider: Provider) -> Option<(Fault, Option<u32>)> {
-        self.0.faults().of(provider).clone()
-    }
-
     fn put(&self, provider: Provider, fault: Fault, times: Option<u32>) -> Result<(), SimulatorError> {
         if provider == Provider::Omise && matches!(fault, Fault::Unsigned | Fault::BadSignature) {
             return Err(SimulatorError::NotPossible("Omise signs no answers: this fault is Antom's alone".to_owned()));

@@ -143,9 +143,9 @@ impl Beginner {
     }
 
     /// Tells the simulated providers something.
-    async fn provider_has(&self, path: &str, body: serde_json::Value) {
+    async fn provider_does(&self, verb: serde_json::Value) {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = http.put(format!("{}/control/{path}", self.simulator)).json(&body).send().await.unwrap();
+        let answer = http.post(format!("{}/control", self.simulator)).json(&verb).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap_or_default());
     }
 
@@ -186,11 +186,13 @@ async fn a_beginner_simulates_serves_sends_and_sees_orders_paid() {
     let charge = "chrg_test_5xyz";
     let payment = format!("omise/demo/{charge}");
     beginner.run(&["order", "register", "D-2", "--amount", "120.00 THB", "--payment", &payment]).await.ends_with(0);
-    let amount = json!({ "amount_minor": 12_000, "currency": "THB" });
-    beginner.provider_has(&format!("omise/charges/{charge}"), amount).await;
-    beginner.provider_has(&format!("omise/charges/{charge}"), json!({ "status": "paid" })).await;
-    let amount = json!({ "amount_minor": 12_000, "currency": "THB", "status": "SUCCESS" });
-    beginner.provider_has("antom/payments/PR-1", amount).await;
+    for verb in [
+        json!({ "do": "omise_creates", "id": charge, "amount_minor": 12_000, "currency": "THB" }),
+        json!({ "do": "omise_decides", "id": charge, "status": "successful" }),
+        json!({ "do": "antom_pays", "id": "PR-1", "amount_minor": 12_000, "currency": "THB" }),
+    ] {
+        beginner.provider_does(verb).await;
+    }
 
     let key = ["--account", "demo", "--payment", "PR-1", "--key", "simulator-keys/antom_private_key"];
     let sent = beginner.run(&[&["send", "antom", "paid"] as &[&str], &key].concat()).await.ends_with(0);

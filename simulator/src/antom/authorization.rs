@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{AuthState, Wallet};
 
-use super::{Antom, AntomHabits, AntomKind};
+use super::{Antom, AntomHabits};
 use crate::SimulatorError;
 use crate::ids::Ids;
 
@@ -199,16 +199,6 @@ impl Antom {
     /// How often its tokens were replaced by `applyToken`.
     pub fn refreshes(&self, auth_state: &AuthState) -> Result<u32, SimulatorError> {
         Ok(self.0.authorizations().get_mut(auth_state)?.refreshes)
-    }
-
-    /// The notification that fits what happened last.
-    pub(crate) fn latest_kind(&self, auth_state: &AuthState) -> Result<AntomKind, SimulatorError> {
-        let mut authorizations = self.0.authorizations();
-        Ok(match authorizations.get_mut(auth_state)? {
-            Authorization { cancelled: Some(_), .. } => AntomKind::TokenCanceled,
-            Authorization { token: Some(_), .. } => AntomKind::TokenCreated,
-            _ => AntomKind::AuthcodeCreated,
-        })
     }
 
     /// The authorization in Antom's words; never a code or token.

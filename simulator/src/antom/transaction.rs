@@ -152,10 +152,6 @@ impl Antom {
         Ok(())
     }
 
-    pub fn refund_outcome(&self, refund: &RefundId) -> Result<AntomOutcome, SimulatorError> {
-        Ok(self.0.payments().refund(refund)?.outcome)
-    }
-
     /// The refund, as `inquiryRefund` answers it.
     pub fn refund_shown(&self, refund: &RefundId) -> Result<serde_json::Value, SimulatorError> {
         let body = inquiry::refund(&self.0.payments().refund(refund)?);

@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 use payhook_schema::{DisputeId, PaymentId};
 
+use super::Omise;
 use super::charge::{Charge, OmiseStatus};
-use super::{Omise, render};
 use crate::SimulatorError;
 use crate::ids::Ids;
 
@@ -111,12 +111,5 @@ impl Omise {
             return Err(SimulatorError::NotPossible("a dispute is closed as won or lost".to_owned()));
         }
         self.change(charge, "dispute.close", |it, shared| it.move_dispute(judged, shared.clock.now()))
-    }
-
-    /// The dispute, as it is embedded in `GET /charges/{id}`; `null` where there is none.
-    pub fn dispute_shown(&self, charge: &PaymentId) -> Result<serde_json::Value, SimulatorError> {
-        let charge = self.0.charges().get_mut(charge)?.clone();
-        let shown = charge.dispute.as_ref().map(|dispute| render::dispute(&charge, dispute));
-        Ok(serde_json::to_value(shown).expect("plain data always serialises"))
     }
 }

@@ -145,8 +145,8 @@ async fn refunds_and_a_dispute_are_embedded_in_the_charge() {
     omise.close_dispute(&partly, OmiseDispute::Won).unwrap();
     assert_eq!(facts(&partly).await.disputes[0].state, DisputeState::Won);
     assert!(omise.close_dispute(&partly, OmiseDispute::Lost).is_err(), "it is over");
-    assert_eq!(omise.dispute_shown(&partly).unwrap()["status"], "won");
-    assert_eq!(omise.dispute_shown(&voided).unwrap(), Value::Null);
+    assert_eq!(omise.charge(&partly).unwrap()["dispute"]["status"], "won");
+    assert_eq!(omise.charge(&voided).unwrap()["dispute"], Value::Null);
     omise.refund(&partly, 1_000).unwrap();
 }
 
