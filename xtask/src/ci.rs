@@ -33,8 +33,10 @@ pub(crate) async fn ci() -> Result<ExitCode> {
     note(
         "lints",
         began,
-        run_well(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])).await,
+        run_well(&mut cargo(&["clippy", "--workspace", "--all-targets", "--test", "it", "--", "-D", "warnings"])).await,
     );
+    let began = Instant::now();
+    note("declared toolchain", began, declared_toolchain());
     let began = Instant::now();
     let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
     note("docs", began, run_well(doc.env("RUSTDOCFLAGS", "-Dwarnings")).await);
@@ -50,6 +52,20 @@ pub(crate) async fn ci() -> Result<ExitCode> {
     }
     eprintln!("error: not good: {}", failed.join(", "));
     Ok(ExitCode::FAILURE)
+}
+
+/// Cargo.toml's `rust-version` is a promise to whoever builds payhook: it must be the version that these checks ran with.
+fn declared_toolchain() -> Result<()> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = program(rustc).arg("--version").output()?;
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    let declared = env!("CARGO_PKG_RUST_VERSION");
+    ensure!(
+        version.starts_with(&format!("rustc {declared}.")),
+        "Cargo.toml declares rust-version {declared}, and this is {}: change it to what was tested",
+        version.trim()
+    );
+    Ok(())
 }
 
 /// *ring* beside aws-lc-rs leaves rustls without a choice, and it panics at run time.

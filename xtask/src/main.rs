@@ -20,6 +20,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   test [-- ARGS]   every test, with RabbitMQ and PostgreSQL; ARGS go to cargo test
+  test --fast      the tests that need no servers and no minutes; nothing is installed
   ci               what CI checks besides tests: format, lints, docs, dependencies
   bench [-- ARGS]  the benchmark, against servers of its own; ARGS go to it
   simulate [-- ARGS]  random worlds of the simulation: --worlds N for so many, --seed N for one of them again
