@@ -71,15 +71,15 @@ impl Limits {
     /// What [`AntomAccount`] is given unless the configuration says otherwise.
     ///
     /// # Source
-    /// Antom publishes no figure, only that too much is answered `REQUEST_TRAFFIC_EXCEED_LIMIT`: `reference/antom.md`
-    /// section 6.6. Sixteen is our own choice, to be raised with Antom's word for it.
+    /// Antom publishes no figure, only that too much is answered `REQUEST_TRAFFIC_EXCEED_LIMIT`:
+    /// `docs/providers/antom.md#how-often-to-ask`. Sixteen is our own choice, to be raised with Antom's word for it.
     pub const ANTOM: Self = Self { parallel: 16, requests_per_s: None };
 
     /// What [`OmiseAccount`] is given unless the configuration says otherwise.
     ///
     /// # Source
     /// "Rate limiting", docs.omise.co/api-rate-limiting, read 2026-11-21: no rate is published, and no more than ten parallel
-    /// workers are advised; `reference/omise.md` section 5.7. Two are left to the merchant's own program.
+    /// workers are advised; `docs/providers/omise.md#rate-limits`. Two are left to the merchant's own program.
     pub const OMISE: Self = Self { parallel: 8, requests_per_s: None };
 }
 

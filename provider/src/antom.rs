@@ -32,7 +32,7 @@ use crate::{AntomAccount, PublicKey, Received, Refusal};
 /// The answer Antom documents for every notification, whatever it reports; anything else makes it resend.
 ///
 /// # Source
-/// Antom's notifyPayment, notifyRefund and notifyAuthorization pages, read 2026-11-21; `reference/antom.md` section 4.1.
+/// Antom's notifyPayment, notifyRefund and notifyAuthorization pages, read 2026-11-21; `docs/providers/antom.md#acknowledging-a-notification`.
 pub const SUCCESS: &str = r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}"#;
 
 /// Longest `client-id` and `request-time` accepted, in characters; documented values have some thirty.
@@ -41,7 +41,7 @@ pub(crate) const HEADER_CHARS_MAX: usize = 128;
 /// Checks one of Antom's notifications: any kind on any path, since the URL in the API call decides where they go.
 ///
 /// # Source
-/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `reference/antom.md` sections 2.1 to 2.4.
+/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `docs/providers/antom.md#verifying-a-notification`.
 pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
     let signed = signed(account, received)?;
     check_age(signed.at, received.at, account.signature_age_max)?;

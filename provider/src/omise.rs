@@ -30,7 +30,7 @@ pub(crate) const TIMESTAMP_CHARS_MAX: usize = 16;
 /// Checks one of Omise's webhook events.
 ///
 /// # Source
-/// "Webhooks", docs.omise.co/api-webhooks, and twelve integrations that agree, read 2026-11-21; `reference/omise.md` section 1.1.
+/// "Webhooks", docs.omise.co/api-webhooks, and twelve integrations that agree, read 2026-11-21; `docs/providers/omise.md#signing`.
 pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
     let signed = signed(account, received)?;
     check_age(signed.at, received.at, account.signature_age_max)?;

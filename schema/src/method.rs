@@ -7,7 +7,7 @@ use crate::{Currency, Money, Provider};
 /// yearly limits are the wallet's to apply and are only told in `note`.
 ///
 /// # Source
-/// Antom's method pages and Omise's K PLUS page, read 2026-11-21; `reference/antom.md` 7.3, `reference/omise.md` 4.6.
+/// Antom's method pages and Omise's K PLUS page, read 2026-11-21; `docs/providers/antom.md#methods`, `docs/providers/omise.md#methods`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Method {
     pub provider: Provider,

@@ -136,7 +136,7 @@ impl Omise {
     /// documentation having had the word.
     ///
     /// # Source
-    /// "Refund API", docs.omise.co/refunds-api, read 2026-11-21; `reference/omise.md` section 4.4.
+    /// "Refund API", docs.omise.co/refunds-api, read 2026-11-21; `docs/providers/omise.md#refunds`.
     pub fn begin_refund(&self, id: &PaymentId, amount_minor: i64) -> Result<RefundId, SimulatorError> {
         let made = self.change(id, "refund.create", |charge, shared| {
             charge.begin_refund(amount_minor, &shared.ids, shared.clock.now())

@@ -14,7 +14,7 @@ use crate::{Keys, SimulatorError, sample};
 /// send is not documented; here it is a resend at once, so that at most nine arrive.
 ///
 /// # Source
-/// Antom's notifyAuthorization page and integration guide, read 2026-11-21; `reference/antom.md` section 4.3.
+/// Antom's notifyAuthorization page and integration guide, read 2026-11-21; `docs/providers/antom.md#resends`.
 pub const ANTOM_RESENDS: [Duration; 8] = [
     Duration::ZERO,
     Duration::from_mins(2),

@@ -13,8 +13,8 @@ const DAY: u64 = 24 * HOUR;
 /// How long after the n-th look at an unfinished payment the next one follows.
 ///
 /// Antom resends for 24 h 22 min and closes an Auto Debit payment after a minute: dense at first, past the last resend in the
-/// end (`reference/antom.md` 6.6). Omise promises no resend at all and may fail an abandoned charge a day late
-/// (`reference/omise.md` 5.5). Neither table ends: unknown stays unknown and is asked daily.
+/// end (`docs/providers/antom.md#how-often-to-ask`). Omise promises no resend at all and may fail an abandoned charge a day late
+/// (`docs/providers/omise.md#how-often-to-ask`). Neither table ends: unknown stays unknown and is asked daily.
 const ANTOM: &[Duration] = &[
     seconds(2),
     seconds(4),

@@ -32,7 +32,7 @@ struct Fields {
 /// Reads a notifyAuthorization; `None` for anything else, for kinds nobody documented yet, and where the code or token is missing.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams/notifyauth>, read 2026-11-21; `reference/antom.md` section 5.4. The expiry and the refresh token
+/// <https://docs.antom.com/ac/ams/notifyauth>, read 2026-11-21; `docs/providers/antom.md#authorizations`. The expiry and the refresh token
 /// are not documented for `TOKEN_CREATED`, and taken where they are there.
 pub fn read_authorization(body: &[u8]) -> Option<AuthorizationSaid> {
     let fields: Fields = strict_json::read(body).ok()?;

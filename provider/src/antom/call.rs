@@ -77,7 +77,7 @@ impl AntomAccount {
     /// [`AskError::Unavailable`].
     ///
     /// # Source
-    /// `reference/antom.md` section 3.
+    /// `docs/providers/antom.md#verifying-an-answer`.
     pub(crate) fn check_answer(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), AskError> {
         let header = |name: &str| {
             let mut values = headers.get_all(name).iter();

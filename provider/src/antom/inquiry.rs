@@ -73,7 +73,7 @@ struct Transaction {
 /// and more captured than paid: we never guess with money.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams/paymentri_online>, read 2026-11-21; `reference/antom.md` section 6.2.
+/// <https://docs.antom.com/ac/ams/paymentri_online>, read 2026-11-21; `docs/providers/antom.md#inquirypayment`.
 pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
     let answer: Answer = strict_json::read(body).map_err(AskError::garbled)?;
     answer.result.worked(not_there)?;

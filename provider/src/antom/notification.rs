@@ -65,7 +65,7 @@ const KEY_CHARS_MAX: usize = 255;
 /// is not in the table is none: it is kept as it came.
 ///
 /// # Source
-/// `reference/antom.md` section 5.1, after the pages of each notification, read 2026-11-21.
+/// The page of each notification, read 2026-11-21; `docs/providers/antom.md#kinds-of-notifications`.
 pub(super) fn read(body: &[u8]) -> Result<Meaning, Refusal> {
     let fields: Fields = strict_json::read(body).map_err(Refusal::unreadable)?;
     let status = fields.result.as_ref().and_then(|result| said(result.result_status.as_ref()));

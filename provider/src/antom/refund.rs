@@ -53,7 +53,7 @@ struct Answer {
 /// [`AskError::OutsideTables`] for anything else; [`AskError::Unavailable`] for another refund's answer.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams/ir_online>, read 2026-11-21; `reference/antom.md` section 6.3.
+/// <https://docs.antom.com/ac/ams/ir_online>, read 2026-11-21; `docs/providers/antom.md#inquiryrefund`.
 pub fn read_refund(body: &[u8], asked: &RefundId) -> Result<RefundAnswer, AskError> {
     let answer: Answer = strict_json::read(body).map_err(AskError::garbled)?;
     answer.result.worked(not_there)?;

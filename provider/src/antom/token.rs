@@ -74,7 +74,7 @@ impl TokenFields {
 /// [`AskError::OutsideTables`] for an `S` without a token.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams/accesstokenapp.md>, read 2026-11-21; `reference/antom.md` sections 3 and 6.4. The names of the
+/// <https://docs.antom.com/ac/ams/accesstokenapp.md>, read 2026-11-21; `docs/providers/antom.md#applytoken`. The names of the
 /// codes for used and lapsed grants are not published, so every code that is not about our set-up is one.
 pub fn read_token(body: &[u8]) -> Result<IssuedToken, AskError> {
     #[derive(Deserialize)]

@@ -14,7 +14,7 @@ use crate::client::AskError;
 /// number keeps every digit, since it never becomes a float.
 ///
 /// # Source
-/// `reference/antom.md` section 5.0, after an official fixture of a real notifyPayment.
+/// An official fixture of a real notifyPayment; `docs/providers/antom.md#scalars`.
 pub(super) struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -114,7 +114,7 @@ impl Outcome {
 
 /// What a final no of an inquiry means: not there, or not yet, or our set-up is wrong.
 ///
-/// `PROCESS_FAIL` is also what an order that never reached Antom gets, at first: `reference/antom.md` section 6.2.
+/// `PROCESS_FAIL` is also what an order that never reached Antom gets, at first: `docs/providers/antom.md#inquirypayment`.
 pub(super) fn not_there(code: String) -> AskError {
     match code.as_str() {
         "ORDER_NOT_EXIST" | "REFUND_NOT_EXIST" | "PROCESS_FAIL" => AskError::NotThere { code },

@@ -12,7 +12,7 @@ use crate::transport::{Answered, Http, answered, throttled};
 /// Gets `path`, which has its query, and gives the bytes of an answer that is Omise's and no error, at most `bytes_max` of them.
 ///
 /// # Source
-/// "Errors", docs.omise.co/api-errors, read 2026-11-21; `reference/omise.md` section 5.6.
+/// "Errors", docs.omise.co/api-errors, read 2026-11-21; `docs/providers/omise.md#errors`.
 pub(crate) async fn get(
     http: &Http,
     account: &OmiseAccount,

@@ -90,7 +90,7 @@ struct DisputeField {
 /// [`AskError::OutsideTables`] for any other combination: we never guess with money.
 ///
 /// # Source
-/// "Charge API", docs.omise.co/charges-api, read 2026-11-21; `reference/omise.md` section 4.3.
+/// "Charge API", docs.omise.co/charges-api, read 2026-11-21; `docs/providers/omise.md#charges`.
 pub fn read_charge(
     body: &[u8],
     asked: &PaymentId,

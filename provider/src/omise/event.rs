@@ -48,7 +48,7 @@ struct Data {
 /// [`Refusal::NotGenuine`]: of the other mode than this account's; test and live never mix.
 ///
 /// # Source
-/// "Event API", docs.omise.co/events-api, read 2026-11-21; `reference/omise.md` section 3.
+/// "Event API", docs.omise.co/events-api, read 2026-11-21; `docs/providers/omise.md#events`.
 pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
     let event: Event = strict_json::read(body).map_err(Refusal::unreadable)?;
     if event.object != "event" {

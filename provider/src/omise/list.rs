@@ -12,7 +12,7 @@ use crate::client::AskError;
 /// How many events one page has at most: what Omise allows.
 ///
 /// # Source
-/// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `reference/omise.md` section 5.3.
+/// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `docs/providers/omise.md#lists`.
 const LIMIT: u32 = 100;
 
 /// A hundred events of 6 KB each, and of each the payload again for every attempt to deliver it.
@@ -72,7 +72,7 @@ struct List {
 /// [`AskError::Unavailable`]: no list, not the page that was asked for, or one of the other mode: test and live never mix.
 ///
 /// # Source
-/// "Pagination and Lists" and "Event API", docs.omise.co, read 2026-11-21; `reference/omise.md` sections 3 and 5.3.
+/// "Pagination and Lists" and "Event API", docs.omise.co, read 2026-11-21; `docs/providers/omise.md#lists`.
 pub(crate) fn read_events(body: &[u8], offset: u32, livemode: bool) -> Result<EventsPage, AskError> {
     let list: List = serde_json::from_slice(body).map_err(|_| AskError::garbled("it is not a list of events"))?;
     if list.object != "list" {

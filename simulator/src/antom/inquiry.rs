@@ -40,7 +40,7 @@ struct TransactionBody {
 /// The answer to `inquiryPayment` about a payment that is known; an older gateway leaves its refunds out.
 ///
 /// # Source
-/// `reference/antom.md` section 6.2, read 2026-11-21.
+/// `docs/providers/antom.md#inquirypayment`, read 2026-11-21.
 pub(super) fn payment(payment: &Payment, refunds_listed: bool) -> Vec<u8> {
     let own = ResultBody::new(payment.status.result().0, payment.status.result().1);
     let listed = |it: &&Transaction| refunds_listed || it.kind != TransactionType::Refund;
@@ -94,7 +94,7 @@ struct RefundAnswer {
 /// The answer to `inquiryRefund` about a refund that is known. It names no payment, as documented, and no reason.
 ///
 /// # Source
-/// `reference/antom.md` section 6.3, read 2026-11-21.
+/// `docs/providers/antom.md#inquiryrefund`, read 2026-11-21.
 pub(super) fn refund(refund: &Transaction) -> Vec<u8> {
     json::compact(&RefundAnswer {
         result: ResultBody::success(),
@@ -121,7 +121,7 @@ struct TokenAnswer<'a> {
 /// The answer to `applyToken`.
 ///
 /// # Source
-/// `reference/antom.md` section 6.4, read 2026-11-21.
+/// `docs/providers/antom.md#applytoken`, read 2026-11-21.
 pub(super) fn token(token: &Token) -> Vec<u8> {
     let refresh = token.refresh.as_ref();
     json::compact(&TokenAnswer {

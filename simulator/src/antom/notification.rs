@@ -158,7 +158,7 @@ struct NotifyUnknown {
 /// subscription, is named after it, so that repeats name the same one.
 ///
 /// # Source
-/// `reference/antom.md` sections 5.2 to 5.6, read 2026-11-21.
+/// The page of each notification, read 2026-11-21; `docs/providers/antom.md#sources`.
 pub(crate) fn of_payment(payment: &Payment, kind: AntomKind, now: Timestamp) -> Result<Vec<u8>, SimulatorError> {
     let id = &payment.request_id;
     let silent = |why: &str| Err(SimulatorError::NotPossible(format!("Antom says nothing about `{id}`: {why}")));

@@ -127,7 +127,7 @@ async fn events(
 /// What a list call asks for.
 ///
 /// # Source
-/// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `reference/omise.md` section 5.3.
+/// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `docs/providers/omise.md#lists`.
 struct Page {
     from: Timestamp,
     to: Timestamp,
@@ -228,7 +228,7 @@ struct ErrorBody<'a> {
 }
 
 /// # Source
-/// "Errors", docs.omise.co/api-errors, read 2026-11-21; `reference/omise.md` section 5.6.
+/// "Errors", docs.omise.co/api-errors, read 2026-11-21; `docs/providers/omise.md#errors`.
 fn error(status: StatusCode, code: &str, message: &str) -> Said {
     let location = format!("https://www.omise.co/api-errors#{}", code.replace('_', "-"));
     let body = json::pretty(&ErrorBody { object: "error", location, code, message });

@@ -11,7 +11,7 @@ use crate::ids::Ids;
 
 /// How long a charge waits for its customer, as Omise's test mode has it.
 const LAPSES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// "Fewer than 15 partial refunds", `reference/omise.md` section 4.4.
+/// "Refund API", docs.omise.co/refunds-api, read 2026-11-21; `docs/providers/omise.md#refunds`.
 const REFUNDS_MAX: usize = 15;
 /// The oldest events go first.
 const EVENTS_KEPT: usize = 100_000;
@@ -136,7 +136,7 @@ impl Charge {
         self.source.is_none()
     }
 
-    /// Neither mobile banking nor PromptPay can be paid back through Omise; `reference/omise.md` section 4.6.
+    /// Neither mobile banking nor PromptPay can be paid back through Omise; `docs/providers/omise.md#methods`.
     pub(super) fn can_be_refunded(&self) -> bool {
         let source = self.source.as_deref().unwrap_or_default();
         let disputed = self.dispute.as_ref().is_some_and(|dispute| dispute.status != OmiseDispute::Won);

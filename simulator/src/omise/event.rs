@@ -10,7 +10,7 @@ use crate::json;
 /// Every key Omise documents.
 ///
 /// # Source
-/// "Event API", docs.omise.co/events-api, read 2026-11-21; `reference/omise.md` section 3.1.
+/// "Event API", docs.omise.co/events-api, read 2026-11-21; `docs/providers/omise.md#event-keys`.
 pub(crate) const KEYS: [&str; 35] = [
     "charge.create",
     "charge.complete",
@@ -85,7 +85,7 @@ impl Event {
     /// The envelope in the version that is asked for; what is in it stays in the event's own.
     ///
     /// # Source
-    /// "Event API", docs.omise.co/events-api, read 2026-11-21; `reference/omise.md` sections 2.2 and 3.
+    /// "Event API", docs.omise.co/events-api, read 2026-11-21; `docs/providers/omise.md#versions`.
     pub(super) fn render(&self, envelope: OmiseVersion) -> EventBody {
         let at = time(self.created_at);
         let (created_at, created) = match envelope {

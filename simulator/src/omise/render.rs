@@ -183,7 +183,7 @@ pub(super) struct DisputeBody {
 /// The charge with the flags Omise was seen to combine with its state.
 ///
 /// # Source
-/// "Charge API", docs.omise.co/charges-api, and recorded charges, read 2026-11-21; `reference/omise.md` sections 4.1 and 4.2.
+/// "Charge API", docs.omise.co/charges-api, and recorded charges, read 2026-11-21; `docs/providers/omise.md#charges`.
 pub(super) fn charge(charge: &Charge) -> ChargeBody {
     let (paid, held) = (charge.status == OmiseStatus::Successful, charge.status == OmiseStatus::Authorized);
     let amount = charge.amount.amount_minor;
@@ -328,7 +328,7 @@ fn source(charge: &Charge, kind: &str) -> Source {
     }
 }
 
-/// `reference/omise.md` section 4.4: only `closed` was ever shown.
+/// Only `closed` was ever shown: `docs/providers/omise.md#refunds`.
 pub(super) fn refund(charge: &Charge, refund: &Refund) -> RefundBody {
     let currency = charge.amount.currency.to_string();
     RefundBody {
@@ -349,7 +349,7 @@ pub(super) fn refund(charge: &Charge, refund: &Refund) -> RefundBody {
     }
 }
 
-/// `reference/omise.md` section 4.5.
+/// Source: `docs/providers/omise.md#disputes`.
 pub(super) fn dispute(charge: &Charge, dispute: &Dispute) -> DisputeBody {
     let currency = charge.amount.currency.to_string();
     DisputeBody {

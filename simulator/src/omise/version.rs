@@ -28,8 +28,8 @@ impl OmiseVersion {
     /// What was written in the latest version, in this one.
     ///
     /// # Source
-    /// Version copies of the Charge, Refund and Dispute pages and recorded answers, read 2026-11-21; `reference/omise.md`
-    /// section 2.2. What the table there does not name stays as it is.
+    /// Version copies of the Charge, Refund and Dispute pages and recorded answers, read 2026-11-21;
+    /// `docs/providers/omise.md#versions`. What the table there does not name stays as it is.
     pub(super) fn shape(self, value: Value) -> Value {
         match value {
             latest if self == Self::V2019 => latest,
