@@ -10,8 +10,15 @@ use std::sync::LazyLock;
 /// No file of one subject needs more.
 const SOURCE_LINES_MAX: usize = 600;
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "DECISIONS.md", "CHANGELOG.md", "SECURITY.md", "payhook.example.toml"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "DECISIONS.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "payhook.example.toml",
+];
 
 /// Not ours to read: made by tools, or kept by them.
 const NOT_OURS: [&str; 3] = ["target", ".git", "node_modules"];
@@ -355,6 +362,142 @@ fn every_test_that_the_security_page_names_exists() {
         found
     };
     holds(rule, &[&[("SECURITY.md", "| an attack | a defence | `tests/a.rs` `it_is_refused` |"), ("tests/a.rs", "")]]);
+}
+
+/// Lists what stands behind `("GET", "/v1/orders/O-1",` in a test, and behind `("/v1/orders/{order_id}", READ, get(` in the console.
+fn calls(text: &str) -> Vec<(String, Vec<&str>)> {
+    let rows = text.lines().filter_map(|line| line.trim_start().strip_prefix("(\""));
+    rows.filter_map(|row| match row.split_once("\", \"") {
+        Some((method, rest)) => Some((method.to_owned(), rest.split('"').next()?)),
+        None => Some((row.rsplit(", ").next()?.split('(').next()?.to_uppercase(), row.split('"').next()?)),
+    })
+    .filter(|(_, path)| path.starts_with("/v1/"))
+    .map(|(method, path)| (method, path.split('/').collect()))
+    .collect()
+}
+
+#[test]
+fn a_test_says_of_every_route_who_may() {
+    let rule = |tree: &Tree| {
+        let text = |path: &str| tree.0.get(path).map(String::as_str).unwrap_or_default();
+        let tested = calls(text("console/tests/api/roles.rs"));
+        let is_tested = |method: &String, route: &[&str]| {
+            let same = |(part, of_route): (&&str, &&str)| part == of_route || of_route.starts_with('{');
+            tested
+                .iter()
+                .any(|(of, path)| of == method && path.len() == route.len() && path.iter().zip(route).all(same))
+        };
+        let mut found = Vec::new();
+        let routes = calls(text("console/src/lib.rs"));
+        for (method, route) in routes.iter().filter(|(method, route)| !is_tested(method, route)) {
+            found.push(format!("no row of console/tests/api/roles.rs is {method} {}", route.join("/")));
+        }
+        if routes.is_empty() {
+            found.push("console/src/lib.rs has no routes".to_owned());
+        }
+        found
+    };
+    let routes = ("console/src/lib.rs", "        (\"/v1/orders/{order_id}\", READ, get(orders::show)),");
+    let row = |row: &'static str| ("console/tests/api/roles.rs", row);
+    holds(
+        rule,
+        &[
+            &[routes],
+            &[routes, row("(\"PUT\", \"/v1/orders/O-1\", &[]),")],
+            &[routes, row("(\"GET\", \"/v1/orders\", &[]),")],
+        ],
+    );
+}
+
+// ---- what is cited ----
+
+/// A citation begins with a folder of the tree, or with one of these: a folder that is gone may still be cited.
+const CITED: [&str; 5] = ["docs", "reference", "migrations", "deploy", "tests"];
+
+const CITED_ENDINGS: [&str; 4] = [".md", ".rs", ".toml", ".sql"];
+
+/// Gives the lines of a document, or the comments of any other file. A comment begins its line, or follows a blank.
+fn prose<'t>(path: &str, text: &'t str) -> Vec<&'t str> {
+    let mark = match Path::new(path).extension().and_then(|it| it.to_str()) {
+        Some("md") => return text.lines().collect(),
+        Some("rs") => "//",
+        Some("sql") => "--",
+        Some("toml" | "yml" | "yaml" | "service" | "sh") => "#",
+        _ => return Vec::new(),
+    };
+    let after_blank = format!(" {mark}");
+    let comment = |line: &'t str| match line.trim_start().strip_prefix(mark) {
+        Some(comment) => Some(comment),
+        None => line.split_once(&after_blank).map(|(_, comment)| comment),
+    };
+    text.lines().filter_map(comment).collect()
+}
+
+/// Finds what a line cites: `docs/providers/antom.md#refunds` is a path and a heading.
+fn cited(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || "/._-#".contains(c)));
+    words.map(|word| word.trim_end_matches(['.', '-', '/'])).filter_map(|word| {
+        let (path, heading) = word.split_once('#').map_or((word, None), |(path, heading)| (path, Some(heading)));
+        CITED_ENDINGS.iter().any(|ending| path.ends_with(ending)).then_some((path, heading))
+    })
+}
+
+/// Makes the anchor of a heading: lower case, `-` for a blank, and nothing else but letters, digits, `-` and `_`.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+}
+
+#[test]
+fn every_file_and_heading_that_is_cited_exists() {
+    let rule = |tree: &Tree| {
+        let mut folders: BTreeSet<&str> = tree.0.keys().filter_map(|path| Some(path.split_once('/')?.0)).collect();
+        folders.extend(CITED);
+        let mut found = Vec::new();
+        for (file, text) in &tree.0 {
+            for (path, heading) in prose(file, text).into_iter().flat_map(cited) {
+                // A bare name is any file of that name, unless a heading of it is cited.
+                if !path.split_once('/').map_or(heading.is_some(), |(folder, _)| folders.contains(folder)) {
+                    continue;
+                }
+                match (tree.0.get(path), heading) {
+                    (None, _) => found.push(format!("{file} cites {path}, which is not there")),
+                    (Some(page), Some(heading)) => {
+                        let mut headings = page.lines().filter(|line| line.starts_with('#')).map(anchor);
+                        if !headings.any(|it| it == heading) {
+                            found.push(format!("{file} cites {path}#{heading}, and there is no such heading"));
+                        }
+                    }
+                    (Some(_), None) => {}
+                }
+            }
+        }
+        found
+    };
+    let page = ("docs/a.md", "# A\n## Who may, and why\n");
+    holds(
+        rule,
+        &[
+            &[("README.md", "See [the page](docs/b.md).")],
+            &[("worker/src/a.rs", "/// `docs/b.md`, section 3.")],
+            &[("worker/src/a.rs", concat!("let a = 1; /", "/ after reference/antom.md"))],
+            &[("worker/src/a.rs", "//! `worker/src/b.rs` does it.")],
+            &[("migrations/sqlite/0001_a.sql", "-- As migrations/sqlite/0000_b.sql has it.")],
+            &[("deny.toml", "# deploy/payhook.toml")],
+            &[("README.md", "SECURITY.md#attacks"), ("SECURITY.md", "# Security\n")],
+            &[("worker/src/a.rs", "/// `docs/a.md#who-may`."), page],
+            &[("worker/src/a.rs", "/// `docs/a.md#who-may-and-why`."), ("docs/a.md", "# A\n")],
+        ],
+    );
+    for line in [
+        "/// `docs/a.md#who-may-and-why`.",
+        "// https://docs.antom.com/ac/docs/b.md",
+        "let page = \"docs/b.md\";",
+        "// docs/<name>.md, docs/*.md",
+    ] {
+        let files = [page, ("a.rs", line)].map(|(path, text)| (path.to_owned(), text.to_owned()));
+        assert_eq!(rule(&Tree(files.into())), [""; 0], "{line}");
+    }
 }
 
 #[test]
