@@ -83,8 +83,8 @@ impl Api {
             return Ok(None);
         }
         if status == StatusCode::UNAUTHORIZED {
-            let hint = "--token or PAYHOOK_TOKEN gives it: console.token's, or that of one of console.callers";
-            return Err(failed("the console wants a token, and knows no such one as was sent, if one was", hint));
+            let hint = "pass --token, set PAYHOOK_TOKEN, or set [console] token in payhook.toml";
+            return Err(failed("the console rejected the request: the token is missing or unknown (401)", hint));
         }
         let detail = answer["detail"].as_str().unwrap_or("see the console's log").to_owned();
         Err(failed(format!("the console answered {}: {title}", status.as_u16()), detail))

@@ -4,7 +4,7 @@ use crate::StoreError;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What went wrong, by what can be done about it.
+/// A failure, sorted by the next step.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// Not reachable, overloaded, or lost on the way.
@@ -19,7 +19,7 @@ pub(crate) enum Fault {
     Refused(String, Option<Source>),
 }
 
-/// What a database said. Its details are left out on purpose: they quote the values, and those may be a customer's.
+/// A database's own error. Its details are left out on purpose: they quote the values, and those may be a customer's.
 #[derive(Debug, Error)]
 #[error("{message} ({code})")]
 struct Said {
@@ -33,11 +33,11 @@ impl Fault {
         match self {
             Self::Unavailable(what, source) => StoreError::Unavailable { address, what, source },
             Self::Locked(source) => {
-                let what = "somebody holds what is to be changed".to_owned();
+                let what = "another session has locked a row".to_owned();
                 StoreError::Unavailable { address, what, source: Some(source) }
             }
             Self::Contended(source) => {
-                let what = "too many at once change the same things".to_owned();
+                let what = "too many transactions change the same rows".to_owned();
                 StoreError::Unavailable { address, what, source: Some(source) }
             }
             Self::Outdated(what) => StoreError::Outdated { address, what },
@@ -46,7 +46,7 @@ impl Fault {
         }
     }
 
-    /// What PostgreSQL means by `error`.
+    /// Reads an error of PostgreSQL's.
     pub(crate) fn postgres(error: sqlx::Error) -> Self {
         let (message, code) = match error.as_database_error() {
             Some(error) => (error.message().to_owned(), error.code().unwrap_or_default().into_owned()),
@@ -62,19 +62,19 @@ impl Fault {
             (_, "42P01" | "42703" | "42883" | "3F000" | "42P10") => {
                 Self::Outdated(format!("{}; `payhook migrate` brings it there", source.message))
             }
-            (_, "57014") => Self::Unavailable("it took too long".to_owned(), Some(source)),
-            (_, "25006") => Self::Unavailable("it is read-only now".to_owned(), Some(source)),
-            (_, "53100") => Self::Unavailable("its disk is full".to_owned(), Some(source)),
+            (_, "57014") => Self::Unavailable("the statement ran out of time".to_owned(), Some(source)),
+            (_, "25006") => Self::Unavailable("the database is read-only".to_owned(), Some(source)),
+            (_, "53100") => Self::Unavailable("the database's disk is full".to_owned(), Some(source)),
             // 0A000: a plan made before a migration. XX: its own trouble, nothing a value of ours could mend.
             ("08" | "25" | "53" | "55" | "57" | "58" | "XX", _) | (_, "0A000") => {
-                Self::Unavailable("it cannot now".to_owned(), Some(source))
+                Self::Unavailable("the database is temporarily unavailable".to_owned(), Some(source))
             }
-            ("28", _) => Self::Refused("it does not let us in".to_owned(), Some(source)),
-            _ => Self::Refused("it will not do that".to_owned(), Some(source)),
+            ("28", _) => Self::Refused("the database refused the login".to_owned(), Some(source)),
+            _ => Self::Refused("the database rejected the statement".to_owned(), Some(source)),
         }
     }
 
-    /// What SQLite means by `error`.
+    /// Reads an error of SQLite's.
     pub(crate) fn sqlite(error: sqlx::Error) -> Self {
         let (message, code) = match error.as_database_error() {
             Some(error) => (error.message().to_owned(), error.code().unwrap_or_default().into_owned()),
@@ -88,34 +88,34 @@ impl Fault {
             1 if source.message.starts_with("no such table") || source.message.contains("no such column") => {
                 Self::Outdated(source.message)
             }
-            8 => Self::Unavailable("it is read-only now".to_owned(), Some(source)),
-            13 => Self::Unavailable("its disk is full".to_owned(), Some(source)),
+            8 => Self::Unavailable("the database is read-only".to_owned(), Some(source)),
+            13 => Self::Unavailable("the database's disk is full".to_owned(), Some(source)),
             // Busy, locked, out of memory, interrupted, I/O error, cannot open, protocol of the WAL.
-            5 | 6 | 7 | 9 | 10 | 14 | 15 => Self::Unavailable("it cannot now".to_owned(), Some(source)),
-            _ => Self::Refused("it will not do that".to_owned(), Some(source)),
+            5 | 6 | 7 | 9 | 10 | 14 | 15 => Self::Unavailable("the database is temporarily unavailable".to_owned(), Some(source)),
+            _ => Self::Refused("the database rejected the statement".to_owned(), Some(source)),
         }
     }
 
-    /// What did not come from the database itself.
+    /// Reads an error that did not come from the database itself.
     fn driver(error: sqlx::Error) -> Self {
         use sqlx::Error;
         let what = match &error {
             Error::Io(_) => "the connection failed",
             Error::Tls(_) => "TLS failed",
-            Error::PoolTimedOut => "no connection could be had in time",
-            Error::PoolClosed => "it was closed",
+            Error::PoolTimedOut => "no connection became free in time",
+            Error::PoolClosed => "it is closed",
             Error::WorkerCrashed | Error::Protocol(_) | Error::BeginFailed => "the connection broke",
             Error::Encode(_) | Error::InvalidArgument(_) => return Self::Value(Box::new(error)),
             Error::Decode(_) | Error::ColumnDecode { .. } => {
-                return Self::Refused("it holds what this program cannot read".to_owned(), Some(Box::new(error)));
+                return Self::Refused("this version cannot read a stored value".to_owned(), Some(Box::new(error)));
             }
             Error::ColumnNotFound(_) | Error::TypeNotFound { .. } => return Self::Outdated(error.to_string()),
-            _ => return Self::Refused("it cannot be used".to_owned(), Some(Box::new(error))),
+            _ => return Self::Refused("the driver failed".to_owned(), Some(Box::new(error))),
         };
         Self::Unavailable(what.to_owned(), Some(Box::new(error)))
     }
 
-    /// What a failed migration means, `read` being how the database's errors are read.
+    /// Reads the error of a failed migration; `read` reads the database's own.
     pub(crate) fn migration(error: sqlx::migrate::MigrateError, read: fn(sqlx::Error) -> Self) -> Self {
         use sqlx::migrate::MigrateError;
         match error {
