@@ -91,7 +91,9 @@ impl Fault {
             8 => Self::Unavailable("the database is read-only".to_owned(), Some(source)),
             13 => Self::Unavailable("the database's disk is full".to_owned(), Some(source)),
             // Busy, locked, out of memory, interrupted, I/O error, cannot open, protocol of the WAL.
-            5 | 6 | 7 | 9 | 10 | 14 | 15 => Self::Unavailable("the database is temporarily unavailable".to_owned(), Some(source)),
+            5 | 6 | 7 | 9 | 10 | 14 | 15 => {
+                Self::Unavailable("the database is temporarily unavailable".to_owned(), Some(source))
+            }
             _ => Self::Refused("the database rejected the statement".to_owned(), Some(source)),
         }
     }

@@ -79,7 +79,11 @@ async fn exit_codes_tell_failed_from_misused_from_not_found() {
     let ran = payhook.cli(&["order", "list", "--url", &nowhere]).await.ends_with(1);
     assert!(ran.stderr.contains("cannot reach the console") && ran.stderr.contains("hint:"), "{}", ran.stderr);
     let ran = payhook.cli(&["order", "list", "--token", "not-the-token-at-all"]).await.ends_with(1);
-    assert!(ran.stderr.contains("the token is missing or unknown") && !ran.stderr.contains("not-the-token"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the token is missing or unknown") && !ran.stderr.contains("not-the-token"),
+        "{}",
+        ran.stderr
+    );
     // A server that is there and is not the console knows nothing of dead letters: ingress, or a page that answers everything.
     for other in [payhook.ingresses().remove(0), payhook.simulator.url().clone()] {
         let ran = payhook.cli(&["dead", "list", "--url", &other]).await.ends_with(1);
