@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::omise::WebhookSecret;
 
-/// One account of ours with a provider: its keys, its mode, where its API is.
+/// The merchant's account with a provider: its keys, its mode, and the address of its API.
 #[derive(Debug)]
 pub enum Account {
     Antom(AntomAccount),
@@ -29,8 +29,8 @@ pub struct AntomAccount {
     pub private_key_version: u32,
     /// Antom's, by `keyVersion`; several while rotating.
     pub public_keys: BTreeMap<u32, PublicKey>,
-    /// Whether a code of `AUTHCODE_CREATED` is ours to exchange. Off where the merchant's own program does it: a code can be
-    /// exchanged once.
+    /// True if payhook exchanges the code of `AUTHCODE_CREATED`. False if the merchant's own program does it: a code
+    /// can be exchanged only once.
     pub apply_token: bool,
     pub signature_age_max: AgeLimit,
     pub limits: Limits,
@@ -49,8 +49,8 @@ pub struct OmiseAccount {
     pub limits: Limits,
 }
 
-/// How old a signature may be. Off by default: a provider's resend may carry its first signature, and what is stale costs
-/// one inquiry, while what is dropped costs a payment.
+/// The greatest age of a signature. Off by default: a provider's resend may carry its first signature. Accepting a
+/// stale notification costs one inquiry, while dropping a genuine one costs a payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgeLimit {
     Off,
@@ -58,24 +58,24 @@ pub enum AgeLimit {
     Within(Duration),
 }
 
-/// What the provider allows all our workers together for one account: past it, it answers that we ask too much.
+/// A provider's limits for one account, shared by all our workers. Above them it answers that we ask too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Questions under way at once, from 1.
     pub parallel: u32,
-    /// Questions begun in any one second, from 1; none where only `parallel` bounds them.
+    /// Questions begun in any one second, from 1; none if `parallel` is the only limit.
     pub requests_per_s: Option<u32>,
 }
 
 impl Limits {
-    /// What [`AntomAccount`] is given unless the configuration says otherwise.
+    /// The limits of an [`AntomAccount`], unless the configuration sets others.
     ///
     /// # Source
     /// Antom publishes no figure, only that too much is answered `REQUEST_TRAFFIC_EXCEED_LIMIT`:
     /// `docs/providers/antom.md#how-often-to-ask`. Sixteen is our own choice, to be raised with Antom's word for it.
     pub const ANTOM: Self = Self { parallel: 16, requests_per_s: None };
 
-    /// What [`OmiseAccount`] is given unless the configuration says otherwise.
+    /// The limits of an [`OmiseAccount`], unless the configuration sets others.
     ///
     /// # Source
     /// "Rate limiting", docs.omise.co/api-rate-limiting, read 2026-11-21: no rate is published, and no more than ten parallel

@@ -14,13 +14,14 @@ use crate::{Account, Grant, IssuedToken, OmiseAccount, RefundAnswer, antom, omis
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A whole inquiry, from connecting to the last byte.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// One hiccup of the network is not worth a round through the queue; an outage is.
+/// A short network failure is retried here; an outage goes through the queue.
 const HICCUP: RetryPolicy = RetryPolicy { first_delay: Duration::from_millis(200), within: Duration::from_secs(1) };
 
 /// A path segment keeps what RFC 3986 calls unreserved; `/`, `?` and `.` in an id stay inside their segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// Why a provider told us nothing about a payment or refund, or gave no token. None of these says that a payment failed.
+/// The reason why a provider did not answer about a payment or refund, or gave no token. No variant says that a payment
+/// failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AskError {
     /// Not reachable, too slow, in trouble, or unintelligible: ask again later. `connected` unless the request cannot have left us.
@@ -54,7 +55,7 @@ impl AskError {
     }
 }
 
-/// Whether the request cannot have reached the provider, so that sending it again does nothing twice.
+/// Returns true if the request cannot have reached the provider: sending it again cannot repeat an effect.
 fn never_left(error: &AskError) -> bool {
     matches!(error, AskError::Unavailable { connected: false, .. })
 }
@@ -104,7 +105,8 @@ impl Client {
         .await
     }
 
-    /// Asks Antom what became of a refund, now. What it says of the refund's payment is not told here: ask for the payment, too.
+    /// Asks Antom for the current state of a refund. The answer's words about the refund's payment are not returned:
+    /// ask for the payment, too.
     ///
     /// # Errors
     /// As for payments. With Omise a refund is read from its charge, and asking is [`AskError::OutsideTables`].
@@ -142,11 +144,12 @@ impl Client {
         .await
     }
 
-    /// One page of what happened to an Omise account from `from` to `to`, oldest first: also what no webhook told us of. The next
-    /// page's `offset` is this one's and [`EventsPage::entries`]; keep `to` while paging, so that what is new moves nothing.
+    /// Lists one page of an Omise account's events from `from` to `to`, oldest first, including those no webhook
+    /// delivered. The next page's `offset` is this one's plus [`EventsPage::entries`]. Keep `to` the same while paging,
+    /// so that new events shift nothing.
     ///
     /// # Errors
-    /// As for payments; nothing of a page that is not whole is told. Antom lists nothing: [`AskError::OutsideTables`].
+    /// As for payments; an incomplete page returns no events. Antom lists nothing: [`AskError::OutsideTables`].
     pub async fn events(
         &self,
         account: &Account,

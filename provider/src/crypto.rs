@@ -16,7 +16,7 @@ use thiserror::Error;
 /// RSA-2048: the smallest either provider issues, and the smallest we accept, in bytes of modulus.
 const MODULUS_BYTES_MIN: usize = 256;
 
-/// Why a text is no usable key. Says which form was given; never shows any of it.
+/// The reason why a text is not a usable key. Names the form that was given; never shows any of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyError {
     #[error("neither PEM nor base64")]
@@ -121,12 +121,12 @@ impl PublicKey {
         Ok(Self { key: parsed.map_err(|_| KeyError::NotPublicKey)?, modulus_bytes: key.size() })
     }
 
-    /// How long a signature of this key is, in bytes.
+    /// The length of this key's signatures, in bytes.
     pub fn signature_bytes(&self) -> usize {
         self.modulus_bytes
     }
 
-    /// Whether `signature` is this key's over exactly `message`: PKCS#1 v1.5 with SHA-256.
+    /// Returns true if `signature` is this key's signature over exactly `message`: PKCS#1 v1.5 with SHA-256.
     pub fn holds(&self, message: &[u8], signature: &[u8]) -> bool {
         self.key.verify_sig(message, signature).is_ok()
     }

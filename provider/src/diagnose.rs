@@ -1,6 +1,6 @@
-//! Names the likely cause when a signature does not hold: for a person who looks, never for deciding.
+//! Names the likely cause when a signature does not hold. It informs a person and never decides anything.
 //!
-//! Each known accident is undone, one at a time, until the signature holds. Nothing here is shown to a sender.
+//! Each known accident is undone, one at a time, until the signature holds. The result is never shown to a sender.
 
 mod antom;
 mod omise;
@@ -20,15 +20,15 @@ const AS_IT_CAME: &str = "hand the body on byte for byte: verify before anything
 pub struct Diagnosis {
     /// The key by which the signature holds over exactly the received bytes: `keyVersion 1`, `secret 1a2b3c4d`.
     pub by: Option<String>,
-    /// When the provider says it signed; absent where the header cannot be read.
+    /// The provider's time of signing; absent if the header cannot be read.
     pub signed_at: Option<Timestamp>,
-    /// From signing to receiving; negative for a time still to come.
+    /// From signing to receiving; negative if the time of signing is still to come.
     pub age: Option<SignedDuration>,
-    /// Why the request is refused, most certain first. Empty where it is accepted, or where no attempt helps.
+    /// The reasons for the refusal, most certain first. Empty if the request is accepted, or if no attempt helps.
     pub causes: Vec<Cause>,
 }
 
-/// One reason why a request is refused.
+/// A reason for refusing a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// Stable, in snake_case: `final_newline_missing`.
@@ -51,7 +51,7 @@ impl Cause {
     }
 }
 
-/// One accident undone: the parts of the request as they were before it.
+/// An attempt to undo a known accident: the parts of the request as they were before it.
 struct Attempt {
     cause: Cause,
     path: Option<String>,
@@ -88,13 +88,13 @@ fn signed(account: &Account, received: &Received<'_>) -> Result<Signed, Refusal>
     }
 }
 
-/// What a provider's part knows of a request whose signature does not hold.
+/// A provider's findings about a request whose signature does not hold.
 struct Look {
     /// The headers that carry the signature.
     headers: &'static [&'static str],
     signed_at: Option<Timestamp>,
     attempts: Vec<Attempt>,
-    /// What the request and the account say of themselves.
+    /// Likely causes, read from the request and the account alone.
     guesses: Vec<Cause>,
 }
 
@@ -116,7 +116,7 @@ pub fn diagnose(account: &Account, received: &Received<'_>) -> Diagnosis {
     diagnosis
 }
 
-/// Why the signature does not hold.
+/// Lists the causes why the signature does not hold.
 fn not_signed(look: Look, account: &Account, received: &Received<'_>, refusal: &Refusal) -> Vec<Cause> {
     if look.headers.iter().any(|name| received.headers.get_all(*name).iter().count() != 1) {
         let advice = format!("let the proxy hand on {}, once each and unchanged", look.headers.join(", "));
@@ -130,7 +130,7 @@ fn not_signed(look: Look, account: &Account, received: &Received<'_>, refusal: &
     }
 }
 
-/// Why a request is refused, or kept for a person, although its signature holds.
+/// Returns the reason why a request is refused, or kept for a person, although its signature holds.
 fn refused(account: &Account, received: &Received<'_>, age: Option<SignedDuration>) -> Option<Cause> {
     let refusal = match verify(account, received) {
         Ok(notification) => match &notification.about {
@@ -186,7 +186,8 @@ fn bodies(body: &[u8]) -> Vec<Attempt> {
     changed.map(|(word, what, before)| Attempt { body: Some(before), ..Attempt::new(word, what, AS_IT_CAME) }).collect()
 }
 
-/// The same JSON without blanks, and nothing escaped that need not be; numbers keep their digits. Nothing where it is not JSON.
+/// Returns the same JSON without blanks and without needless escapes; numbers keep their digits. `None` if it is not
+/// JSON.
 fn compact(text: &str) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut out = String::with_capacity(text.len());
@@ -201,7 +202,7 @@ fn compact(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// What the body itself shows: that it is not all there.
+/// Returns a cause if the body itself shows that a part of it is missing.
 fn not_whole(body: &[u8]) -> Option<Cause> {
     let advice = "compare its length with `content-length`, and look for a limit on the way";
     if body.trim_ascii().is_empty() {

@@ -31,7 +31,7 @@ use payhook_schema::{About, Dispute, Notification, Provider, Verified};
 /// is [`About::Unreadable`]: never refused, and never interpreted.
 ///
 /// # Errors
-/// [`Refusal::NotGenuine`]: no key of this account signed exactly this. Nothing further was read.
+/// [`Refusal::NotGenuine`]: no key of this account signed exactly this. The rest of the request was not read.
 pub fn verify(account: &Account, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
     match account {
         Account::Antom(account) => antom::verify(account, received),
@@ -87,8 +87,8 @@ pub fn dispute_told(notification: &Notification, body: &[u8]) -> Option<Dispute>
     }
 }
 
-/// What a notification says about the authorization it names. `body` is the notification's own, opened if it was sealed.
-/// There whenever the notification is [`About::Authorization`].
+/// Reads the event of the authorization that a notification names. `body` is the notification's own, opened if it was
+/// sealed. Returns `Some` for every notification that is [`About::Authorization`].
 pub fn authorization_told(notification: &Notification, body: &[u8]) -> Option<AuthorizationSaid> {
     match (notification.provider, &notification.about) {
         (Provider::Antom, About::Authorization(_)) => antom::read_authorization(body),

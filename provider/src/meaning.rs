@@ -1,7 +1,7 @@
 use payhook_schema::{About, DIGEST_PREFIX};
 use sha2::{Digest, Sha256};
 
-/// What a notification says about itself, as far as we act on it.
+/// The parts of a notification that payhook acts on.
 pub(crate) struct Meaning {
     /// The provider's word.
     pub(crate) kind: String,

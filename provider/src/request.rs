@@ -24,7 +24,7 @@ pub struct Received<'a> {
 pub(crate) struct Signed {
     /// The key it is of.
     pub(crate) by: String,
-    /// When the provider says it signed.
+    /// The provider's time of signing.
     pub(crate) at: Option<Timestamp>,
     /// The path it signed; empty where none is signed.
     pub(crate) path: String,
@@ -32,7 +32,8 @@ pub(crate) struct Signed {
     pub(crate) headers: Vec<(String, String)>,
 }
 
-/// Why a request is refused, or its content not interpreted. The text is for our log; the sender learns nothing of it.
+/// The reason why a request is refused, or its content is not interpreted. The text is for our log; the sender learns
+/// nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     #[error("not genuine: {0}")]

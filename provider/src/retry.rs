@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backoff::ExponentialBackoffBuilder;
 
-/// How often and how long one call is tried again before its attempt counts as failed.
+/// The delays and the time limit for repeating one call, before its attempt counts as failed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RetryPolicy {
     /// The first wait; each further one doubles, every one is randomized by half either way.

@@ -18,7 +18,7 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| explain(&error))
 }
 
-/// Where and what, without quoting the body: serde_json's own text can show values.
+/// Says what is wrong and where, without quoting the body: serde_json's own text can show values.
 fn explain(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     let what = match error.classify() {

@@ -1,4 +1,4 @@
-//! Requests over HTTP and whole answers, within limits. What went wrong on the way is told without the address.
+//! Sends requests over HTTP and reads whole answers, within limits. Transport errors never contain the address.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub trait Carrier: Send + Sync {
 
 pub type Carried<'a> = Pin<Box<dyn Future<Output = Option<http::Response<Vec<u8>>>> + Send + 'a>>;
 
-/// Where requests go: over HTTP, or to a [`Carrier`].
+/// The way for requests: over HTTP, or through a [`Carrier`].
 #[derive(Clone)]
 pub(crate) struct Http {
     pub(crate) client: reqwest::Client,
@@ -71,7 +71,7 @@ async fn carried(carrier: &dyn Carrier, request: reqwest::RequestBuilder) -> Res
     Ok(Answered { status: parts.status, headers: parts.headers, body })
 }
 
-/// What went wrong on the way, without the address: it can carry an id.
+/// Maps a transport error, leaving out the address: it can contain an id.
 fn transport(error: &reqwest::Error) -> AskError {
     let what = match error {
         error if error.is_timeout() => "the provider did not answer in time",

@@ -6,7 +6,8 @@ use super::token::{IssuedToken, TokenFields};
 use super::wire::{Text, said};
 use crate::strict_json;
 
-/// What a notification says about an authorization: believed on the signature alone, since Antom has no inquiry for it.
+/// An event of an authorization, as a notification reports it. It is believed on the signature alone, since Antom has
+/// no inquiry for it.
 #[derive(Debug, Clone)]
 pub enum AuthorizationSaid {
     /// `AUTHCODE_CREATED`: the customer agreed; the code is exchanged once for a token.
@@ -52,7 +53,8 @@ pub fn read_authorization(body: &[u8]) -> Option<AuthorizationSaid> {
     }
 }
 
-/// Which authorization a notifyAuthorization of this `kind` is about; `Other` where it lacks what its kind is for.
+/// Returns the authorization that a notifyAuthorization of this `kind` is about; `Other` if it lacks the field its kind
+/// exists for.
 pub(super) fn about(kind: &str, state: Option<&str>, code: Option<&str>, token: Option<&str>) -> About {
     let by_state = || state.and_then(|state| AuthState::new(state).ok()).map(AuthorizationName::State);
     let by_token = || token.map(|token| AuthorizationName::Token(SecretDigest::of(token)));

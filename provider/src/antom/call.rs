@@ -53,8 +53,8 @@ pub(crate) async fn call(
     Ok(body)
 }
 
-/// What an answer without a signature means. It is never believed: the gateway signs nothing when it cannot tell who we are,
-/// and anybody on the way can leave a signature out.
+/// Maps an answer without a signature to an error. Such an answer is never believed: the gateway signs nothing when it
+/// cannot tell who we are, and anybody on the way can leave a signature out.
 fn unsigned(body: &[u8]) -> AskError {
     #[derive(Deserialize)]
     struct Answer {
@@ -70,7 +70,7 @@ fn unsigned(body: &[u8]) -> AskError {
 }
 
 impl AntomAccount {
-    /// Checks the signature of Antom's answer to a request sent to `path`. What is unsigned is never an answer.
+    /// Checks the signature of Antom's answer to a request sent to `path`. An unsigned one is never accepted.
     ///
     /// # Errors
     /// [`AskError::Misconfigured`] where Antom signs with a key that we were not given, as after a rotation; else

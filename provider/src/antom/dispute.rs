@@ -30,8 +30,9 @@ struct Fields {
 /// | `DISPUTE_CANCELLED`                      | -                     | `Won`: the customer took it back         |
 /// | `DISPUTE_ACCEPTED`, `RDR_RESOLVED`       | -                     | `Lost`: the merchant's money goes back   |
 ///
-/// One page spells the alert and the defence `DISPUTE_DUE_ALERT` and `DISPUTE_SUPPLIED`; both spellings are read. `reason` is
-/// `disputeReasonCode` until the dispute is over, then the judgement's word. `None` for any other type or body.
+/// Another page spells the alert and the defence `DISPUTE_DUE_ALERT` and `DISPUTE_SUPPLIED`; both spellings are read.
+/// `reason` is `disputeReasonCode` until the dispute is over, then the judgement's word. `None` for any other type or
+/// body.
 ///
 /// # Source
 /// <https://docs.antom.com/ac/ams_zh-cn/notify_dispute> and <https://docs.antom.com/ac/cashierpay/dispute>, read 2026-11-21.

@@ -126,7 +126,7 @@ impl Transaction {
         said(self.transaction_status.as_ref()) == Some("SUCCESS")
     }
 
-    /// What it moved. Money that moved has an amount, or we do not know what moved.
+    /// The amount it moved. A successful transaction without an amount is an error: the moved money is unknown.
     fn amount(&self) -> Result<Option<Money>, AskError> {
         match &self.transaction_amount {
             Some(amount) => amount.money("transactionAmount").map(Some),
@@ -156,7 +156,8 @@ impl Transaction {
     }
 }
 
-/// What was captured of a payment that succeeded. Without captures of its own it was captured whole.
+/// Returns the state and the captured amount of a payment that succeeded. A payment without capture transactions was
+/// captured in full.
 fn captured(answer: &Answer, amount: Money) -> Result<(PaymentState, i64), AskError> {
     let mut captures = answer.of_type("CAPTURE").peekable();
     if captures.peek().is_none() {
@@ -174,7 +175,7 @@ fn captured(answer: &Answer, amount: Money) -> Result<(PaymentState, i64), AskEr
     }
 }
 
-/// What went back, each refund once, whatever state the payment is in.
+/// Sums the succeeded refunds, each once, in any state of the payment.
 fn refunded(facts: &PaymentFacts) -> Result<i64, AskError> {
     let done = facts.refunds.iter().filter(|refund| refund.state == RefundState::Succeeded);
     let Some(amount) = facts.amount else {

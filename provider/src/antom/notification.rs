@@ -57,12 +57,13 @@ const KEY_CHARS_MAX: usize = 255;
 /// | `notifyType` `CAPTURE_RESULT`                        | the payment, by `paymentRequestId`, else by `paymentId`        |
 /// | anything else                                        | nothing of ours                                                |
 ///
-/// No notification carries a delivery id; the idempotency key is what repeats of one fact have in common. Codes and tokens
-/// in it are hashed. What lacks the name it should have is about nothing, and kept; its key is the body's hash.
+/// No notification carries a delivery id; the idempotency key is built from the values that repeats of one fact share.
+/// Codes and tokens in it are hashed. A fact without an id of its own has the body's hash as its key. A notification
+/// that does not name its object is kept, and is about nothing of ours.
 ///
 /// # Errors
-/// [`Refusal::Unreadable`]: no JSON object, a key twice, or a payment's notification without the payment's id. A kind that
-/// is not in the table is none: it is kept as it came.
+/// [`Refusal::Unreadable`]: no JSON object, a key twice, or a payment's notification without the payment's id. A kind
+/// that is not in the table is not an error: it is kept as it came.
 ///
 /// # Source
 /// The page of each notification, read 2026-11-21; `docs/providers/antom.md#kinds-of-notifications`.

@@ -12,7 +12,7 @@ pub fn refund_inquiry_body(refund: &RefundId) -> String {
     serde_json::json!({ "refundRequestId": refund }).to_string()
 }
 
-/// What Antom answered about one refund.
+/// Antom's answer about one refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefundAnswer {
     pub refund: Refund,

@@ -19,7 +19,8 @@ const BASE64_ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What Antom signs and what we sign for it: `POST <path>\n<client-id>.<time>.<body>`, byte for byte.
+/// Builds the message that Antom signs, and that we sign for Antom: `POST <path>\n<client-id>.<time>.<body>`, byte for
+/// byte.
 pub fn signed_message(path: &str, client_id: &str, time: &str, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(path.len() + client_id.len() + time.len() + body.len() + 8);
     message.extend_from_slice(b"POST ");
@@ -76,7 +77,7 @@ impl SignatureHeader {
         Ok(Self { key_version, signature })
     }
 
-    /// Which configured key version this is a signature of, over exactly `message`.
+    /// Returns the configured key version that made this signature over exactly `message`.
     pub(crate) fn verify(&self, message: &[u8], keys: &BTreeMap<u32, PublicKey>) -> Result<u32, ()> {
         self.candidates(keys).find(|(_, key)| key.holds(message, &self.signature)).map(|(version, _)| version).ok_or(())
     }
@@ -86,7 +87,7 @@ impl SignatureHeader {
         self.key_version
     }
 
-    /// Why [`Self::verify`] said no, for our log.
+    /// The reason why [`Self::verify`] failed, for our log.
     pub(super) fn why_not(&self, keys: &BTreeMap<u32, PublicKey>) -> String {
         match self.key_version {
             Some(version) if !keys.contains_key(&version) => format!("keyVersion {version} is not configured"),

@@ -10,7 +10,7 @@ use crate::strict_json;
 /// The API call that gives an access token.
 pub const APPLY_TOKEN: &str = "v1/authorizations/applyToken";
 
-/// What a token is applied for with.
+/// The secret that is exchanged for a token.
 #[derive(Debug, Clone, Copy)]
 pub enum Grant<'a> {
     /// The code of `AUTHCODE_CREATED`.
@@ -90,8 +90,8 @@ pub fn read_token(body: &[u8]) -> Result<IssuedToken, AskError> {
     fields.read().ok_or_else(|| AskError::OutsideTables { what: "result S without accessToken".to_owned() })
 }
 
-/// Whether a code says that our keys, ids, contract or request are wrong, whatever the grant. One wallet that is not open to us is no
-/// such thing: it must not stop the others.
+/// Returns true if a code says that our keys, ids, contract or request are wrong, for any grant. A single wallet that
+/// is not open to us is no such error: it must not stop the others.
 fn is_our_set_up(code: &str) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! What Antom's notifications and answers are made of.
+//! The parts that Antom's notifications and answers share.
 
 use std::ops::Deref;
 
@@ -36,12 +36,12 @@ impl Deref for Text {
     }
 }
 
-/// What a field says, if anything: an empty text says as little as `null`.
+/// Returns a field's text. An empty text counts as absent, like `null`.
 pub(super) fn said(field: Option<&Text>) -> Option<&str> {
     field.map(|text| &**text).filter(|text| !text.is_empty())
 }
 
-/// A time, ISO 8601 with an offset. One that cannot be read is none: nothing is decided by it.
+/// Reads a time, ISO 8601 with an offset. An unreadable time is `None`: no decision depends on it.
 pub(super) fn time(field: Option<&Text>) -> Option<Timestamp> {
     said(field).and_then(super::signature::read_time)
 }
@@ -99,7 +99,8 @@ impl Outcome {
         said(self.result_code.as_ref()).filter(|code| *code != "SUCCESS").map(word)
     }
 
-    /// Passes where the call worked. What a final no means depends on the call: `refused` says it.
+    /// Returns `Ok` if the call worked. The meaning of a final refusal (`F`) depends on the call: `refused` maps it to
+    /// an error.
     pub(super) fn worked(&self, refused: impl FnOnce(String) -> AskError) -> Result<(), AskError> {
         let code = self.code();
         match self.status() {
@@ -112,7 +113,7 @@ impl Outcome {
     }
 }
 
-/// What a final no of an inquiry means: not there, or not yet, or our set-up is wrong.
+/// Maps a final refusal (`F`) of an inquiry to an error: not there, or not yet, or our set-up is wrong.
 ///
 /// `PROCESS_FAIL` is also what an order that never reached Antom gets, at first: `docs/providers/antom.md#inquirypayment`.
 pub(super) fn not_there(code: String) -> AskError {

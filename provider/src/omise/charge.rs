@@ -40,7 +40,7 @@ struct Charge {
     dispute: Option<Value>,
 }
 
-/// One entry of a charge's `refunds`.
+/// An entry of a charge's `refunds`.
 #[derive(Deserialize)]
 struct RefundEntry {
     id: String,
@@ -82,9 +82,10 @@ struct DisputeField {
 /// | `successful` | `paid`, less than captured    | `PartlyRefunded`                    |
 /// | `successful` | `paid`, all of it (a void)    | `Refunded`                          |
 ///
-/// What went back is `refunded_amount`. `refunds` tells it refund by refund, of which one without a status or with `closed` has
-/// `Succeeded` and any other is `Pending`; `dispute` is `open`, `pending`, `won` or `lost`, and with any other word `Closed` once it
-/// has a `closed_at`, else `Open`. Neither decides about money: what cannot be read in them is left out.
+/// The refunded sum is `refunded_amount`. `refunds` lists each refund: without a status, or with `closed`, it is
+/// `Succeeded`; any other is `Pending`. `dispute` is `open`, `pending`, `won` or `lost`; with any other word it is
+/// `Closed` once it has a `closed_at`, else `Open`. Neither field decides about money: unreadable parts of them are
+/// left out.
 ///
 /// # Errors
 /// [`AskError::OutsideTables`] for any other combination: we never guess with money.
@@ -218,7 +219,8 @@ fn id_of(field: Option<&Value>) -> Option<String> {
     field.and_then(|it| it.as_str().or_else(|| it.get("id")?.as_str())).map(str::to_owned)
 }
 
-/// Whether an error object says that the provider itself is in trouble: the one code under 400 that is worth another try.
+/// Returns true if an error object says that the provider itself is in trouble: the only code under 400 that is worth
+/// another try.
 pub(super) fn is_their_trouble(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Refusal {

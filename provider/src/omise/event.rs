@@ -5,12 +5,12 @@ use serde_json::Value;
 
 use crate::{Refusal, strict_json};
 
-/// What an event says about itself, as far as we act on it.
+/// The parts of an event that payhook acts on.
 pub(super) struct Said {
     pub(super) kind: String,
     pub(super) about: About,
     pub(super) event_id: String,
-    /// Absent where it cannot be read: a webhook's is decided by nothing.
+    /// Absent if it cannot be read: no decision depends on a webhook's time.
     pub(super) created_at: Option<Timestamp>,
 }
 

@@ -9,7 +9,7 @@ use super::event;
 use crate::Refusal;
 use crate::client::AskError;
 
-/// How many events one page has at most: what Omise allows.
+/// The most events on one page: Omise's own limit.
 ///
 /// # Source
 /// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `docs/providers/omise.md#lists`.
@@ -18,17 +18,17 @@ const LIMIT: u32 = 100;
 /// A hundred events of 6 KB each, and of each the payload again for every attempt to deliver it.
 pub(crate) const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// One page of Omise's list of events, oldest first.
+/// A page of Omise's list of events, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsPage {
     pub events: Vec<ListedEvent>,
     /// Entries of this page that are no event we can read. They count towards the next page's offset.
     pub unread: u32,
-    /// How many events the whole list has.
+    /// The number of events in the whole list.
     pub total: u32,
 }
 
-/// One event of the list.
+/// An event of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedEvent {
     /// `evnt_test_5xuy4w91xqz7d1w9u0t`: the id its webhook carries, too.
@@ -42,8 +42,8 @@ pub struct ListedEvent {
 }
 
 impl EventsPage {
-    /// How many entries the page has, readable or not: the next page begins so much further on. The last page is the one
-    /// that has none, or reaches [`EventsPage::total`].
+    /// The number of entries on the page, readable or not: the next page's offset is higher by this number. The last
+    /// page has no entries, or reaches [`EventsPage::total`].
     pub fn entries(&self) -> u32 {
         u32::try_from(self.events.len()).unwrap_or(u32::MAX).saturating_add(self.unread)
     }

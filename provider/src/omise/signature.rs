@@ -6,7 +6,7 @@ use thiserror::Error;
 /// More digests than any rotation needs; the rest is ignored.
 const CANDIDATES_MAX: usize = 8;
 
-/// Why a text is no webhook secret. Never shows it.
+/// The reason why a text is not a webhook secret. Never shows the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SecretError {
     #[error("a webhook secret is base64, as the dashboard shows it")]
@@ -30,7 +30,8 @@ impl WebhookSecret {
         Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
     }
 
-    /// What this secret is called wherever it must be told from another: the same in any place of any list, and nothing of the secret itself.
+    /// Returns a name that tells this secret from others. It does not depend on the secret's place in a list, and
+    /// reveals nothing of the secret.
     pub fn name(&self) -> String {
         let mut mac = self.0.clone();
         mac.update(b"payhook: the name of this webhook secret");

@@ -24,7 +24,7 @@ const UNSIGNED: &str = include_str!("../../fixtures/antom/unsigned_error.json");
 static KEY: LazyLock<PrivateKey> = LazyLock::new(PrivateKey::generate);
 static ANOTHER: LazyLock<PrivateKey> = LazyLock::new(PrivateKey::generate);
 
-/// What a request is answered with.
+/// The answer to a request.
 enum Reply {
     Signed(&'static str),
     SignedByAnother(&'static str),

@@ -35,7 +35,7 @@ fn bytes(file: &str) -> Vec<u8> {
     std::fs::read(folder().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// What the README says each file is read as.
+/// Reads from the README how each file must be read.
 fn rows() -> BTreeMap<String, String> {
     let readme = String::from_utf8(bytes("README.md")).unwrap();
     let mut rows = BTreeMap::new();
@@ -103,7 +103,7 @@ fn received(file: &str, body: &[u8]) -> Notification {
     }
 }
 
-/// What a body is read as, in the README's words.
+/// Reads a body and returns the result in the README's words.
 fn reads(file: &str, body: &[u8]) -> String {
     let (folder, name) = file.split_once('/').unwrap();
     let payment = |id: &str| PaymentId::new(id).unwrap();
