@@ -32,14 +32,14 @@ use crate::{Keys, Reply, SignedRequest, SimulatorError};
 #[derive(Clone)]
 pub struct Antom(pub(crate) Arc<Shared>);
 
-/// What Antom does one way for one merchant and another way for the next.
+/// The behaviour in which Antom differs from merchant to merchant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AntomHabits {
-    /// Whether `inquiryPayment` lists refunds among `transactions`; an older gateway does not.
+    /// True if `inquiryPayment` lists refunds among `transactions`; an older gateway does not.
     pub refunds_listed: bool,
-    /// How long a new access token is good.
+    /// The lifetime of a new access token.
     pub access_token_lives: SignedDuration,
-    /// How long a new refresh token is good, of the wallets that give one.
+    /// The lifetime of a new refresh token, for wallets that give one.
     pub refresh_token_lives: SignedDuration,
 }
 
@@ -55,7 +55,7 @@ impl Default for AntomHabits {
 }
 
 impl Antom {
-    /// A payment that `pay` was called for: `PROCESSING`. One of this id that is there already begins anew.
+    /// Creates a payment, as after a call of `pay`: `PROCESSING`. Replaces an existing payment of this id.
     pub fn create(&self, id: &PaymentId, amount: Money) {
         let now = self.0.clock.now();
         let payment = Payment::new(id, self.0.ids.antom(now), amount, now);

@@ -31,7 +31,7 @@ use crate::{
 /// Notifications sent by one request, at most.
 const TIMES_MAX: usize = 1000;
 
-/// One verb. Amounts are in minor units; words of a provider are spelled as it spells them.
+/// A verb of the control API. Amounts are in minor units; words of a provider are spelled as it spells them.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Verb {
@@ -136,7 +136,7 @@ enum Verb {
     Journal {},
 }
 
-/// One of [`AntomKind`]'s words.
+/// A word of [`AntomKind`].
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct AntomKindWord(AntomKind);
@@ -338,7 +338,7 @@ fn charge_id(id: &PaymentId) -> Result<PaymentId, Refused> {
     }
 }
 
-/// Why a verb was not carried out: `{"error": "…"}`.
+/// The reason why a verb was not carried out: `{"error": "…"}`.
 #[derive(Debug)]
 struct Refused {
     status: StatusCode,

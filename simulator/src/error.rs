@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use payhook_schema::{PaymentId, Provider};
 use thiserror::Error;
 
-/// Why the simulator did not do what it was told.
+/// The reason why the simulator did not start, or did not carry out a request.
 #[derive(Debug, Error)]
 pub enum SimulatorError {
     #[error("the simulator listens on the loopback only, and {0} is not")]

@@ -9,8 +9,8 @@ use payhook_schema::Provider;
 use crate::SimulatorError;
 use crate::shared::Shared;
 
-/// How a neighbour misbehaves when it is asked. The state of its things stays what it is; an answer that is bent
-/// or lost on its way has still done what was asked for: a code is spent.
+/// A fault of a provider when it is asked. It changes the answer, never the state: a call whose answer is altered or
+/// lost on its way has still taken effect, and its code is spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Answers with this HTTP status and a proxy's page.
@@ -102,7 +102,7 @@ impl FaultTable {
 #[derive(Clone, Copy)]
 pub(crate) struct HangUp;
 
-/// What the faults that need no answer do instead of it.
+/// Applies a fault that replaces the provider's answer; `None` for any other fault.
 pub(crate) async fn instead(fault: Option<&Fault>) -> Option<Response<Body>> {
     match fault? {
         Fault::Down { status } => Some(page(StatusCode::from_u16(*status).expect("checked when it was set"))),

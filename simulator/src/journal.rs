@@ -14,7 +14,7 @@ use crate::shared::Shared;
 /// The oldest entries go first; the counts go on.
 const ENTRIES_KEPT: usize = 100_000;
 
-/// One call a provider received.
+/// A call that a provider received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Call {
     /// From 1, per simulator.
@@ -28,11 +28,12 @@ pub struct Call {
     pub at: Timestamp,
     /// The fault it met.
     pub fault: Option<String>,
-    /// How it was answered: `200 S SUCCESS, paymentStatus SUCCESS`, `200 100 of 250 events, from offset 0`. Absent while it was not.
+    /// The answer: `200 S SUCCESS, paymentStatus SUCCESS`, `200 100 of 250 events, from offset 0`. Absent until it is
+    /// answered.
     pub answered: Option<String>,
 }
 
-/// One notification that was sent, or tried.
+/// A notification that was sent, or that the simulator tried to send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sent {
     pub provider: Provider,
@@ -44,7 +45,7 @@ pub struct Sent {
     pub status: Option<u16>,
 }
 
-/// What this simulator was asked, and what it sent.
+/// The calls this simulator received, and the notifications it sent.
 #[derive(Clone)]
 pub struct Journal(pub(crate) Arc<Shared>);
 
@@ -65,7 +66,7 @@ impl Journal {
         self.0.journal().calls.iter().filter(names).cloned().collect()
     }
 
-    /// How many calls `provider` received, also those no longer kept.
+    /// The number of calls `provider` received, including those no longer kept.
     pub fn call_count(&self, provider: Provider) -> u64 {
         self.0.journal().of(provider).calls
     }

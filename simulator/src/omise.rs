@@ -33,12 +33,12 @@ impl Omise {
         PaymentId::new(self.0.ids.omise("chrg", self.0.clock.now())).expect("of the allowed letters")
     }
 
-    /// A pending card charge with 3-D Secure: `charge.create`. One of this id that is there already begins anew.
+    /// Creates a pending card charge with 3-D Secure: `charge.create`. Replaces an existing charge of this id.
     pub fn create(&self, id: &PaymentId, amount: Money) {
         self.begin(&Charge::new(id, amount, self.0.clock.now()));
     }
 
-    /// The same with a source in the card's place, such as `mobile_banking_kbank` or `promptpay`.
+    /// Creates the same with a source in the card's place, such as `mobile_banking_kbank` or `promptpay`.
     pub fn create_with_source(&self, id: &PaymentId, amount: Money, source: &str) {
         let mut charge = Charge::new(id, amount, self.0.clock.now());
         charge.source = Some(source.to_owned());
@@ -86,7 +86,7 @@ impl Omise {
         })
     }
 
-    /// Nobody paid in time: `charge.expire`.
+    /// Expires a charge that was not paid in time: `charge.expire`.
     pub fn expire(&self, id: &PaymentId) -> Result<(), SimulatorError> {
         self.change(id, "charge.expire", |charge, shared| {
             charge.unless_paid("expire")?;
@@ -144,7 +144,7 @@ impl Omise {
         Ok(RefundId::new(made).expect("of the allowed letters"))
     }
 
-    /// What was begun is given back. Omise has no event for it.
+    /// Completes the refunds that were begun. Omise has no event for it.
     pub fn settle_refunds(&self, id: &PaymentId) -> Result<(), SimulatorError> {
         self.alter(&mut self.0.charges(), id, |charge, _| charge.settle_refunds())
     }

@@ -10,8 +10,9 @@ use crate::journal::Sent;
 use crate::shared::Shared;
 use crate::{Keys, SimulatorError, sample};
 
-/// When Antom sends again what was not acknowledged, each after the one before. Whether the first of the eight is the first
-/// send is not documented; here it is a resend at once, so that at most nine arrive.
+/// The waits before Antom resends a notification that was not acknowledged, each counted from the send before. The
+/// documentation does not say if the first of the eight is the first send; here it is a resend at once, so that at most
+/// nine arrive.
 ///
 /// # Source
 /// Antom's notifyAuthorization page and integration guide, read 2026-11-21; `docs/providers/antom.md#resends`.
@@ -26,7 +27,7 @@ pub const ANTOM_RESENDS: [Duration; 8] = [
     Duration::from_hours(15),
 ];
 
-/// How a notification was answered.
+/// The answer to a notification.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Reply {
     pub status: u16,
@@ -34,7 +35,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Whether the provider would be content: status 200 and, as Antom wants it, a `result` that says `S` if there is one.
+    /// Returns true if the provider would accept the answer: status 200 and, as Antom requires, a `result` that says
+    /// `S` if there is one.
     pub fn acknowledged(&self) -> bool {
         let status = |body: &str| {
             let body: serde_json::Value = serde_json::from_str(body).ok()?;
@@ -246,7 +248,7 @@ impl std::fmt::Debug for SignedRequest {
     }
 }
 
-/// Where payhook takes notifications of an account.
+/// The path on which payhook receives an account's notifications.
 pub(crate) fn antom_path(account: &AccountName, call: &str) -> String {
     format!("/antom/{account}/{call}")
 }

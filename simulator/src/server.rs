@@ -24,10 +24,10 @@ use crate::{Antom, Faults, Journal, Keys, Omise, SimulatorError, antom, control,
 
 /// Open calls may finish for so long once the simulator stops.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-/// How long this neighbour waits for payhook to take a notification; neither provider publishes its own limit.
+/// The time payhook has to answer a notification; neither provider publishes its own limit.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a simulator is started.
+/// The options of a simulator.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The loopback, and nothing else. Port 0 lets the system choose.
@@ -212,7 +212,8 @@ async fn serve(listener: TcpListener, router: Router, stopping: CancellationToke
     let _ = tokio::time::timeout(STOP_GRACE, graceful.shutdown()).await;
 }
 
-/// One connection. Served by hyper itself because a fault may close it without an answer, which axum's server cannot.
+/// Serves a connection. Hyper itself serves it because a fault may close it without an answer, which axum's server
+/// cannot.
 fn connection(
     socket: TcpStream,
     router: Router,

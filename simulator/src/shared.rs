@@ -9,7 +9,7 @@ use crate::ids::Ids;
 use crate::journal::Entries;
 use crate::omise::Charges;
 
-/// What every handle of one simulator shares.
+/// The state that all handles of one simulator share.
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
@@ -53,7 +53,7 @@ impl Shared {
         lock(&self.habits)
     }
 
-    /// What Antom signs with now.
+    /// The key that Antom signs with now.
     pub(crate) fn antom_key(&self) -> MutexGuard<'_, AntomKey> {
         lock(&self.antom_key)
     }

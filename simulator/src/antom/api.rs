@@ -33,7 +33,7 @@ const APPLY_TOKEN: &str = "v1/authorizations/applyToken";
 /// "Not found" of a refund: the name of a neighbouring product, Antom's own is not documented.
 const NO_SUCH_REFUND: &str = "REFUND_NOT_EXIST";
 
-/// What any of them may carry.
+/// The fields that any call may carry.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Asked {
@@ -48,7 +48,8 @@ struct Asked {
 }
 
 impl Asked {
-    /// What the call is about, for the journal. Codes and tokens stay out of it: the authorization they belong to is named.
+    /// Names the object of the call, for the journal. Codes and tokens stay out of it: the authorization they belong to
+    /// is named.
     fn about(&self, shared: &Shared) -> Option<String> {
         let (code, token) = (self.auth_code.as_deref(), self.refresh_token.as_deref());
         let named = self.payment_id.as_ref().or(self.payment_request_id.as_ref());
@@ -57,7 +58,7 @@ impl Asked {
     }
 }
 
-/// What is said in answer, and whether Antom knows who asked: only then it signs.
+/// An answer's body. Antom signs it only if it knows the caller.
 enum Word {
     Signed(Vec<u8>),
     Unsigned(Vec<u8>),
@@ -138,7 +139,7 @@ fn authenticated(
     }
 }
 
-/// What Antom answers somebody it knows.
+/// Answers a caller that Antom knows.
 fn answer(shared: &Shared, path: &str, asked: Option<Asked>, fault: Option<&Fault>) -> Vec<u8> {
     let said = match [INQUIRY_PAYMENT, INQUIRY_REFUND, APPLY_TOKEN].into_iter().find(|it| api_path(true, it) == path) {
         None => Err(("NO_INTERFACE_DEF", "F")),

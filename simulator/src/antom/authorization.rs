@@ -10,7 +10,8 @@ use crate::ids::Ids;
 /// Wallets that give no refresh token: theirs lives long, and then the customer has to agree anew.
 const WITHOUT_REFRESH: [&str; 2] = ["ZALOPAY", "PAYPAY"];
 
-/// What `applyToken` says of a code or token that is not good. The documentation names it, and not when it is said.
+/// The result code of `applyToken` for a code or token that is not good. The documentation names it, but does not say
+/// when it is returned.
 const NOT_GOOD: &str = "OAUTH_FAILED";
 
 /// A customer's consent to be charged by one wallet, from `consult` on.
@@ -31,7 +32,7 @@ pub(crate) struct Cancelled {
 
 pub(crate) struct Code {
     pub(crate) text: String,
-    /// How often `applyToken` was called with it.
+    /// The number of `applyToken` calls with this code.
     pub(crate) presented: u32,
     spent: bool,
 }
@@ -82,7 +83,7 @@ impl Authorizations {
         self.0.get_mut(auth_state).ok_or_else(unknown)
     }
 
-    /// Whose code or refresh token this is; the journal names it instead of the secret.
+    /// Finds the authorization that a code or refresh token belongs to; the journal names it instead of the secret.
     pub(super) fn whose(&self, code: Option<&str>, refresh: Option<&str>) -> Option<&AuthState> {
         let has = |it: &&Authorization| {
             let known = it.token.as_ref().and_then(|token| token.refresh.as_ref()).map(|refresh| refresh.text.as_str());
@@ -143,7 +144,7 @@ impl Authorizations {
 
 /// Auto Debit: what the customer does in the wallet.
 impl Antom {
-    /// The merchant called `consult`: the customer is asked. One of this name that is there already begins anew.
+    /// Asks the customer, as after the merchant's call of `consult`. Replaces an existing authorization of this name.
     pub fn consult(&self, auth_state: &AuthState, wallet: &Wallet) {
         let (auth_state, wallet) = (auth_state.clone(), wallet.clone());
         let begun = Authorization {
@@ -184,19 +185,19 @@ impl Antom {
         Ok(())
     }
 
-    /// The access token that counts, if one was made. Whether the customer has cancelled it since is another matter.
+    /// The latest access token, if one was issued. The customer may have cancelled it since.
     pub fn access_token(&self, auth_state: &AuthState) -> Result<Option<String>, SimulatorError> {
         let mut authorizations = self.0.authorizations();
         Ok(authorizations.get_mut(auth_state)?.token.as_ref().map(|token| token.access.clone()))
     }
 
-    /// How often `applyToken` was called with the code the customer gave last, in vain or not.
+    /// The number of `applyToken` calls with the customer's latest code, successful or not.
     pub fn exchanges(&self, auth_state: &AuthState) -> Result<u32, SimulatorError> {
         let mut authorizations = self.0.authorizations();
         Ok(authorizations.get_mut(auth_state)?.code.as_ref().map_or(0, |code| code.presented))
     }
 
-    /// How often its tokens were replaced by `applyToken`.
+    /// The number of times `applyToken` replaced its tokens.
     pub fn refreshes(&self, auth_state: &AuthState) -> Result<u32, SimulatorError> {
         Ok(self.0.authorizations().get_mut(auth_state)?.refreshes)
     }

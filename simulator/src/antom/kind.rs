@@ -1,10 +1,10 @@
 use crate::SimulatorError;
 
-/// What a notification of Antom's says. [`Self::State`] and [`Self::RefundState`] tell the truth; the others say what their name
-/// says, whatever is true.
+/// The content of a notification from Antom. [`Self::State`] and [`Self::RefundState`] report the true state; each
+/// other kind reports the state in its name, even if it is false.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AntomKind {
-    /// What the payment's state gives Antom to say: paid, failed, or paid by the customer and pending.
+    /// The payment's state: paid, failed, or paid by the customer and pending.
     State,
     Paid,
     /// With the state's code, if the payment failed.
@@ -16,7 +16,7 @@ pub enum AntomKind {
     /// The last capture succeeded: `CAPTURE_RESULT`, which names the payment by Antom's `paymentId` alone.
     Capture,
     CaptureFailed,
-    /// What became of the refund.
+    /// The refund's state.
     RefundState,
     /// The refund succeeded.
     Refund,
@@ -47,7 +47,7 @@ pub enum AntomKind {
     Unknown,
 }
 
-/// How a dispute was judged.
+/// The judgement of a dispute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judgement {
     AcceptByCustomer,
@@ -69,7 +69,7 @@ impl Judgement {
     }
 }
 
-/// What happened to a subscription.
+/// An event of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionStep {
     Create,

@@ -9,7 +9,7 @@ use super::transaction::{AntomOutcome, Transaction, TransactionType};
 use super::wire::{Amount, ResultBody, body_time};
 use crate::{SimulatorError, json};
 
-/// How long a merchant has to answer a dispute here.
+/// The time a merchant has to answer a dispute here.
 const DEFENSE_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A subscription's period here.
 const PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -31,7 +31,7 @@ struct NotifyPayment {
     renewal: Option<Renewal>,
 }
 
-/// What a subscription's payment says beside what every payment says.
+/// The fields that a subscription's payment has beside those of every payment.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Renewal {
@@ -154,8 +154,8 @@ struct NotifyUnknown {
     novelty_id: String,
 }
 
-/// The body of a notification about `payment`, compact as Antom sends it. What a payment has not, such as a dispute or a
-/// subscription, is named after it, so that repeats name the same one.
+/// The body of a notification about `payment`, compact as Antom sends it. A dispute or subscription that the payment
+/// does not have gets an id derived from the payment's, so that repeats name the same one.
 ///
 /// # Source
 /// The page of each notification, read 2026-11-21; `docs/providers/antom.md#sources`.

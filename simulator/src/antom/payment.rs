@@ -53,21 +53,21 @@ impl AntomStatus {
     }
 }
 
-/// One payment, as this Antom has it.
+/// A payment, as this Antom has it.
 #[derive(Clone)]
 pub(crate) struct Payment {
     pub(crate) request_id: PaymentId,
-    /// What Antom calls it: `paymentId`.
+    /// Antom's id: `paymentId`.
     pub(crate) antom_id: String,
     pub(crate) amount: Money,
     pub(crate) created_at: Timestamp,
     pub(crate) status: AntomStatus,
-    /// When it became what it is.
+    /// The time it reached its `status`.
     pub(crate) decided_at: Timestamp,
     /// Refunds and captures, in the order they began.
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) disputes: Vec<Dispute>,
-    /// What a replica that lags still believes.
+    /// The state that a lagging replica still shows.
     before: Option<Box<Payment>>,
     flaps: u64,
 }

@@ -5,7 +5,7 @@ use super::payment::{Dispute, Payment};
 use super::{Antom, AntomStatus, inquiry};
 use crate::SimulatorError;
 
-/// What became of a refund or a capture.
+/// The result of a refund or a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AntomOutcome {
     Processing,
@@ -45,13 +45,13 @@ pub(crate) enum TransactionType {
 #[derive(Clone)]
 pub(crate) struct Transaction {
     pub(crate) kind: TransactionType,
-    /// What Antom calls it: `refundId` or `captureId`.
+    /// Antom's id: `refundId` or `captureId`.
     pub(crate) antom_id: String,
-    /// What the merchant calls it, or the dashboard.
+    /// The merchant's id, or the dashboard's.
     pub(crate) request_id: String,
     pub(crate) amount: Money,
     pub(crate) outcome: AntomOutcome,
-    /// When it became what it is.
+    /// The time of its latest outcome, `PROCESSING` included.
     pub(crate) at: Timestamp,
 }
 

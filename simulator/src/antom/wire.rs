@@ -8,11 +8,11 @@ use crate::Keys;
 /// The version under which each side knows the other's key, until Antom's is [changed](super::Antom::set_key).
 pub(crate) const KEY_VERSION: u32 = 1;
 
-/// What Antom signs notifications and answers with.
+/// The key that signs Antom's notifications and answers.
 #[derive(Clone)]
 pub(crate) struct AntomKey {
     pub(crate) version: u32,
-    /// Whose half of Antom's it is.
+    /// The set of keys; the Antom key in it signs.
     pub(crate) keys: Keys,
 }
 

@@ -23,7 +23,7 @@ use crate::journal::OpenCall;
 use crate::json;
 use crate::shared::Shared;
 
-/// What the list calls give on one page, unless told and at most.
+/// The entries on a page if the call sets no limit, and the most it may ask for.
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
 
@@ -124,7 +124,7 @@ async fn events(
     .await
 }
 
-/// What a list call asks for.
+/// The parameters of a list call.
 ///
 /// # Source
 /// "Pagination and Lists", docs.opn.ooo/api-pagination, read 2026-11-21; `docs/providers/omise.md#lists`.
@@ -164,7 +164,7 @@ impl Page {
     }
 }
 
-/// One call, from the fault it meets over its keys to its answer.
+/// Handles a call: takes its fault, checks its keys, and answers it.
 async fn called(
     shared: &Arc<Shared>,
     what: &str,

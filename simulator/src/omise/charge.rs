@@ -9,14 +9,14 @@ use super::version::OmiseVersion;
 use crate::SimulatorError;
 use crate::ids::Ids;
 
-/// How long a charge waits for its customer, as Omise's test mode has it.
+/// The time a charge waits for its customer, as in Omise's test mode.
 const LAPSES_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// "Refund API", docs.omise.co/refunds-api, read 2026-11-21; `docs/providers/omise.md#refunds`.
 const REFUNDS_MAX: usize = 15;
 /// The oldest events go first.
 const EVENTS_KEPT: usize = 100_000;
 
-/// Where a charge stands: Omise's `status`, with what its flags add to it.
+/// The state of a charge: Omise's `status`, refined by its flags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OmiseStatus {
     Pending,
@@ -45,18 +45,18 @@ impl OmiseStatus {
     }
 }
 
-/// One charge, as this Omise has it.
+/// A charge, as this Omise has it.
 #[derive(Clone)]
 pub(crate) struct Charge {
     pub(crate) id: PaymentId,
     pub(crate) amount: Money,
-    /// What it is paid with, such as `mobile_banking_kbank`; a card where there is none.
+    /// The means of payment, such as `mobile_banking_kbank`; absent for a card.
     pub(crate) source: Option<String>,
     pub(crate) description: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     pub(crate) status: OmiseStatus,
-    /// When it became what it is.
+    /// The time it reached its `status`.
     pub(crate) decided_at: Timestamp,
     /// Captured at once, or by hand.
     pub(crate) capture: bool,
@@ -66,7 +66,7 @@ pub(crate) struct Charge {
     pub(crate) transaction: Option<String>,
     pub(crate) refunds: Vec<Refund>,
     pub(crate) dispute: Option<Dispute>,
-    /// What a replica that lags still believes.
+    /// The state that a lagging replica still shows.
     before: Option<Box<Charge>>,
     flaps: u64,
 }
@@ -216,7 +216,7 @@ impl Charge {
         Ok(id)
     }
 
-    /// What was begun is given back.
+    /// Completes the refunds that were begun.
     pub(super) fn settle_refunds(&mut self) -> Result<(), SimulatorError> {
         let mut begun = self.refunds.iter_mut().filter(|refund| refund.pending).peekable();
         if begun.peek().is_none() {
@@ -280,7 +280,7 @@ impl Charge {
 pub(crate) struct Charges {
     by_id: HashMap<String, Charge>,
     events: VecDeque<Event>,
-    /// How many events were dropped in front: the number of the first one kept.
+    /// The number of events dropped from the front, which is also the number of the first event kept.
     dropped: u64,
     /// The numbers of each charge's events, oldest first.
     events_of: HashMap<String, Vec<u64>>,
@@ -289,7 +289,7 @@ pub(crate) struct Charges {
 }
 
 impl Charges {
-    /// Puts a charge there. What was told of one of the same id before is still listed, and not told again.
+    /// Inserts a charge. It replaces one of the same id, whose events stay in the list and are not sent again.
     pub(super) fn insert(&mut self, charge: Charge) {
         self.events_of.remove(charge.id.as_str());
         self.by_id.insert(charge.id.to_string(), charge);

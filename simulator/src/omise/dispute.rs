@@ -6,7 +6,7 @@ use super::charge::{Charge, OmiseStatus};
 use crate::SimulatorError;
 use crate::ids::Ids;
 
-/// Where a dispute stands.
+/// The state of a dispute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OmiseDispute {
     /// The merchant has to answer.

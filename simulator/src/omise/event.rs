@@ -77,7 +77,7 @@ pub(super) struct EventBody {
 }
 
 impl Event {
-    /// What is posted to the merchant: pretty-printed, with a last newline.
+    /// The body that is posted to the merchant: pretty-printed, with a last newline.
     pub(crate) fn body(&self) -> Vec<u8> {
         json::pretty(&self.render(self.version))
     }

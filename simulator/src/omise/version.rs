@@ -25,11 +25,11 @@ impl OmiseVersion {
         }
     }
 
-    /// What was written in the latest version, in this one.
+    /// Converts a value from the latest version to this one.
     ///
     /// # Source
     /// Version copies of the Charge, Refund and Dispute pages and recorded answers, read 2026-11-21;
-    /// `docs/providers/omise.md#versions`. What the table there does not name stays as it is.
+    /// `docs/providers/omise.md#versions`. Fields that the table there does not name stay as they are.
     pub(super) fn shape(self, value: Value) -> Value {
         match value {
             latest if self == Self::V2019 => latest,

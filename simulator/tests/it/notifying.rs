@@ -143,7 +143,7 @@ async fn an_event_keeps_the_snapshot_of_its_time_and_may_also_lie() {
     assert_eq!(status(&anew.body), "pending");
 }
 
-/// What each alteration makes of a good request.
+/// Sends a good request with each alteration, and returns the status of each.
 async fn altered(request: &SignedRequest, strangers: &Keys) -> Vec<(&'static str, u16)> {
     let signature = if request.header("signature").is_some() { "signature" } else { "omise-signature" };
     let cases = [

@@ -21,7 +21,7 @@ pub(crate) async fn simulator() -> Simulator {
     simulator_by(Clock::stopped(NOW.parse().unwrap())).await
 }
 
-/// One whose things happen when `clock` says.
+/// Starts a simulator that takes its times from `clock`.
 pub(crate) async fn simulator_by(clock: Clock) -> Simulator {
     let options = Options { listen: ([127, 0, 0, 1], 0).into(), clock, keys: KEYS.clone() };
     Simulator::start(options).await.unwrap()
@@ -57,7 +57,7 @@ pub(crate) async fn ask_with(account: &Account, id: &PaymentId) -> Result<Paymen
     Client::new(Clock::system()).unwrap().ask(account, id).await
 }
 
-/// Where notifications go: verifies each one, keeps what came of it, and answers as ingress does.
+/// The receiver of notifications: verifies each one, keeps the result, and answers as ingress does.
 #[derive(Clone)]
 pub(crate) struct Ingress {
     pub(crate) url: String,
@@ -89,7 +89,7 @@ impl Ingress {
         *self.unwilling.lock().unwrap() = times;
     }
 
-    /// What came of the last request.
+    /// The result of the last request.
     pub(crate) fn last(&self) -> Result<Notification, Refusal> {
         self.seen.lock().unwrap().last().cloned().expect("something was sent")
     }
