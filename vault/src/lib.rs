@@ -17,7 +17,7 @@ use thiserror::Error;
 /// XChaCha20's nonce: long enough to be drawn at random for ever.
 const NONCE_BYTES: usize = 24;
 
-/// Why a text is no key.
+/// The reason why a text is not a key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum KeyError {
     #[error("is not base64")]
@@ -26,7 +26,7 @@ pub enum KeyError {
     NotThirtyTwoBytes(usize),
 }
 
-/// Why something sealed cannot be opened. Neither says anything about what is inside.
+/// The reason why a sealed value cannot be opened, or sealed. No variant reveals anything of the value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum VaultError {
     #[error(
@@ -39,7 +39,7 @@ pub enum VaultError {
     NoKey,
 }
 
-/// One key. Prints nothing of itself.
+/// A key. Prints nothing of itself.
 #[derive(Clone)]
 pub struct Key(XChaCha20Poly1305);
 
@@ -141,7 +141,7 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-/// What is sealed along: where it lies, and under which key.
+/// The data that is authenticated with a sealed value: its place and its key's number.
 fn binding(place: &SealedPlace, key: u32) -> String {
     format!("{}\nkey {key}", place.binding())
 }
