@@ -1,4 +1,4 @@
-//! How many notifications one ingress accepts, against raw confirmed publishes.
+//! Measures how many notifications one ingress accepts, against raw confirmed publishes.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) const GOAL_OMISE: f64 = 0.80;
 pub(crate) const GOAL_ANTOM: f64 = 0.65;
 const ACK_P99_MS_MAX: f64 = 50.0;
 
-/// One provider's notifications and the two raw shapes, turn by turn.
+/// The rounds of one provider's notifications and of the two raw shapes, turn by turn.
 #[derive(Default)]
 struct Rounds {
     ours: Series,
@@ -102,12 +102,13 @@ async fn publish(bench: &Bench, channels: usize, in_flight: usize, bytes: usize)
     Ok((outcome.per_s(), cost))
 }
 
-/// How large a message of payhook's is.
+/// The size of a payhook message, in bytes.
 pub(crate) fn envelope_bytes(bench: &Bench, provider: Provider) -> usize {
     bench.payments(provider).envelopes.first().map_or(0, |envelope| envelope.encode().len())
 }
 
-/// How long an acknowledgement takes at half of what is possible, against a raw confirm at the same rate, turn by turn.
+/// Measures the time of an acknowledgement at half of the possible rate, against a raw confirm at the same rate, turn
+/// by turn.
 async fn at_half(bench: &Bench, ingress: &Role, report: &mut Report, provider: Provider, rate: f64) -> Result<()> {
     let (size, connections) = (bench.options.size, bench.options.connections);
     let requests = &bench.payments(provider).requests;

@@ -1,4 +1,4 @@
-//! What every part of a run works with: servers, payments, provider, program.
+//! The set-up that every part of a run uses: servers, payments, provider, program.
 
 use anyhow::{Context as _, Result};
 use lapin::options::QueuePurgeOptions;
@@ -16,7 +16,8 @@ use crate::raw::broker::goodbye;
 use crate::stub::Stub;
 use crate::world::{Payments, World};
 
-/// What fills up in a run: notifications taken and not settled, and events that nobody has bound.
+/// The queues that fill up in a run: accepted notifications that are not settled, and events that match no queue's
+/// binding.
 const FILLING: [&str; 2] = ["payhook.notifications", "payhook.unrouted"];
 
 pub(crate) struct Bench {
@@ -126,7 +127,7 @@ impl Bench {
 }
 
 impl ServersCpu {
-    /// What was spent since `before`.
+    /// Returns the processor time spent since `before`.
     pub(crate) fn since(self, before: Self) -> Self {
         Self { broker_s: self.broker_s - before.broker_s, postgres_s: self.postgres_s - before.postgres_s }
     }

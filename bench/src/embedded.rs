@@ -1,5 +1,5 @@
-//! One process, one file: notifications go in at the door, and are settled while more come in. Against the same rows written
-//! raw: queued in transactions of 32, then settled in transactions of 32.
+//! Measures one process with one file, which accepts notifications and settles them while more arrive. Compares it with
+//! the same rows written raw: queued in transactions of 32, then settled in transactions of 32.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

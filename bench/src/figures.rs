@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// One figure a round.
+/// A figure for each round.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Series(pub(crate) Vec<f64>);
@@ -38,7 +38,7 @@ impl Series {
     }
 }
 
-/// How long something took, many times.
+/// The durations of a step that was measured many times.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 

@@ -43,14 +43,14 @@ impl Connection {
         }
     }
 
-    /// What the last answer carried.
+    /// The body of the last answer.
     pub(crate) fn body(&self) -> &[u8] {
         let head = find(&self.buffer, b"\r\n\r\n").map_or(self.buffer.len(), |head| head + 4);
         &self.buffer[head..]
     }
 }
 
-/// Where the first message in `bytes` ends, head and body, once all of it is there.
+/// Returns the end of the first message in `bytes`, head and body; `None` until all of it is there.
 pub(crate) fn message_end(bytes: &[u8]) -> Option<usize> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
     let length = bytes[..head].split(|&byte| byte == b'\n').find_map(|line| {
@@ -90,7 +90,7 @@ pub(crate) fn post(path: &str, headers: &[(String, String)], body: &[u8]) -> Vec
     request
 }
 
-/// What was accepted, and how long it took.
+/// The number of accepted requests, and the time they took.
 pub(crate) struct Load {
     pub(crate) accepted: usize,
     pub(crate) took: Duration,

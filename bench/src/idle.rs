@@ -1,4 +1,4 @@
-//! One notification at a time, nothing else going on: from the first byte sent to the event in fulfilment's hands.
+//! Measures one notification at a time, at rest: from its first byte sent to its event received by fulfilment.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,8 @@ async fn fulfilment(connection: &lapin::Connection) -> Result<Consumer> {
     Ok(channel.basic_consume(name, "".into(), options, FieldTable::default()).await?)
 }
 
-/// What cannot be spared: the notification confirmed, the settlement committed, the event confirmed.
+/// Measures the steps that no design can leave out: the notification confirmed, the settlement committed, the event
+/// confirmed.
 async fn raw_steps_ms(bench: &Bench) -> Result<f64> {
     let during = Duration::from_secs_f64(bench.options.size.idle as f64 / ALONE_PER_S);
     let (url, bytes) = (bench.vhost.url.clone(), envelope_bytes(bench, Provider::Omise));

@@ -1,4 +1,4 @@
-//! Which core a process runs on, and what it costs: from `taskset` and `/proc`.
+//! Pins processes to cores with `taskset`, and reads their cost from `/proc`.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};

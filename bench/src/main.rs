@@ -1,7 +1,7 @@
-//! What payhook costs beside what it stands on: `cargo xtask bench`.
+//! Measures payhook against the same work done without it: `cargo xtask bench`.
 //!
-//! A program and not a test: it prints ratios, each measured side by side in one run, round by round, and says which goals were
-//! reached. What each means: BENCHMARKS.md.
+//! A program and not a test: it prints ratios, each measured side by side in one run, round by round, and says which
+//! goals were reached. BENCHMARKS.md explains each.
 
 mod accept;
 mod bench;

@@ -14,7 +14,7 @@ usage: cargo xtask bench [--quick] [--json] [--no-pin] [--connections N] [--conc
   --concurrency N   `worker.concurrency` of the program; 128 by default
   --only PART       accept, settle, embedded or idle; may be given again";
 
-/// What to measure, and how long.
+/// The parts to measure, and their size.
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) json: bool,
@@ -26,11 +26,11 @@ pub(crate) struct Options {
     pub(crate) environment: Environment,
 }
 
-/// How much of everything.
+/// The durations and counts of a run.
 #[derive(Clone, Copy)]
 pub(crate) struct Size {
     pub(crate) rounds: usize,
-    /// How long one round of publishing or posting lasts, and how much of its beginning is not counted.
+    /// The length of one round of publishing or posting, of which the first `warm_up` is not counted.
     pub(crate) round: Duration,
     pub(crate) warm_up: Duration,
     /// Payments settled in one round.
@@ -41,7 +41,7 @@ pub(crate) struct Size {
     pub(crate) embedded: usize,
     /// Notifications one after the other, at rest.
     pub(crate) idle: usize,
-    /// How long a steady rate is kept.
+    /// The time a steady rate is held.
     pub(crate) steady: Duration,
 }
 
@@ -69,7 +69,7 @@ const QUICK: Size = Size {
     steady: Duration::from_millis(700),
 };
 
-/// What `cargo xtask bench` hands over.
+/// The settings that `cargo xtask bench` hands over in environment variables.
 #[derive(Clone)]
 pub(crate) struct Environment {
     pub(crate) amqp_url: String,

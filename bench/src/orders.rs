@@ -54,7 +54,7 @@ pub(crate) async fn register(on: &PgPool, payments: &Payments, count: usize) -> 
     Ok(())
 }
 
-/// How many orders are paid, and how many events were given to fulfilment.
+/// Counts the paid orders, and the events published to fulfilment.
 pub(crate) async fn progress(on: &PgPool) -> Result<(usize, usize)> {
     let row = sqlx::query(
         "select (select count(*) from orders where state = 'paid'), (select count(published_at) from events)",
@@ -108,7 +108,7 @@ pub(crate) async fn register_in_file(on: &mut SqliteConnection, payments: &Payme
     Ok(())
 }
 
-/// How many orders are paid and have their event in the feed.
+/// Counts the paid orders that have their event in the feed.
 pub(crate) async fn progress_in_file(on: &mut SqliteConnection) -> Result<usize> {
     let row = sqlx::query("select count(*) from events where seq is not null").fetch_one(on).await?;
     Ok(row.try_get::<i64, _>(0)? as usize)

@@ -13,7 +13,7 @@ use crate::machine::{Pinning, cpu_s, rss_mb};
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
-/// What the processes of one deployment share.
+/// The settings that the processes of one deployment share.
 pub(crate) struct Deployment {
     program: PathBuf,
     dir: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Deployment {
     config: String,
 }
 
-/// One running role.
+/// A running role.
 pub(crate) struct Role {
     child: Child,
     pub(crate) ingress: SocketAddr,
@@ -105,7 +105,7 @@ impl Role {
         rss_mb(self.pid())
     }
 
-    /// Whether it was started less than `limit` ago.
+    /// Returns true if it was started less than `limit` ago.
     pub(crate) fn is_young(&self, limit: Duration) -> bool {
         self.started.elapsed() < limit
     }

@@ -23,7 +23,7 @@ pub(crate) const ARGUMENT: &str = "raw";
 /// No anchor takes longer.
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// What an anchor is to do. It comes on standard input: the URLs hold passwords.
+/// The task of an anchor. It is read from standard input, because the URLs hold passwords.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Task {
     /// Confirmed publishes of `bytes` bytes, as many as go, `in_flight` on each channel.
@@ -32,13 +32,13 @@ pub(crate) enum Task {
     PublishSteadily { url: String, channels: usize, bytes: usize, rate: f64, during: Duration },
     /// Every registered order is settled, by statements of `rows` payments each, one at a time on each connection.
     Settle { url: String, connections: u32, rows: usize, body_bytes: usize },
-    /// One signature made and one checked, by turns, with this private key.
+    /// Signatures made and checked by turns, with this private key.
     Sign { key: String },
     /// Every order registered in an SQLite file is settled, after its notifications were queued, both in transactions of `rows`.
     Sqlite { file: PathBuf, rows: usize, envelope_bytes: usize, body_bytes: usize },
 }
 
-/// What it did.
+/// The result of a task.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) done: usize,
@@ -75,7 +75,7 @@ pub(crate) async fn run(pinning: Pinning, task: &Task) -> Result<Outcome> {
     serde_json::from_slice(&output.stdout).context("a raw program's answer cannot be read")
 }
 
-/// What the process of [`run`] does.
+/// Does the work of the process that [`run`] starts.
 #[expect(clippy::print_stdout, reason = "its answer")]
 pub(crate) async fn main() -> Result<()> {
     let mut task = Vec::new();

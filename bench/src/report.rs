@@ -1,4 +1,4 @@
-//! What a run found, as a table for people and as JSON for programs.
+//! Prints the results of a run, as a table for people and as JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::bench::ServersCpu;
 use crate::figures::Series;
 
-/// Everything a run found.
+/// All results of a run.
 #[derive(Default)]
 pub(crate) struct Report {
     ratios: Vec<Measured>,

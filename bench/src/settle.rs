@@ -1,4 +1,4 @@
-//! How many payments one worker settles, events published included, against the same transaction issued raw.
+//! Measures how many payments one worker settles, events published included, against the same transaction issued raw.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use crate::report::{Cost, Measured, Report};
 const GOAL_OMISE: f64 = 0.75;
 const GOAL_ANTOM: f64 = 0.85;
 const POSTGRES_US_MAX: f64 = 60.0;
-/// How often we look how far the worker is.
+/// The interval between two looks at the worker's progress.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The part of a round that is the worker's start: one in so many.
 const STARTING: usize = 8;
-/// How often we look whether that is over.
+/// The interval between two looks while the worker starts.
 const START_EVERY: Duration = Duration::from_millis(1);
 const ROUND_WITHIN: Duration = Duration::from_mins(1);
-/// What the raw shapes are: statements of one payment on many connections, and of many payments on two.
+/// The raw shapes: statements of one payment on many connections, and statements of many payments on two.
 const CONNECTIONS_ONE: u32 = 32;
 const CONNECTIONS_MANY: u32 = 2;
 const ROWS: usize = 32;
@@ -141,7 +141,7 @@ async fn raw(bench: &Bench, connections: u32, rows: usize) -> Result<(f64, Cost)
     Ok((outcome.per_s(), cost))
 }
 
-/// How large a notification's body is.
+/// The size of a notification's body, in bytes.
 pub(crate) fn body_bytes(bench: &Bench) -> usize {
     match bench.omise.envelopes.first().map(|envelope| &envelope.hint) {
         Some(payhook_schema::Hint::Notification(notification)) => notification.body.len(),
@@ -149,7 +149,8 @@ pub(crate) fn body_bytes(bench: &Bench) -> usize {
     }
 }
 
-/// What one core could ask Antom at most: one signature made and one checked for each.
+/// Measures the most questions per second that one core could ask Antom, with one signature made and one checked for
+/// each.
 async fn signature_limit(bench: &Bench) -> Result<f64> {
     let key = bench.world.keys().merchant().to_base64();
     let outcome = raw::run(bench.pinning, &Task::Sign { key }).await?;

@@ -39,7 +39,7 @@ impl Stub {
         Ok(Self { address, answers, asked })
     }
 
-    /// How many questions came so far.
+    /// The number of questions so far.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }

@@ -11,7 +11,7 @@ use payhook_simulator::{AntomKind, AntomStatus, Keys, Options, SignedRequest, Si
 
 use crate::http;
 
-/// What every order is worth.
+/// The amount of every order.
 pub(crate) const AMOUNT: &str = "120.00 THB";
 
 /// Both providers and the merchant between them: made once, before anything is measured.
@@ -58,7 +58,7 @@ impl World {
         self.simulator.config_toml(&self.account).replace(&self.simulator.url(), api)
     }
 
-    /// So many payments, paid, on all cores.
+    /// Makes `count` paid payments, on all cores.
     pub(crate) fn payments(&self, provider: Provider, count: usize) -> Result<Payments> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let numbers: Vec<usize> = (0..count).collect();
@@ -119,7 +119,7 @@ impl World {
         Ok((id, request, answer(headers.into_iter(), &body)))
     }
 
-    /// What ingress would put on the queue.
+    /// The envelope that ingress would publish to the queue.
     fn envelope(&self, provider: Provider, request: &SignedRequest) -> Result<Envelope> {
         let mut headers = http_headers(&request.headers)?;
         headers.insert("host", "127.0.0.1".parse()?);

@@ -17,7 +17,7 @@ use super::Outcome;
 use crate::figures::Latencies;
 use crate::orders::{EVENT_BODY, HEADERS, TOLD};
 
-/// One payment in one statement.
+/// Settles one payment in one statement.
 const ONE: &str = "
 with moved as (
     update orders set state = 'paid', captured_minor = amount_minor, version = version + 1, revision = revision + 1,

@@ -7,7 +7,8 @@ use super::Outcome;
 
 const TIMES: usize = 4000;
 
-/// What every question to Antom needs on one core: our signature made, and theirs checked, with payhook's own library.
+/// Does the signature work of a question to Antom on one core: makes our signature and checks theirs, with payhook's
+/// own library.
 pub(super) fn run(key: &str) -> Result<Outcome> {
     let key = PrivateKey::parse(key).context("the key cannot be read")?;
     let (public, message) = (key.public_key(), [b'x'; 500]);

@@ -1,5 +1,6 @@
-//! What the embedded backends write for one notification, without them: a row of the queue, then the settlement and the end of
-//! that row. One connection, transactions of many, every commit synced, one statement a row: sqlx as its manual shows it.
+//! Writes the rows that the embedded backends write for one notification, without them: a row of the queue, then the
+//! settlement and the end of that row. It uses one connection, transactions of many rows, a sync at every commit, and
+//! one statement a row: sqlx as its manual shows it.
 
 use std::path::Path;
 use std::time::Instant;
