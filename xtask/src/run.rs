@@ -15,7 +15,7 @@ use crate::servers::interrupted;
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// What an interrupted program has to put its things away.
+/// The time an interrupted program has to clean up.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A program without input, in a process group of its own.
@@ -35,7 +35,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Where cargo builds, as it says itself.
+/// Returns cargo's target directory, as cargo itself reports it.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let output = cargo(&["metadata", "--no-deps", "--format-version", "1"]).stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "cargo metadata: {}", output.status);
@@ -44,7 +44,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(dir.into())
 }
 
-/// Runs `command` to its end. When we are interrupted, ends it and everything it started, and returns an error.
+/// Runs `command` to its end. An interrupt ends it and everything it started, and returns an error.
 pub(crate) async fn run(command: &mut Command) -> Result<ExitStatus> {
     let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     until_end(child).await
@@ -119,7 +119,7 @@ async fn ended(child: &mut Child) -> Result<ExitStatus> {
     }
 }
 
-/// What a shell would return.
+/// Returns the exit code that a shell would return.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     u8::try_from(code).unwrap_or(1)

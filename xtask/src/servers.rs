@@ -22,7 +22,7 @@ apt-get update
 apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql strace
 ";
 
-/// What is running, as the environment that leads to it. Dropping it ends what was started.
+/// The running servers, with the environment variables that lead to them. Dropping it ends the servers it started.
 pub(crate) struct Servers {
     pub(crate) environment: Vec<(&'static str, String)>,
     // In the order in which they must end: the directory last.

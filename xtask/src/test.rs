@@ -11,7 +11,7 @@ use crate::servers::Servers;
 /// Random worlds of the simulation.
 const WORLDS: &str = "200";
 
-/// Whatever happens, the last line of output is `N passed, N failed`.
+/// Runs the tests. The last line of output is always `N passed, N failed`.
 pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
     let ran = match arguments {
         [fast, rest @ ..] if fast == "--fast" => {
@@ -81,7 +81,7 @@ async fn all_well(tests: &mut [&mut Command], whole: bool) -> Result<(Count, Exi
     Ok((count, code))
 }
 
-/// What all the `test result:` lines say together.
+/// The sum of all `test result:` lines.
 #[derive(Default)]
 struct Count {
     passed: u64,
