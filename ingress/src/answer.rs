@@ -6,11 +6,11 @@ use payhook_provider::antom;
 use payhook_schema::Provider;
 use serde::Serialize;
 
-/// How long a provider is asked to wait before it tries again, in seconds. Antom's own first wait is two minutes; ours is only
-/// a hint.
+/// The wait that a provider is asked for before it tries again, in seconds. It is only a hint: Antom's own first wait
+/// is two minutes.
 const RETRY_AFTER_S: u64 = 5;
 
-/// How a request from a provider ends. The inside text of a refusal goes to the log, never into the answer.
+/// The answer to a request from a provider. The inside text of a refusal goes to the log, never into the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Durable: the provider may forget it.

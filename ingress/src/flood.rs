@@ -17,7 +17,7 @@ struct Window {
     unreported: u32,
 }
 
-/// What to do about one more refusal.
+/// The decision about one more refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Log it; before it, `missed` others were not.

@@ -25,9 +25,10 @@ const AHEAD_ALARM: SignedDuration = SignedDuration::from_mins(5);
 
 #[derive(Debug, Clone)]
 pub struct IngressOptions {
-    /// The path a proxy strips: `/pay` of `public_base = "https://shop.example/pay"`. What the provider signed has it.
+    /// The path a proxy strips: `/pay` of `public_base = "https://shop.example/pay"`. The path that the provider signed
+    /// has this prefix.
     pub public_path: String,
-    /// How long a body may take to arrive.
+    /// The time a body may take to arrive.
     pub body_timeout: Duration,
     pub body_bytes_max: usize,
     /// Refusals a second beyond which forgeries are answered 429, and no refusal is logged by itself.
@@ -45,7 +46,7 @@ impl Default for IngressOptions {
     }
 }
 
-/// What every request needs.
+/// The state that every request needs.
 pub struct Ingress {
     accounts: Accounts,
     queue: Arc<dyn Queue>,
@@ -100,7 +101,7 @@ async fn receive(
 }
 
 impl Ingress {
-    /// One request, in the order that costs least first: form, size, signature, meaning, durability.
+    /// Takes a request in the order that costs least first: form, size, signature, meaning, durability.
     async fn take(&self, account: &Account, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
         let refuse = |answer: Answer, why: &str, body_bytes: usize| {
@@ -179,7 +180,8 @@ impl Ingress {
     }
 }
 
-/// Nobody documents how old a genuine signature may be. Past the providers' last resend, or ahead of us, is worth an alarm.
+/// Raises an alarm if a signature is older than the providers' last resend, or ahead of our clock. No provider
+/// documents how old a genuine signature may be.
 fn watch_age(notification: &Notification) {
     let Some(signed_at) = notification.signed_at else { return };
     let age = notification.received_at.duration_since(signed_at);

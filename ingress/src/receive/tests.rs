@@ -184,7 +184,7 @@ async fn antoms_notifications_get_the_documented_answer_on_each_of_its_paths() {
     assert_eq!(house.queue.published.lock().unwrap().len(), 3);
 }
 
-/// What Antom signs for a wallet that gives its token away at once.
+/// Antom's notification for a wallet that gives its token at once.
 const TOKEN: &str = r#"{"authorizationNotifyType":"TOKEN_CREATED","authState":"AS-1","accessToken":"28100103",
     "accessTokenExpiryTime":"2099-01-01T00:00:00Z"}"#;
 
