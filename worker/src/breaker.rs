@@ -2,10 +2,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use payhook_provider::AskError;
 use payhook_schema::{AccountName, PaymentKey, Provider};
 use payhook_store::AccountLimit;
+use tokio::time::Instant;
 
 /// This many failures in a row, whatever they were about, say that it is the account and not the payment. Fewer where our keys or questions
 /// are refused: that seldom passes by itself.
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A wrong key does not mend itself in seconds; a person mends it, and then it should not take long.
 const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
 /// A probe that never ends is given up after this long: longer than any inquiry.
-const PROBE_FOR: SignedDuration = SignedDuration::from_secs(30);
+const PROBE_FOR: Duration = Duration::from_secs(30);
 /// Those who wait for a probe look again this soon.
 const AFTER_PROBE: Duration = Duration::from_secs(1);
 /// Hints that do not probe rest for this part of the time their account has been in trouble, up to the longest rest. So an outage of
@@ -66,7 +66,8 @@ pub(crate) struct Wait {
     /// How long those rest that need not be there by then: the longer the trouble, the rarer their turn.
     pub(crate) rest: Duration,
     pub(crate) why: Pause,
-    pub(crate) since: Timestamp,
+    /// How long the trouble has lasted.
+    pub(crate) lasted: Duration,
     /// Nobody has told this payment yet.
     pub(crate) first: bool,
 }
@@ -79,7 +80,8 @@ pub(crate) enum Turn {
     Closed,
 }
 
-/// A breaker for each account of a provider, in one worker: each learns by itself, within a few questions.
+/// A breaker for each account of a provider, in one worker: each learns by itself, within a few questions. Its times are of the monotonic
+/// clock: setting the machine's clock makes no pause longer.
 #[derive(Default)]
 pub(crate) struct Breakers(Mutex<HashMap<(Provider, AccountName), Breaker>>);
 
@@ -91,34 +93,34 @@ struct Breaker {
 
 struct Open {
     why: Pause,
-    since: Timestamp,
-    until: Timestamp,
+    since: Instant,
+    until: Instant,
     pause: Duration,
-    probing_until: Option<Timestamp>,
+    probing_until: Option<Instant>,
     told: HashSet<PaymentKey>,
 }
 
 impl Open {
     /// How long to wait yet; nothing where the next to ask is the probe.
-    fn wait(&self, now: Timestamp) -> Option<Duration> {
+    fn wait(&self, now: Instant) -> Option<Duration> {
         match self.probing_until {
-            _ if now < self.until => Some(Duration::try_from(self.until.duration_since(now)).unwrap_or_default()),
+            _ if now < self.until => Some(self.until.duration_since(now)),
             Some(until) if now < until => Some(AFTER_PROBE),
             _ => None,
         }
     }
 
     /// What whoever has to wait is told.
-    fn waiting(&mut self, after: Duration, about: Option<&PaymentKey>, now: Timestamp) -> Wait {
-        let lasted = Duration::try_from(now.duration_since(self.since)).unwrap_or_default();
+    fn waiting(&mut self, after: Duration, about: Option<&PaymentKey>, now: Instant) -> Wait {
+        let lasted = now.duration_since(self.since);
         let rest = (lasted / REST_PART).min(LONGEST_REST);
         let first = about.is_some_and(|key| self.told.insert(key.clone()));
-        Wait { after, rest, why: self.why, since: self.since, first }
+        Wait { after, rest, why: self.why, lasted, first }
     }
 }
 
 /// `now`, so much later.
-fn after(now: Timestamp, wait: Duration) -> Timestamp {
+fn after(now: Instant, wait: Duration) -> Instant {
     now.checked_add(wait).unwrap_or(now)
 }
 
@@ -129,16 +131,16 @@ impl Breakers {
         provider: Provider,
         account: &AccountName,
         about: Option<&PaymentKey>,
-        now: Timestamp,
+        now: Instant,
     ) -> Admission {
         let mut breakers = self.lock();
         let breaker = breakers.get_mut(&(provider, account.clone()));
         let Some(open) = breaker.and_then(|breaker| breaker.open.as_mut()) else { return Admission::Go };
-        let Some(after) = open.wait(now) else {
-            open.probing_until = now.checked_add(PROBE_FOR).ok();
+        let Some(wait) = open.wait(now) else {
+            open.probing_until = Some(after(now, PROBE_FOR));
             return Admission::Probe;
         };
-        Admission::Wait(open.waiting(after, about, now))
+        Admission::Wait(open.waiting(wait, about, now))
     }
 
     /// Whether an account is left alone now, and for how long; asking this makes nobody its probe.
@@ -147,7 +149,7 @@ impl Breakers {
         provider: Provider,
         account: &AccountName,
         about: Option<&PaymentKey>,
-        now: Timestamp,
+        now: Instant,
     ) -> Option<Wait> {
         let mut breakers = self.lock();
         let open = breakers.get_mut(&(provider, account.clone()))?.open.as_mut()?;
@@ -157,7 +159,7 @@ impl Breakers {
 
     /// How many due payments are worth a hint, of accounts that are in trouble: none while an account is left alone, and then one, for
     /// its probe.
-    pub(crate) fn worth_a_hint(&self, now: Timestamp) -> Vec<AccountLimit> {
+    pub(crate) fn worth_a_hint(&self, now: Instant) -> Vec<AccountLimit> {
         let breakers = self.lock();
         let open = breakers.iter().filter_map(|(key, breaker)| Some((key, breaker.open.as_ref()?)));
         open.map(|((provider, account), open)| AccountLimit {
@@ -174,7 +176,7 @@ impl Breakers {
         provider: Provider,
         account: &AccountName,
         answer: &Result<T, AskError>,
-        now: Timestamp,
+        now: Instant,
     ) -> Turn {
         let (why, at_least) = match answer {
             Err(AskError::Unavailable { .. }) => (Pause::Unreachable, Duration::ZERO),
@@ -207,7 +209,7 @@ impl Breakers {
         Turn::Opened { why, pause }
     }
 
-    fn answered(&self, provider: Provider, account: &AccountName, now: Timestamp) -> Turn {
+    fn answered(&self, provider: Provider, account: &AccountName, now: Instant) -> Turn {
         let mut breakers = self.lock();
         let Some(breaker) = breakers.get_mut(&(provider, account.clone())) else { return Turn::Nothing };
         // What was under way when it opened was asked before it did: only what is asked after the pause closes it.
@@ -228,12 +230,15 @@ impl Breakers {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use payhook_schema::PaymentId;
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    fn at(second: u64) -> Instant {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        *BEGAN + Duration::from_secs(second)
     }
 
     fn key(id: &str) -> PaymentKey {
@@ -241,15 +246,15 @@ mod tests {
         PaymentKey { provider: Provider::Omise, account, id: PaymentId::new(id).unwrap() }
     }
 
-    fn admitted(breakers: &Breakers, key: &PaymentKey, now: Timestamp) -> Admission {
+    fn admitted(breakers: &Breakers, key: &PaymentKey, now: Instant) -> Admission {
         breakers.admit(key.provider, &key.account, Some(key), now)
     }
 
-    fn left_alone(breakers: &Breakers, now: Timestamp) -> Option<Wait> {
+    fn left_alone(breakers: &Breakers, now: Instant) -> Option<Wait> {
         breakers.left_alone(Provider::Omise, &key("P1").account, None, now)
     }
 
-    fn noted(breakers: &Breakers, answer: &Result<(), AskError>, now: Timestamp) -> Turn {
+    fn noted(breakers: &Breakers, answer: &Result<(), AskError>, now: Instant) -> Turn {
         breakers.note(Provider::Omise, &key("P1").account, answer, now)
     }
 
@@ -285,7 +290,7 @@ mod tests {
         let breakers = opened();
         let wait = |first| {
             let (after, rest) = (FIRST_PAUSE, Duration::ZERO);
-            Admission::Wait(Wait { after, rest, why: Pause::Unreachable, since: at(0), first })
+            Admission::Wait(Wait { after, rest, why: Pause::Unreachable, lasted: Duration::ZERO, first })
         };
         assert_eq!(admitted(&breakers, &key("P1"), at(0)), wait(true));
         assert_eq!(admitted(&breakers, &key("P1"), at(0)), wait(false));
@@ -310,7 +315,7 @@ mod tests {
             assert_eq!(admitted(&breakers, &key("P1"), at(now)), Admission::Probe);
             let pause = Duration::from_secs(wanted);
             assert_eq!(noted(&breakers, &down(), at(now)), Turn::Opened { why: Pause::Unreachable, pause });
-            now += wanted as i64;
+            now += wanted;
         }
     }
 
@@ -322,7 +327,7 @@ mod tests {
             assert_eq!(admitted(&breakers, &key("P1"), at(now)), Admission::Probe);
             noted(&breakers, &down(), at(now));
             let wait = left_alone(&breakers, at(now)).unwrap();
-            assert_eq!(wait.rest.as_secs(), (now as u64 / 8).min(600), "after {now} s");
+            assert_eq!(wait.rest.as_secs(), (now / 8).min(600), "after {now} s");
             assert!(wait.after <= LONGEST_PAUSE, "and whoever probes need not rest");
             now += 60;
         }

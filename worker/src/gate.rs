@@ -4,6 +4,7 @@ use std::time::Duration;
 use payhook_provider::Account;
 use payhook_schema::{AccountName, PaymentKey, Provider};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::breaker::{Admission, Pause, Wait};
 use crate::budget::Turn;
@@ -69,7 +70,7 @@ impl Context {
     ) -> Result<Gate<'_>, Shut> {
         let account = self.account(provider, name)?;
         // Whoever has to wait takes no part of the account's budget to learn that.
-        if let Some(wait) = self.breakers.left_alone(provider, name, about, self.clock.now()) {
+        if let Some(wait) = self.breakers.left_alone(provider, name, about, Instant::now()) {
             return Err(wait.into());
         }
         let turn = match who {
@@ -80,13 +81,8 @@ impl Context {
     }
 
     async fn hints_turn(&self, account: &Account) -> Result<Turn<'_>, Wait> {
-        let crowded = || Wait {
-            after: CROWDED,
-            rest: Duration::ZERO,
-            why: Pause::Crowded,
-            since: self.clock.now(),
-            first: false,
-        };
+        let crowded =
+            || Wait { after: CROWDED, rest: Duration::ZERO, why: Pause::Crowded, lasted: Duration::ZERO, first: false };
         let others = self.accounts.all().len() > 1;
         // Twice the concurrency is in hand at most; a quarter of it is kept for accounts that answer.
         let is_full = self.in_hand.len() > self.options.concurrency * 3 / 2;
@@ -101,7 +97,7 @@ impl<'a> Gate<'a> {
     /// Passes the breaker, unless it opened meanwhile. To be called immediately before asking: this may be the probe for all that wait.
     pub(crate) fn pass(self, about: Option<&PaymentKey>) -> Result<Asking<'a>, Wait> {
         let Self { context, account, turn } = self;
-        match context.breakers.admit(account.provider(), account.name(), about, context.clock.now()) {
+        match context.breakers.admit(account.provider(), account.name(), about, Instant::now()) {
             Admission::Wait(wait) => Err(wait),
             admission => Ok(Asking::new(context, account, turn, admission == Admission::Probe)),
         }

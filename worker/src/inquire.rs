@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_told};
 use payhook_schema::{
     About, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Provider, Refund, RefundId, Wallet,
 };
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::breaker::{Pause, Turn as BreakerTurn};
@@ -31,7 +31,7 @@ impl Context {
             let labels = [("provider", provider.to_string()), ("account", name.to_string())];
             metrics::gauge!("payhook_account_paused", &labels).set(value);
         };
-        match self.breakers.note(provider, name, answer, self.clock.now()) {
+        match self.breakers.note(provider, name, answer, Instant::now()) {
             BreakerTurn::Nothing => {}
             BreakerTurn::Closed => {
                 paused(0.0);

@@ -8,6 +8,7 @@ use payhook_queue::{Delivery, Lane};
 use payhook_schema::{About, Because, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
 use payhook_store::{Found, PaymentName};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -126,7 +127,7 @@ fn still_waits(context: &Context, delivery: &Delivery) -> Option<Wait> {
     let it = notification(delivery).filter(|_| delivery.first_failed_at.is_some() && goes_round(delivery))?;
     let is_asked_about =
         matches!(Concern::of(delivery.envelope.as_ref().ok()?), Concern::Payment(_) | Concern::NamedOtherwise);
-    let wait = || context.breakers.left_alone(it.provider, &it.account, None, context.clock.now());
+    let wait = || context.breakers.left_alone(it.provider, &it.account, None, Instant::now());
     is_asked_about.then(wait).flatten()
 }
 

@@ -169,7 +169,8 @@ impl Making<'_> {
             checks: payment.checks,
             asked: None,
         });
-        let text = format!("not asked: {}, since {}; everything waits", wait.why.as_str(), wait.since);
+        let since = self.now.checked_sub(wait.lasted).unwrap_or(self.now);
+        let text = format!("not asked: {}, since {since}; everything waits", wait.why.as_str());
         let entry = self.entry(TimelineKind::Inquiry, &key, text);
         let settlement = Settlement {
             notifications: new_ones(&passengers),
@@ -248,7 +249,7 @@ impl Making<'_> {
             GaveUp::Stopped => Duration::ZERO,
             GaveUp::TooLong | GaveUp::Refused(_) => WAIT_SPREAD,
         };
-        let wait = Wait { after, rest: Duration::ZERO, why: Pause::Unreachable, since: self.now, first: false };
+        let wait = Wait { after, rest: Duration::ZERO, why: Pause::Unreachable, lasted: Duration::ZERO, first: false };
         self.round_again(key, passengers, &wait, "paused", "the store was away")
     }
 

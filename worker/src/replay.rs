@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use payhook_provider::AskError;
 use payhook_schema::{Envelope, Notification, PaymentKey, ReplayOutcome, TimelineKind};
 use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
@@ -55,20 +56,20 @@ pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: Cancellati
 struct Pace {
     /// Items it may hand out by now.
     allowance: f64,
-    counted_at: tokio::time::Instant,
+    counted_at: Instant,
     /// Items that could not be tried are not tried again before this.
-    not_before: tokio::time::Instant,
+    not_before: Instant,
 }
 
 impl Pace {
     fn new() -> Self {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         Self { allowance: 0.0, counted_at: now, not_before: now }
     }
 
     /// How many items may be handed out now.
     fn due(&mut self, rate_per_s: u32) -> u32 {
-        let (now, rate) = (tokio::time::Instant::now(), f64::from(rate_per_s));
+        let (now, rate) = (Instant::now(), f64::from(rate_per_s));
         self.allowance = (self.allowance + (now - self.counted_at).as_secs_f64() * rate).min(rate.max(1.0));
         self.counted_at = now;
         if now < self.not_before { 0 } else { (self.allowance as u32).min(AT_ONCE) }
@@ -97,7 +98,7 @@ async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Resul
         let handed = hand_out(context, id, due).await?;
         pace.allowance -= f64::from(handed.items);
         if handed.waiting || rests {
-            pace.not_before = tokio::time::Instant::now() + AFTER_WAITING;
+            pace.not_before = Instant::now() + AFTER_WAITING;
         }
     }
     Ok(TICK)
@@ -141,9 +142,8 @@ fn failed(why: impl Into<String>) -> Told {
 
 /// The hint an item makes, like any other; with the archived notification, where there is one, because it may say what no inquiry does.
 async fn hint(context: &Context, item: &ReplayItem) -> Result<Option<Told>, String> {
-    let left_alone = |key: &&PaymentKey| {
-        context.breakers.left_alone(key.provider, &key.account, None, context.clock.now()).is_some()
-    };
+    let left_alone =
+        |key: &&PaymentKey| context.breakers.left_alone(key.provider, &key.account, None, Instant::now()).is_some();
     if let Some(key) = item.payment.as_ref().filter(left_alone) {
         return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
     }

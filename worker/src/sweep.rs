@@ -43,7 +43,7 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
         swept_at = Instant::now();
         let now = context.clock.now();
         // One account's trouble, however many of its payments are due, takes no room from the others.
-        let at_most = context.breakers.worth_a_hint(now);
+        let at_most = context.breakers.worth_a_hint(swept_at);
         let due = match context.store.payments_due(now, HOLD_FOR, round, &at_most).await {
             Ok(due) => due,
             Err(error) => {

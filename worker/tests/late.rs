@@ -12,7 +12,7 @@ use payhook_schema::{
     AccountName, Because, Clock, Envelope, NewOrder, Order, OrderId, OrderState, Payment, PaymentId, PaymentKey,
     PaymentState, Provider, RefundId,
 };
-use payhook_simulator::{AntomOutcome, AntomStatus, Keys, Options, Simulator};
+use payhook_simulator::{AntomOutcome, AntomStatus, Fault, Keys, Options, Simulator};
 use payhook_store::{Change, Registered, Settled, Settlement, SqliteStore, Store};
 use payhook_vault::Vault;
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
@@ -184,4 +184,31 @@ async fn late_checks_that_are_due_at_once_keep_live_work_waiting_for_nothing() {
     let meanwhile = asked() - before;
     assert!((10..=60).contains(&meanwhile), "{meanwhile} late checks in four seconds: ten a round");
     assert!((0..LATE).all(|n| house.asked(&format!("L-{n}")) <= 1), "each once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_is_no_longer_when_the_clock_goes_back_by_an_hour() {
+    let house = House::start().await;
+    house.registers("A-1", AntomStatus::Success).await;
+    house.simulator.faults().set(Provider::Antom, Fault::Down { status: 503 }).unwrap();
+    let is_paused = || async {
+        let timeline = house.store.order_timeline(&OrderId::new("A-1").unwrap()).await.unwrap();
+        timeline.iter().any(|entry| entry.text.starts_with("not asked"))
+    };
+    let began = tokio::time::Instant::now();
+    while !is_paused().await {
+        assert!(began.elapsed() < SOON, "five failures pause the account");
+        let hint = Envelope::ask(key("A-1"), Because::Registered, house.now());
+        house.queue.publish(&hint).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    house.becomes(house.now() - SignedDuration::from_hours(1));
+    house.simulator.faults().clear(Provider::Antom);
+    house
+        .until("A-1", "the payment", |order, _| {
+            // Far from an hour in all.
+            house.becomes(house.now() + SignedDuration::from_millis(100));
+            order.state == OrderState::Paid
+        })
+        .await;
 }

@@ -55,7 +55,7 @@ fn what_is_paused_or_unanswered_is_no_reason_to_ask_a_finished_payment_sooner() 
         after: Duration::from_mins(1),
         rest: Duration::ZERO,
         why: Pause::Unreachable,
-        since: at(0),
+        lasted: Duration::ZERO,
         first: false,
     };
     let failure = Failure { class: Class::Transient, detail: "no answer".to_owned() };
