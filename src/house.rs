@@ -135,7 +135,7 @@ impl House {
         let backends = backends::open(config, name, with_store, &clock).await.map_err(|error| {
             failed_by(error, "cannot open the queue and the store", "`payhook check` shows every address in use")
         })?;
-        let (queue, store) = (backends.queue, backends.store);
+        let backends::Backends { queue, store, clock } = backends;
         if let (StoreConfig::Sqlite(_), Some(store)) = (&config.store, &store) {
             // The file is ours alone: nobody else could be asked to bring it up to date.
             store.migrate().await?;

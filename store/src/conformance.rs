@@ -111,6 +111,7 @@ macro_rules! store_promises {
                 a_claim_of_a_clock_that_was_ahead_ends_within_its_length
                 a_sweeper_whose_clock_is_ahead_hides_no_payment
                 a_schedule_that_no_right_clock_wrote_is_due
+                a_clock_that_went_back_brings_checks_forward
                 a_watermark_never_goes_back
                 dead_letters_are_grouped_with_the_money_at_stake
                 a_discarded_dead_letter_stays_and_is_told_apart

@@ -83,6 +83,7 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `a_claim_of_a_clock_that_was_ahead_ends_within_its_length`
 /// - `a_sweeper_whose_clock_is_ahead_hides_no_payment`
 /// - `a_schedule_that_no_right_clock_wrote_is_due`
+/// - `a_clock_that_went_back_brings_checks_forward`
 /// - `a_watermark_never_goes_back`
 /// - `dead_letters_are_grouped_with_the_money_at_stake`
 /// - `a_discarded_dead_letter_stays_and_is_told_apart`
@@ -162,6 +163,7 @@ pub trait Store: Send + Sync + 'static {
     /// `now + hold_for`, so that no other sweeper takes them meanwhile. Accounts share the limit evenly: one with many due payments
     /// leaves room for the others. Of an account in `at_most`, no more than so many are taken; of the others, as many as fit.
     /// Due are also payments that were asked about at a time yet to come, or that would wait for more than 25 hours: a wrong clock wrote that.
+    /// Where `now` is earlier than at an earlier call, all checks within a day come as much sooner, those of authorizations too.
     async fn payments_due(
         &self,
         now: Timestamp,

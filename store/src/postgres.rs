@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Event, Money, NewAuthorization, NewOrder,
     Notification, Order, OrderId, PaymentKey, shown_url,
 };
 use sqlx::migrate::Migrator;
@@ -23,6 +23,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
+pub use self::clock::LeaseClock;
+use self::clock::ServerClock;
 use crate::authorizations::unkeepable;
 use crate::batch::Batch;
 use crate::fault::Fault;
@@ -55,10 +57,6 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
 /// How often a transaction that lost against another is tried before the caller hears of it.
 const TRIES_MAX: u32 = 4;
 
-/// A connection that was idle for longer is asked whether it still works before it is used: a firewall or a restart may
-/// have ended it. Below, the answer would cost a busy store a round trip each time.
-const IDLE_TRUSTED: Duration = Duration::from_secs(2);
-
 /// How [`PgStore`] uses its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PgOptions {
@@ -84,15 +82,6 @@ impl Default for PgOptions {
     }
 }
 
-/// Whose clock leases, claims and the sweep go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseClock {
-    /// The database's, which all workers share: a machine whose clock is wrong keeps nobody from working.
-    Database,
-    /// Each caller's `now`: for tests that decide what now is.
-    Caller,
-}
-
 /// The store on PostgreSQL.
 #[derive(Clone)]
 pub struct PgStore(Arc<Inner>);
@@ -101,6 +90,7 @@ struct Inner {
     pool: PgPool,
     connect: PgConnectOptions,
     options: PgOptions,
+    clock: ServerClock,
     address: String,
     migrator: Migrator,
 }
@@ -175,28 +165,27 @@ impl PgStore {
                 ("timezone", "UTC".to_owned()),
             ])
             .disable_statement_logging();
+        let clock = ServerClock::default();
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.acquire_timeout)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for > IDLE_TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(connect.clone());
-        Ok(Self(Arc::new(Inner { pool, connect, options, address, migrator: migrations::postgres() })))
+            .test_before_acquire(false);
+        let pool = clock.followed_by(pool).connect_lazy_with(connect.clone());
+        Ok(Self(Arc::new(Inner { pool, connect, options, clock, address, migrator: migrations::postgres() })))
     }
 
     /// The time for leases, claims and what is due; `given` is the caller's.
     async fn now(&self, on: &mut PgConnection, given: Timestamp) -> sqlx::Result<Timestamp> {
         match self.0.options.clock {
-            LeaseClock::Database => clock::now(on).await,
+            LeaseClock::Database => self.0.clock.read(on).await,
             LeaseClock::Caller => Ok(given),
         }
+    }
+
+    /// The time all processes on this server share: the server's, and `machine`'s until there was a first connection.
+    pub fn clock(&self, machine: Clock) -> Clock {
+        let server = self.0.clock.clone();
+        Clock::new(move || server.now().unwrap_or_else(|| machine.now()))
     }
 
     async fn lend(&self) -> Result<Lent, Fault> {
@@ -355,7 +344,14 @@ impl Store for PgStore {
     }
 
     async fn events_sequence(&self, limit: u32, now: Timestamp) -> Result<usize, StoreError> {
-        transaction!(self, |connection| events::sequence(connection, limit, now))
+        transaction!(self, |connection| async {
+            // Mostly there is nothing to do, and nobody needs to wait to learn that.
+            if !events::waiting(connection).await? {
+                return Ok(0);
+            }
+            let now = self.now(connection, now).await?;
+            events::sequence(connection, limit, now).await
+        })
     }
 
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {

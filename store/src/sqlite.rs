@@ -35,6 +35,7 @@ use crate::{
 
 mod audit;
 mod authorizations;
+mod clock;
 mod dead_letters;
 mod events;
 mod file_lock;

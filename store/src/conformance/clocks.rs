@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Harness;
 use super::authorizations::{issue, registered as authorized};
 use super::replays::{create, replay};
-use super::sample::{capture, key, new_order, read, registered, uuid};
+use super::sample::{at, capture, key, new_order, read, registered, uuid};
 use crate::{PaymentCheck, Settled, Settlement};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -81,4 +81,27 @@ pub async fn a_schedule_that_no_right_clock_wrote_is_due(Harness { program, .. }
     let waits = [wait("p1", far), wait("p2", now() + SignedDuration::from_hours(24))];
     assert_eq!(program.settle(&waits).await.unwrap(), [Settled::Written, Settled::Written]);
     assert_eq!(program.payments_due(now(), HOLD_FOR, 9, &[]).await.unwrap(), [key("p1")]);
+}
+
+pub async fn a_clock_that_went_back_brings_checks_forward(Harness { store, .. }: &Harness) {
+    let (hour, hold_for) = (3600, Duration::from_mins(2));
+    let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
+    let idle = authorized(&**store, "AU-1", at(0)).await;
+    let mut due = issue(&idle, "token", at(0));
+    due.change.as_mut().unwrap().authorization.next_check_at = Some(at(hour + 40));
+    assert_eq!(store.authorization_settle(&due).await.unwrap(), Settled::Written);
+    // By a clock that was an hour ahead: a question that came to nothing, and a payment that was left to its hint.
+    let check = PaymentCheck { key: key("p1"), next_check_at: Some(at(hour + 100)), checks: 2, asked: None };
+    let failed = Settlement { check: Some(check), ..Settlement::default() };
+    assert_eq!(store.settle(&[failed]).await.unwrap(), [Settled::Written]);
+    assert_eq!(store.payments_due(at(hour), hold_for, 9, &[]).await.unwrap(), [key("p2")]);
+
+    for now in [20, 21] {
+        assert!(store.payments_due(at(now), hold_for, 9, &[]).await.unwrap().is_empty());
+        assert!(store.authorizations_due(at(now), hold_for, 9).await.unwrap().is_empty());
+        let next: Vec<_> = read(&**store, &order.id).await.payments.iter().map(|it| it.next_check_at).collect();
+        assert_eq!(next, [Some(at(120)), Some(at(140))], "as long as they were to wait, and brought forward once");
+    }
+    assert_eq!(store.authorizations_due(at(60), hold_for, 9).await.unwrap(), [idle.id]);
+    assert_eq!(store.payments_due(at(140), hold_for, 9, &[]).await.unwrap(), [key("p1"), key("p2")]);
 }

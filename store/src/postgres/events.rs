@@ -10,6 +10,12 @@ use crate::rows;
 /// The advisory lock of the feed: "payhook feed", read as digits of nothing else in this database.
 const FEED_LOCK: i64 = 0x7061_7968_6f6f_6b01;
 
+/// Whether there are events without a place in the feed.
+pub(super) async fn waiting(on: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(on).await?;
+    Ok(row.is_some())
+}
+
 pub(super) async fn of(on: &mut PgConnection, order: &OrderId) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query("select body from events where order_id = $1 order by version")
         .bind(order.as_str())
@@ -24,11 +30,6 @@ pub(super) async fn of(on: &mut PgConnection, order: &OrderId) -> sqlx::Result<V
 /// `n` was drawn while the order's row was locked by the settlement, so of one order's events those with the lower version
 /// have the lower `n`, and are committed before any later one begins.
 pub(super) async fn sequence(on: &mut PgConnection, limit: u32, now: Timestamp) -> sqlx::Result<usize> {
-    // Mostly there is nothing to do, and nobody needs to wait to learn that.
-    let waiting = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(&mut *on).await?;
-    if waiting.is_none() {
-        return Ok(0);
-    }
     let mut transaction = on.begin().await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *transaction).await?;
     // A statement of its own: what it sees must be as of after the lock was had.

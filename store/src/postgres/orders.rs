@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use payhook_schema::{NewOrder, Order, OrderId, OrderState, PaymentKey, PaymentState};
 use sqlx::{Connection, PgConnection};
 
+use super::clock;
 use super::refunds::{self, of_payment};
 use crate::columns::pg_time;
 use crate::due::{self, Part};
@@ -240,6 +241,7 @@ pub(super) async fn due(
     limit: u32,
     at_most: &[AccountLimit],
 ) -> sqlx::Result<Vec<PaymentKey>> {
+    clock::bring_forward(on, now).await?;
     set_right(on, now, hold_for).await?;
     let accounts = sqlx::query(due::accounts!("not finished")).fetch_all(&mut *on).await?;
     let (mut parts, mut rows) = (Part::all(&accounts, now, at_most)?, Vec::new());

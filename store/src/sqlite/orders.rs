@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use payhook_schema::{AccountName, NewOrder, Order, OrderId, OrderState, PaymentKey, PaymentState, Provider};
 use sqlx::{Connection, SqliteConnection};
 
+use super::clock;
 use super::refunds::{self, of_payment};
 use crate::batch::json as to_json;
 use crate::columns::micros;
@@ -207,6 +208,7 @@ pub(super) async fn due(
     limit: u32,
     at_most: &[AccountLimit],
 ) -> sqlx::Result<Vec<PaymentKey>> {
+    clock::bring_forward(on, now).await?;
     set_right(on, now, hold_for).await?;
     let accounts = sqlx::query(due::accounts!("finished = 0")).fetch_all(&mut *on).await?;
     let (mut parts, mut all) = (Part::all(&accounts, now, at_most)?, Vec::new());
