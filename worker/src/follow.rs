@@ -70,11 +70,12 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
         return Ok(());
     }
     let seen_to = context.store.watermark_get(&name).await.map_err(store)?;
-    if let Some(ahead) = seen_to.filter(|seen_to| *seen_to > now + OVERLAP) {
-        warn!(account = %account.name(), "omise's events were followed until {ahead}, which is yet to come: a clock was wrong; looking from now on");
+    let ahead = seen_to.filter(|seen_to| *seen_to > now + OVERLAP);
+    if let Some(ahead) = ahead {
+        warn!(account = %account.name(), "omise's events were followed until {ahead}, which is yet to come: a clock was wrong; looking through the last day");
     }
-    // A clock that was ahead must not hide what comes until then.
-    let from = seen_to.map_or(now - AT_FIRST, |seen_to| seen_to.min(now) - OVERLAP);
+    // A clock that was ahead must not hide what came, and comes, until then.
+    let from = seen_to.filter(|_| ahead.is_none()).map_or(now - AT_FIRST, |seen_to| seen_to.min(now) - OVERLAP);
     let Read { seen_by, whole, last_at } = read(context, &account, from, now).await?;
     let hints = hints(context, account.name(), &seen_by).await?;
     debug!(account = %account.name(), charges = seen_by.len(), hints, "followed omise's events");
@@ -146,8 +147,10 @@ async fn hints(
             Found::Order(order) => Some((key, order.payment(key)?)),
             Found::OtherAccount(_) | Found::Unknown => None,
         });
-        let is_news =
-            |key: &PaymentKey, payment: &Payment| payment.asked_at.is_none_or(|asked_at| asked_at < seen_by[key]);
+        // An answer that was asked for at a time yet to come was asked for by a wrong clock: it has seen nothing for sure.
+        let is_news = |key: &PaymentKey, payment: &Payment| {
+            payment.asked_at.is_none_or(|asked_at| asked_at < seen_by[key] || asked_at > now)
+        };
         let news: Vec<(&PaymentKey, &Payment)> = orders.filter(|(key, payment)| is_news(key, payment)).collect();
         let due: Vec<Settlement> = news
             .iter()
