@@ -55,3 +55,19 @@ impl Console {
         tokio::spawn(async move { console.hint(stale, Because::Refresh).await });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_orders_turn_comes_although_the_clock_went_back() {
+        let (looked, order) = (Looked::default(), OrderId::new("O-1").unwrap());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let is_due = |second| looked.is_due(&order, at(second));
+        assert!(is_due(3600));
+        assert!(!is_due(3629) && !is_due(3571), "once in half a minute, and clocks differ by seconds");
+        assert!(is_due(10), "not an hour later");
+        assert!(!is_due(39) && is_due(40));
+    }
+}

@@ -67,6 +67,15 @@ async fn a_look_has_a_stale_payment_asked_about_once_in_a_while() {
 }
 
 #[tokio::test]
+async fn a_payment_that_was_asked_about_before_the_clock_went_back_is_stale() {
+    let house = house().await;
+    house.registered(MINUTE * 10).await;
+    // By a clock that was an hour ahead.
+    house.is_asked_again(-MINUTE * 60, MINUTE, PaymentState::Awaiting).await;
+    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+}
+
+#[tokio::test]
 async fn a_payment_nobody_asked_about_counts_from_its_registration() {
     let house = house().await;
     house.registered(SECOND * 30).await;
