@@ -26,7 +26,7 @@ fn auth_state(text: &str) -> AuthState {
 }
 
 /// The merchant asks the customer, and has us know.
-async fn consulted(payhook: &TestPayhook, id: &str, wallet: &str) -> AuthState {
+pub(crate) async fn consulted(payhook: &TestPayhook, id: &str, wallet: &str) -> AuthState {
     let state = auth_state(&format!("AS-{id}"));
     payhook.simulator.antom().consult(&state, &Wallet::new(wallet).unwrap());
     let (status, answer) = registered(payhook, id, &state, wallet).await;
@@ -40,7 +40,7 @@ async fn registered(payhook: &TestPayhook, id: &str, state: &AuthState, wallet: 
 }
 
 /// The customer agrees; nobody was told yet.
-fn agrees(payhook: &TestPayhook, state: &AuthState) {
+pub(crate) fn agrees(payhook: &TestPayhook, state: &AuthState) {
     let code = payhook.simulator.antom().agree(state).unwrap();
     payhook.keep_secret("an auth code", &code);
 }
@@ -50,7 +50,7 @@ fn signed(payhook: &TestPayhook, state: &AuthState, kind: AntomKind) -> SignedRe
     payhook.marked(signed.unwrap())
 }
 
-async fn notified(payhook: &TestPayhook, state: &AuthState, kind: AntomKind) {
+pub(crate) async fn notified(payhook: &TestPayhook, state: &AuthState, kind: AntomKind) {
     payhook.delivers(&signed(payhook, state, kind)).await;
 }
 
@@ -61,7 +61,7 @@ async fn shown(payhook: &TestPayhook, id: &str) -> Result<Value, String> {
     }
 }
 
-async fn becomes(payhook: &TestPayhook, id: &str, state: &str) -> Value {
+pub(crate) async fn becomes(payhook: &TestPayhook, id: &str, state: &str) -> Value {
     payhook
         .until(&format!("{id} is {state}"), async || {
             let seen = shown(payhook, id).await?;
@@ -75,7 +75,7 @@ async fn read_token(payhook: &TestPayhook, id: &str) -> (StatusCode, Value) {
 }
 
 /// The token Antom made last, from now on a secret of every log.
-fn tokens_are_secret(payhook: &TestPayhook, state: &AuthState) -> String {
+pub(crate) fn tokens_are_secret(payhook: &TestPayhook, state: &AuthState) -> String {
     let token = payhook.simulator.antom().access_token(state).unwrap().expect("a token was made");
     payhook.keep_secret("an access token", &token);
     token
@@ -91,7 +91,7 @@ async fn told(payhook: &TestPayhook, id: &str, types: &[&str]) {
     assert_eq!(types_of(&events), types, "{events:#?}");
 }
 
-async fn history(payhook: &TestPayhook, id: &str) -> String {
+pub(crate) async fn history(payhook: &TestPayhook, id: &str) -> String {
     let path = format!("/v1/authorizations/{id}/timeline");
     payhook.call(Method::GET, &path, None).await.unwrap().1.to_string()
 }

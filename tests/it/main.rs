@@ -30,5 +30,6 @@ mod replayed;
 mod roles;
 mod rotated;
 mod sent;
+mod skewed;
 mod troubled;
 mod unrouted;

@@ -25,7 +25,7 @@ async fn call(payhook: &TestPayhook, method: Method, path: &str, body: Value) ->
     answer
 }
 
-async fn replays(payhook: &TestPayhook, what: &str, body: Value) -> String {
+pub(crate) async fn replays(payhook: &TestPayhook, what: &str, body: Value) -> String {
     let answer = call(payhook, Method::POST, &format!("/v1/{what}/replay"), body).await;
     answer["replay_id"].as_str().expect("a replay has an id").to_owned()
 }
@@ -34,7 +34,7 @@ async fn replay(payhook: &TestPayhook, id: &str) -> Value {
     payhook.call(Method::GET, &format!("/v1/replays/{id}"), None).await.unwrap().1
 }
 
-async fn ends(payhook: &TestPayhook, id: &str, state: &str) -> Value {
+pub(crate) async fn ends(payhook: &TestPayhook, id: &str, state: &str) -> Value {
     payhook
         .until(&format!("replay {id} is {state}"), async || {
             let seen = replay(payhook, id).await;
@@ -60,7 +60,7 @@ async fn unknown(payhook: &TestPayhook, prefix: &str, count: usize) -> Vec<Payme
     payments
 }
 
-async fn open_letters(payhook: &TestPayhook, count: u64) {
+pub(crate) async fn open_letters(payhook: &TestPayhook, count: u64) {
     payhook
         .until(&format!("{count} open dead letters"), async || {
             let (_, answer) = payhook.call(Method::GET, "/v1/dead-letters/groups", None).await?;

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use payhook_test_servers::{
-    AMQP_ADMIN_URL, AMQP_URL, DATABASE_URL, PrivatePostgres, PrivateRabbit, postgres_is_installed, rabbit_is_installed,
+    AMQP_ADMIN_URL, AMQP_URL, DATABASE_URL, PrivatePostgres, PrivateRabbit, faketime, postgres_is_installed,
+    rabbit_is_installed,
 };
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +20,7 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
     chmod 755 /usr/sbin/policy-rc.d
 fi
 apt-get update
-apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql strace
+apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql strace libfaketime
 ";
 
 /// The running servers, with the environment variables that lead to them. Dropping it ends the servers it started.
@@ -31,9 +32,10 @@ pub(crate) struct Servers {
     _dir: TempDir,
 }
 
-/// With it a test has the disk's sync fail.
-fn strace_is_installed() -> bool {
-    Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+/// With strace a test has the disk's sync fail, with libfaketime a process has a wrong clock.
+fn test_tools_are_installed() -> bool {
+    let strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+    strace.is_ok_and(|status| status.success()) && faketime().is_some()
 }
 
 /// `cargo xtask servers`.
@@ -77,7 +79,7 @@ impl Servers {
         let (amqp_url, database_url) = (given(AMQP_URL), given(DATABASE_URL));
         let lacks_server =
             (amqp_url.is_none() && !rabbit_is_installed()) || (database_url.is_none() && !postgres_is_installed());
-        if lacks_server || !strace_is_installed() {
+        if lacks_server || !test_tools_are_installed() {
             install()?;
         }
         let dir = tempfile::Builder::new().prefix("payhook-servers-").tempdir().context("no temporary directory")?;
@@ -104,27 +106,27 @@ fn given(variable: &str) -> Option<String> {
 }
 
 fn install() -> Result<()> {
-    let by_hand = "install rabbitmq-server and postgresql (15 or newer) by hand";
+    let by_hand = "install rabbitmq-server, postgresql (15 or newer), strace and libfaketime by hand";
     ensure!(
         works("apt-get", &["--version"]),
-        "RabbitMQ or PostgreSQL is missing and there is no apt-get here: {by_hand}"
+        "something that the tests need is missing and there is no apt-get here: {by_hand}"
     );
     let mut command = if payhook_test_servers::we_are_root() {
         Command::new("sh")
     } else {
         ensure!(
             works("sudo", &["--version"]),
-            "RabbitMQ or PostgreSQL is missing, and we are neither root nor have sudo: {by_hand}"
+            "something that the tests need is missing, and we are neither root nor have sudo: {by_hand}"
         );
         let mut sudo = Command::new("sudo");
         sudo.arg("sh");
         sudo
     };
-    eprintln!("installing RabbitMQ and PostgreSQL from Debian's packages; their services are not started");
+    eprintln!("installing RabbitMQ, PostgreSQL, strace and libfaketime from Debian's packages; no service is started");
     let status = command.args(["-c", INSTALL]).status().context("cannot run apt-get")?;
     ensure!(status.success(), "apt-get: {status}; {by_hand}");
     ensure!(
-        rabbit_is_installed() && postgres_is_installed(),
+        rabbit_is_installed() && postgres_is_installed() && test_tools_are_installed(),
         "the packages are installed and yet something is missing: {by_hand}"
     );
     Ok(())

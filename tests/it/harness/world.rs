@@ -259,6 +259,21 @@ impl TestPayhook {
         Ok((answer.status(), answer.text().await.unwrap_or_default()))
     }
 
+    /// Has a process that was ended start by a clock that is off by `by`, such as `+1h`; by the machine's where nothing is given.
+    pub(crate) fn sets_clock(&self, name: &str, by: Option<(&Path, &str)>) {
+        self.with(name, |process| {
+            for variable in ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"] {
+                process.environment.remove(variable);
+            }
+            let Some((library, by)) = by else { return };
+            let library = library.to_string_lossy().into_owned();
+            // Nobody can set the monotonic clock.
+            let monotonic = ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned());
+            let variables = [("LD_PRELOAD", library), ("FAKETIME", by.to_owned()), monotonic];
+            process.environment.extend(variables.map(|(variable, value)| (variable.to_owned(), value)));
+        });
+    }
+
     /// Starts what was ended, on the same ports, and waits until it is ready.
     pub(crate) async fn restart(&self, name: &str) {
         self.start(name);

@@ -14,6 +14,7 @@
 )]
 
 mod address;
+mod faketime;
 mod management;
 mod port;
 mod postgres;
@@ -23,6 +24,7 @@ mod process;
 mod proxy;
 mod rabbit;
 
+pub use faketime::faketime;
 pub use postgres::{Database, Postgres, postgres};
 pub use private_postgres::{PrivatePostgres, postgres_is_installed};
 pub use private_rabbit::{PrivateRabbit, rabbit_is_installed};
