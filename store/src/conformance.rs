@@ -97,6 +97,7 @@ macro_rules! store_promises {
                 an_authorization_is_registered_once_and_found_by_state_and_token
                 an_authorization_moves_from_the_revision_it_was_decided_on
                 a_former_token_still_names_its_authorization
+                a_token_names_each_authorization_that_was_issued_it
                 an_authorization_is_claimed_by_one_at_a_time
                 due_authorizations_are_handed_to_one_sweeper_at_a_time
                 notifications_before_their_authorization_are_found_when_it_is_registered

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
-    Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace, TimelineKind,
+    Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
+    TimelineKind,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -69,6 +70,7 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `an_authorization_is_registered_once_and_found_by_state_and_token`
 /// - `an_authorization_moves_from_the_revision_it_was_decided_on`
 /// - `a_former_token_still_names_its_authorization`
+/// - `a_token_names_each_authorization_that_was_issued_it`
 /// - `an_authorization_is_claimed_by_one_at_a_time`
 /// - `due_authorizations_are_handed_to_one_sweeper_at_a_time`
 /// - `notifications_before_their_authorization_are_found_when_it_is_registered`
@@ -218,13 +220,13 @@ pub trait Store: Send + Sync + 'static {
 
     async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError>;
 
-    /// The authorization a notification names under `account`. A token names the first it was issued to, for ever, also
-    /// after a newer one was issued.
+    /// The authorizations a notification names under `account`, by id. A state names one at most; a token each that was ever issued
+    /// it, for ever, also after a newer one was issued.
     async fn authorization_find(
         &self,
         account: &AccountName,
         name: &AuthorizationName,
-    ) -> Result<Option<Authorization>, StoreError>;
+    ) -> Result<Vec<Authorization>, StoreError>;
 
     /// Everything that happened to an authorization, oldest first: the written entries, the archived notifications about it
     /// (`notification`), and its published events (`publish`).

@@ -31,6 +31,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     12 "0012_replays",
     13 "0013_objections",
     14 "0014_clocks",
+    15 "0015_shared_tokens",
     16 "0016_late_checks",
     18 "0018_payments_due_by_account",
 );
@@ -50,6 +51,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     12 "0012_replays",
     13 "0013_objections",
     14 "0014_clocks",
+    15 "0015_shared_tokens",
     16 "0016_late_checks",
     18 "0018_payments_due_by_account",
 );
@@ -232,9 +234,8 @@ mod tests {
         assert_eq!((failed_long_ago.1, paid_long_ago.1), (None, None), "too old for a late check");
     }
 
-    /// Everything before late checks.
-    fn before_late_checks(embedded: Embedded) -> Migrator {
-        migrator(&embedded[..embedded.iter().position(|&(number, ..)| number == 16).unwrap()])
+    fn before(migration: i64, embedded: Embedded) -> Migrator {
+        migrator(&embedded[..embedded.iter().position(|&(number, ..)| number == migration).unwrap()])
     }
 
     #[tokio::test]
@@ -243,7 +244,7 @@ mod tests {
         let options =
             sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("p.db")).create_if_missing(true);
         let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        before_late_checks(SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        before(16, SQLITE).run_direct(None, &mut connection, false).await.unwrap();
         let finished =
             FINISHED.replace("NOW", "unixepoch() * 1000000").replace("OLD", "(unixepoch() - 31536000) * 1000000");
         sqlx::raw_sql(sqlx::AssertSqlSafe(finished)).execute(&mut connection).await.unwrap();
@@ -258,13 +259,60 @@ mod tests {
         let Some(server) = payhook_test_servers::postgres().await else { return };
         let database = server.fresh_database().await;
         let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-        before_late_checks(POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        before(16, POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
         let finished = FINISHED.replace("NOW", "now()").replace("OLD", "now() - interval '365 days'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(finished)).execute(&mut connection).await.unwrap();
         postgres().run_direct(None, &mut connection, false).await.unwrap();
         let left = "select id, extract(epoch from next_check_at - now())::bigint, finished from payments order by id";
         let left: Vec<_> = sqlx::query_as(left).fetch_all(&mut connection).await.unwrap();
         those_finished_lately_are_asked_about_within_a_week(&left);
+    }
+
+    /// Two authorizations with one token, which named the first alone, and a former one of the second.
+    const SHARED: &str = "
+        insert into authorizations (id, account, auth_state, wallet, state, version, revision, token_digest, issued_at, attempts,
+            created_at, updated_at)
+        values ('AU-1', 'shop', 'S-1', 'KPLUS', 'token_issued', 1, 2, 'NEW', NOW, 0, NOW, NOW),
+            ('AU-2', 'shop', 'S-2', 'KPLUS', 'token_issued', 1, 3, 'NEW', NOW, 0, NOW, NOW);
+        insert into authorization_tokens (account, digest, authorization_id)
+        values ('shop', 'NEW', 'AU-1'), ('shop', 'FORMER', 'AU-2');";
+
+    const NAMED: &str =
+        "select digest, authorization_id from authorization_tokens order by digest desc, authorization_id";
+
+    fn shared(now: &str) -> sqlx::AssertSqlSafe<String> {
+        sqlx::AssertSqlSafe(
+            SHARED.replace("NOW", now).replace("NEW", &"b".repeat(64)).replace("FORMER", &"a".repeat(64)),
+        )
+    }
+
+    #[track_caller]
+    fn each_is_named_by_its_token(named: &[(String, String)]) {
+        let named: Vec<_> = named.iter().map(|(digest, of)| (&digest[..1], of.as_str())).collect();
+        assert_eq!(named, [("b", "AU-1"), ("b", "AU-2"), ("a", "AU-2")]);
+    }
+
+    #[tokio::test]
+    async fn a_shared_token_names_all_that_had_it_before_in_sqlite() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("p.db")).create_if_missing(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        before(15, SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        sqlx::raw_sql(shared("1")).execute(&mut connection).await.unwrap();
+        sqlite().run_direct(None, &mut connection, false).await.unwrap();
+        each_is_named_by_its_token(&sqlx::query_as(NAMED).fetch_all(&mut connection).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_shared_token_names_all_that_had_it_before_in_postgres() {
+        let Some(server) = payhook_test_servers::postgres().await else { return };
+        let database = server.fresh_database().await;
+        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        before(15, POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        sqlx::raw_sql(shared("now()")).execute(&mut connection).await.unwrap();
+        postgres().run_direct(None, &mut connection, false).await.unwrap();
+        each_is_named_by_its_token(&sqlx::query_as(NAMED).fetch_all(&mut connection).await.unwrap());
     }
 
     #[test]

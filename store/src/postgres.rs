@@ -64,8 +64,7 @@ pub struct PgOptions {
     pub max_connections: u32,
     /// How long to wait for a connection, whether for a free one or for the server. Default 5 s.
     pub acquire_timeout: Duration,
-    /// How long a statement may run, and the work on a connection altogether. Default 10 s: the slowest a call does
-    /// takes well under 1 s.
+    /// How long a statement may run, and the work on a connection altogether. Default 10 s: calls take well under 1 s.
     pub statement_timeout: Duration,
     /// Whose clock says what is due and how long leases and claims last. Default: the database's.
     pub clock: LeaseClock,
@@ -382,7 +381,7 @@ impl Store for PgStore {
         &self,
         account: &AccountName,
         name: &AuthorizationName,
-    ) -> Result<Option<Authorization>, StoreError> {
+    ) -> Result<Vec<Authorization>, StoreError> {
         on!(self, |connection| authorizations::find(connection, account, name))
     }
 

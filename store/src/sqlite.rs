@@ -351,7 +351,7 @@ impl Store for SqliteStore {
         &self,
         account: &AccountName,
         name: &AuthorizationName,
-    ) -> Result<Option<Authorization>, StoreError> {
+    ) -> Result<Vec<Authorization>, StoreError> {
         read!(self, |connection| authorizations::find(connection, account, name))
     }
 

@@ -218,7 +218,7 @@ forward! {
     events_mark_published(ids: &[Uuid], now: Timestamp) -> ();
     authorization_register(new: &NewAuthorization, now: Timestamp) -> AuthorizationRegistered;
     authorization_get(id: &AuthorizationId) -> Option<Authorization>;
-    authorization_find(account: &AccountName, name: &AuthorizationName) -> Option<Authorization>;
+    authorization_find(account: &AccountName, name: &AuthorizationName) -> Vec<Authorization>;
     authorization_timeline(id: &AuthorizationId) -> Vec<TimelineEntry>;
     authorization_notifications(account: &AccountName, name: &AuthorizationName) -> Vec<Notification>;
     authorization_settle(settlement: &AuthorizationSettlement) -> Settled;

@@ -66,7 +66,7 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
             // A graceful stop waits for what was begun, too: a code that was exchanged must be kept.
             let _begun = context.in_hand.token();
             context.write(Making::done(in_hand, word)).await;
-            if let Some(id) = again {
+            for id in again {
                 context.take_next_step(&id).await;
             }
             return;
@@ -88,13 +88,31 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
 
 /// What became of it, and whose next step is due now.
 pub(crate) struct Learned {
-    again: Option<AuthorizationId>,
+    again: Vec<AuthorizationId>,
     word: &'static str,
 }
 
 impl Context {
-    /// Reads a notification, archives it, and applies what it says.
+    /// Learns from a delivery, and from what was archived before the authorizations it is about had their tokens.
+    ///
+    /// The second is done for a repeat as well: whoever took the delivery first may have died before that.
     async fn learn_from(&self, notification: &Notification) -> Result<Learned, Unlearned> {
+        let Some(touched) = self.learn(notification).await? else {
+            return Ok(Learned { again: Vec::new(), word: "kept" });
+        };
+        let mut again = Vec::new();
+        for Touched { authorization, changed } in &touched {
+            self.catch_up_on_token(authorization).await?;
+            let is_due = authorization.next_check_at.is_some_and(|at| at <= self.clock.now());
+            again.extend((*changed && is_due).then(|| authorization.id.clone()));
+        }
+        let word = if touched.iter().any(|touched| touched.changed) { "applied" } else { "unchanged" };
+        Ok(Learned { again, word })
+    }
+
+    /// Reads a notification, archives it, and applies what it says to each authorization that it names; nothing where its kind is one we
+    /// know nothing of.
+    async fn learn(&self, notification: &Notification) -> Result<Option<Vec<Touched>>, Unlearned> {
         let About::Authorization(name) = &notification.about else {
             unreachable!("only notifications about authorizations come here");
         };
@@ -103,26 +121,49 @@ impl Context {
         self.vault.seal_body(&mut archived);
         let account = &notification.account;
         let Some(said) = authorization_told(notification, &body) else {
-            // Its kind is one we know nothing of: kept, shown, nothing moves.
             let kept = AuthorizationSettlement { notifications: vec![archived], ..Default::default() };
             self.patiently("archiving", || self.store.authorization_settle(&kept)).await?;
-            return Ok(Learned { again: None, word: "kept" });
+            return Ok(None);
         };
+        let mut touched: Vec<Touched> = Vec::new();
         loop {
             let find = || self.store.authorization_find(account, name);
-            let Some(authorization) = self.patiently("looking an authorization up", find).await? else {
-                return Err(Unlearned::Unknown(unknown(account, name)));
-            };
-            let told = self.told(&authorization, name, &said).await?;
+            let named = self.patiently("looking an authorization up", find).await?;
+            let is_new = |it: &Authorization| touched.iter().all(|touched| touched.authorization.id != it.id);
+            let new: Vec<Authorization> = named.into_iter().filter(is_new).collect();
+            match (new.is_empty(), touched.is_empty()) {
+                (true, true) => return Err(Unlearned::Unknown(unknown(account, name))),
+                (true, false) => return Ok(Some(touched)),
+                (false, _) => {}
+            }
+            for authorization in new {
+                touched.push(self.learn_about(authorization, name, &said, &archived).await?);
+            }
+            // Once more: one that is issued the token meanwhile looks for what is archived. Whichever comes first sees the other.
+        }
+    }
+
+    /// Applies what a notification says to one authorization, in a write of its own.
+    async fn learn_about(
+        &self,
+        mut authorization: Authorization,
+        name: &AuthorizationName,
+        said: &AuthorizationSaid,
+        archived: &Notification,
+    ) -> Result<Touched, Unlearned> {
+        loop {
+            let told = self.told(&authorization, name, said, archived).await?;
             match self.apply(&authorization, told, vec![archived.clone()]).await? {
                 Applied::Changed(next) => {
                     info!(authorization.id = %next.id, state = %next.state, "authorization {} is {}", next.id, next.state);
-                    self.catch_up_on_token(&next).await?;
-                    let again = next.next_check_at.is_some_and(|at| at <= self.clock.now()).then(|| next.id.clone());
-                    return Ok(Learned { again, word: "applied" });
+                    return Ok(Touched { authorization: *next, changed: true });
                 }
-                Applied::Unchanged => return Ok(Learned { again: None, word: "unchanged" }),
-                Applied::Conflict => {}
+                Applied::Unchanged => return Ok(Touched { authorization, changed: false }),
+                Applied::Conflict => {
+                    let get = || self.store.authorization_get(&authorization.id);
+                    let now = self.patiently("reading an authorization again", get).await?;
+                    authorization = now.ok_or_else(|| Unlearned::Unknown(unknown(&archived.account, name)))?;
+                }
             }
         }
     }
@@ -133,6 +174,7 @@ impl Context {
         authorization: &Authorization,
         name: &AuthorizationName,
         said: &AuthorizationSaid,
+        notification: &Notification,
     ) -> Result<Told, Unlearned> {
         match said {
             AuthorizationSaid::Granted { code } => {
@@ -152,9 +194,27 @@ impl Context {
                     AuthorizationName::Token(digest) => Some(digest.clone()),
                     AuthorizationName::State(_) => authorization.token.as_ref().map(|token| token.digest.clone()),
                 };
-                Ok(Told::Cancelled { token, reason: reason.clone() })
+                let is_old = self.precedes_consent(authorization, notification).await?;
+                Ok(Told::Cancelled { token, reason: reason.clone(), is_old })
             }
         }
+    }
+
+    /// Whether a notification was signed before the customer agreed to this authorization. A wallet may give the token that was cancelled
+    /// then to a customer who comes back.
+    ///
+    /// All of these times are Antom's: no clock of ours decides. Where it named no time, or nothing of the consent is archived, ours count.
+    async fn precedes_consent(
+        &self,
+        authorization: &Authorization,
+        notification: &Notification,
+    ) -> Result<bool, Unlearned> {
+        let (account, name) = (&authorization.account, AuthorizationName::State(authorization.auth_state.clone()));
+        let archived = || self.store.authorization_notifications(account, &name);
+        let of_consent = self.patiently("looking for the consent", archived).await?;
+        let signed = |it: &Notification| it.signed_at.unwrap_or(it.received_at);
+        let agreed_at = of_consent.iter().map(signed).min().unwrap_or(authorization.created_at);
+        Ok(signed(notification) < agreed_at)
     }
 
     /// A token, sealed for its authorization.
@@ -176,9 +236,9 @@ impl Context {
     async fn telling(&self, authorization: &Authorization, digest: &SecretDigest) -> Result<Telling, Unlearned> {
         let name = AuthorizationName::Token(digest.clone());
         let find = || self.store.authorization_find(&authorization.account, &name);
-        let owner = self.patiently("looking a token up", find).await?;
+        let holders = self.patiently("looking a token up", find).await?;
         let current = authorization.token.as_ref().is_some_and(|current| current.digest == *digest);
-        let ours = owner.is_some_and(|owner| owner.id == authorization.id);
+        let ours = holders.iter().any(|holder| holder.id == authorization.id);
         Ok(if ours && !current { Telling::Former } else { Telling::Notified })
     }
 
@@ -227,14 +287,19 @@ impl Context {
     /// A hint to see to an authorization.
     async fn tend(&self, id: &AuthorizationId, because: Because) -> Result<Learned, Unlearned> {
         let get = || self.store.authorization_get(id);
+        let learned = |again| Ok(Learned { again, word: "tended" });
         let Some(authorization) = self.patiently("looking an authorization up", get).await? else {
-            return Ok(Learned { again: None, word: "tended" });
+            return learned(Vec::new());
         };
         // One that still waits is only ever due because notifications came before it was registered.
         if because == Because::Registered || authorization.state == AuthorizationState::Awaiting {
             self.catch_up(&authorization).await?;
         }
-        Ok(Learned { again: Some(id.clone()), word: "tended" })
+        // Whoever stored the token may have died before that.
+        if let Some(now) = self.patiently("looking an authorization up", get).await? {
+            self.catch_up_on_token(&now).await?;
+        }
+        learned(vec![id.clone()])
     }
 
     /// Applies the notifications that came before the authorization was registered; those applied already change nothing.
@@ -247,13 +312,15 @@ impl Context {
         self.nothing_more_is_due(&authorization.id).await
     }
 
-    /// Applies notifications that named a token before anybody knew whose it is: it may be cancelled already.
+    /// Applies notifications that named a token before it was known that this authorization has it: it may be cancelled already.
     pub(crate) async fn catch_up_on_token(&self, authorization: &Authorization) -> Result<(), Unlearned> {
         let Some(token) = authorization.token.as_ref().filter(|token| token.access.is_some()) else { return Ok(()) };
         let name = AuthorizationName::Token(token.digest.clone());
         let archived = || self.store.authorization_notifications(&authorization.account, &name);
         for notification in self.patiently("looking for early notifications", archived).await? {
-            self.learn_early(&notification).await?;
+            if !self.precedes_consent(authorization, &notification).await? {
+                self.learn_early(&notification).await?;
+            }
         }
         Ok(())
     }
@@ -277,7 +344,7 @@ impl Context {
 
     /// One that does not open keeps nobody from the others.
     async fn learn_early(&self, notification: &Notification) -> Result<(), Unlearned> {
-        match Box::pin(self.learn_from(notification)).await {
+        match self.learn(notification).await {
             Ok(_) => Ok(()),
             Err(Unlearned::Store(gave_up)) => Err(Unlearned::Store(gave_up)),
             Err(unlearned) => {
@@ -286,6 +353,12 @@ impl Context {
             }
         }
     }
+}
+
+/// One that a notification named, as it now is.
+struct Touched {
+    authorization: Authorization,
+    changed: bool,
 }
 
 /// What became of a decision.

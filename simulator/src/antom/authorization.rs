@@ -178,10 +178,29 @@ impl Antom {
         Ok(authorization.token.insert(token).access.clone())
     }
 
-    /// The customer takes the consent back: code and tokens are dead.
+    /// The wallet gives the customer the token they have, or had, under another authorization: `TOKEN_CREATED` without any exchange.
+    pub fn share_token(&self, from: &AuthState, to: &AuthState) -> Result<(), SimulatorError> {
+        self.issue_token(to)?;
+        let mut authorizations = self.0.authorizations();
+        let shared = authorizations.get_mut(from)?.token.as_ref().map(|token| token.access.clone());
+        let shared =
+            shared.ok_or_else(|| SimulatorError::NotPossible(format!("authorization `{from}` has no token")))?;
+        if let Some(token) = &mut authorizations.get_mut(to)?.token {
+            token.access = shared;
+        }
+        Ok(())
+    }
+
+    /// The customer takes the consent back: code and tokens are dead, for whoever else has the same token, too.
     pub fn revoke(&self, auth_state: &AuthState, reason: Option<&str>) -> Result<(), SimulatorError> {
         let mut authorizations = self.0.authorizations();
-        authorizations.get_mut(auth_state)?.cancelled = Some(Cancelled { reason: reason.map(str::to_owned) });
+        let access = authorizations.get_mut(auth_state)?.token.as_ref().map(|token| token.access.clone());
+        for (name, authorization) in &mut authorizations.0 {
+            let has_it = authorization.token.as_ref().is_some_and(|token| Some(&token.access) == access.as_ref());
+            if name == auth_state || has_it {
+                authorization.cancelled = Some(Cancelled { reason: reason.map(str::to_owned) });
+            }
+        }
         Ok(())
     }
 

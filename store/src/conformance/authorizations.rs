@@ -160,12 +160,12 @@ pub async fn an_authorization_is_registered_once_and_found_by_state_and_token(Ha
     assert_eq!(store.authorization_settle(&issued).await.unwrap(), Settled::Written);
     let expected = read(&**store, &new.id).await;
     let find = async |account: &AccountName, name| store.authorization_find(account, &name).await.unwrap();
-    assert_eq!(find(&account(), by_state("S-AU-1")).await, Some(expected.clone()));
-    assert_eq!(find(&account(), by_token("token")).await, Some(expected));
-    assert_eq!(find(&elsewhere, by_token("token")).await, None);
-    assert_eq!(find(&account(), by_state("nobody's")).await, None);
+    assert_eq!(find(&account(), by_state("S-AU-1")).await, std::slice::from_ref(&expected));
+    assert_eq!(find(&account(), by_token("token")).await, [expected]);
+    assert_eq!(find(&elsewhere, by_token("token")).await, []);
+    assert_eq!(find(&account(), by_state("nobody's")).await, []);
     let digest = SecretDigest::of("token");
-    assert_eq!(find(&account(), by_state(digest.as_str())).await, None, "a state that is spelled like a token");
+    assert_eq!(find(&account(), by_state(digest.as_str())).await, [], "a state that is spelled like a token");
 }
 
 pub async fn an_authorization_moves_from_the_revision_it_was_decided_on(Harness { store, other, .. }: &Harness) {
@@ -201,7 +201,7 @@ pub async fn an_authorization_moves_from_the_revision_it_was_decided_on(Harness 
     assert_eq!(store.authorization_settle(&of_nobody).await.unwrap(), Settled::Conflict);
     assert_eq!(read(&**store, &before.id).await, before);
     assert_eq!(store.authorization_timeline(&before.id).await.unwrap().len(), 1);
-    assert_eq!(store.authorization_find(&account(), &by_token("token")).await.unwrap(), None);
+    assert_eq!(store.authorization_find(&account(), &by_token("token")).await.unwrap(), []);
 
     assert_eq!(store.authorization_settle(&whole).await.unwrap(), Settled::Written);
     let after = read(&**store, &before.id).await;
@@ -253,14 +253,9 @@ pub async fn a_former_token_still_names_its_authorization(Harness { store, .. }:
     }
     for token in ["first", "second", "third"] {
         let found = store.authorization_find(&account(), &by_token(token)).await.unwrap();
-        assert_eq!(found.as_ref(), Some(&authorization), "{token}");
+        assert_eq!(found, std::slice::from_ref(&authorization), "{token}");
     }
-    assert_eq!(store.authorization_find(&account(), &by_token("fourth")).await.unwrap(), None);
-    // Whoever else is given it: what it named, it names.
-    let second = registered(&**store, "AU-2", at(9)).await;
-    let same = issue(&second, "first", at(9));
-    assert_eq!(store.authorization_settle(&same).await.unwrap(), Settled::Written);
-    assert_eq!(store.authorization_find(&account(), &by_token("first")).await.unwrap(), Some(authorization.clone()));
+    assert_eq!(store.authorization_find(&account(), &by_token("fourth")).await.unwrap(), []);
     // A notification that names any of them is in the history.
     let named = AuthorizationSettlement {
         notifications: vec![naming(1, by_token("second"), at(20)), naming(2, by_token("fourth"), at(20))],
@@ -270,14 +265,48 @@ pub async fn a_former_token_still_names_its_authorization(Harness { store, .. }:
     let timeline = store.authorization_timeline(&authorization.id).await.unwrap();
     let received: Vec<_> = timeline.iter().filter(|entry| entry.kind.as_str() == "notification").collect();
     assert!(received.len() == 1 && received[0].detail["id"] == uuid(1).to_string(), "{received:?}");
-    // Until it is cancelled: a customer who comes back may be given the same token.
-    let mut over = issue(&authorization, "third", at(21));
-    over.change.as_mut().unwrap().authorization.state = AuthorizationState::Cancelled;
-    assert_eq!(store.authorization_settle(&over).await.unwrap(), Settled::Written);
-    let again = issue(&read(&**store, &second.id).await, "first", at(22));
-    assert_eq!(store.authorization_settle(&again).await.unwrap(), Settled::Written);
-    let found = store.authorization_find(&account(), &by_token("first")).await.unwrap();
-    assert_eq!(found.map(|found| found.id), Some(second.id));
+}
+
+pub async fn a_token_names_each_authorization_that_was_issued_it(Harness { store, .. }: &Harness) {
+    let shared = async || store.authorization_find(&account(), &by_token("shared")).await.unwrap();
+    let mut holders = Vec::new();
+    for (n, id) in ["AU-3", "AU-1", "AU-2"].into_iter().enumerate() {
+        let issued = issue(&registered(&**store, id, at(n as i64)).await, "shared", at(n as i64));
+        assert_eq!(store.authorization_settle(&issued).await.unwrap(), Settled::Written);
+        holders.push(read(&**store, &authorization_id(id)).await);
+        holders.sort_by(|left, right| left.id.cmp(&right.id));
+        assert_eq!(shared().await, holders, "by id");
+    }
+    // Another account's token that is spelled alike is another token.
+    let elsewhere = NewAuthorization { account: AccountName::new("other").unwrap(), ..new_authorization("AU-9") };
+    store.authorization_register(&elsewhere, at(3)).await.unwrap();
+    let issued = issue(&read(&**store, &elsewhere.id).await, "shared", at(3));
+    assert_eq!(store.authorization_settle(&issued).await.unwrap(), Settled::Written);
+    assert_eq!(shared().await, holders);
+    assert_eq!(store.authorization_find(&elsewhere.account, &by_token("shared")).await.unwrap().len(), 1);
+
+    // Neither a cancellation nor a newer token takes it away from any of them.
+    let mut cancelled = issue(&holders[0], "shared", at(4));
+    cancelled.change.as_mut().unwrap().authorization.state = AuthorizationState::Cancelled;
+    let refreshed = issue(&holders[1], "newer", at(4));
+    for settlement in [cancelled, refreshed] {
+        assert_eq!(store.authorization_settle(&settlement).await.unwrap(), Settled::Written);
+    }
+    let found = shared().await;
+    assert_eq!(found.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["AU-1", "AU-2", "AU-3"]);
+    assert_eq!(found[0].state, AuthorizationState::Cancelled, "each as it is now");
+
+    // A notification that names it is in the history of each, once.
+    let named = AuthorizationSettlement {
+        notifications: vec![naming(1, by_token("shared"), at(20))],
+        ..AuthorizationSettlement::default()
+    };
+    assert_eq!(store.authorization_settle(&named).await.unwrap(), Settled::Written);
+    for holder in &found {
+        let timeline = store.authorization_timeline(&holder.id).await.unwrap();
+        let received = timeline.iter().filter(|entry| entry.kind.as_str() == "notification").count();
+        assert_eq!(received, 1, "{}", holder.id);
+    }
 }
 
 pub async fn an_authorization_is_claimed_by_one_at_a_time(Harness { store, other, .. }: &Harness) {

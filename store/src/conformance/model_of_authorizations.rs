@@ -21,7 +21,7 @@ use crate::{AuthorizationRegistered, AuthorizationSettlement, Settled, Store, Ti
 pub(super) struct Authorizations {
     all: BTreeMap<AuthorizationId, Authorization>,
     claims: BTreeMap<AuthorizationId, (Uuid, Timestamp)>,
-    tokens: BTreeMap<SecretDigest, AuthorizationId>,
+    tokens: BTreeMap<SecretDigest, BTreeSet<AuthorizationId>>,
     written: Vec<(AuthorizationId, TimelineEntry)>,
     notifications: BTreeMap<Uuid, Notification>,
     /// As they were some time ago, to decide on what is no longer so.
@@ -148,7 +148,7 @@ impl Authorizations {
             *known = Authorization { revision: new.revision + 1, ..new.clone() };
             self.claims.remove(&new.id);
             let token = new.token.as_ref().expect("a change issues a token");
-            self.tokens.entry(token.digest.clone()).or_insert_with(|| new.id.clone());
+            self.tokens.entry(token.digest.clone()).or_default().insert(new.id.clone());
         }
         for notification in &settlement.notifications {
             self.notifications.entry(notification.id).or_insert_with(|| notification.clone());
@@ -168,17 +168,19 @@ impl Authorizations {
         }
         for name in STATES.map(by_state).into_iter().chain(TOKENS.map(by_token)) {
             let found = store.authorization_find(&account(), &name).await.unwrap();
-            assert_eq!(found.as_ref(), self.find(&name), "{name:?}");
+            assert_eq!(found.iter().collect::<Vec<_>>(), self.find(&name), "{name:?}");
             let archived = store.authorization_notifications(&account(), &name).await.unwrap();
             assert_eq!(archived.iter().collect::<Vec<_>>(), self.naming(|of| *of == name));
         }
     }
 
-    fn find(&self, name: &AuthorizationName) -> Option<&Authorization> {
-        match name {
-            AuthorizationName::State(state) => self.all.values().find(|it| it.auth_state == *state),
-            AuthorizationName::Token(digest) => self.all.get(self.tokens.get(digest)?),
-        }
+    /// By id, as the map has them.
+    fn find(&self, name: &AuthorizationName) -> Vec<&Authorization> {
+        let is_named = |it: &&Authorization| match name {
+            AuthorizationName::State(state) => it.auth_state == *state,
+            AuthorizationName::Token(digest) => self.tokens.get(digest).is_some_and(|ids| ids.contains(&it.id)),
+        };
+        self.all.values().filter(is_named).collect()
     }
 
     /// The notifications that name what is `wanted`, oldest first.
@@ -195,7 +197,7 @@ impl Authorizations {
         events: &[(Event, Option<i64>, Option<Timestamp>)],
     ) -> Vec<(Timestamp, &'static str, String)> {
         let mut seen = BTreeSet::new();
-        let notifications = self.naming(|name| self.find(name).is_some_and(|it| it.id == *id)).into_iter().map(|it| {
+        let notifications = self.naming(|name| self.find(name).iter().any(|it| it.id == *id)).into_iter().map(|it| {
             let first = seen.insert(it.idempotency_key.clone());
             (it.received_at, "notification", (!first).to_string())
         });

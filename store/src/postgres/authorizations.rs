@@ -46,7 +46,7 @@ pub(super) async fn register(
         return match registered {
             Some(registered) => Ok(authorizations::again(registered, new)),
             None => {
-                let by = find(&mut transaction, &new.account, &name).await?.ok_or(sqlx::Error::RowNotFound)?.id;
+                let by = find(&mut transaction, &new.account, &name).await?.pop().ok_or(sqlx::Error::RowNotFound)?.id;
                 Ok(AuthorizationRegistered::AuthStateTaken { by })
             }
         };
@@ -70,7 +70,7 @@ pub(super) async fn find(
     on: &mut PgConnection,
     account: &AccountName,
     name: &AuthorizationName,
-) -> sqlx::Result<Option<Authorization>> {
+) -> sqlx::Result<Vec<Authorization>> {
     let sql = match name {
         AuthorizationName::State(_) => {
             concat!("select ", authorization_columns!(), " from authorizations where account = $1 and auth_state = $2")
@@ -78,12 +78,12 @@ pub(super) async fn find(
         AuthorizationName::Token(_) => concat!(
             "select ",
             authorization_columns!(),
-            " from authorizations where id = \
-                (select authorization_id from authorization_tokens where account = $1 and digest = $2)"
+            " from authorizations where id in \
+                (select authorization_id from authorization_tokens where account = $1 and digest = $2) order by id"
         ),
     };
-    let row = sqlx::query(sql).bind(account.as_str()).bind(name.as_str()).fetch_optional(on).await?;
-    row.as_ref().map(authorization).transpose()
+    let rows = sqlx::query(sql).bind(account.as_str()).bind(name.as_str()).fetch_all(on).await?;
+    rows.iter().map(authorization).collect()
 }
 
 pub(super) async fn timeline(on: &mut PgConnection, id: &AuthorizationId) -> sqlx::Result<Vec<TimelineEntry>> {
@@ -201,14 +201,12 @@ async fn moved(on: &mut PgConnection, new: &Authorization, events: usize) -> sql
     Ok(moved.rows_affected() == 1)
 }
 
-/// Has the token name its authorization from now on. The first it named, it names for as long as that one is not cancelled: a wallet may
-/// give the same token to a customer who comes back.
+/// Has the token name its authorization from now on, beside others that it names.
 async fn name(on: &mut PgConnection, of: &Authorization, token: &Token) -> sqlx::Result<()> {
     sqlx::query(
         "insert into authorization_tokens (account, digest, authorization_id) \
          select account, $2, id from authorizations where id = $1 \
-         on conflict (account, digest) do update set authorization_id = excluded.authorization_id \
-         where (select state from authorizations where id = authorization_tokens.authorization_id) = 'cancelled'",
+         on conflict do nothing",
     )
     .bind(of.id.as_str())
     .bind(token.digest.as_str())

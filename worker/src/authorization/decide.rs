@@ -12,8 +12,8 @@ pub(crate) enum Told {
     Granted(Code),
     /// There is a token.
     Issued { token: Token, told: Telling },
-    /// A token is dead, or where none is named, all of them. `reason` in the customer's words.
-    Cancelled { token: Option<SecretDigest>, reason: Option<String> },
+    /// A token is dead, or where none is named, all of them. `reason` in the customer's words. `is_old`: the customer agreed after that.
+    Cancelled { token: Option<SecretDigest>, reason: Option<String>, is_old: bool },
 }
 
 /// How we heard of a token.
@@ -53,7 +53,9 @@ pub(crate) fn decide(authorization: &Authorization, told: Told, now: Timestamp) 
     let moved = match told {
         Told::Granted(code) => granted(authorization, &mut next, code, now),
         Told::Issued { token, told } => issued(authorization, &mut next, token, told, now),
-        Told::Cancelled { token, reason } => cancelled(authorization, &mut next, token.as_ref(), reason),
+        Told::Cancelled { token, reason, is_old } => {
+            cancelled(authorization, &mut next, token.as_ref(), reason, is_old)
+        }
     };
     let entry = |kind, text| TimelineEntry::new(now, kind, None, text);
     match moved {
@@ -156,11 +158,13 @@ fn cancelled(
     next: &mut Authorization,
     token: Option<&SecretDigest>,
     reason: Option<String>,
+    is_old: bool,
 ) -> Moved {
     let is_current = token.is_none_or(|token| was.token.as_ref().is_some_and(|current| current.digest == *token));
     match was.state {
         AuthorizationState::Cancelled => Moved::Repeat,
         _ if !is_current => Moved::Not("a former token was cancelled; the one that counts is not touched"),
+        _ if is_old => Moved::Not("its token was cancelled before the customer agreed to this; nothing changes"),
         from => {
             next.state = AuthorizationState::Cancelled;
             next.next_check_at = None;

@@ -50,7 +50,7 @@ fn issued(word: &str) -> Told {
 }
 
 fn cancelled(word: &str) -> Told {
-    Told::Cancelled { token: Some(SecretDigest::of(word)), reason: Some("user request".to_owned()) }
+    Told::Cancelled { token: Some(SecretDigest::of(word)), reason: Some("user request".to_owned()), is_old: false }
 }
 
 /// Decides and makes the authorization what the store would make it; the events' types, none where nothing changed.
@@ -125,6 +125,16 @@ fn the_end_of_a_former_token_does_not_touch_the_one_that_counts() {
     assert_eq!(told(&mut it, cancelled("T1")), None);
     assert_eq!(told(&mut it, Told::Issued { token: token("T1"), told: Telling::Former }), None);
     assert_eq!((it.state, it.token.unwrap().digest), (AuthorizationState::TokenIssued, SecretDigest::of("T2")));
+}
+
+#[test]
+fn a_cancellation_from_before_the_consent_does_not_touch_a_token_given_again() {
+    let mut it = authorization();
+    told(&mut it, issued("T"));
+    let old = Told::Cancelled { token: Some(SecretDigest::of("T")), reason: None, is_old: true };
+    assert_eq!(told(&mut it, old), None);
+    assert_eq!(it.state, AuthorizationState::TokenIssued);
+    assert_eq!(told(&mut it, cancelled("T")), Some(vec![EventType::AuthorizationCancelled]));
 }
 
 #[test]

@@ -1,124 +1,14 @@
-//! A worker by a clock of ours: a payment that is final is asked about again, ever more rarely, and keeps nobody waiting.
+//! A payment that is final is asked about again, ever more rarely, and keeps nobody waiting.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use payhook_provider::Client;
-use payhook_queue::{EmbeddedQueue, Queue};
-use payhook_schema::{
-    AccountName, Because, Clock, Envelope, NewOrder, Order, OrderId, OrderState, Payment, PaymentId, PaymentKey,
-    PaymentState, Provider, RefundId,
-};
-use payhook_simulator::{AntomOutcome, AntomStatus, Fault, Keys, Options, Simulator};
-use payhook_store::{Change, Registered, Settled, Settlement, SqliteStore, Store};
-use payhook_vault::Vault;
-use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
-use tokio_util::sync::CancellationToken;
-use tokio_util::sync::DropGuard;
+use jiff::SignedDuration;
+use payhook_queue::Queue;
+use payhook_schema::{Because, Envelope, Order, OrderId, OrderState, Payment, PaymentState, Provider, RefundId};
+use payhook_simulator::{AntomOutcome, AntomStatus, Fault};
+use payhook_store::{Change, Settled, Settlement, Store};
 
-static KEYS: LazyLock<Keys> = LazyLock::new(Keys::generate);
-
-/// A sweep comes round every second, somewhat sooner or later.
-const THREE_ROUNDS: Duration = Duration::from_secs(4);
-const SOON: Duration = Duration::from_secs(20);
-
-struct House {
-    store: SqliteStore,
-    queue: Arc<EmbeddedQueue>,
-    simulator: Simulator,
-    /// Microseconds since 1970.
-    now: Arc<AtomicI64>,
-    _folder: tempfile::TempDir,
-    _worker: DropGuard,
-}
-
-impl House {
-    async fn start() -> Self {
-        let now = Arc::new(AtomicI64::new(1_767_225_600_000_000));
-        let time = now.clone();
-        let clock = Clock::new(move || Timestamp::from_microsecond(time.load(Ordering::Relaxed)).unwrap());
-        let options = Options { listen: ([127, 0, 0, 1], 0).into(), clock: clock.clone(), keys: KEYS.clone() };
-        let simulator = Simulator::start(options).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path().join("payhook.db").to_str().unwrap()).await.unwrap();
-        store.migrate().await.unwrap();
-        let queue = EmbeddedQueue::open(store.writer(), clock.clone(), &[Duration::from_secs(1)]).unwrap();
-        queue.migrate().await.unwrap();
-        let queue = Arc::new(queue);
-        let parts = WorkerParts {
-            accounts: simulator.accounts(&shop()),
-            client: Client::new(clock.clone()).unwrap(),
-            queue: queue.clone(),
-            store: Arc::new(store.clone()),
-            clock,
-            vault: Vault::new(BTreeMap::new()),
-            schedule: Schedule::new(vec![Duration::from_secs(1)]),
-        };
-        let options = WorkerOptions {
-            alone: true,
-            concurrency: 32,
-            writers: 1,
-            clocks_differ: SignedDuration::ZERO,
-            follow_every: None,
-            must_route: Vec::new(),
-        };
-        let stop = CancellationToken::new();
-        tokio::spawn(Worker::new(parts, options).run(stop.clone()));
-        Self { store, queue, simulator, now, _folder: folder, _worker: stop.drop_guard() }
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp::from_microsecond(self.now.load(Ordering::Relaxed)).unwrap()
-    }
-
-    fn becomes(&self, now: Timestamp) {
-        self.now.store(now.as_microsecond(), Ordering::Relaxed);
-    }
-
-    /// Registers an order to be paid by one payment of Antom's, which has this status there.
-    async fn registers(&self, id: &str, status: AntomStatus) -> Order {
-        let (order, payment) = (OrderId::new(id).unwrap(), key(id));
-        let amount = "120.00 THB".parse().unwrap();
-        self.simulator.antom().create(&payment.id, amount);
-        self.simulator.antom().decide(&payment.id, status).unwrap();
-        let new = NewOrder { id: order, amount, payments: vec![payment], refunds: Vec::new() };
-        match self.store.order_register(&new, self.now()).await.unwrap() {
-            Registered::Order { order, .. } => order,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn order(&self, id: &str) -> Order {
-        self.store.order_get(&OrderId::new(id).unwrap()).await.unwrap().unwrap()
-    }
-
-    async fn until(&self, id: &str, what: &str, holds: impl Fn(&Order, &Payment) -> bool) -> Payment {
-        let started = tokio::time::Instant::now();
-        loop {
-            let mut order = self.order(id).await;
-            if holds(&order, &order.payments[0]) {
-                return order.payments.remove(0);
-            }
-            assert!(started.elapsed() < SOON, "waited for {what}: {order:#?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    fn asked(&self, id: &str) -> usize {
-        self.simulator.journal().calls_for(&key(id).id).len()
-    }
-}
-
-fn shop() -> AccountName {
-    AccountName::new("shop").unwrap()
-}
-
-fn key(id: &str) -> PaymentKey {
-    PaymentKey { provider: Provider::Antom, account: shop(), id: PaymentId::new(format!("PR-{id}")).unwrap() }
-}
+use crate::house::{House, SOON, THREE_ROUNDS, key};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_nobody_notified_of_is_found_by_the_next_late_check() {

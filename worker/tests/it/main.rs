@@ -1,0 +1,5 @@
+//! The worker as it runs.
+
+mod house;
+mod late;
+mod tokens;
