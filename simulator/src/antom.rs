@@ -37,6 +37,8 @@ pub struct Antom(pub(crate) Arc<Shared>);
 pub struct AntomHabits {
     /// True if `inquiryPayment` lists refunds among `transactions`; an older gateway does not.
     pub refunds_listed: bool,
+    /// True if `inquiryRefund` names the refund's payment, which is not documented.
+    pub refund_names_payment: bool,
     /// The lifetime of a new access token.
     pub access_token_lives: SignedDuration,
     /// The lifetime of a new refresh token, for wallets that give one.
@@ -44,10 +46,11 @@ pub struct AntomHabits {
 }
 
 impl Default for AntomHabits {
-    /// Refunds are listed; 30 days, and a year.
+    /// Refunds are listed and name no payment; 30 days, and a year.
     fn default() -> Self {
         Self {
             refunds_listed: true,
+            refund_names_payment: false,
             access_token_lives: SignedDuration::from_hours(30 * 24),
             refresh_token_lives: SignedDuration::from_hours(365 * 24),
         }

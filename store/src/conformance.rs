@@ -91,6 +91,8 @@ macro_rules! store_promises {
                 refunds_and_disputes_are_kept_with_their_payment
                 an_announced_refund_makes_its_payment_due_at_once
                 a_refund_belongs_to_one_payment
+                an_announced_refund_moves_to_the_payment_its_provider_names
+                a_refund_that_is_settled_or_moved_is_decided_on_once
                 a_notification_found_to_be_about_a_payment_is_in_its_timeline
                 a_payment_is_found_by_its_refund_and_by_its_providers_name_for_it
                 payments_a_refund_may_be_of_are_found_newest_first

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
-    Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
+    NewRefund, Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
     TimelineKind,
 };
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,8 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `refunds_and_disputes_are_kept_with_their_payment`
 /// - `an_announced_refund_makes_its_payment_due_at_once`
 /// - `a_refund_belongs_to_one_payment`
+/// - `an_announced_refund_moves_to_the_payment_its_provider_names`
+/// - `a_refund_that_is_settled_or_moved_is_decided_on_once`
 /// - `a_notification_found_to_be_about_a_payment_is_in_its_timeline`
 /// - `a_payment_is_found_by_its_refund_and_by_its_providers_name_for_it`
 /// - `payments_a_refund_may_be_of_are_found_newest_first`
@@ -152,6 +154,11 @@ pub trait Store: Send + Sync + 'static {
         skip: u32,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError>;
+
+    /// Has a refund be of the payment that its provider names: one that is pending under another payment moves there as it is, and an
+    /// unknown one is announced there. Both orders get a new `revision` and an entry in their timelines, and the payment is due at once.
+    /// Returns false, and changes nothing, where the refund is settled under another payment or `refund.payment` is not registered.
+    async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that
     /// touch different orders and payments share one transaction, so a batch costs little more than one alone.

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Event, Money, NewAuthorization, NewOrder,
-    Notification, Order, OrderId, PaymentKey, shown_url,
+    NewRefund, Notification, Order, OrderId, PaymentKey, shown_url,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -303,6 +303,10 @@ impl Store for PgStore {
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
         on!(self, |connection| refunds::refundable(connection, account, amount, since, skip, limit))
+    }
+
+    async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError> {
+        transaction!(self, |connection| refunds::assign(connection, refund, now))
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {

@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 use payhook_schema::{
-    Currency, Dispute, DisputeId, DisputeState, Money, Payment, PaymentKey, Refund, RefundId, RefundState,
+    Currency, Dispute, DisputeId, DisputeState, Money, NewRefund, Payment, PaymentKey, Refund, RefundId, RefundState,
+    TimelineKind,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Micros;
 use crate::columns::{Columns, wrong};
+use crate::{PaymentName, TimelineEntry};
 
 #[derive(Serialize)]
 pub(crate) struct RefundRow<'a> {
@@ -83,6 +85,26 @@ impl<'a> DisputeRow<'a> {
 pub(crate) fn texts(payment: &Payment) -> impl Iterator<Item = &String> {
     let refunds = payment.refunds.iter().flat_map(|refund| [&refund.provider_reference, &refund.reason]);
     refunds.chain(payment.disputes.iter().map(|dispute| &dispute.reason)).flatten()
+}
+
+/// The name under which the payment of `refund` is looked up.
+pub(crate) fn name(NewRefund { payment, id }: &NewRefund) -> PaymentName {
+    PaymentName::Refund { provider: payment.provider, account: payment.account.clone(), id: id.clone() }
+}
+
+/// What the timelines say of a refund that is another payment's than was announced: one entry for each payment it concerns.
+pub(crate) fn assigned(
+    refund: &NewRefund,
+    from: Option<&PaymentKey>,
+    now: Timestamp,
+) -> Vec<(PaymentKey, TimelineEntry)> {
+    let NewRefund { payment: to, id } = refund;
+    let announced = from.map_or(String::new(), |from| format!(", and not of {from}, for which it was announced"));
+    let text = format!("{} says that refund {id} is of {to}{announced}", to.provider);
+    let entry = |of: &PaymentKey| {
+        (of.clone(), TimelineEntry::new(now, TimelineKind::Transition, Some(of.clone()), text.clone()))
+    };
+    [Some(to), from].into_iter().flatten().map(entry).collect()
 }
 
 /// A refund, as the database makes it JSON beside its payment's row.

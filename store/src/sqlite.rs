@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
-    Notification, Order, OrderId, PaymentKey,
+    NewRefund, Notification, Order, OrderId, PaymentKey,
 };
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -282,6 +282,10 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
         read!(self, |connection| refunds::refundable(connection, account, amount, since, skip, limit))
+    }
+
+    async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError> {
+        write!(self, |connection| refunds::assign(connection, refund, now))
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {

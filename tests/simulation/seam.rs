@@ -207,6 +207,7 @@ forward! {
     payments_find(keys: &[PaymentKey]) -> Vec<Found>;
     payment_named(name: &PaymentName) -> Option<PaymentKey>;
     payments_refundable(account: &AccountName, amount: Money, since: Timestamp, skip: u32, limit: u32) -> Vec<PaymentKey>;
+    refund_assign(refund: &NewRefund, now: Timestamp) -> bool;
     settle(settlements: &[Settlement]) -> Vec<Settled>;
     payments_due(now: Timestamp, hold_for: Duration, limit: u32, at_most: &[AccountLimit]) -> Vec<PaymentKey>;
     payments_due_late(now: Timestamp, hold_for: Duration, limit: u32) -> Vec<PaymentKey>;

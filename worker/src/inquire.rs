@@ -86,17 +86,19 @@ impl<'a> Asking<'a> {
         let mut facts = self.payment(&key.id).await?;
         let mut unanswered = Vec::new();
         if key.provider != Provider::Antom {
-            return Ok(Answer { facts, unanswered });
+            return Ok(Answer { facts, refunds: Vec::new(), unanswered });
         }
         let notifications = || passengers.iter().filter_map(|passenger| notification(&passenger.delivery));
         facts.disputes.extend(notifications().filter_map(|it| dispute_told(it, &it.body)));
 
         let notified: Vec<&RefundId> = notifications().filter_map(refund_named).collect();
         let pending = stored.map_or_else(Vec::new, pending_refunds);
-        let mut refunds: Vec<Refund> = Vec::new();
+        let mut refunds: Vec<RefundAnswer> = Vec::new();
         for id in notified.iter().copied().chain(pending) {
             let told = |refund: &Refund| refund.id == *id || refund.provider_reference.as_deref() == Some(id.as_str());
-            if facts.refunds.iter().any(|refund| told(refund) && refund.state.is_final()) || refunds.iter().any(told) {
+            if facts.refunds.iter().any(|refund| told(refund) && refund.state.is_final())
+                || refunds.iter().any(|asked| told(&asked.refund))
+            {
                 continue;
             }
             // What is the account's trouble is the next question's, too: it is not asked any more.
@@ -108,13 +110,13 @@ impl<'a> Asking<'a> {
                 continue;
             }
             match self.refund(id).await {
-                Ok(answer) => refunds.push(answer.refund),
+                Ok(answer) => refunds.push(answer),
                 // Announced, and not begun yet: nobody says that it was.
                 Err(AskError::NotThere { .. }) if !notified.contains(&id) => {}
                 Err(error) => unanswered.push((id.clone(), error.into())),
             }
         }
-        Ok(Answer { facts: facts.with_refunds(&refunds), unanswered })
+        Ok(Answer { facts, refunds, unanswered })
     }
 
     /// Makes one call, notes how long it took and what class of answer it had.
@@ -145,9 +147,25 @@ impl<'a> Asking<'a> {
 
 /// What a provider answered about a payment and its refunds.
 pub(crate) struct Answer {
+    /// Its refunds are those that the payment's own answer lists.
     pub(crate) facts: PaymentFacts,
+    /// Those asked about by themselves. Whether they are of this payment is found out when the answer is compared.
+    pub(crate) refunds: Vec<RefundAnswer>,
     /// Refunds it did not tell of, and why.
     pub(crate) unanswered: Vec<(RefundId, Failure)>,
+}
+
+impl Answer {
+    pub(crate) fn lists(&self, asked: &RefundAnswer) -> bool {
+        self.facts.refunds.iter().any(|refund| refund.is_same(&asked.refund))
+    }
+
+    /// The facts with the refunds that were asked about by themselves, but for those that are of other payments.
+    pub(crate) fn facts_without(&self, elsewhere: &[(RefundId, PaymentKey)]) -> PaymentFacts {
+        let is_own = |asked: &&RefundAnswer| elsewhere.iter().all(|(id, _)| *id != asked.refund.id);
+        let own: Vec<Refund> = self.refunds.iter().filter(is_own).map(|asked| asked.refund.clone()).collect();
+        self.facts.clone().with_refunds(&own)
+    }
 }
 
 /// Refunds asked about with one look at their payment, besides those somebody notified us of.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{About, Because, Envelope, Hint, Order, PaymentFacts, PaymentKey, Provider, RefundId};
-use payhook_store::{Found, PaymentName};
+use payhook_schema::{About, Because, Envelope, Hint, Order, PaymentKey, Provider};
+use payhook_store::Found;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -343,28 +343,8 @@ impl Context {
         answer: &Answer,
         passengers: &[InHand],
     ) -> Result<Decision, GaveUp> {
-        let foreign = self.foreign_refunds(order, key, &answer.facts).await?;
-        Ok(self.making().decision(order, key, answer, passengers, &foreign))
-    }
-
-    /// Which of the refunds an answer tells of are known to be of other payments, and of which.
-    async fn foreign_refunds(
-        &self,
-        order: &Order,
-        key: &PaymentKey,
-        facts: &PaymentFacts,
-    ) -> Result<Vec<(RefundId, PaymentKey)>, GaveUp> {
-        let known = |id: &RefundId| {
-            order.payment(key).is_some_and(|payment| payment.refunds.iter().any(|refund| refund.id == *id))
-        };
-        let mut foreign = Vec::new();
-        for refund in facts.refunds.iter().filter(|refund| !known(&refund.id)) {
-            let PaymentKey { provider, account, .. } = key.clone();
-            let name = PaymentName::Refund { provider, account, id: refund.id.clone() };
-            let owner = self.patiently("looking a refund up", || self.store.payment_named(&name)).await?;
-            foreign.extend(owner.filter(|owner| owner != key).map(|owner| (refund.id.clone(), owner)));
-        }
-        Ok(foreign)
+        let of_others = self.refunds_of_others(order, key, answer).await?;
+        Ok(self.making().decision(order, key, answer, passengers, &of_others))
     }
 
     pub(crate) async fn write(&self, outcome: Outcome) {

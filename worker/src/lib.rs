@@ -22,6 +22,7 @@ mod lease;
 mod named;
 mod outcome;
 mod patience;
+mod refunds;
 mod relay;
 mod release;
 mod replay;

@@ -18,6 +18,7 @@ use crate::flights::InHand;
 use crate::gate::Shut;
 use crate::inquire::{Answer, refund_named};
 use crate::patience::{GaveUp, jittered, jittered_fully};
+use crate::refunds::OfOthers;
 use crate::schedule::late_check_again;
 
 /// Those that wait for one account come back within this long of each other.
@@ -196,21 +197,26 @@ impl Making<'_> {
         passengers.iter().all(|passenger| self.schedule.retry_after(passenger.delivery.attempt).is_some())
     }
 
-    /// Decides about the provider's answer. `foreign` are refunds in it that are known to be of other payments, and of which.
+    /// Decides about the provider's answer.
     pub(crate) fn decision(
         self,
         order: &Order,
         key: &PaymentKey,
         answer: &Answer,
         passengers: &[InHand],
-        foreign: &[(RefundId, PaymentKey)],
+        of_others: &OfOthers,
     ) -> Decision {
         let stored = order.payment(key).expect("the order was found by this payment");
         // Something new was said, so the payment is watched closely again; a look of our own goes on down the table.
         let checks = if notified(passengers) { 0 } else { stored.checks };
         let next = self.schedule.next_check(key.provider, checks, answer.facts.expires_at, self.now);
         let next = NextCheck { at: next, checks: checks.saturating_add(1) };
-        let mut decision = decide(&Case { order, key, facts: &answer.facts, foreign, next, now: self.now });
+        let (facts, foreign) = (&answer.facts_without(&of_others.elsewhere), &of_others.foreign);
+        let mut decision = decide(&Case { order, key, facts, foreign, next, now: self.now });
+        decision.timeline.extend(of_others.elsewhere.iter().map(|(id, other)| {
+            let text = format!("asked {} about refund {id}: it is of {other} and not booked here", key.provider);
+            self.entry(TimelineKind::Inquiry, key, text)
+        }));
         decision.timeline.extend(answer.unanswered.iter().map(|(id, failure)| {
             let text = format!("asked {} about refund {id}: no answer to go by: {}", key.provider, failure.detail);
             self.entry(TimelineKind::Inquiry, key, text)

@@ -15,6 +15,7 @@ use crate::decide::{Case, Decided, NextCheck, decide};
 use crate::gate::{Shut, Who};
 use crate::lease::Lease;
 use crate::patience::chain;
+use crate::refunds::named_elsewhere;
 use crate::sweep;
 use crate::worker::Context;
 
@@ -187,7 +188,7 @@ async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
     };
     let answer = asking.whole(&key, order.payment(&key), &[]).await;
     let facts = match answer {
-        Ok(answer) => answer.facts,
+        Ok(answer) => answer.facts_without(&named_elsewhere(&key, &answer)),
         Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),
         Err(error) => return Ok(failed(error.to_string())),
     };

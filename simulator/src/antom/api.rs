@@ -190,7 +190,8 @@ fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Resu
     if matches!(fault, Some(Fault::OtherPayment)) {
         (refund.request_id, refund.antom_id) = (other(&refund.request_id), other(&refund.antom_id));
     }
-    Ok(inquiry::refund(&refund))
+    let named = shared.habits().refund_names_payment.then_some(payment.request_id.as_str());
+    Ok(inquiry::refund(&refund, named))
 }
 
 fn apply_token(shared: &Shared, asked: Asked) -> Result<Vec<u8>, &'static str> {

@@ -81,7 +81,7 @@ fn transaction(it: &Transaction) -> TransactionBody {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RefundAnswer {
+struct RefundAnswer<'a> {
     result: ResultBody,
     refund_id: String,
     refund_request_id: String,
@@ -89,13 +89,15 @@ struct RefundAnswer {
     refund_status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     refund_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_request_id: Option<&'a str>,
 }
 
-/// The answer to `inquiryRefund` about a refund that is known. It names no payment, as documented, and no reason.
+/// The answer to `inquiryRefund` about a refund that is known. It names no payment, as documented, unless it is to, and no reason.
 ///
 /// # Source
 /// `docs/providers/antom.md#inquiryrefund`, read 2026-11-21.
-pub(super) fn refund(refund: &Transaction) -> Vec<u8> {
+pub(super) fn refund(refund: &Transaction, payment: Option<&str>) -> Vec<u8> {
     json::compact(&RefundAnswer {
         result: ResultBody::success(),
         refund_id: refund.antom_id.clone(),
@@ -103,6 +105,7 @@ pub(super) fn refund(refund: &Transaction) -> Vec<u8> {
         refund_amount: refund.amount.into(),
         refund_status: refund.outcome.word(),
         refund_time: (refund.outcome == AntomOutcome::Success).then(|| body_time(refund.at)),
+        payment_request_id: payment,
     })
 }
 

@@ -154,7 +154,7 @@ impl Antom {
 
     /// The refund, as `inquiryRefund` answers it.
     pub fn refund_shown(&self, refund: &RefundId) -> Result<serde_json::Value, SimulatorError> {
-        let body = inquiry::refund(&self.0.payments().refund(refund)?);
+        let body = inquiry::refund(&self.0.payments().refund(refund)?, None);
         Ok(serde_json::from_slice(&body).expect("just written"))
     }
 

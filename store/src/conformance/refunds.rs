@@ -198,6 +198,89 @@ pub async fn a_refund_belongs_to_one_payment(Harness { store, other, .. }: &Harn
     assert_eq!(owners, 1);
 }
 
+pub async fn an_announced_refund_moves_to_the_payment_its_provider_names(Harness { store, .. }: &Harness) {
+    let mut new = new_order("A-1", &["p1", "p2"]);
+    new.refunds = vec![announced(&key("p1"), "RF-1")];
+    let first = registered(&**store, &new, at(0)).await;
+    let second = registered(&**store, &new_order("A-2", &["p3"]), at(0)).await;
+    // Told of already, and still on its way: it moves as it is.
+    let told = Refund { state: RefundState::Pending, reason: None, ..refund("RF-1") };
+    let payment = Payment { refunds: vec![told.clone()], next_check_at: Some(at(50)), ..first.payments[0].clone() };
+    assert_eq!(settled(&**store, &first, payment).await, [Settled::Written]);
+    let first = read(&**store, &first.id).await;
+
+    let assign = async |payment: &PaymentKey, id: &str, now| {
+        store.refund_assign(&announced(payment, id), at(now)).await.unwrap()
+    };
+    assert!(assign(&key("p3"), "RF-1", 9).await);
+    let moved = |order: &Order| Order { revision: order.revision + 1, updated_at: at(9), ..order.clone() };
+    let (mut left, mut joined) = (moved(&first), moved(&second));
+    left.payments[0].refunds.clear();
+    joined.payments[0].refunds = vec![told];
+    (joined.payments[0].next_check_at, joined.payments[0].checks) = (Some(at(9)), 0);
+    let now = async || (read(&**store, &first.id).await, read(&**store, &second.id).await);
+    assert_eq!(now().await, (left.clone(), joined.clone()), "the other payment's schedule stays");
+    let name = PaymentName::Refund { provider: Provider::Omise, account: key("p3").account, id: refund_id("RF-1") };
+    assert_eq!(store.payment_named(&name).await.unwrap(), Some(key("p3")));
+    for (order, payment) in [(&first, key("p1")), (&second, key("p3"))] {
+        let entry = store.order_timeline(&order.id).await.unwrap().pop().unwrap();
+        let (p1, p3) = (key("p1"), key("p3"));
+        let text = format!("omise says that refund RF-1 is of {p3}, and not of {p1}, for which it was announced");
+        assert_eq!((entry.at, entry.payment, entry.text), (at(9), Some(payment), text));
+    }
+    // What was decided before this is decided again.
+    for order in [&first, &second] {
+        assert_eq!(settled(&**store, order, order.payments[0].clone()).await, [Settled::Conflict]);
+    }
+
+    // Repeating changes nothing, and a payment that is not registered is named in vain.
+    assert!(assign(&key("p3"), "RF-1", 10).await);
+    assert!(!assign(&key("p9"), "RF-1", 10).await && !assign(&key("p9"), "RF-9", 10).await);
+    let elsewhere = key_of(Provider::Omise, "other", "p1");
+    assert!(!assign(&elsewhere, "RF-1", 10).await, "another account's refund");
+    assert_eq!(now().await, (left.clone(), joined));
+
+    // Within an order it moves once; one that nobody knew is announced.
+    assert!(assign(&key("p1"), "RF-1", 11).await && assign(&key("p2"), "RF-1", 12).await);
+    assert!(assign(&key("p2"), "RF-2", 13).await);
+    let (order, _) = now().await;
+    assert_eq!((order.revision, order.payments[0].refunds.len()), (left.revision + 3, 0));
+    let ids: Vec<_> = order.payments[1].refunds.iter().map(|refund| refund.id.as_str()).collect();
+    assert_eq!((ids, order.payments[1].next_check_at), (vec!["RF-1", "RF-2"], Some(at(13))));
+    let text = store.order_timeline(&order.id).await.unwrap().pop().unwrap().text;
+    assert_eq!(text, format!("omise says that refund RF-2 is of {}", key("p2")));
+}
+
+pub async fn a_refund_that_is_settled_or_moved_is_decided_on_once(Harness { store, other, .. }: &Harness) {
+    let another = registered(&**store, &new_order("B-1", &["q1"]), at(0)).await;
+    for (n, state) in [RefundState::Succeeded, RefundState::Failed, RefundState::Succeeded].into_iter().enumerate() {
+        let (id, payment) = (format!("A-{n}"), format!("p{n}"));
+        let mut new = new_order(&id, &[&payment]);
+        new.refunds = vec![announced(&key(&payment), &format!("RF-{n}"))];
+        let order = registered(&**store, &new, at(0)).await;
+        let told = Refund { state, ..refund(&format!("RF-{n}")) };
+        let payment = Payment { refunds: vec![told.clone()], ..order.payments[0].clone() };
+        let wanted = announced(&key("q1"), &format!("RF-{n}"));
+        let (settled, moved) = match n {
+            2 => tokio::join!(settled(&**store, &order, payment), other.refund_assign(&wanted, at(9))),
+            _ => (settled(&**store, &order, payment).await, store.refund_assign(&wanted, at(9)).await),
+        };
+        let order = read(&**store, &order.id).await;
+        if moved.unwrap() {
+            assert_eq!((n, settled), (2, vec![Settled::Conflict]), "it moved first");
+            assert_eq!(order.payments[0].refunds, []);
+        } else {
+            assert_eq!(
+                (settled, &order.payments[0].refunds),
+                (vec![Settled::Written], &vec![told]),
+                "it stays for ever"
+            );
+            assert_eq!(store.order_timeline(&order.id).await.unwrap().len(), 2, "nothing was changed");
+            assert!(read(&**store, &another.id).await.revision == another.revision || n == 2);
+        }
+    }
+}
+
 pub async fn a_notification_found_to_be_about_a_payment_is_in_its_timeline(Harness { store, .. }: &Harness) {
     let order = registered(&**store, &new_order("A-1", &["p1", "p2"]), at(0)).await;
     let payment = key("p1");

@@ -1,10 +1,10 @@
 use jiff::Timestamp;
 use payhook_schema::{AccountName, Money, NewRefund, PaymentKey, RefundState};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use crate::columns::{pg_time, some};
 use crate::rows::{payment_key, read};
-use crate::{PaymentName, names};
+use crate::{PaymentName, names, refunds};
 
 /// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
 macro_rules! of_payment {
@@ -56,16 +56,7 @@ pub(super) async fn announce(on: &mut PgConnection, refund: &NewRefund, now: Tim
     if kept.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query(
-        "update payments set next_check_at = $4, checks = 0, has_refunds_or_disputes = true, finished = false \
-         where provider = $1 and id = $3 and account = $2",
-    )
-    .bind(payment.provider.as_str())
-    .bind(payment.account.as_str())
-    .bind(payment.id.as_str())
-    .bind(pg_time(now))
-    .execute(&mut *on)
-    .await?;
+    due(&mut *on, payment, now).await?;
     sqlx::query(
         "update notifications set payment_id = $3 \
          where provider = $1 and account = $2 and names = $4 and payment_id is null",
@@ -77,6 +68,100 @@ pub(super) async fn announce(on: &mut PgConnection, refund: &NewRefund, now: Tim
     .execute(on)
     .await?;
     Ok(true)
+}
+
+/// See [`crate::Store::refund_assign`].
+pub(super) async fn assign(on: &mut PgConnection, refund: &NewRefund, now: Timestamp) -> sqlx::Result<bool> {
+    let NewRefund { payment: to, id } = refund;
+    let mut transaction = on.begin().await?;
+    let from = named(&mut transaction, &refunds::name(refund)).await?;
+    if from.as_ref() == Some(to) {
+        return Ok(true);
+    }
+    let ids: Vec<&str> = [Some(to), from.as_ref()].into_iter().flatten().map(|key| key.id.as_str()).collect();
+    // Sorted, so that two that move refunds between the same orders wait for each other and do not deadlock. A settlement that was
+    // decided before this waits here, too, and is a conflict then.
+    sqlx::query(
+        "select 1 from orders where id in (select order_id from payments where provider = $1 and account = $2 and id = any($3)) \
+         order by id for update",
+    )
+    .bind(to.provider.as_str())
+    .bind(to.account.as_str())
+    .bind(&ids)
+    .execute(&mut *transaction)
+    .await?;
+    let registered = sqlx::query("select 1 from payments where provider = $1 and account = $2 and id = $3")
+        .bind(to.provider.as_str())
+        .bind(to.account.as_str())
+        .bind(to.id.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+    if registered.is_none() {
+        return Ok(false);
+    }
+    let is_assigned = match &from {
+        Some(from) => {
+            let moved = sqlx::query(
+                "update refunds set payment_id = $4 \
+                 where provider = $1 and id = $3 and account = $2 and payment_id = $5 and state = $6",
+            )
+            .bind(to.provider.as_str())
+            .bind(to.account.as_str())
+            .bind(id.as_str())
+            .bind(to.id.as_str())
+            .bind(from.id.as_str())
+            .bind(RefundState::Pending.as_str())
+            .execute(&mut *transaction)
+            .await?;
+            moved.rows_affected() == 1
+        }
+        None => announce(&mut transaction, refund, now).await?,
+    };
+    if !is_assigned {
+        return Ok(false);
+    }
+    due(&mut transaction, to, now).await?;
+    sqlx::query(
+        "update orders set revision = revision + 1, updated_at = $4 \
+         where id in (select order_id from payments where provider = $1 and account = $2 and id = any($3))",
+    )
+    .bind(to.provider.as_str())
+    .bind(to.account.as_str())
+    .bind(&ids)
+    .bind(pg_time(now))
+    .execute(&mut *transaction)
+    .await?;
+    for (of, entry) in refunds::assigned(refund, from.as_ref(), now) {
+        sqlx::query(
+            "insert into timeline (order_id, at, kind, provider, account, payment_id, text) \
+             select order_id, $4, $5, provider, account, id, $6 from payments where provider = $1 and account = $2 and id = $3",
+        )
+        .bind(of.provider.as_str())
+        .bind(of.account.as_str())
+        .bind(of.id.as_str())
+        .bind(pg_time(entry.at))
+        .bind(entry.kind.as_str())
+        .bind(entry.text)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Has a payment that a refund of is expected be asked about at once.
+async fn due(on: &mut PgConnection, payment: &PaymentKey, now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "update payments set next_check_at = $4, checks = 0, has_refunds_or_disputes = true, finished = false \
+         where provider = $1 and id = $3 and account = $2",
+    )
+    .bind(payment.provider.as_str())
+    .bind(payment.account.as_str())
+    .bind(payment.id.as_str())
+    .bind(pg_time(now))
+    .execute(on)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn named(on: &mut PgConnection, name: &PaymentName) -> sqlx::Result<Option<PaymentKey>> {

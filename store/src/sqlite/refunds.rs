@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use crate::batch::json;
 use crate::columns::{micros, some};
 use crate::rows::{payment_key, read};
-use crate::{PaymentName, names};
+use crate::{PaymentName, names, refunds};
 
 /// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
 macro_rules! of_payment {
@@ -54,16 +54,7 @@ pub(super) async fn announce(on: &mut SqliteConnection, refund: &NewRefund, now:
     .bind(RefundState::Pending.as_str())
     .execute(&mut *on)
     .await?;
-    sqlx::query(
-        "update payments set next_check_at = ?4, checks = 0, has_refunds_or_disputes = 1, finished = 0 \
-         where provider = ?1 and id = ?3 and account = ?2",
-    )
-    .bind(payment.provider.as_str())
-    .bind(payment.account.as_str())
-    .bind(payment.id.as_str())
-    .bind(micros(now))
-    .execute(&mut *on)
-    .await?;
+    due(&mut *on, payment, now).await?;
     sqlx::query(
         "update notifications set payment_id = ?3 \
          where provider = ?1 and account = ?2 and names = ?4 and payment_id is null",
@@ -72,6 +63,90 @@ pub(super) async fn announce(on: &mut SqliteConnection, refund: &NewRefund, now:
     .bind(payment.account.as_str())
     .bind(payment.id.as_str())
     .bind(names::refund(id))
+    .execute(on)
+    .await?;
+    Ok(())
+}
+
+/// See [`crate::Store::refund_assign`].
+pub(super) async fn assign(on: &mut SqliteConnection, refund: &NewRefund, now: Timestamp) -> sqlx::Result<bool> {
+    let NewRefund { payment: to, id } = refund;
+    let from = named(on, &refunds::name(refund)).await?;
+    if from.as_ref() == Some(to) {
+        return Ok(true);
+    }
+    let ids: Vec<&str> = [Some(to), from.as_ref()].into_iter().flatten().map(|key| key.id.as_str()).collect();
+    let registered = sqlx::query("select 1 from payments where provider = ?1 and account = ?2 and id = ?3")
+        .bind(to.provider.as_str())
+        .bind(to.account.as_str())
+        .bind(to.id.as_str())
+        .fetch_optional(&mut *on)
+        .await?;
+    if registered.is_none() {
+        return Ok(false);
+    }
+    let is_assigned = match &from {
+        Some(from) => {
+            let moved = sqlx::query(
+                "update refunds set payment_id = ?4 \
+                 where provider = ?1 and id = ?3 and account = ?2 and payment_id = ?5 and state = ?6",
+            )
+            .bind(to.provider.as_str())
+            .bind(to.account.as_str())
+            .bind(id.as_str())
+            .bind(to.id.as_str())
+            .bind(from.id.as_str())
+            .bind(RefundState::Pending.as_str())
+            .execute(&mut *on)
+            .await?;
+            moved.rows_affected() == 1
+        }
+        None => {
+            announce(on, refund, now).await?;
+            true
+        }
+    };
+    if !is_assigned {
+        return Ok(false);
+    }
+    due(on, to, now).await?;
+    sqlx::query(
+        "update orders set revision = revision + 1, updated_at = ?4 \
+         where id in (select order_id from payments where provider = ?1 and account = ?2 and id in (select value from json_each(?3)))",
+    )
+    .bind(to.provider.as_str())
+    .bind(to.account.as_str())
+    .bind(json(&ids))
+    .bind(micros(now))
+    .execute(&mut *on)
+    .await?;
+    for (of, entry) in refunds::assigned(refund, from.as_ref(), now) {
+        sqlx::query(
+            "insert into timeline (order_id, at, kind, provider, account, payment_id, text) \
+             select order_id, ?4, ?5, provider, account, id, ?6 from payments where provider = ?1 and account = ?2 and id = ?3",
+        )
+        .bind(of.provider.as_str())
+        .bind(of.account.as_str())
+        .bind(of.id.as_str())
+        .bind(micros(entry.at))
+        .bind(entry.kind.as_str())
+        .bind(entry.text)
+        .execute(&mut *on)
+        .await?;
+    }
+    Ok(true)
+}
+
+/// Has a payment that a refund of is expected be asked about at once.
+async fn due(on: &mut SqliteConnection, payment: &PaymentKey, now: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "update payments set next_check_at = ?4, checks = 0, has_refunds_or_disputes = 1, finished = 0 \
+         where provider = ?1 and id = ?3 and account = ?2",
+    )
+    .bind(payment.provider.as_str())
+    .bind(payment.account.as_str())
+    .bind(payment.id.as_str())
+    .bind(micros(now))
     .execute(on)
     .await?;
     Ok(())

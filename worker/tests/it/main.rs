@@ -2,4 +2,5 @@
 
 mod house;
 mod late;
+mod refunds;
 mod tokens;
