@@ -14,6 +14,7 @@ journeys! { Plan::usual();
     a_notification_before_its_authorization_waits_for_it,
     a_token_the_wallet_made_itself_is_kept_without_an_exchange,
     a_customer_who_takes_it_back_ends_it,
+    authorizations_that_share_a_token_end_together,
     a_token_is_refreshed_before_it_expires,
     a_refused_code_ends_in_words_and_never_in_a_loop,
     an_exchange_waits_out_an_outage,
@@ -178,6 +179,46 @@ async fn a_customer_who_takes_it_back_ends_it(payhook: &TestPayhook) {
     payhook.outcomes("unchanged", 2).await;
     told(payhook, "AU-5", &["authorization.granted", "authorization.cancelled"]).await;
     assert_eq!(shown(payhook, "AU-5").await.unwrap()["state"], "cancelled");
+}
+
+async fn authorizations_that_share_a_token_end_together(payhook: &TestPayhook) {
+    let antom = payhook.simulator.antom();
+    let shares = async |id: &str, with: Option<&AuthState>| {
+        let state = consulted(payhook, id, "TRUEMONEY").await;
+        match with {
+            Some(other) => antom.share_token(other, &state).unwrap(),
+            None => drop(antom.issue_token(&state).unwrap()),
+        }
+        tokens_are_secret(payhook, &state);
+        notified(payhook, &state, AntomKind::TokenCreated).await;
+        becomes(payhook, id, "token_issued").await;
+        state
+    };
+    let first = shares("AU-13", None).await;
+    shares("AU-14", Some(&first)).await;
+    antom.revoke(&first, Some("user request")).unwrap();
+    let cancelled = signed(payhook, &first, AntomKind::TokenCanceled);
+    for _ in 0..2 {
+        payhook.delivers(&cancelled).await;
+    }
+    for id in ["AU-13", "AU-14"] {
+        let seen = becomes(payhook, id, "cancelled").await;
+        assert_eq!(seen["reason"], "user request", "{seen}");
+    }
+    payhook.outcomes("unchanged", 1).await;
+    for id in ["AU-13", "AU-14"] {
+        told(payhook, id, &["authorization.granted", "authorization.cancelled"]).await;
+    }
+
+    // Antom's times are to the second.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    shares("AU-15", Some(&first)).await;
+    payhook.delivers(&cancelled).await;
+    payhook.outcomes("unchanged", 2).await;
+    let history = history(payhook, "AU-15").await;
+    assert!(history.contains("cancelled before the customer agreed"), "{history}");
+    assert_eq!(shown(payhook, "AU-15").await.unwrap()["state"], "token_issued");
+    told(payhook, "AU-15", &["authorization.granted"]).await;
 }
 
 async fn a_token_is_refreshed_before_it_expires(payhook: &TestPayhook) {

@@ -19,6 +19,8 @@ journeys! { Plan::usual();
     the_same_refund_notified_five_times_counts_once,
     a_refund_of_an_order_not_registered_yet_waits_for_it,
     a_refund_is_announced_once_and_for_one_payment,
+    a_refund_announced_for_the_wrong_payment_follows_antoms_answer,
+    a_refund_announced_for_the_wrong_payment_goes_to_the_one_that_lists_it,
 }
 
 fn refund_id(text: &str) -> RefundId {
@@ -204,4 +206,47 @@ async fn a_refund_is_announced_once_and_for_one_payment(payhook: &TestPayhook) {
     let (status, answer) = announced(payhook, "R-10", &first, &refund_id("RF-two")).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert_eq!(payhook.order("R-10").await.unwrap()["refunds"], json!([]), "nothing was changed");
+}
+
+/// The refund is the second order's, and nobody has to look at either.
+async fn is_told_of_the_second(payhook: &TestPayhook, [first, second]: [&str; 2], payment: &PaymentId) {
+    let order = payhook.becomes(second, "partly_refunded").await;
+    let shown = &order["refunds"][0];
+    assert_eq!((&shown["payment_id"], &shown["amount_minor"]), (&payment.as_str().into(), &4_000.into()), "{order}");
+    payhook.told(second, &["order.paid", "order.refunded"]).await;
+    let order = payhook.order(first).await.unwrap();
+    assert_eq!((&order["state"], &order["refunds"], &order["holds"]), (&"paid".into(), &json!([]), &json!([])));
+    payhook.told(first, &["order.paid"]).await;
+}
+
+async fn a_refund_announced_for_the_wrong_payment_follows_antoms_answer(payhook: &TestPayhook) {
+    let antom = payhook.simulator.antom();
+    antom.set_habits(AntomHabits { refunds_listed: false, refund_names_payment: true, ..antom.habits() });
+    let (first, second) = (paid(payhook, "R-12", "100.00 THB").await, paid(payhook, "R-13", "100.00 THB").await);
+    let refund = refund_id("RF-wrong");
+    assert_eq!(announced(payhook, "R-12", &first, &refund).await.0, StatusCode::OK);
+    refunded(payhook, &second, &refund, 4_000);
+    notified(payhook, &refund, AntomKind::RefundState).await;
+    is_told_of_the_second(payhook, ["R-12", "R-13"], &second).await;
+    let timeline = payhook.recorded("R-12", "notification", 1).await;
+    let is_moved =
+        |entry: &Value| entry["text"].as_str().is_some_and(|text| text.contains("says that refund RF-wrong is of"));
+    assert!(timeline.iter().any(is_moved), "{timeline:#?}");
+}
+
+async fn a_refund_announced_for_the_wrong_payment_goes_to_the_one_that_lists_it(payhook: &TestPayhook) {
+    let (first, second) = (paid(payhook, "R-14", "100.00 THB").await, paid(payhook, "R-15", "100.00 THB").await);
+    let (refund, antom) = (refund_id("RF-listed"), payhook.simulator.antom());
+    antom.refund(&second, &refund, 4_000).unwrap();
+    assert_eq!(announced(payhook, "R-14", &first, &refund).await.0, StatusCode::OK);
+    payhook.refreshes("R-15").await;
+    payhook
+        .until("the refund is the second order's", async || {
+            let order = payhook.order("R-15").await?;
+            if order["refunds"][0]["id"] == "RF-listed" { Ok(()) } else { Err(order.to_string()) }
+        })
+        .await;
+    antom.decide_refund(&refund, AntomOutcome::Success).unwrap();
+    notified(payhook, &refund, AntomKind::RefundState).await;
+    is_told_of_the_second(payhook, ["R-14", "R-15"], &second).await;
 }
