@@ -157,7 +157,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Has a refund be of the payment that its provider names: one that is pending under another payment moves there as it is, and an
     /// unknown one is announced there. Both orders get a new `revision` and an entry in their timelines, and the payment is due at once.
-    /// Returns false, and changes nothing, where the refund is settled under another payment or `refund.payment` is not registered.
+    /// Registering it again where it was announced changes nothing. Returns false, and changes nothing, where the refund is settled under another payment or `refund.payment` is not registered.
     async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that

@@ -33,6 +33,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     14 "0014_clocks",
     15 "0015_shared_tokens",
     16 "0016_late_checks",
+    17 "0017_refunds_announced_elsewhere",
     18 "0018_payments_due_by_account",
 );
 
@@ -53,6 +54,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     14 "0014_clocks",
     15 "0015_shared_tokens",
     16 "0016_late_checks",
+    17 "0017_refunds_announced_elsewhere",
     18 "0018_payments_due_by_account",
 );
 

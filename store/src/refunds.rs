@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use payhook_schema::{
-    Currency, Dispute, DisputeId, DisputeState, Money, NewRefund, Payment, PaymentKey, Refund, RefundId, RefundState,
-    TimelineKind,
+    Currency, Dispute, DisputeId, DisputeState, Money, NewRefund, Payment, PaymentId, PaymentKey, Refund, RefundId,
+    RefundState, TimelineKind,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Micros;
-use crate::columns::{Columns, wrong};
+use crate::columns::{Columns, some, wrong};
+use crate::rows::{payment_key, read};
 use crate::{PaymentName, TimelineEntry};
 
 #[derive(Serialize)]
@@ -90,6 +91,14 @@ pub(crate) fn texts(payment: &Payment) -> impl Iterator<Item = &String> {
 /// The name under which the payment of `refund` is looked up.
 pub(crate) fn name(NewRefund { payment, id }: &NewRefund) -> PaymentName {
     PaymentName::Refund { provider: payment.provider, account: payment.account.clone(), id: id.clone() }
+}
+
+/// A known refund, as it was announced where that was for another payment, and as it is.
+pub(crate) fn known(row: &impl Columns) -> sqlx::Result<Vec<NewRefund>> {
+    let payment = some("payment_id", payment_key(row))?;
+    let announced = read::<PaymentId>(row, "announced_for")?.map(|id| PaymentKey { id, ..payment.clone() });
+    let id: RefundId = some("id", read(row, "id"))?;
+    Ok(announced.into_iter().chain([payment]).map(|payment| NewRefund { payment, id: id.clone() }).collect())
 }
 
 /// What the timelines say of a refund that is another payment's than was announced: one entry for each payment it concerns.

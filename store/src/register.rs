@@ -37,7 +37,7 @@ pub(crate) fn taken(wanted: &[PaymentKey], found: Vec<Found>, order: &OrderId) -
 }
 
 /// What stands between `new`'s refunds and its order, if anything: one that is of no payment of the order, or one of another
-/// payment than said. `known` says whose the refunds are that are there already.
+/// payment than said. `known` says whose the refunds are that are there already, and last whose each is now.
 pub(crate) fn refund_refused(order: &Order, new: &NewOrder, known: &[NewRefund]) -> Option<Registered> {
     let mut owners: HashMap<(Provider, &AccountName, &RefundId), &PaymentKey> = HashMap::new();
     for NewRefund { payment, id } in known {
@@ -49,7 +49,9 @@ pub(crate) fn refund_refused(order: &Order, new: &NewOrder, known: &[NewRefund])
         }
         let owner = *owners.entry((payment.provider, &payment.account, id)).or_insert(payment);
         let taken = || Registered::RefundTaken { refund: id.clone(), payment: owner.clone() };
-        (owner != payment).then(taken)
+        // Announced for this payment, it may have moved to the one that its provider named.
+        let refund = NewRefund { payment: payment.clone(), id: id.clone() };
+        (owner != payment && !known.contains(&refund)).then(taken)
     })
 }
 

@@ -3,7 +3,7 @@ use payhook_schema::{AccountName, Money, NewRefund, PaymentKey, RefundState};
 use sqlx::{Connection, PgConnection};
 
 use crate::columns::{pg_time, some};
-use crate::rows::{payment_key, read};
+use crate::rows::payment_key;
 use crate::{PaymentName, names, refunds};
 
 /// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
@@ -22,10 +22,10 @@ macro_rules! of_payment {
 }
 pub(super) use of_payment;
 
-/// Those of `refunds` that are known, whosever they are.
+/// Those of `refunds` that are known, whosever they are. One that moved is there twice, last with the payment it is of now.
 pub(super) async fn known(on: &mut PgConnection, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
     let rows = sqlx::query(
-        "select r.provider, r.account, r.payment_id, r.id from refunds r \
+        "select r.provider, r.account, r.payment_id, r.id, r.announced_for from refunds r \
          join unnest($1::text[], $2::text[], $3::text[]) as k (provider, account, id) using (provider, account, id)",
     )
     .bind(refunds.iter().map(|refund| refund.payment.provider.as_str()).collect::<Vec<_>>())
@@ -33,9 +33,8 @@ pub(super) async fn known(on: &mut PgConnection, refunds: &[NewRefund]) -> sqlx:
     .bind(refunds.iter().map(|refund| refund.id.as_str()).collect::<Vec<_>>())
     .fetch_all(on)
     .await?;
-    let refund =
-        |row| Ok(NewRefund { payment: some("payment_id", payment_key(row))?, id: some("id", read(row, "id"))? });
-    rows.iter().map(refund).collect()
+    let known: Vec<_> = rows.iter().map(refunds::known).collect::<sqlx::Result<_>>()?;
+    Ok(known.into_iter().flatten().collect())
 }
 
 /// Keeps a refund nobody told of yet: its payment is due, and the notifications that name it are the payment's. False
@@ -102,7 +101,7 @@ pub(super) async fn assign(on: &mut PgConnection, refund: &NewRefund, now: Times
     let is_assigned = match &from {
         Some(from) => {
             let moved = sqlx::query(
-                "update refunds set payment_id = $4 \
+                "update refunds set payment_id = $4, announced_for = coalesce(announced_for, payment_id) \
                  where provider = $1 and id = $3 and account = $2 and payment_id = $5 and state = $6",
             )
             .bind(to.provider.as_str())

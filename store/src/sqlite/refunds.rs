@@ -4,7 +4,7 @@ use sqlx::SqliteConnection;
 
 use crate::batch::json;
 use crate::columns::{micros, some};
-use crate::rows::{payment_key, read};
+use crate::rows::payment_key;
 use crate::{PaymentName, names, refunds};
 
 /// `refunds` and `disputes` of the payment `p`: null for most payments, and then nothing was looked for.
@@ -23,22 +23,21 @@ macro_rules! of_payment {
 }
 pub(super) use of_payment;
 
-/// Those of `refunds` that are known, whosever they are.
+/// Those of `refunds` that are known, whosever they are. One that moved is there twice, last with the payment it is of now.
 pub(super) async fn known(on: &mut SqliteConnection, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
     let named: Vec<_> = refunds
         .iter()
         .map(|NewRefund { payment, id }| (payment.provider.as_str(), payment.account.as_str(), id.as_str()))
         .collect();
     let rows = sqlx::query(
-        "select r.provider, r.account, r.payment_id, r.id from json_each(?1) k \
+        "select r.provider, r.account, r.payment_id, r.id, r.announced_for from json_each(?1) k \
          cross join refunds r on r.provider = k.value ->> 0 and r.account = k.value ->> 1 and r.id = k.value ->> 2",
     )
     .bind(json(&named))
     .fetch_all(on)
     .await?;
-    let refund =
-        |row| Ok(NewRefund { payment: some("payment_id", payment_key(row))?, id: some("id", read(row, "id"))? });
-    rows.iter().map(refund).collect()
+    let known: Vec<_> = rows.iter().map(refunds::known).collect::<sqlx::Result<_>>()?;
+    Ok(known.into_iter().flatten().collect())
 }
 
 /// Keeps a refund nobody told of yet: its payment is due, and the notifications that name it are the payment's.
@@ -88,7 +87,7 @@ pub(super) async fn assign(on: &mut SqliteConnection, refund: &NewRefund, now: T
     let is_assigned = match &from {
         Some(from) => {
             let moved = sqlx::query(
-                "update refunds set payment_id = ?4 \
+                "update refunds set payment_id = ?4, announced_for = coalesce(announced_for, payment_id) \
                  where provider = ?1 and id = ?3 and account = ?2 and payment_id = ?5 and state = ?6",
             )
             .bind(to.provider.as_str())
