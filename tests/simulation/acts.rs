@@ -2,6 +2,7 @@
 
 use payhook_schema::*;
 use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus, OmiseStatus};
+use rand::RngExt;
 use serde_json::{Value, json};
 
 use crate::oracle::{OrderTruth, PaymentTruth, Said, objections};
@@ -138,7 +139,7 @@ impl World {
 
     /// Money goes back, announced before or made in the dashboard; it may fail.
     pub(crate) async fn refund(&mut self, payment: usize, minor: i64, announced: bool, succeeds: bool) {
-        let ((provider, id), order) = (self.id(payment), self.payments[payment].order);
+        let (provider, id) = self.id(payment);
         let refund = match provider {
             Provider::Omise => match self.simulator.omise().refund(&id, minor) {
                 Ok(refund) => refund,
@@ -149,8 +150,9 @@ impl World {
                 let refund = RefundId::new(format!("RF-{id}-{}", self.payments[payment].refunds.len() + 1));
                 let refund = refund.expect("a good id");
                 if announced || self.shape.refunds_unlisted {
-                    self.payments[payment].announced.push(refund.clone());
-                    self.register(order).await;
+                    let announced_for = self.announced_for(payment);
+                    self.payments[announced_for].announced.push(refund.clone());
+                    self.register(self.payments[announced_for].order).await;
                 }
                 self.simulator.antom().refund(&id, &refund, minor).expect("as much as is left");
                 let outcome = if succeeds { AntomOutcome::Success } else { AntomOutcome::Fail("NO".to_owned()) };
@@ -168,6 +170,13 @@ impl World {
             let state = if whole { PaymentState::Refunded } else { PaymentState::PartlyRefunded };
             truth.history.push(Said { state, captured_minor, refunded_minor });
         }
+    }
+
+    /// The payment that the merchant announces a refund of `payment` for.
+    fn announced_for(&mut self, payment: usize) -> usize {
+        let is_antoms = |it: &usize| self.payments[*it].key.provider == Provider::Antom;
+        let antoms: Vec<usize> = (0..self.payments.len()).filter(is_antoms).collect();
+        if self.shape.tangled { antoms[self.rng.random_range(0..antoms.len())] } else { payment }
     }
 
     /// More goes back than came, or another currency: answered by Antom's older gateway alone, refund by refund.

@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "seeds and how many of them come through the environment")]
 
 mod acts;
+mod consents;
 mod known;
 mod oracle;
 mod seam;
@@ -29,6 +30,7 @@ const WORLDS: u64 = 20;
 /// Questions by sweeps of a refund's payment: a notification of a refund that nobody announced may name any of them.
 const LOOKS: usize = 24;
 const THREADS: u64 = 2;
+const TANGLED_WORLDS: u64 = 40;
 const WORLDS_ON_POSTGRESQL: u64 = 4;
 
 /// How a world ended.
@@ -119,12 +121,22 @@ fn plain(_: u64) -> Shape {
 fn mixed(seed: u64) -> Shape {
     let workers = if seed.is_multiple_of(5) { 2 } else { 1 };
     let (refunds_unlisted, replies_lost) = (seed.is_multiple_of(4), seed.is_multiple_of(3));
-    Shape { postgres: None, workers, refunds_unlisted, replies_lost }
+    Shape { workers, refunds_unlisted, replies_lost, ..Shape::default() }
+}
+
+/// The same, with shared tokens and misplaced refunds.
+fn tangled(seed: u64) -> Shape {
+    Shape { tangled: true, ..mixed(seed) }
 }
 
 #[test]
 fn random_worlds_on_one_file_end_as_is_true() {
     holds(seeds(number("PAYHOOK_SIM_WORLDS").unwrap_or(WORLDS)), mixed, random);
+}
+
+#[test]
+fn random_worlds_with_shared_tokens_and_misplaced_refunds_end_as_is_true() {
+    holds(seeds(number("PAYHOOK_SIM_WORLDS").unwrap_or(TANGLED_WORLDS)), tangled, random);
 }
 
 #[test]

@@ -137,6 +137,7 @@ pub(crate) async fn check(world: &World) -> Vec<String> {
         }
         wrong.extend(found.into_iter().map(|what| format!("{}: {what}", truth.id)));
     }
+    world.check_consents(&mut wrong).await;
     wrong
 }
 

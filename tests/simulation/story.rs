@@ -47,7 +47,7 @@ fn attempt(world: &mut World, order: usize) -> usize {
 async fn act(world: &mut World) {
     let order = world.rng.random_range(0..world.orders.len());
     let payment = world.rng.random_range(0..world.payments.len());
-    match world.rng.random_range(0..100) {
+    match world.rng.random_range(0..if world.shape.tangled { 107 } else { 100 }) {
         0..4 => begin(world).await,
         4..14 => {
             let payment = attempt(world, order);
@@ -74,7 +74,10 @@ async fn act(world: &mut World) {
             let s = [5, 90, 3600, 30 * 3600][world.rng.random_range(0..4)];
             world.time.pass(SignedDuration::from_secs(s));
         }
-        98.. => world.replay().await,
+        98..100 => world.replay().await,
+        100..103 => world.agree().await,
+        103..105 => world.take_back().await,
+        105..107 => world.tell_consent().await,
         _ => {}
     }
 }
@@ -148,6 +151,7 @@ pub(crate) async fn finish(world: &mut World) {
     for order in 0..world.orders.len() {
         world.register(order).await;
     }
+    world.finish_consents().await;
     // What is notified of is known soon, and not by the next look of a schedule: a worker that was just started may have no share of its
     // account yet, and then a hint goes once round the queue.
     let mut notified = Vec::new();

@@ -15,7 +15,7 @@ use payhook_queue::{Queue, embedded::EmbeddedQueue};
 use payhook_schema::{AccountName, Clock, Order, OrderId};
 use payhook_simulator::{AntomHabits, Keys, Options, SignedRequest, Simulator};
 use payhook_store::{SqliteStore, Store};
-use payhook_vault::Vault;
+use payhook_vault::{Key, Vault};
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::consents::Consent;
 use crate::oracle::{OrderTruth, PaymentTruth, objections};
 use crate::seam::{Gate, Hands, Life, SeamQueue, SeamStore, lock};
 
@@ -101,6 +102,8 @@ pub(crate) struct Shape {
     pub(crate) workers: usize,
     /// Antom's older gateways list no refunds in their answers.
     pub(crate) refunds_unlisted: bool,
+    /// Customers share tokens and take them back; refunds are announced for other payments than Antom's answer about them names.
+    pub(crate) tangled: bool,
     /// The store and the queue lose a reply now and then.
     pub(crate) replies_lost: bool,
 }
@@ -135,6 +138,7 @@ pub(crate) struct World {
     pub(crate) shape: Shape,
     pub(crate) orders: Vec<OrderTruth>,
     pub(crate) payments: Vec<PaymentTruth>,
+    pub(crate) consents: Vec<Consent>,
     /// Deliveries of hints handed out by the queues of earlier processes.
     handed_before: usize,
     pub(crate) problems: Arc<Mutex<Vec<String>>>,
@@ -151,6 +155,12 @@ pub(crate) struct World {
 fn keys() -> Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     KEYS.get_or_init(Keys::generate).clone()
+}
+
+fn vault() -> Vault {
+    static VAULT: OnceLock<Vault> = OnceLock::new();
+    let make = || Vault::new([(1, Key::parse(&payhook_vault::new_key()).expect("a new key"))].into());
+    VAULT.get_or_init(make).clone()
 }
 
 /// What takes long to make, and may be the same in all worlds: where the accounts' API is does not matter to a carrier.
@@ -188,7 +198,9 @@ impl World {
         let options = Options { listen, clock: time.clock(SignedDuration::ZERO), keys: keys() };
         let simulator = Arc::new(Simulator::start(options).await.expect("a simulator"));
         let refunds_listed = !shape.refunds_unlisted;
-        simulator.antom().set_habits(AntomHabits { refunds_listed, ..AntomHabits::default() });
+        let refund_names_payment = shape.tangled;
+        let habits = AntomHabits { refunds_listed, refund_names_payment, ..AntomHabits::default() };
+        simulator.antom().set_habits(habits);
         let Shared { accounts, client } = shared(&simulator);
         let gate = Arc::<Gate>::default();
         let observer = Life::new(gate.clone(), time.clock(SignedDuration::ZERO), None);
@@ -201,6 +213,7 @@ impl World {
             asked: Arc::default(),
             orders: Vec::new(),
             payments: Vec::new(),
+            consents: Vec::new(),
             handed_before: 0,
             problems: Arc::default(),
             accounts,
@@ -258,7 +271,7 @@ impl World {
                 queue: seam_queue.clone(),
                 store: seam_store.clone(),
                 clock: clock.clone(),
-                vault: Vault::default(),
+                vault: vault(),
                 schedule: Schedule::new(RETRY_DELAYS.to_vec()),
             };
             let options = WorkerOptions {
@@ -278,18 +291,13 @@ impl World {
         });
         let workers = workers.collect();
         let accounts = self.accounts.clone();
-        let ingress = Ingress::new(
-            accounts.clone(),
-            seam_queue.clone(),
-            clock.clone(),
-            Vault::default(),
-            IngressOptions::default(),
-        );
+        let ingress =
+            Ingress::new(accounts.clone(), seam_queue.clone(), clock.clone(), vault(), IngressOptions::default());
         let console = Console {
             queue: seam_queue,
             store: seam_store,
             clock,
-            vault: Vault::default(),
+            vault: vault(),
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
             callers: Callers::local(),
             looked: Looked::default(),
