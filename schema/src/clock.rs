@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Where the time comes from: a parameter, so that tests decide what now is.
+/// The source of the time: a parameter, so that tests decide what now is.
 ///
 /// Answers in whole microseconds, the finest step both stores keep: a time read back equals the time written.
 #[derive(Clone)]

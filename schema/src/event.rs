@@ -9,7 +9,7 @@ use crate::{
 };
 
 words! {
-    /// What we tell fulfilment. The routing key on `payhook.events` is the type without `payhook.`.
+    /// The type of an event for fulfilment. The routing key on `payhook.events` is the type without `payhook.`.
     pub enum EventType ("event type") {
         OrderAuthorized = "payhook.order.authorized.v1",
         OrderPaid = "payhook.order.paid.v1",
@@ -52,13 +52,13 @@ pub struct Event {
     pub source: String,
     /// The order's id, or the authorization's.
     pub subject: String,
-    /// When payhook learned it.
+    /// The time when payhook learned it.
     pub time: Timestamp,
     pub datacontenttype: String,
     pub data: EventData,
 }
 
-/// What an event is about.
+/// The data of an event: of an order or of an authorization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum EventData {
@@ -76,7 +76,7 @@ pub struct OrderEvent {
     pub state: Option<OrderState>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub previous_state: Option<OrderState>,
-    /// What was registered, in the currency's smallest unit; below 2^53, so that every JSON reader has it exactly.
+    /// The registered amount, in the currency's smallest unit; below 2^53, so that every JSON reader has it exactly.
     pub amount_minor: i64,
     pub currency: Currency,
     pub captured_minor: i64,
@@ -84,7 +84,7 @@ pub struct OrderEvent {
     pub provider: Provider,
     pub account: AccountName,
     pub payment_id: PaymentId,
-    /// When it happened by the provider's clock; when we asked, if the provider does not say.
+    /// The time when it happened, by the provider's clock; the time when we asked, if the provider does not say.
     pub occurred_at: Timestamp,
     /// The hold's reason, or the provider's word for why a payment or refund failed, or for a dispute.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -178,7 +178,7 @@ impl Event {
         }
     }
 
-    /// What it says about an order, if it is about one.
+    /// Returns the data of an event about an order; `None` for other events.
     pub fn order(&self) -> Option<&OrderEvent> {
         match &self.data {
             EventData::Order(data) => Some(data),

@@ -3,11 +3,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dispute, Money, PaymentState, Refund, RefundId, RefundState, refund};
 
-/// What the provider answered when asked about one payment, in our terms. The only thing that changes a payment.
+/// The provider's answer about one payment, in our terms. The only thing that changes a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentFacts {
     pub state: PaymentState,
-    /// What the payment was made for, as the provider has it: compared with the registered order. Always there once money
+    /// The amount of the payment, as the provider has it: compared with the registered order. Always there once money
     /// was authorized or taken.
     pub amount: Option<Money>,
     /// Money taken so far, in `amount`'s currency. 0 until the payment is paid.
@@ -22,11 +22,11 @@ pub struct PaymentFacts {
     pub provider_reference: Option<String>,
     /// The provider's word for why a payment failed, as it spells it.
     pub reason: Option<String>,
-    /// When it happened, by the provider's clock; absent when the answer does not say.
+    /// The time when it happened, by the provider's clock; absent when the answer does not say.
     pub occurred_at: Option<Timestamp>,
-    /// When an unfinished payment lapses, by the provider's clock.
+    /// The time when an unfinished payment lapses, by the provider's clock.
     pub expires_at: Option<Timestamp>,
-    /// When we asked, by our clock, before the request left.
+    /// The time when we asked, by our clock, before the request left.
     pub asked_at: Timestamp,
     /// The deciding fields of the answer in the provider's own words, for the timeline. No personal data.
     pub answer: String,

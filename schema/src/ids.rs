@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::Provider;
 
-/// Why a text is no id.
+/// The error for a text that is no id.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what} must be 1 to {chars_max} characters of {alphabet}")]
 pub struct IdError {
@@ -70,7 +70,7 @@ id!(
     OrderId, "an order id", 128, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(
-    /// What a provider calls a payment: Antom's `paymentRequestId` (64 characters at most), Omise's charge id.
+    /// The provider's id of a payment: Antom's `paymentRequestId` (64 characters at most), Omise's charge id.
     PaymentId, "a payment id", 64, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(
@@ -80,11 +80,11 @@ id!(
 );
 
 id!(
-    /// What a refund is called: Antom's `refundRequestId`, Omise's refund id.
+    /// The id of a refund: Antom's `refundRequestId`, Omise's refund id.
     RefundId, "a refund id", 64, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(
-    /// What a provider calls a dispute: Antom's `disputeId`, Omise's dispute id.
+    /// The provider's id of a dispute: Antom's `disputeId`, Omise's dispute id.
     DisputeId, "a dispute id", 64, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(
@@ -92,7 +92,8 @@ id!(
     AuthorizationId, "an authorization id", 128, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(
-    /// What the merchant sent to Antom's `consult` as `authState`: the only name an authorization has until there is a token.
+    /// The `authState` that the merchant sent to Antom's `consult`: the only name an authorization has until there is a
+    /// token.
     AuthState, "an auth state", 256, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(
@@ -101,7 +102,7 @@ id!(
     |byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 );
 id!(
-    /// What a code or token is recognised by, in its stead: the SHA-256 of it, in hexadecimal.
+    /// The digest that stands for a code or token: its SHA-256, in hexadecimal.
     SecretDigest, "the digest of a secret", 64, "hexadecimal digits", |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 );
 
@@ -112,7 +113,7 @@ impl SecretDigest {
     }
 }
 
-/// What names one payment everywhere: whose it is, under which of our accounts, and the provider's id.
+/// The key of a payment everywhere: its provider, our account, and the provider's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PaymentKey {
     pub provider: Provider,

@@ -22,11 +22,12 @@ pub struct Method {
     pub max_minor: Option<i64>,
     pub refund: Refunds,
     pub chargeback: Known,
-    /// Where the limits were read, when they are another product's than ours, and what does not fit a single payment.
+    /// The source of the limits, when they are another product's than ours, and limits that do not fit a single
+    /// payment.
     pub note: &'static str,
 }
 
-/// Whether money can go back through the provider.
+/// The terms on which money can go back through the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refunds {
     Within {
@@ -38,7 +39,7 @@ pub enum Refunds {
     Unknown,
 }
 
-/// What the documentation says, or that it contradicts itself.
+/// An answer of the documentation; `Unclear` where it contradicts itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
     Yes,
@@ -46,7 +47,7 @@ pub enum Known {
     Unclear,
 }
 
-/// Why a payment by this method cannot be.
+/// The reason why a payment by this method is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MethodError {
     #[error("{method} takes {wanted}, not {given}")]
@@ -208,7 +209,7 @@ impl Method {
         METHODS.iter().find(|method| method.provider == provider && method.code == code)
     }
 
-    /// Whether one payment of `amount` can be made by this method.
+    /// Checks that one payment of `amount` can be made by this method.
     pub fn check(&self, amount: Money) -> Result<(), MethodError> {
         let method = self.code;
         if amount.currency.as_str() != self.currency {

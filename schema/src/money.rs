@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Why a text is no amount of money.
+/// The error for a text that is no amount of money.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum MoneyError {
     #[error("`{0}` is not a currency: three letters of ISO 4217 are")]
@@ -31,7 +31,8 @@ impl Currency {
         std::str::from_utf8(&self.0).expect("ISO 4217 codes are ASCII")
     }
 
-    /// How many decimals one unit has: 2 for THB, 0 for JPY, 3 for KWD; IDR has 2, although its prices show none.
+    /// Returns the number of decimals of one unit: 2 for THB, 0 for JPY, 3 for KWD; IDR has 2, although its prices show
+    /// none.
     pub fn exponent(&self) -> u32 {
         let known = iso_currency::Currency::from_code(self.as_str()).expect("only known codes are constructed");
         known.exponent().unwrap_or(0).into()

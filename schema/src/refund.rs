@@ -17,7 +17,7 @@ pub struct Refund {
     pub voided: bool,
     /// The provider's word for why it failed, as it spells it.
     pub reason: Option<String>,
-    /// When it was done, by the provider's clock.
+    /// The time when it was done, by the provider's clock.
     pub occurred_at: Option<Timestamp>,
 }
 
@@ -35,13 +35,14 @@ impl Refund {
         }
     }
 
-    /// Whether both are the same refund. A provider may leave out one of the two names.
+    /// Returns true if both are the same refund. A provider may leave out one of the two names.
     pub fn is_same(&self, other: &Self) -> bool {
         let references = (&self.provider_reference, &other.provider_reference);
         self.id == other.id || matches!(references, (Some(left), Some(right)) if left == right)
     }
 
-    /// What is known after the provider told `told` of the same refund: a fact once known is not forgotten for want of it.
+    /// Returns the refund after the provider reported `told` of it: a known fact is not forgotten because `told` lacks
+    /// it.
     #[must_use]
     pub fn then(&self, told: &Self) -> Self {
         let state = self.state.then(told.state);
@@ -80,7 +81,7 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// What is known after the provider told `told` of the same dispute.
+    /// Returns the dispute after the provider reported `told` of it.
     #[must_use]
     pub fn then(&self, told: &Self) -> Self {
         let state = self.state.then(told.state);

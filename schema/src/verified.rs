@@ -2,8 +2,9 @@ use std::ops::Deref;
 
 /// Something whose signature held.
 ///
-/// Only `provider` vouches for a notification, and only a vouched one goes into a new envelope; `tests/tidy.rs` asserts that nobody else writes
-/// [`Verified::vouch`]. What comes off the queue is unchecked, and another type.
+/// Only `provider` vouches for a notification, and only a vouched one goes into a new envelope; `tests/tidy.rs` asserts
+/// that nobody else writes [`Verified::vouch`]. A notification that comes off the queue is unchecked, and has another
+/// type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<T>(T);
 
