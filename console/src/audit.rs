@@ -25,7 +25,8 @@ pub(crate) async fn list(
 }
 
 impl Console {
-    /// Writes down who is about to do what. What cannot be written down is not done.
+    /// Writes an audit entry before an action: the caller, the action and its subject. An action without its entry is
+    /// not done.
     pub(crate) async fn audit(
         &self,
         caller: &Caller,

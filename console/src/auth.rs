@@ -20,7 +20,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Between two lines about refused requests.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Who sent a request: what the audit log names.
+/// The sender of a request, as the audit log names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// As the configuration has it.
@@ -41,7 +41,7 @@ impl Token {
 pub struct Callers(Option<Vec<(Token, Caller)>>);
 
 impl Callers {
-    /// Nobody is asked for a token. Only where nobody but this machine can connect.
+    /// Asks no caller for a token. Only for a listener that no other machine can connect to.
     pub fn local() -> Self {
         Self(None)
     }
@@ -68,7 +68,7 @@ impl Callers {
         self.0.is_none() && (is_other_origin || is_other_site || !host.is_none_or(is_this_machine))
     }
 
-    /// Whose token the request carries.
+    /// Finds the caller whose token the request carries.
     fn find(&self, headers: &HeaderMap) -> Option<Caller> {
         let Some(known) = &self.0 else {
             return Some(Caller { name: "local".to_owned(), role: Role::All });
@@ -117,7 +117,7 @@ pub(crate) async fn require_role(State(may): State<&'static [Role]>, request: Re
 
 /// Counts a refusal, and logs one a second: guessing tokens must show, and must not fill the disk.
 fn refused(reason: &'static str, why: &str) {
-    /// When the last line was written, and how many refusals had none since.
+    /// The time of the last line, and the number of refusals without a line since.
     static LOG: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
     metrics::counter!("payhook_console_refused_total", "reason" => reason).increment(1);
     let (last, missed) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner);

@@ -111,7 +111,7 @@ pub(crate) async fn note(
 }
 
 impl Console {
-    /// How many open ones there are: what the audit log says before anything is done to them.
+    /// Counts the open dead letters of a filter: the audit log has the count before anything is done to them.
     pub(crate) async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, Problem> {
         let groups = self.store.dead_letter_groups(filter).await?;
         Ok(groups.iter().map(|group| group.count).sum())

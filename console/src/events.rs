@@ -9,7 +9,7 @@ use crate::Console;
 use crate::problem::Problem;
 use crate::query::{Parameters, RawQuery};
 
-/// How often a waiting request looks again.
+/// The time between two looks of a waiting request.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing,

@@ -17,7 +17,7 @@ const CHECK_WITHIN: Duration = Duration::from_secs(3);
 
 type Checked = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// One thing this process's roles cannot do without.
+/// A thing that this process's roles cannot do without.
 pub struct ReadyCheck {
     name: &'static str,
     check: Box<dyn Fn() -> Checked + Send + Sync>,
@@ -32,7 +32,7 @@ impl ReadyCheck {
     }
 }
 
-/// What the health routes of a process need.
+/// The state that the health routes of a process need.
 pub struct Health {
     pub checks: Vec<ReadyCheck>,
     pub metrics: PrometheusHandle,

@@ -24,11 +24,11 @@ const UNOPENED_MAX: usize = 10_000;
 /// Others change what we seal anew, and that is a round for nothing; so many in a row are a fault.
 const FRUITLESS_MAX: u32 = 3;
 
-/// How far one request came.
+/// The progress of one request.
 #[derive(Default)]
 struct Rotation {
     resealed: usize,
-    /// What does not open, by its place.
+    /// The sealed things that do not open, by their place.
     unopened: BTreeSet<String>,
     fruitless: u32,
 }
@@ -63,7 +63,7 @@ impl Console {
         Ok(counted.into_iter().filter(|(key, _)| *key != newest).collect())
     }
 
-    /// One round: breaks when there is nothing left that we could do.
+    /// Seals one round of things anew. Breaks when nothing is left that we can seal.
     async fn round(&self, rotation: &mut Rotation) -> Result<ControlFlow<()>, Problem> {
         // Asked for anew: the keys may be replaced while we work.
         let Some(newest) = self.vault.newest() else { return Ok(ControlFlow::Break(())) };

@@ -41,10 +41,10 @@ use role::{ADMINISTER, OPERATE, READ, READ_TOKENS, REFRESH, REGISTER};
 /// Largest request body accepted, in bytes; a registration with a hundred payments has some 15 KB.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Whether an account of this name is configured with a provider.
+/// Returns true if an account of this name is configured with a provider.
 pub type HasAccount = Box<dyn Fn(Provider, &AccountName) -> bool + Send + Sync>;
 
-/// What every request needs.
+/// The state that every request needs.
 pub struct Console {
     pub queue: Arc<dyn Queue>,
     pub store: Arc<dyn Store>,
@@ -54,7 +54,7 @@ pub struct Console {
     /// Asked each time: accounts come while we run.
     pub has_account: HasAccount,
     pub callers: Callers,
-    /// Which orders were refreshed because somebody looked at them.
+    /// The orders that were refreshed because somebody looked at them.
     pub looked: Looked,
 }
 

@@ -18,7 +18,7 @@ use crate::problem::Problem;
 /// Rows of one page, unless asked otherwise, and at most.
 const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 500;
-/// How long a request may wait for news: proxies give up after a minute.
+/// The longest time a request may wait for news: proxies give up after a minute.
 const WAIT_MAX: Duration = Duration::from_secs(55);
 
 /// A request's parameters as axum reads them.
@@ -63,7 +63,7 @@ impl Parameters {
         self.take_with("since", |text| time_or_ago(text, now))
     }
 
-    /// One id, or several with commas between them.
+    /// Takes `id`: an id, or several with commas between them.
     pub(crate) fn ids(&mut self) -> Result<Vec<Uuid>, Problem> {
         let read = |text: &str| text.split(',').map(|id| id.trim().parse().map_err(|_| wrong_id(id))).collect();
         Ok(self.take_with("id", read)?.unwrap_or_default())

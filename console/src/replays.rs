@@ -69,7 +69,7 @@ pub(crate) async fn resume(
     console.steer(&caller, id_in(path)?, Steer::Resume).await
 }
 
-/// `POST /v1/replays/{replay_id}/cancel`: for good. What it did stays done.
+/// `POST /v1/replays/{replay_id}/cancel`: cancels a replay for good. Its finished items stay done.
 pub(crate) async fn cancel(
     State(console): State<Arc<Console>>,
     _: NoParameters,
@@ -79,7 +79,7 @@ pub(crate) async fn cancel(
     console.steer(&caller, id_in(path)?, Steer::Cancel).await
 }
 
-/// Whether there is nothing more to come, unless a person has it go on.
+/// Returns true if nothing more comes unless a person resumes the replay.
 pub(crate) fn is_over(replay: &Replay) -> bool {
     match replay.state {
         ReplayState::Done | ReplayState::Cancelled | ReplayState::Stopped => true,

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a caller may do. Each has what its work needs and no more: whoever runs payhook reads no customer's token.
+/// The rights of a caller. Each role has what its work needs and no more: an operator of payhook reads no customer's
+/// token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Looks.
@@ -12,7 +13,8 @@ pub enum Role {
     Merchant,
     /// Everything but customers' tokens; reads notifications as they came, but for those that carry a token.
     Admin,
-    /// Whoever has the one token without a name, or sits at the machine where none is asked for. No caller is given it by name.
+    /// A caller with the one token without a name, or on the machine where no token is asked for. No caller gets this
+    /// role by name.
     All,
 }
 
@@ -23,7 +25,7 @@ pub(crate) const REGISTER: &[Role] = &[Role::Merchant, Role::Admin];
 pub(crate) const READ_TOKENS: &[Role] = &[Role::Merchant];
 pub(crate) const ADMINISTER: &[Role] = &[Role::Admin];
 
-/// Why a word is no role.
+/// The error for a word that is no role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownRole(String);
 

@@ -19,7 +19,7 @@ const KIND_CHARS_MAX: usize = 64;
 /// Ids spelled out in the audit log; of more it is said how many.
 const IDS_IN_WORDS: usize = 5;
 
-/// What a request that changes something selects by, in its body.
+/// The body of a request that changes something: the filter it selects by.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Selecting {
@@ -112,7 +112,7 @@ pub(crate) fn kind(text: &str) -> Result<String, String> {
     }
 }
 
-/// Why somebody does something, for whoever asks later.
+/// Reads the reason for a change, which is stored with it and in the audit log.
 pub(crate) fn reason(text: &str) -> Result<String, Problem> {
     match text.trim() {
         "" => Err(Problem::unprocessable("Say why in `reason`: it is kept with what you do, and in the audit log.")),
@@ -139,7 +139,7 @@ fn disguises(character: char) -> bool {
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What a list of dead letters is asked for by: the open ones, unless a state is named.
+/// Reads the filter of a list of dead letters: the open ones, unless a state is named.
 pub(crate) fn listed_dead_letters(parameters: &mut Parameters, now: Timestamp) -> Result<DeadLetterFilter, Problem> {
     let state = parameters.take_with("state", |text| match text {
         "all" => Ok(None),
@@ -153,7 +153,7 @@ pub(crate) fn listed_dead_letters(parameters: &mut Parameters, now: Timestamp) -
     })
 }
 
-/// What groups are asked for by: they are of open ones only, and have no pages.
+/// Reads the filter of groups: they are of open dead letters only, and have no pages.
 pub(crate) fn grouped_dead_letters(parameters: &mut Parameters, now: Timestamp) -> Result<DeadLetterFilter, Problem> {
     Ok(DeadLetterFilter {
         ids: parameters.ids()?,

@@ -18,7 +18,7 @@ pub(crate) struct ReplayView {
     canary: u32,
     who: String,
     reason: String,
-    /// Why it stopped by itself.
+    /// The reason why the replay stopped by itself.
     detail: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -46,7 +46,7 @@ impl From<Replay> for ReplayView {
     }
 }
 
-/// One thing of a replay. Its claim is the workers' and is not shown.
+/// An item of a replay. Its claim is the workers' and is not shown.
 #[derive(Serialize)]
 pub(crate) struct ReplayItemView {
     n: i64,

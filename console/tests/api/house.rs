@@ -73,7 +73,7 @@ impl Recorder {
         self.down.store(down, Ordering::Relaxed);
     }
 
-    /// What was hinted at since this was asked last.
+    /// Returns the hints that were published since the last call.
     pub(crate) fn hints(&self) -> Vec<String> {
         let published = std::mem::take(&mut *self.published.lock().unwrap());
         let hints = published.into_iter().map(|envelope| match envelope.hint {

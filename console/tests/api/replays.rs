@@ -30,7 +30,7 @@ impl House {
         (answer["replay_id"].as_str().unwrap().to_owned(), answer["total"].as_u64().unwrap())
     }
 
-    /// What a worker does with everything it is handed out.
+    /// Claims the waiting items as a worker does, and notes `outcome` for each.
     async fn works(&self, outcome: ReplayOutcome) -> usize {
         let mut items = Vec::new();
         for replay in self.store.replay_running().await.unwrap() {
