@@ -19,7 +19,7 @@ impl Delays {
         Ok(Self(sorted))
     }
 
-    /// Where a retry that is wished for `after` waits, and how long.
+    /// Returns the delay and the wait of a retry that is wished for `after`.
     pub(crate) fn wait(&self, after: Duration) -> Wait {
         let longest = *self.0.last().expect("never empty");
         let delay = self.0.iter().copied().find(|delay| *delay >= after).unwrap_or(longest);
@@ -31,16 +31,16 @@ impl Delays {
     }
 }
 
-/// One retry's wait.
+/// The wait of a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
     /// The smallest delay of at least what was wished for; the longest when there is none. It names the queue.
     pub(crate) delay: Duration,
-    /// How long it is hidden at least: the wish, down to the longest delay.
+    /// The time it is hidden at least: the wish, but no more than the longest delay.
     pub(crate) hidden: Duration,
 }
 
-/// How a delay is written in a queue's name: its largest exact unit, `1s`, `2m`, `1h`; milliseconds where it has a
+/// Writes a delay as it is in a queue's name: its largest exact unit, `1s`, `2m`, `1h`; milliseconds where it has a
 /// fraction of a second, which only the embedded queue takes.
 pub(crate) fn delay_name(delay: Duration) -> String {
     let seconds = delay.as_secs();

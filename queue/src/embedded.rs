@@ -1,12 +1,13 @@
 //! The queue as a table in the SQLite file the store lives in: for one machine, nothing to install.
 //!
-//! Known weakness: one process owns the file. Who holds which delivery is therefore known in memory only, which costs no
-//! write and gives everything back by itself when the process dies; a second process on the same file would hand out the
-//! same deliveries again.
+//! Known weakness: one process owns the file. The deliveries that each consumer holds are therefore known in memory
+//! only. This costs no write, and gives everything back by itself when the process dies; a second process on the same
+//! file would hand out the same deliveries again.
 //!
-//! What crashes its process would crash it at every start. So envelopes that an earlier process left behind are counted when they are handed
-//! out, before anybody sees them; what never was in a process that died costs nothing. From the third time on such an envelope is handed out
-//! alone, so that only the one that crashes goes on counting; after the fifth it lies in the dead lane as poison.
+//! An envelope that crashes its process would crash it at every start. Envelopes that an earlier process left behind
+//! are therefore counted when they are handed out, before anybody sees them; an envelope that never was in a process
+//! that died is not counted. From the third time on such an envelope is handed out alone, so that only the one that
+//! crashes goes on counting; after the fifth it lies in the dead lane as poison.
 //!
 //! Publishes and settles are committed in groups by one task (`writer`): whatever waits while the disk syncs shares the
 //! next sync, so throughput grows with the load and a lone publish waits for nobody.
@@ -35,7 +36,8 @@ use crate::{Consumer, Depth, Lane, Queue, QueueError, Routed};
 use hands::Hands;
 use writer::{Put, Writer};
 
-/// Where sqlx notes which of our migrations were applied: not the store's table, though it may be the same file.
+/// The table where sqlx notes which of our migrations were applied: not the store's table, though it may be the same
+/// file.
 const MIGRATIONS_TABLE: &str = "_payhook_queue_migrations";
 
 /// A clock that goes back by less changes nothing that matters, in microseconds.
@@ -47,7 +49,7 @@ pub struct EmbeddedQueue {
     writer: Writer,
 }
 
-/// What the queue and its consumers share.
+/// The state that the queue and its consumers share.
 struct Shared {
     pool: SqlitePool,
     address: String,
@@ -64,9 +66,9 @@ struct Shared {
 
 impl EmbeddedQueue {
     /// A queue in the file behind `writer`, a pool of exactly one connection: the file's write lock, shared with the
-    /// store. Whoever opens it sets WAL and `synchronous = FULL`, without which a confirmed envelope can be lost.
+    /// store. The code that opens it sets WAL and `synchronous = FULL`, without which a confirmed envelope can be lost.
     ///
-    /// Whatever a dead process had in hand is waiting again. Call it inside a Tokio runtime, once per file.
+    /// Every envelope that a dead process had in hand is waiting again. Call it inside a Tokio runtime, once per file.
     ///
     /// # Errors
     /// [`QueueError::Misconfigured`] when `retry_delays` is empty or holds a zero.
@@ -88,7 +90,8 @@ impl EmbeddedQueue {
     }
 }
 
-/// What waits, in groups: by lane, whether it can be taken at time 1, and its delay; without the rows of list 2.
+/// Counts the waiting rows in groups: by lane, whether it can be taken at time 1, and its delay; without the rows of
+/// list 2.
 const DEPTHS: &str = "select lane, due_at <= ?1 as ready, delay, count(*) as rows, min(due_at) as first from queue_envelope \
                       where id not in (select value from json_each(?2)) group by lane, ready, delay";
 
@@ -114,8 +117,8 @@ fn depths(groups: &[SqliteRow], delays: &Delays) -> Vec<Depth> {
     depths
 }
 
-/// How much waits in the queue of a file that another process owns: read beside it, without its lock. What that process has in hand
-/// counts as waiting.
+/// Returns the depths of the queue in a file that another process owns: read beside it, without its lock. Deliveries
+/// that the other process has in hand count as waiting.
 ///
 /// # Errors
 /// [`QueueError::Misconfigured`] when there is no such file or no queue in it.
@@ -274,7 +277,7 @@ impl Shared {
         QueueError::unavailable(&self.address, "it was closed")
     }
 
-    /// What a caller can do about SQLite's answer.
+    /// Sorts SQLite's error by what a caller can do about it.
     fn error(&self, doing: &str, error: impl Into<Arc<sqlx::Error>>) -> QueueError {
         let address = self.address.clone();
         let error: Arc<sqlx::Error> = error.into();

@@ -1,4 +1,4 @@
-//! Carries envelopes at least once, and knows nothing about payments. One contract, [`Queue`]; two backends keep it:
+//! Carries envelopes at least once, and knows nothing about payments. The contract is [`Queue`]; two backends keep it:
 //! [`rabbitmq`] for any number of processes, [`embedded`] for one machine.
 
 mod contract;

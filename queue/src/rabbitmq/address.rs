@@ -6,7 +6,7 @@ use crate::QueueError;
 /// Seconds between heartbeats unless the URL says otherwise: lapin gives a silent broker up after twice that.
 const HEARTBEAT_S: u16 = 10;
 
-/// Where the broker is: one or several nodes of a cluster, asked in turn.
+/// The address of the broker: one or several nodes of a cluster, asked in turn.
 #[derive(Clone)]
 pub(super) struct Address {
     /// At least one, equal but for host and port.

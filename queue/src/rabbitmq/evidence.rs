@@ -1,4 +1,4 @@
-//! What publishes have shown lately: readiness rests on this, and on nothing assumed.
+//! The results of the latest publishes: readiness rests on them, and on nothing assumed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,9 @@ use super::topology::NOTIFICATIONS;
 
 /// A confirm proves the way to the work queue for this long.
 const FRESH_FOR: Duration = Duration::from_secs(10);
-/// Where nobody takes and much waits, probes would only add to it: there a confirm counts for longer.
+/// The same for a queue with a backlog and no consumer: probes would only add to it, so a confirm counts for longer.
 const FRESH_FOR_UNTAKEN: Duration = Duration::from_mins(1);
-/// A refusal counts this long. Whoever meets one holds its message and tries again more often than that.
+/// A refusal counts this long. A publisher that meets one holds its message and tries again more often than that.
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
@@ -45,13 +45,13 @@ impl Evidence {
         }
     }
 
-    /// Whether the way to the work queue was proven lately. `untaken`: much waits there and nobody takes.
+    /// Returns true if the way to the work queue was proven lately. `untaken`: the queue has a backlog and no consumer.
     pub(super) fn is_fresh(&self, untaken: bool) -> bool {
         let fresh_for = if untaken { FRESH_FOR_UNTAKEN } else { FRESH_FOR };
         self.lock().work_confirmed_at.is_some_and(|at| at.elapsed() < fresh_for)
     }
 
-    /// Which other exchanges refused a publish lately, and why.
+    /// Returns the other exchanges that refused a publish lately, and why.
     pub(super) fn refusals(&self) -> Vec<(String, Failure)> {
         let mut seen = self.lock();
         seen.refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);

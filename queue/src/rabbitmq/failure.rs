@@ -42,7 +42,7 @@ impl Failure {
         Self::unavailable("it is short of memory or disk and takes no publishes")
     }
 
-    /// What a caller can do about lapin's error while `doing` something.
+    /// Sorts lapin's error while `doing` something by what a caller can do about it.
     pub(super) fn of(doing: &str, cause: Error) -> Self {
         let kind = if is_for_a_person(&cause) { Kind::Misconfigured } else { Kind::Unavailable };
         Self { kind, what: format!("it did not {doing}"), cause: Some(cause) }
@@ -61,14 +61,14 @@ impl Failure {
         self.kind == Kind::Misconfigured
     }
 
-    /// Whether the broker refused it for our user's rights.
+    /// Returns true if the broker refused it for our user's rights.
     pub(super) fn is_forbidden(&self) -> bool {
         let kind = self.cause.as_ref().map(Error::kind);
         matches!(kind, Some(ErrorKind::ProtocolError(refusal))
             if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
     }
 
-    /// Whether something exists with other arguments than were asked for.
+    /// Returns true if the thing exists with other arguments than were asked for.
     pub(super) fn differs(&self) -> bool {
         let kind = self.cause.as_ref().map(Error::kind);
         matches!(kind, Some(ErrorKind::ProtocolError(refusal))
@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Whether the broker said no for a reason that waiting does not change.
+/// Returns true if the broker refused for a reason that waiting does not change.
 fn is_for_a_person(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::ProtocolError(said) => match said.kind() {

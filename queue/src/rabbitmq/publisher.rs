@@ -20,7 +20,7 @@ const CHANNELS_MAX: u16 = 2000;
 
 pub(super) struct Publisher {
     supervisor: Arc<Supervisor>,
-    /// One permit per channel we may have; holding one is the right to take a free channel or to open another.
+    /// A permit for each channel we may have; holding one is the right to take a free channel or to open another.
     permits: Semaphore,
     channels_max: u32,
     /// Channels in confirm mode with nothing in flight, and the connection they are on.
@@ -29,7 +29,7 @@ pub(super) struct Publisher {
     evidence: Evidence,
 }
 
-/// What the broker did with a publish it confirmed.
+/// The broker's answer to a publish that it confirmed.
 enum Confirmed {
     Taken,
     /// No queue takes it; why, in the broker's words.

@@ -1,4 +1,4 @@
-//! How to make each backend, and how to take it away.
+//! Makes each backend, and takes it away again.
 
 mod embedded;
 mod rabbit;

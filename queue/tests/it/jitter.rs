@@ -1,4 +1,5 @@
-//! How a retry that asks for less than its delay waits: to the microsecond in the file, by its own expiration on RabbitMQ.
+//! The wait of a retry that asks for less than its delay: to the microsecond in the file, by its own expiration on
+//! RabbitMQ.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whether what is published arrives: how a missing way is found, and what becomes of what lost its own.
+//! Tests that published messages arrive: how a missing way is found, and where messages that lost their way end up.
 
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ fn dead_letter() -> BasicProperties {
     BasicProperties::default().with_headers(headers)
 }
 
-/// What the broker writes when it gives up handing a dead letter out.
+/// The properties that the broker writes when it gives up handing out a dead letter.
 fn crashing() -> BasicProperties {
     let mut death = FieldTable::default();
     death.insert("queue".into(), AMQPValue::LongString("payhook.dead".into()));

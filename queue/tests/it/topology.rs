@@ -1,4 +1,4 @@
-//! What `migrate` declares on a real broker, and which rights suffice for what.
+//! The topology that `migrate` declares on a real broker, and the rights that each task needs.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -85,7 +85,7 @@ struct Declared {
     bindings: HashSet<(String, String, String)>,
 }
 
-/// What the broker says it has, without what every virtual host has.
+/// Returns what the broker says it has, without what every virtual host has.
 async fn topology(vhost: &Vhost) -> Declared {
     let list = async |what: &str| {
         let listed = vhost.admin("GET", &format!("/{what}/{}", vhost.name), None).await.unwrap();

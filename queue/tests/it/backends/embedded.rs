@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-/// One file, and the one process that owns it.
+/// A file, and the one process that owns it.
 pub(crate) struct EmbeddedHarness {
     folder: TempDir,
     process: Mutex<Option<Arc<EmbeddedQueue>>>,
