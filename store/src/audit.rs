@@ -1,4 +1,4 @@
-//! Who did what, and which keys verify, alike for both databases.
+//! Reads the audit log and the use of keys, alike for both databases.
 
 use crate::columns::{Columns, some, wrong};
 use crate::rows::read;
@@ -24,7 +24,7 @@ pub(crate) fn release(row: &impl Columns) -> sqlx::Result<Release> {
     serde_json::from_value(some("body", row.json("body"))?).map_err(|error| wrong("body", error))
 }
 
-/// What a count is kept as: more than this nobody did.
+/// Converts a count for its column. No action counts more than `i64::MAX` things.
 pub(crate) fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

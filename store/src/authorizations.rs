@@ -1,4 +1,4 @@
-//! What the rows of an authorization mean, and what of it can be kept, alike for both databases.
+//! Reads the rows of an authorization, and checks what can be stored of it, alike for both databases.
 
 use jiff::Timestamp;
 use payhook_schema::{
@@ -12,7 +12,7 @@ use crate::columns::{Columns, some, wrong};
 use crate::rows::read;
 use crate::{AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, TimelineEntry, notifications};
 
-/// How many of the notifications that name an authorization are read back: one is usual, and each is acted upon.
+/// The most notifications that are read back for an authorization they name: one is usual, and each is acted upon.
 pub(crate) const NOTIFICATIONS_MAX: i64 = 100;
 
 /// The columns of an authorization, as [`authorization`] reads them.
@@ -59,7 +59,7 @@ pub(crate) fn authorization(row: &impl Columns) -> sqlx::Result<Authorization> {
     })
 }
 
-/// What is sealed in the column `bytes` under the key in the column `key`.
+/// Reads what is sealed in the column `bytes` under the key in the column `key`.
 pub(crate) fn sealed(row: &impl Columns, key: &str, bytes: &str) -> sqlx::Result<Option<Sealed>> {
     let under = row.int(key)?.map(|under| u32::try_from(under).map_err(|error| wrong(key, error))).transpose()?;
     Ok(under.zip(row.bytes(bytes)?).map(|(key, bytes)| Sealed { key, bytes }))
@@ -80,7 +80,7 @@ pub(crate) fn notification(row: &impl Columns, name: &AuthorizationName) -> sqlx
     notifications::notification(row, About::Authorization(name.clone()))
 }
 
-/// What registering `new` means where `registered` has its id already.
+/// Returns the answer to registering `new` where `registered` has its id already.
 pub(crate) fn again(registered: Authorization, new: &NewAuthorization) -> AuthorizationRegistered {
     let same = (&registered.account, &registered.auth_state, &registered.wallet)
         == (&new.account, &new.auth_state, &new.wallet);
@@ -91,7 +91,7 @@ pub(crate) fn again(registered: Authorization, new: &NewAuthorization) -> Author
     }
 }
 
-/// What the history says of a registration. The auth state is for the merchant and the wallet alone.
+/// The entry of a registration in the history. The auth state is for the merchant and the wallet alone.
 pub(crate) fn entry(new: &NewAuthorization, now: Timestamp) -> TimelineEntry {
     TimelineEntry {
         at: now,
@@ -102,14 +102,14 @@ pub(crate) fn entry(new: &NewAuthorization, now: Timestamp) -> TimelineEntry {
     }
 }
 
-/// What is written of a settlement's history, and to whose.
+/// Returns the history entries of a settlement, and the authorization they belong to.
 pub(crate) fn history(settlement: &AuthorizationSettlement) -> Option<(&AuthorizationId, &[TimelineEntry])> {
     let (id, entries) = settlement.timeline.as_ref()?;
     let changed = settlement.change.as_ref().map(|change| &change.authorization.id);
     Some((changed.unwrap_or(id), entries))
 }
 
-/// Why a settlement can never be written, if so: told before any database sees it.
+/// Returns the reason if a settlement can never be written, before any database sees it.
 pub(crate) fn unkeepable(settlement: &AuthorizationSettlement) -> Option<String> {
     let AuthorizationSettlement { notifications, change, timeline } = settlement;
     let entries = || timeline.iter().flat_map(|(_, entries)| entries);
@@ -130,7 +130,7 @@ fn change_has_nul(change: &AuthorizationChange) -> bool {
     reason.is_some_and(|text| has_nul(text)) || change.events.iter().any(batch::event_has_nul)
 }
 
-/// What contradicts itself in a change, whatever the store holds.
+/// Returns the contradiction inside a change, if any, whatever the store holds.
 fn wrong_change(AuthorizationChange { authorization, events }: &AuthorizationChange) -> Option<String> {
     let first = authorization.version - events.len() as i64 + 1;
     for (event, version) in events.iter().zip(first..) {

@@ -16,7 +16,8 @@ impl Lent {
         self.0.as_mut().expect("it is taken only when given back or dropped")
     }
 
-    /// Gives the connection back, unless `outcome` is that it broke. That the server said no is an answer like any other.
+    /// Gives the connection back, unless `outcome` is that it broke. A refusal by the server is an answer like any
+    /// other.
     pub(crate) fn give_back<T>(mut self, outcome: &sqlx::Result<T>) {
         if matches!(outcome, Ok(_) | Err(sqlx::Error::Database(_))) {
             drop(self.0.take());

@@ -1,5 +1,5 @@
-//! What a notification names where it is not its payment, as one column: a kind and a name, so that a refund and a token
-//! that are spelled alike never mix.
+//! The name in a notification that is not of its payment, as one column: a kind and a name, so that a refund and a
+//! token that are spelled alike never mix.
 
 use payhook_schema::{
     About, AuthState, AuthorizationName, Notification, PaymentId, PaymentKey, RefundId, SecretDigest,
@@ -21,7 +21,7 @@ pub(crate) fn name_of(about: &About) -> Option<String> {
     }
 }
 
-/// What a notification is about, by the name and the payment it is kept under.
+/// Reads what a notification is about, from the name and the payment it is stored under.
 pub(crate) fn about(name: Option<&str>, payment: Option<PaymentId>) -> sqlx::Result<About> {
     let unreadable = |error| wrong("names", error);
     Ok(match (name.and_then(|name| name.split_once(' ')), payment) {

@@ -1,4 +1,4 @@
-//! When a replay goes on, stops and is done, and what its rows mean, alike for both databases.
+//! Decides when a replay goes on, stops and is done, and reads its rows, alike for both databases.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,7 +20,8 @@ pub(crate) const UNTRIED_AGAIN: Duration = Duration::from_secs(2);
 /// Fewer results than this say nothing about a share.
 const SHARE_RESULTS_MIN: u64 = 10;
 
-/// One of so many may fail: an outage or a wrong key fails far more, and what had died once dies again now and then.
+/// The share of items that may fail is one in this many. An outage or a wrong key fails far more, and an item that was
+/// a dead letter once becomes one again now and then.
 const SHARE_FAILED_ONE_IN: u64 = 5;
 
 /// The columns of a replay `r`, as [`Kept::of`] reads them.
@@ -48,7 +49,7 @@ pub(crate) struct Kept {
     pub(crate) forgiven: Forgiven,
 }
 
-/// What there was when a stopped replay was resumed; failures are counted from there.
+/// The counts when a stopped replay was resumed; failures are counted from there.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Forgiven {
     pub(crate) done: u64,
@@ -56,7 +57,7 @@ pub(crate) struct Forgiven {
     pub(crate) canary: u64,
 }
 
-/// How those that go first are doing.
+/// The state of the items that go first.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Canary {
     pub(crate) unfinished: u64,
@@ -194,7 +195,7 @@ pub(crate) fn canary(row: &impl Columns) -> sqlx::Result<Canary> {
     })
 }
 
-/// One item as it is first written.
+/// An item as it is first written.
 #[derive(Serialize)]
 pub(crate) struct ItemRow {
     pub(crate) n: i64,
@@ -232,7 +233,7 @@ fn item_id(replay: Uuid, n: i64) -> Uuid {
     content_id(&[replay.as_bytes().as_slice(), &n.to_be_bytes()].concat())
 }
 
-/// One result as it is noted.
+/// A result as it is noted.
 #[derive(Serialize)]
 pub(crate) struct NotedRow {
     pub(crate) id: Uuid,
@@ -264,7 +265,7 @@ pub(crate) fn noted(row: &impl Columns) -> sqlx::Result<(Uuid, Uuid, String)> {
     Ok((replay, item, some("state", row.text("state"))?))
 }
 
-/// What the timeline says of an item that is handed out.
+/// Returns the timeline's text and detail for an item that is handed out.
 pub(crate) fn told(replay: &Replay) -> (String, Value) {
     let Replay { id, who, reason, .. } = replay;
     (format!("replayed by {who}: {reason}"), json!({ "who": who, "reason": reason, "replay_id": id }))

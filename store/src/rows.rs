@@ -1,4 +1,4 @@
-//! What the rows of both databases mean.
+//! Reads the rows of both databases.
 
 use payhook_schema::{
     AccountName, Currency, Event, Hold, Money, Order, OrderId, OrderState, Payment, PaymentId, PaymentKey,

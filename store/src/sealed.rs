@@ -1,4 +1,4 @@
-//! What lies sealed, and where, alike for both databases.
+//! Reads the sealed things and their places, alike for both databases.
 
 use payhook_schema::SealedPlace;
 
@@ -15,7 +15,7 @@ macro_rules! sealed_columns {
 }
 pub(crate) use sealed_columns;
 
-/// How many are sealed under each key, by key. Only the partial indexes are walked.
+/// Counts the things that are sealed under each key, by key. Only the partial indexes are walked.
 pub(crate) const COUNT: &str = "
 select sealed_under, cast(sum(things) as bigint) as things from (
     select sealed_with as sealed_under, count(*) as things from notifications where sealed_with is not null group by 1

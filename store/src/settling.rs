@@ -12,8 +12,8 @@ pub(crate) trait Writes: Sync {
     async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault>;
 }
 
-/// Settles wave after wave. Where one wave fails for a value in it, or keeps losing against other writers, its settlements
-/// are written one by one, so that nobody pays for a neighbour.
+/// Writes settlements wave after wave. If a wave fails for a value in it, or keeps losing against other writers, its
+/// settlements are written one by one, so that none fails for another one's fault.
 pub(crate) async fn settle(to: &dyn Writes, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
     let mut settled: Vec<Settled> = Vec::with_capacity(settlements.len());
     let mut wanted = Vec::with_capacity(settlements.len());
@@ -55,7 +55,8 @@ fn note(settled: &mut [Settled], settlements: &[Settlement], wave: &[usize], wri
     }
 }
 
-/// What became of one settlement on its own. Where somebody holds what it would change, it is like one that moved on.
+/// Returns the result of a settlement on its own. If another writer holds what it would change, it is a conflict, as if
+/// that had moved on.
 pub(crate) fn alone(outcome: Result<Settled, Fault>, changes: bool) -> Result<Settled, Fault> {
     match outcome {
         Err(Fault::Value(why)) => Ok(Settled::Refused(why.to_string())),

@@ -1,4 +1,4 @@
-//! What only SQLite shows: a file, and who has it.
+//! Tests of what only SQLite has: a file, and the process that owns it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -44,7 +44,7 @@ async fn a_file_has_one_owner_at_a_time_and_keeps_what_it_was_told() {
     assert_eq!(again.order_get(&order.id).await.unwrap(), Some(order));
 }
 
-/// Whether another process gets the lock of the file with this name.
+/// Returns true if another process gets the lock of the file with this name.
 fn another_process_locks(file: &Path) -> bool {
     Command::new("flock").args(["--nonblock", "--exclusive"]).arg(file).arg("true").status().unwrap().success()
 }

@@ -3,7 +3,7 @@ use payhook_schema::{AccountName, Hold, OrderId, PaymentKey, Provider};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One of our keys, and when it verified a notification last.
+/// A key of ours, and the time when it last verified a notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyUse {
     pub provider: Provider,
@@ -13,7 +13,7 @@ pub struct KeyUse {
     pub last_at: Timestamp,
 }
 
-/// Who did what, to what, and why.
+/// An entry of the audit log: who did what, to what, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// Sorts by time.
@@ -24,9 +24,9 @@ pub struct AuditEntry {
     pub role: String,
     /// `token.read`, `keys.rotate`, `order.release`, `dead_letter.replay`, ….
     pub action: String,
-    /// What it was done to: an id, or a filter in words.
+    /// The subject of the action: an id, or a filter in words.
     pub subject: String,
-    /// How many things it was done to.
+    /// The number of things it was done to.
     pub count: u64,
     pub reason: Option<String>,
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{Act, DeadLetterFilter, NotificationFilter};
 
-/// What a replay takes.
+/// The things that a replay takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// The open ones.
@@ -26,7 +26,7 @@ pub struct NewReplay {
     /// Only ask, and tell what would change.
     pub plan: bool,
     pub rate_per_s: u32,
-    /// So many go first, and the rest only after all of them went well; 0 for none.
+    /// The number of items that go first. The rest follow only after all of them went well; 0 for none.
     pub canary: u32,
     pub limit: u32,
     pub act: Act,
@@ -41,7 +41,7 @@ pub struct Replay {
     pub canary: u32,
     pub who: String,
     pub reason: String,
-    /// Why it stopped by itself.
+    /// The reason why it stopped by itself.
     pub detail: Option<String>,
     pub total: u64,
     pub done: u64,
@@ -59,7 +59,7 @@ pub enum Steer {
     Cancel,
 }
 
-/// One thing of a replay: a dead letter or an archived notification, or a payment to ask about.
+/// An item of a replay: a dead letter or an archived notification, or a payment to ask about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayItem {
     /// Its place in the replay, from 1.
@@ -77,12 +77,12 @@ pub struct ReplayItem {
     pub detail: Option<String>,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayResult {
     pub item: Uuid,
     /// Absent where it could not be tried: it waits again.
     pub outcome: Option<ReplayOutcome>,
-    /// One sentence for a person.
+    /// A sentence for a person.
     pub detail: String,
 }

@@ -4,7 +4,7 @@ use sqlx::{Connection, PgConnection};
 use crate::sealed::{self, sealed_columns};
 use crate::{Resealed, SealedThing};
 
-/// What is sealed under an older or a newer key: each arm walks a partial index, and stops at the limit.
+/// Lists what is sealed under an older or a newer key: each arm walks a partial index, and stops at the limit.
 macro_rules! others {
     ($place:literal, $table:literal, $key:literal, $bytes:literal) => {
         concat!(

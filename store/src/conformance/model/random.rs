@@ -1,4 +1,4 @@
-//! What the random operations are about.
+//! Picks the orders, payments and refunds that the random operations are about.
 
 use jiff::Timestamp;
 use payhook_schema::{
