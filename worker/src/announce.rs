@@ -6,7 +6,7 @@ use payhook_schema::{
     PaymentState, Refund, RefundId, RefundState, distinct,
 };
 
-/// What fulfilment believes about an order's money, from the events it was sent.
+/// The state of an order's money as fulfilment knows it, from the events it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     Nothing,
@@ -43,7 +43,7 @@ impl Seen {
     }
 }
 
-/// What became of an order's money since fulfilment heard of it last.
+/// The changes of an order's money since fulfilment last heard of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moved {
     /// The order's state now.
@@ -94,14 +94,14 @@ impl<'a> Before<'a> {
     }
 }
 
-/// One event before it has its version.
+/// An event before it has its version.
 struct Fact {
     event_type: EventType,
     reason: Option<String>,
     refund_id: Option<RefundId>,
     dispute_id: Option<DisputeId>,
     occurred_at: Option<Timestamp>,
-    /// Where not all objections of the change are open with this event yet.
+    /// The open objections, if not all objections of the change are open with this event yet.
     holds: Option<Vec<Hold>>,
 }
 
@@ -242,7 +242,7 @@ fn order_moved(order: &Order, before: &Before<'_>, payment: &Payment) -> Vec<Fac
     order_events(Seen::of(before.state), moved).into_iter().map(fact).collect()
 }
 
-/// When the last of the refunds that are new was made; when we asked, where the provider does not say.
+/// Returns the time when the last of the new refunds was made; the time when we asked, where the provider does not say.
 fn refunded_at(before: &Before<'_>, payment: &Payment) -> Option<Timestamp> {
     let made = |refund: &&Refund| refund.state == RefundState::Succeeded;
     let known = |refund: &Refund| before.payment.refunds.iter().filter(made).any(|known| known.is_same(refund));
@@ -266,7 +266,8 @@ fn refunds_failed(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
         .collect()
 }
 
-/// A dispute first seen when it was over had been opened all the same. One that ended for nobody and was judged after all is told again.
+/// Lists the events of the disputes that changed. A dispute first seen when it was over had been opened all the same. A
+/// dispute that ended for neither side and was judged after all is told again.
 fn disputes_moved(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
     let mut facts = Vec::new();
     for dispute in &payment.disputes {

@@ -1,4 +1,4 @@
-//! What a provider allows all our workers together, never exceeded by adding workers.
+//! The limits of a provider for all our workers together, never exceeded by adding workers.
 //!
 //! An account's limits are cut into shares: each has one question at once or more, and one a second or more. A share is a lease in the
 //! store, so that no two workers use it. With as many shares as workers, or more, each worker has its own ones; with fewer, a worker takes
@@ -25,12 +25,12 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const HOLD_FOR: Duration = Duration::from_secs(20);
 /// A question that was begun has ended after this, its second try included: the provider's client sees to it.
 const QUESTION_MAX: Duration = Duration::from_secs(12);
-/// A share is used for so long after its renewal was begun. Who cannot renew stops asking in time, so that a question of theirs has ended
-/// before the share is anybody else's.
+/// A share is used for so long after its renewal was begun. A worker that cannot renew stops asking in time, so that
+/// its questions have ended before another worker has the share.
 const USE_FOR: Duration = HOLD_FOR.saturating_sub(QUESTION_MAX);
 /// With fewer shares than workers, one is kept for so long at most before the others have their turn.
 const KEEP_FOR: Duration = Duration::from_secs(10);
-/// Who has none and needs one tries to take one this often.
+/// A worker that has no share and needs one tries to take one this often.
 const TAKE_EVERY: Duration = Duration::from_secs(1);
 /// A hint waits in hand so long for its worker to take a share; then it goes round the queue.
 const TAKE_WITHIN: Duration = Duration::from_millis(500);
@@ -38,13 +38,13 @@ const TAKE_WITHIN: Duration = Duration::from_millis(500);
 const RATE_AFTER: Duration = Duration::from_secs(1);
 /// Between looks where only the renewal of a share can help.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Whoever waited longer than this for a turn waited long.
+/// A wait for a turn is long if it is longer than this.
 const LONG: Duration = Duration::from_secs(1);
-/// What the leases are called: workers by their id, shares by their account and number.
+/// The names of the leases: workers by their id, shares by their account and number.
 const WORKERS: &str = "worker:";
 const SHARES: &str = "share:";
 
-/// What this worker may ask of each account.
+/// The budgets of this worker: the questions it may ask of each account.
 pub(crate) struct Budgets {
     /// The only worker there is: every share is its own, for ever.
     alone: bool,
@@ -53,23 +53,23 @@ pub(crate) struct Budgets {
     due: Notify,
 }
 
-/// One account's shares, as far as they are this worker's.
+/// The shares of an account, as far as they are this worker's.
 struct Budget {
     name: String,
     limits: Limits,
-    /// Who asks next.
+    /// The line of callers: its first asks next.
     line: Arc<Semaphore>,
     held: Mutex<Held>,
     /// Questions that may be under way at once, by the shares in use: none, and hints go round the queue.
     capacity: watch::Sender<u32>,
-    /// How many wait for a turn, and whether the last one who had it had waited long.
+    /// The number of callers that wait for a turn; and true if the last one that had it had waited long.
     waiting: AtomicUsize,
     slow: AtomicBool,
 }
 
 struct Held {
     shares: BTreeMap<u32, Share>,
-    /// What was planned last: shares beyond it are being given up.
+    /// The shares that were planned last: shares beyond them are being given up.
     wanted: BTreeSet<u32>,
     /// There are fewer shares than workers.
     scarce: bool,
@@ -90,7 +90,7 @@ struct Share {
     in_use: bool,
 }
 
-/// How many shares there are of an account: each must have a question at once, and one a second.
+/// Returns the number of an account's shares: each must have a question at once, and one a second.
 fn shares_of(limits: Limits) -> u32 {
     limits.requests_per_s.map_or(limits.parallel, |rate| rate.min(limits.parallel)).max(1)
 }
@@ -200,13 +200,13 @@ impl Budget {
         format!("{}{index}", self.name)
     }
 
-    /// What the shares in use add up to, of a limit that is cut into as many parts as there are shares.
+    /// Adds up the parts of the shares in use: the limit `whole` is cut into as many parts as there are shares.
     fn in_use(&self, held: &Held, whole: u32) -> u32 {
         let of = shares_of(self.limits);
         held.shares.iter().filter(|(_, share)| share.in_use).map(|(index, _)| part(whole, of, *index)).sum()
     }
 
-    /// Whether the questions under way are within the shares in use, so that the others can go.
+    /// Returns true if the questions under way are within the shares in use, so that the others can go.
     fn can_give_up(&self, held: &Held) -> bool {
         held.shares.values().any(|share| !share.in_use) && held.in_air <= self.in_use(held, self.limits.parallel)
     }
@@ -250,7 +250,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether a question that was begun, and not asked yet, may still be.
+    /// Returns true if a question that was begun, and not asked yet, may still be asked.
     fn is_in_time(&self, now: Instant) -> bool {
         self.lock().until.is_none_or(|until| now < until)
     }
@@ -267,7 +267,7 @@ impl Budget {
         self.slow.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a share was to be taken a moment ago, and none was free.
+    /// Returns true if this worker tried to take a share a moment ago, and none was free.
     fn was_refused(&self, now: Instant) -> bool {
         self.lock().tried_at.is_some_and(|at| now.duration_since(at) < TAKE_EVERY)
     }
@@ -312,7 +312,7 @@ impl Pace {
     }
 }
 
-/// One who waits for a turn, or gave up waiting.
+/// Counts a caller that waits for a turn, until it has its turn or gives up.
 struct InLine<'a>(&'a AtomicUsize);
 
 impl<'a> InLine<'a> {
@@ -430,12 +430,12 @@ impl Budgets {
         Turn { budgets: self, budget, place: Some(place), _asking: asking, first }
     }
 
-    /// Whether somebody waits for this account already, and for long.
+    /// Returns true if a caller waits for this account, and the last turn came after a long wait.
     pub(crate) fn is_slow(&self, account: &Account) -> bool {
         self.budget(account).is_slow()
     }
 
-    /// The account's budget, made anew when its limits changed. Who is asking by the old one finishes.
+    /// The account's budget, made anew when its limits changed. Questions under the old one finish.
     fn budget(&self, account: &Account) -> Arc<Budget> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Budget::new(account, self.alone, Instant::now()));

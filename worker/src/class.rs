@@ -5,7 +5,7 @@ use payhook_schema::DeadCause;
 
 use crate::patience::{jittered, jittered_fully};
 
-/// What kind of failure keeps a hint from being settled: each has its own waits and its own end.
+/// The kind of failure that keeps a hint from being finished: each has its own waits and its own end.
 ///
 /// The table in ARCHITECTURE.md is drawn from this and tested to be equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,8 @@ impl Class {
         }
     }
 
-    /// Whether a try of this class counts against the schedule. A request to slow down is no try at all; and whatever the class, nothing
-    /// counts while the account is paused.
+    /// Returns true if a try of this class counts against the schedule. A request to slow down is no try at all; and
+    /// whatever the class, nothing counts while the account is paused.
     pub(crate) fn is_counted(self) -> bool {
         match self {
             Self::Throttled { .. } => false,
@@ -48,12 +48,12 @@ impl Class {
         }
     }
 
-    /// Whether trying again can help.
+    /// Returns true if trying again cannot help.
     pub(crate) fn is_final(self) -> bool {
         matches!(self, Self::Permanent | Self::Poison)
     }
 
-    /// Whether it says something about the payment, and not about its provider or account.
+    /// Returns true if it says something about the payment, and not about its provider or account.
     pub(crate) fn is_the_payments(self) -> bool {
         match self {
             Self::NotThere | Self::Waiting | Self::Permanent | Self::Poison => true,
@@ -61,7 +61,7 @@ impl Class {
         }
     }
 
-    /// How long to wait where the schedule says `delay`.
+    /// Returns the time to wait where the schedule says `delay`.
     pub(crate) fn wait(self, delay: Duration) -> Duration {
         match self {
             Self::Transient | Self::NotThere => jittered_fully(delay),
@@ -80,7 +80,7 @@ impl Class {
         }
     }
 
-    /// What a dead letter of this class is called.
+    /// Returns the cause of a dead letter of this class.
     pub(crate) fn cause(self) -> DeadCause {
         match self {
             Self::Transient | Self::Throttled { .. } => DeadCause::ProviderUnreachable,

@@ -10,7 +10,7 @@ use payhook_schema::{
     HoldReason, Money, Order, Payment, PaymentFacts, PaymentKey, PaymentState, RefundId, RefundState,
 };
 
-/// One objection before the order has it: the reason, and the sentence that names the fact.
+/// An objection before the order has it: the reason, and the sentence that names the fact.
 pub(crate) type Objection = (HoldReason, String);
 
 /// Compares money that was taken or authorized with the order it is meant to pay.

@@ -24,7 +24,7 @@ impl Lease {
         Self { name, holder, renew_at: Instant::now(), mine: false }
     }
 
-    /// Whether the work is ours now. What the store cannot say is not.
+    /// Returns true if the work is ours now. If the store cannot say, it is not.
     pub(crate) async fn is_mine(&mut self, context: &Context) -> bool {
         if Instant::now() >= self.renew_at {
             let taken = context.store.lease_take(self.name, self.holder, context.clock.now(), LEASE_FOR).await;

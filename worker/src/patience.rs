@@ -10,10 +10,10 @@ use tracing::{error, info, warn};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// How long deliveries are held for the store before they go round the queue.
+/// The time that deliveries are held for the store before they go round the queue.
 const HOLD_FOR: Duration = Duration::from_mins(5);
 
-/// Why an operation on the store was given up.
+/// The reason why an operation on the store was given up.
 #[derive(Debug)]
 pub(crate) enum GaveUp {
     /// The worker stops: deliveries in hand come back to another one.

@@ -22,12 +22,12 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Events of one round, and how many orders' or authorizations' events are published at once.
 const ROUND: u32 = 500;
 const SUBJECTS_AT_ONCE: usize = 32;
-/// How often events that wait for a queue are offered again, and how often they are in the log.
+/// The time before events that wait for a queue are offered again, and before they are in the log again.
 const OFFER_AGAIN_EVERY: Duration = Duration::from_secs(5);
 const ALARM_EVERY: Duration = Duration::from_mins(1);
 
-/// Tells fulfilment: gives new events their place in the feed and publishes them, in version order per order. One relay works
-/// at a time, by a lease in the store; where the queue carries no events, the feed is all there is.
+/// Tells fulfilment: gives new events their place in the feed and publishes them, in version order per order. Only one
+/// relay works at a time, by a lease in the store; where the queue carries no events, the feed is all there is.
 pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     let mut lease = Lease::new("relay", holder);
     let mut waiting = Waiting::default();
@@ -97,7 +97,7 @@ impl Waiting {
     }
 }
 
-/// One round; whether there may be more to do at once.
+/// Does one round. Returns true if there may be more to do at once.
 async fn round(context: &Context, waiting: &mut Waiting) -> Result<bool, StoreError> {
     context.store.events_sequence(ROUND, context.clock.now()).await?;
     waiting.start_round();
@@ -153,7 +153,7 @@ async fn round(context: &Context, waiting: &mut Waiting) -> Result<bool, StoreEr
     Ok(true)
 }
 
-/// What became of one subject's events of a round.
+/// The result of one subject's events in a round.
 struct Offered {
     subject: String,
     /// Published, or counted because no queue wanted them.
@@ -162,7 +162,7 @@ struct Offered {
     ended: Option<Ended>,
 }
 
-/// Why the rest of a subject's events was not published.
+/// The reason why the rest of a subject's events was not published.
 enum Ended {
     Failed(QueueError),
     NoQueue,

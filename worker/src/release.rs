@@ -47,9 +47,10 @@ impl From<GaveUp> for Unreleased {
     }
 }
 
-/// What a release comes to, given the order as it is.
+/// The next step of a release, given the order as it is.
 enum Step {
-    /// The first of several writes: money that went back is recorded, and the order stays held. Nothing is lost if we die after it.
+    /// The first of several writes: money that went back is recorded, and the order stays held. If we die after it,
+    /// nothing is lost.
     Record(Change, TimelineEntry),
     Release(Change, Vec<TimelineEntry>),
     /// The order moved on since the operator looked.

@@ -9,10 +9,10 @@ use tracing::{info, warn};
 use crate::patience::{chain, jittered};
 use crate::worker::Context;
 
-/// How often `payhook.unrouted` is looked at, and how much of it is moved in one go.
+/// The time between two looks at `payhook.unrouted`, and the most messages moved in one go.
 const EVERY: Duration = Duration::from_secs(5);
 const AT_MOST: usize = 1000;
-/// How soon that is tried again which failed, or left something behind.
+/// The time before the next try, after one that failed or left something behind.
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// Moves what lost its way back to where it belongs. While that way is still missing it stays where it is.

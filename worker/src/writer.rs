@@ -19,15 +19,16 @@ use crate::outcome::{Outcome, goes_round};
 use crate::patience::{GaveUp, chain, jittered, patiently};
 use crate::worker::Context;
 
-/// The first wait before deliveries are settled again, the longest, and how long that goes on. Together with the wait for the store it
-/// stays within RabbitMQ's half hour for an ack. It is long because giving back counts: a broker in alarm takes no retries for hours, and
-/// a hint must not become poison for that. What is given back is not taken again before the broker confirms publishes.
+/// The first wait before deliveries are settled again, the longest, and how long that goes on. Together with the wait
+/// for the store it stays within RabbitMQ's half hour for an ack. It is long because giving back counts: a broker in
+/// alarm takes no retries for hours, and a hint must not become poison for that. A delivery that is given back is not
+/// taken again before the broker confirms publishes.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 const SETTLE_AGAIN_MAX: Duration = Duration::from_secs(10);
 const SETTLE_WITHIN: Duration = Duration::from_mins(20);
-/// How long a hint goes round the queue while the store is away.
+/// The time that a hint goes round the queue while the store is away.
 const ROUND: Duration = Duration::from_secs(30);
-/// When a payment is looked at again that the store refuses to finish.
+/// The time before a payment that the store refuses to finish is looked at again.
 const AFTER_REFUSAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// Settlements written in one transaction: past some thirty the database gains little and a conflict costs more.
@@ -127,7 +128,7 @@ pub(crate) async fn go_round(context: &Context, passengers: Vec<InHand>) {
     settle(passengers.into_iter().map(|passenger| round_again(passenger, now)).collect()).await;
 }
 
-/// What a written outcome settles; one whose order moved meanwhile is decided again.
+/// Returns the verdicts of a written outcome; an outcome whose order moved meanwhile is decided again.
 fn land(
     context: &Context,
     mut outcome: Outcome,
@@ -186,7 +187,7 @@ fn poisoned(context: &Context, outcome: Outcome, why: &str) -> Vec<(InHand, Verd
     outcome.verdicts.into_iter().map(judged).collect()
 }
 
-/// What a settlement that cannot be written says of its payment's schedule.
+/// Returns the schedule of a payment whose settlement cannot be written.
 fn schedule_of(settlement: &Settlement, now: Timestamp) -> Option<Settlement> {
     let Change { payment, .. } = settlement.change.as_ref()?;
     // One that would be finished is not, as far as the store knows.
@@ -237,8 +238,9 @@ impl Settling {
         }
     }
 
-    /// What is acked is acked; what cannot be moved on is held while the consumption lives. Giving it back at once would count against
-    /// it, and against its neighbours in hand, for a fault that is none of theirs.
+    /// Tries the verdicts again. An acked delivery stays acked; a delivery that cannot be moved on is held while the
+    /// consumption lives. Giving it back at once would count against it, and against its neighbours in hand, for a
+    /// fault that is none of theirs.
     async fn try_again(self) {
         let started = tokio::time::Instant::now();
         let mut wait = SETTLE_AGAIN;

@@ -116,14 +116,14 @@ impl Leases {
     }
 }
 
-/// One worker of a made-up cluster.
+/// A worker of a made-up cluster.
 struct Peer {
     id: u32,
     budget: Budget,
     renews_at: Instant,
     /// A renewal under way: when it began, when the store does it, and when its answer is here.
     renewing: Option<(Instant, Instant, Instant, Option<HashSet<String>>)>,
-    /// When the questions under way end.
+    /// The times when the questions under way end.
     asking: Vec<Instant>,
     away_until: Instant,
     asked: u32,

@@ -1,5 +1,5 @@
-//! Whatever order answers are applied in, however often, whichever are missing: after one true answer the order is right, and
-//! fulfilment was told each thing once.
+//! Answers may be applied in any order and any number of times, and some may be missing: after one true answer the
+//! order is right, and fulfilment was told each thing once.
 
 use payhook_schema::{Dispute, DisputeId, DisputeState, Event, EventType, Refund, RefundId, RefundState};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::tests::{at, decided, facts, key, order, thb};
 use super::*;
 use crate::outcome::only_asked;
 
-/// One way a payment can really go, step by step, along the arrows.
+/// A way that a payment can really go, step by step, along the arrows.
 fn truth() -> impl Strategy<Value = Vec<PaymentFacts>> {
     use PaymentState::{Authorized, Awaiting, Cancelled, Expired, Failed, Paid};
     let start = prop_oneof![Just(vec![Awaiting]), Just(vec![Awaiting, Authorized])];
@@ -83,7 +83,7 @@ proptest! {
     }
 }
 
-/// What becomes of each of some refunds, and of a dispute; each is on its way before it is what it ends as.
+/// The end of each of some refunds, and of a dispute; each is under way before it reaches its end.
 type Endings = (Vec<(i64, bool)>, Option<DisputeState>);
 
 fn endings() -> impl Strategy<Value = Endings> {
