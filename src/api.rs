@@ -33,7 +33,7 @@ impl Api {
         Ok(Self { http, base, token })
     }
 
-    /// What was answered; `None` where there is no such thing.
+    /// Calls the API and returns its answer; `None` where there is no such thing.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Option<Value>> {
         let reads = method == Method::GET;
         let Some(response) = self.send(method, path, body).await? else { return Ok(None) };

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::output;
 
-/// How a command ended that did not fail.
+/// The end of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Done,
@@ -39,7 +39,7 @@ pub(crate) fn failed_by(
     cause.into().context(Hinted { what: what.into(), hint: hint.into() })
 }
 
-/// What failed, why, and what to try next: readable without colour, on standard error.
+/// Prints what failed, why, and what to try next: readable without colour, on standard error.
 pub(crate) fn print(error: &anyhow::Error) {
     output::note(format_args!("error: {error}"));
     let mut said = error.to_string();

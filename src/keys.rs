@@ -53,7 +53,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: KeysArguments) -> anyh
     }
 }
 
-/// What is still sealed under other keys than the newest.
+/// Counts the things that are still sealed under other keys than the newest.
 fn left(answer: &Value) -> u64 {
     answer["left"].as_object().into_iter().flatten().map(|(_, left)| count(left)).sum()
 }

@@ -22,25 +22,25 @@ use self::connections::{Closed, Connections, Entered, Held};
 use crate::config::ConnectionsConfig;
 use crate::failure::failed_by;
 
-/// What a listener bears.
+/// The limits of a listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     connections: ConnectionsConfig,
     /// Connections more, on which health is answered and nothing else, for when all others are at work.
     health_reserve: usize,
-    /// How long a peer may take: to send a request, to read its answer, or between the two.
+    /// The longest time a peer may take: to send a request, to read its answer, or between the two.
     waits_within: Duration,
     headers_max: usize,
     /// Request line and headers together, in bytes.
     head_bytes_max: usize,
-    /// How long requests in flight have when we stop.
+    /// The time that requests in flight have when we stop.
     drain_within: Duration,
-    /// How long a peer may take when we stop.
+    /// The longest time a peer may take when we stop.
     drain_waits_within: Duration,
 }
 
 impl Limits {
-    /// What every listener bears; the configuration knows how many connections.
+    /// Makes the limits that every listener has; only the number of connections is configured.
     pub(crate) fn new(connections: ConnectionsConfig) -> Self {
         Self {
             connections,
@@ -73,7 +73,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// While every connection is at work, before looking for room again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How often late peers are looked for.
+/// The time between two looks for late peers.
 const TICK: Duration = Duration::from_millis(500);
 
 /// An attack is worth a line now and then, and not one for each connection.

@@ -15,10 +15,10 @@ use crate::cli::{Cli, Command, LogFormat};
 /// Lines that wait for a slow reader of the log, some 500 KB; the next ones are dropped.
 const LINES_MAX: usize = 2048;
 
-/// How long a process that ends waits for its last lines to be written.
+/// The longest time a process that ends waits for its last lines to be written.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
-/// What waits for the writing thread.
+/// An entry that waits for the writing thread.
 enum Entry {
     Line(Vec<u8>),
     /// Everything before it was written, or counted as lost.

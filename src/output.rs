@@ -1,4 +1,4 @@
-//! What commands print: data on standard output, and what is said besides on standard error. The one place that does, and it
+//! Prints for commands: data on standard output, other messages on standard error. Only this module does so, and it
 //! never panics where nobody reads: a program that follows a replay, or runs the demo, outlives its terminal.
 
 use std::io::{ErrorKind, Write};
@@ -11,19 +11,19 @@ use crate::failure::{Ended, failed_by};
 /// The first error of standard output.
 static LOST: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
-/// One line of data.
+/// Prints a line of data.
 pub(crate) fn line(text: impl std::fmt::Display) {
     if let Err(error) = writeln!(std::io::stdout(), "{text}") {
         LOST.lock().expect("nothing panics with it").get_or_insert(error);
     }
 }
 
-/// One line for whoever watches, on standard error.
+/// Prints a line for a person who watches, on standard error.
 pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// What a command's end is worth: data that was not printed is a failure, unless its reader had enough of it.
+/// Returns how a command ended: data that was not printed is a failure, unless its reader closed the pipe.
 pub(crate) fn finished(ended: Ended) -> anyhow::Result<Ended> {
     match LOST.lock().expect("nothing panics with it").take() {
         Some(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -40,7 +40,7 @@ pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// One JSON document, readable.
+/// Prints a JSON document, readable.
 pub(crate) fn json(value: &serde_json::Value) {
     line(serde_json::to_string_pretty(value).expect("JSON values always print"));
 }
@@ -50,7 +50,7 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
     line(format_table(head, rows));
 }
 
-/// What is known of one thing, a line for each name.
+/// Prints what is known of one thing, a line for each name.
 pub(crate) fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) {
     let facts: Vec<_> = facts.into_iter().collect();
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What belongs to the process: its environment, metrics and signals.
+//! The environment, metrics and signals of the process.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub(crate) fn metrics() -> PrometheusHandle {
 pub(crate) struct Stop {
     /// A stop was asked for: `/readyz` says so, and everything goes on.
     pub(crate) leaving: CancellationToken,
-    /// Nothing new is taken, and what is in hand is finished.
+    /// The process takes nothing new, and finishes what is in hand.
     pub(crate) now: CancellationToken,
 }
 

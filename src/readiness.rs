@@ -1,4 +1,4 @@
-//! Whether a process can do its roles now: proven by writes that were confirmed, never assumed.
+//! Checks that a process can do its roles now: proven by writes that were confirmed, never assumed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// A write to the store proves it for this long: `/readyz` is asked by every balancer there is.
 const PROVEN_FOR: Duration = Duration::from_secs(5);
-/// One row for all processes: whoever writes last owns it, which nothing depends on.
+/// A row for all processes: the last writer owns it, and nothing depends on that.
 const LEASE: &str = "readiness";
 const LEASE_FOR: Duration = Duration::from_secs(1);
 

@@ -135,7 +135,7 @@ fn antom_key(arguments: &SendArguments) -> anyhow::Result<PrivateKey> {
     Ok(PrivateKey::parse(&text)?)
 }
 
-/// The `keyVersion` under which the account has this key. One it has under none is sent as the newest, and refused.
+/// The `keyVersion` under which the account has this key. A key it has under none is sent as the newest, and refused.
 fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
     let probe = b"payhook send";
     let signature = key.sign(probe);

@@ -14,7 +14,7 @@ use crate::failure::{Ended, failed, failed_by};
 use crate::order::text;
 use crate::output;
 
-/// How often we look how far it is.
+/// The time between two looks at a replay.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// The console may be restarted meanwhile: so many looks in a row may fail, so far apart.
 const LOOKS_FAILED_MAX: u32 = 10;
@@ -24,11 +24,11 @@ const ROWS_MAX: usize = 200;
 /// Items asked for at once.
 const PAGE: usize = 500;
 
-/// What was begun.
+/// A replay that was begun.
 pub(crate) struct Begun {
     pub(crate) id: String,
     pub(crate) total: u64,
-    /// So many that were meant are in another replay.
+    /// The number of selected things that are in another replay already.
     elsewhere: u64,
     /// The limit leaves some out.
     pub(crate) more: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Begun {
 
 pub(crate) enum Watched {
     Over(Value),
-    /// Whoever watched does not any more; it goes on.
+    /// The person stopped watching; the replay goes on.
     Left,
 }
 
@@ -149,7 +149,7 @@ fn say_how_to_steer(id: &str) {
     output::note(format_args!("  cancel it:  payhook replay cancel {id}"));
 }
 
-/// What a program that began it goes on with.
+/// Prints the id of a replay, for the program that began it.
 fn leave(begun: &Begun, json: bool) {
     match json {
         true => output::json(&json!({ "replay_id": begun.id, "total": begun.total })),
@@ -157,7 +157,7 @@ fn leave(begun: &Begun, json: bool) {
     }
 }
 
-/// What became of it, once it is over.
+/// Prints the result of a replay that is over.
 fn show_result(replay: &Value) {
     let count = |key: &str| replay[key].as_u64().unwrap_or_default();
     let (kind, changed) = if replay["plan"] == true { ("plan", "would change") } else { ("replay", "changed") };
@@ -174,7 +174,7 @@ fn show_result(replay: &Value) {
     output::table(["OUTCOME", "COUNT"], rows.map(|(word, count)| [word.to_owned(), count.to_string()]));
 }
 
-/// One replay, as the lists show it.
+/// Prints a replay, as the lists show it.
 pub(crate) fn show(replay: &Value) {
     show_all(std::slice::from_ref(replay));
     if let Some(detail) = replay["detail"].as_str() {
@@ -246,7 +246,7 @@ fn plan(replay: &Value, items: &[Value]) -> Value {
     })
 }
 
-/// What an item was made of.
+/// Returns the id of what an item was made of, or its number.
 fn origin(item: &Value) -> String {
     match (&item["dead_letter_id"], &item["notification_id"]) {
         (Value::Null, Value::Null) => text(&item["n"]),
@@ -262,7 +262,7 @@ pub(crate) fn payment(of: &Value) -> String {
     }
 }
 
-/// How a command ends that saw it through.
+/// Returns the end of a command that watched a replay until it was over.
 fn judge(replay: &Value) -> anyhow::Result<Ended> {
     let id = text(&replay["replay_id"]);
     let failures = replay["failed"].as_u64().unwrap_or_default();

@@ -56,7 +56,7 @@ pub(crate) enum DeadCommand {
     Discard {
         #[command(flatten)]
         chosen: DeadSelection,
-        /// Why; kept with them and in the audit log
+        /// The reason; kept with them and in the audit log
         #[arg(long)]
         reason: String,
         #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) enum DeadCommand {
     Note {
         #[command(flatten)]
         chosen: DeadSelection,
-        /// One line; an empty one takes a note away
+        /// The note, on one line; an empty one removes a note
         #[arg(long)]
         note: String,
         #[command(flatten)]
@@ -90,7 +90,7 @@ pub(crate) struct DeadFilter {
     pub(crate) since: Option<String>,
 }
 
-/// Whoever changes something says to what.
+/// The filters of a change; at least one is required.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").required(true).multiple(true)
     .args(["ids", "cause", "provider", "account", "since", "all"]))]

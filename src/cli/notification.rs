@@ -64,7 +64,7 @@ pub(crate) struct NotificationFilter {
     pub(crate) since: Option<String>,
 }
 
-/// Whoever changes something says to what.
+/// The filters of a change; at least one is required.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("selection").required(true).multiple(true)
     .args(["ids", "kind", "provider", "account", "payment", "since", "all"]))]

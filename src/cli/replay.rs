@@ -4,22 +4,22 @@ use uuid::Uuid;
 
 use super::{ConsoleAddress, time_or_ago};
 
-/// How a replay goes about it.
+/// The options of a replay.
 #[derive(Debug, Args)]
 pub(crate) struct Pace {
     /// Only ask the providers, and show what would change
     #[arg(long)]
     pub(crate) plan: bool,
-    /// How many a second
+    /// At most this many a second
     #[arg(long, value_name = "N/s", value_parser = rate, default_value = "50/s")]
     pub(crate) rate: u32,
-    /// How many at most, the oldest first
+    /// At most this many, the oldest first
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) limit: u32,
-    /// So many go first, and the rest only after all of them went well; 5 unless it is a plan
+    /// This many go first, and the rest only after all of them went well; 5 unless it is a plan
     #[arg(long, value_name = "N")]
     pub(crate) canary: Option<u32>,
-    /// Why; kept with the replay and in the audit log
+    /// The reason; kept with the replay and in the audit log
     #[arg(long, required_unless_present = "plan")]
     pub(crate) reason: Option<String>,
     /// Begin it and do not watch
@@ -80,7 +80,7 @@ pub(crate) struct DriftArguments {
     pub(crate) provider: Option<Provider>,
     #[arg(long)]
     pub(crate) account: Option<AccountName>,
-    /// How many at most, the oldest first
+    /// At most this many, the oldest first
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub(crate) limit: u32,
     #[command(flatten)]

@@ -25,7 +25,7 @@ pub(crate) struct VerifyArguments {
     /// The method it was sent with; the request line says, unless told here
     #[arg(long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
-    /// When it was received; without it, an account's `signature_age_max` is not held against it
+    /// The time when it was received; without it, an account's `signature_age_max` is not held against it
     #[arg(long, value_name = "TIME")]
     pub(crate) received_at: Option<Timestamp>,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use super::reader::Reader;
 
 /// Shorter ones can be guessed.
 const TOKEN_CHARS_MIN: usize = 16;
-/// What the audit log calls those who have no name.
+/// The audit log's names for callers without a name.
 const RESERVED: [&str; 2] = ["console", "local"];
 
 /// Takes every `[console.callers.…]`, in the order of their names.
@@ -36,7 +36,7 @@ pub(super) fn take(reader: &mut Reader) -> Vec<(SecretString, Caller)> {
     callers
 }
 
-/// What only shows when all tokens are known.
+/// Checks what only shows when all tokens are known.
 pub(super) fn check(reader: &mut Reader, console: &ConsoleConfig) {
     if let Some(token) = &console.token {
         check_length(reader, "console.token", token);

@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use super::reader::Reader;
 
-/// How many connections a listener has.
+/// The limits on a listener's connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionsConfig {
     /// At once.
@@ -14,7 +14,7 @@ pub(crate) struct ConnectionsConfig {
 }
 
 impl ConnectionsConfig {
-    /// Whether the peer speaks for others, and so has no share of its own.
+    /// Returns true if the peer is a proxy for others, and so has no share of its own.
     pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
         self.proxies.iter().any(|network| network.has(peer))
     }

@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::reader::Reader;
 
-/// What `[tokens]` says: the keys, and their numbers.
+/// The content of `[tokens]`: the keys, and their numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     pub(crate) vault: Vault,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, query};
 use crate::cli::{ConsoleAddress, JsonOutput};
 
-/// How long the story waits for what it says happens.
+/// The longest time the story waits for each step it tells of.
 const WITHIN: Duration = Duration::from_secs(15);
 
 /// The merchant's program: registers orders and reads what became of them.

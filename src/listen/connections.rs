@@ -39,8 +39,9 @@ struct Connection {
 }
 
 impl Connection {
-    /// What goes first, least first: idle peers, then those that have had an answer, then those that have not been served yet; of each, who
-    /// waits the longest. Nothing while we work for it, or before it had its grace.
+    /// Returns the rank for closing, least first: idle peers, then those that have had an answer, then those that have
+    /// not been served yet; of each, the one that waits the longest. `None` while we work for the peer, or before it
+    /// had its grace.
     fn order_of_closing(&self, now: Instant) -> Option<(u8, Instant)> {
         let since = self.waits_since.filter(|since| now - *since >= GRACE)?;
         let rank = match (now - since >= IDLE, self.answered) {
@@ -55,11 +56,11 @@ impl Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Ordinary,
-    /// One of the few that are for health alone, given out while all others are at work.
+    /// A place of the few that are for health alone, given out while all others are at work.
     Health,
 }
 
-/// What became of a new connection.
+/// The result of a new connection.
 pub(super) enum Entered {
     In {
         held: Held,
@@ -71,7 +72,7 @@ pub(super) enum Entered {
     Full,
 }
 
-/// Why another connection was closed for a new one.
+/// The reason why another connection was closed for a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closed {
     Full,
@@ -79,7 +80,7 @@ pub(super) enum Closed {
 }
 
 impl Connections {
-    /// Finds a place for a new connection of `peer`. Where there is none, the connection that has waited for its peer the
+    /// Finds a place for a new connection of `peer`. If there is none, the connection that has waited for its peer the
     /// longest makes room: first of the same peer, if that has its share, then of all.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, limits: &Limits) -> Entered {
         let mut open = self.lock();
@@ -181,7 +182,8 @@ impl Held {
         self.set(|connection| connection.waits_since = None);
     }
 
-    /// The peer's turn: it has to read its answer, and may then ask again. Whether it may on this connection: not while others need it.
+    /// Notes the peer's turn: it has to read its answer, and may then ask again. Returns true if it may do so on this
+    /// connection: not while others need it.
     pub(super) fn answered(&self) -> bool {
         self.set(|connection| {
             connection.waits_since = Some(Instant::now());

@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 
 use super::connections::{Held, Place};
 
-/// What is answered on connections that are for health alone.
+/// The paths that are answered on connections for health alone.
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Answers one request of a connection, and notes whose turn it is meanwhile.

@@ -14,7 +14,7 @@ pub(super) struct Captured {
     pub(super) headers: HeaderMap,
 }
 
-/// Why a file has no headers that can be read. Quotes nothing: signatures are among them.
+/// The reason why a file has no headers that can be read. Quotes nothing: signatures are among them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
     /// From 1.

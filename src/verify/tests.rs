@@ -18,7 +18,7 @@ api = "https://api.omise.co"
 webhook_secrets = ["AAED"]
 "#;
 
-/// Where a request was sent to, by the arguments and what was captured.
+/// Returns the target of a request, by the arguments and the captured head.
 fn target(arguments: &str, head: &str) -> Result<(String, String, bool), String> {
     let config = Config::read(ACCOUNTS, "test", Path::new(""), &BTreeMap::new(), Keys::NotNeeded).unwrap();
     let line = format!("payhook verify omise --headers h --body b{arguments}");

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::output;
 
-/// Where nobody sees a bar move, a line now and then.
+/// The time between two lines, where there is no terminal to show a bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 const BAR_CHARS: u64 = 30;
 
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// What comes next begins on a line of its own.
+    /// Ends the bar, so that the next output begins on a line of its own.
     pub(super) fn end(&mut self) {
         if self.said.take().is_some() && std::io::stderr().is_terminal() {
             output::note("");
