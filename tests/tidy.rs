@@ -1,7 +1,8 @@
 //! The house rules, as tests over the tree itself.
 //!
-//! Each rule is a function from a tree of files to what breaks it, and each test shows both: that our tree keeps the rule, and
-//! that the rule catches a tree that does not. What a rule looks for is spelled in two halves here, or it would find itself.
+//! Each rule is a function from a tree of files to what breaks it, and each test shows both: that our tree keeps the
+//! rule, and that the rule catches a tree that does not. The text that a rule looks for is spelled in two halves here,
+//! or the rule would find itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -62,9 +63,9 @@ fn holds(rule: impl Fn(&Tree) -> Vec<String>, broken: &[&[(&str, &str)]]) {
 
 #[derive(Default)]
 struct Package {
-    /// What is built into it.
+    /// The packages that are built into it.
     built_in: BTreeSet<String>,
-    /// That, and what only its tests and build script use.
+    /// Those, and the ones that only its tests and build script use.
     all: BTreeSet<String>,
 }
 

@@ -98,7 +98,7 @@ async fn a_subscriptions_payment_settles_like_any_other(payhook: &TestPayhook) {
     payhook.told("K-4", &["order.paid"]).await;
 }
 
-/// Whose notifications name neither a payment nor an authorization of ours.
+/// Returns true if notifications of this kind name neither a payment nor an authorization of ours.
 fn is_nobodys(kind: AntomKind) -> bool {
     matches!(kind, AntomKind::Subscription(_) | AntomKind::Vaulting | AntomKind::Unknown)
 }

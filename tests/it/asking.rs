@@ -1,4 +1,4 @@
-//! How often the providers are asked: one answer is enough, however many attempts an order has.
+//! The number of questions to the providers: one answer is enough, however many attempts an order has.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a provider allows, shared by all workers.
+//! The limits of a provider, shared by all workers.
 
 use std::time::{Duration, Instant};
 

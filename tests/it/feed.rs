@@ -1,4 +1,4 @@
-//! What fulfilment is told: the feed and the exchange carry the same events.
+//! The events for fulfilment: the feed and the exchange carry the same events.
 
 use std::collections::BTreeMap;
 

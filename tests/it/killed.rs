@@ -21,13 +21,13 @@ const TOGETHER: usize = 12;
 const ACKNOWLEDGED: usize = 60;
 /// The second time, when so many are applied.
 const APPLIED: usize = 110;
-/// How long it stays dead: long enough to be missed.
+/// The time it stays dead: long enough to be missed.
 const DEAD_FOR: Duration = Duration::from_millis(400);
 /// As a provider resends until it is acknowledged, only sooner.
 const RESENDS: [Duration; 300] = [Duration::from_millis(100); 300];
-/// What an inquiry takes, so that some are in the air when a worker dies.
+/// The time an inquiry takes, so that some are under way when a worker dies.
 const INQUIRY: Duration = Duration::from_millis(100);
-/// So few inquiries at once that applying takes seconds: a kill comes in the middle of it.
+/// Inquiries at once: so few that applying takes seconds, and a kill comes in the middle of it.
 const CONCURRENCY: usize = 4;
 
 fn plan() -> Plan {
@@ -151,10 +151,10 @@ async fn survives(payhook: &TestPayhook, how: End, victims: &[&str]) {
     payhook.ends_well().await;
 }
 
-/// How a process ends before it is started again.
+/// The end of a process before it is started again.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// Where it stands.
+    /// At once, in the middle of its work.
     Killed,
     /// In good order, as a deployment does it.
     Stopped,
@@ -196,7 +196,7 @@ async fn applied(payhook: &TestPayhook) -> Result<BTreeMap<String, i64>, String>
     Ok(paid.map(|order| (text(&order["order_id"]), order["version"].as_i64().unwrap_or(-1))).collect())
 }
 
-/// How many events each order has in the feed.
+/// Returns the number of events that each order has in the feed.
 async fn told(payhook: &TestPayhook) -> BTreeMap<String, usize> {
     let feed = payhook
         .until("every order is in the feed", async || {

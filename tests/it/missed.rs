@@ -1,4 +1,4 @@
-//! What no notification ever told: found by asking, and by reading the provider's own list of events.
+//! Changes that no notification told of: found by asking, and by reading the provider's own list of events.
 
 use payhook_simulator::{AntomStatus, OmiseDispute};
 

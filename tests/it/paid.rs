@@ -1,4 +1,4 @@
-//! How an order becomes paid, once.
+//! An order becomes paid, once.
 
 use payhook_schema::Provider;
 use payhook_simulator::{AntomKind, AntomStatus, OmiseStatus, Reply, SignedRequest};

@@ -1,4 +1,4 @@
-//! Who may do what: the merchant's API as each caller of the configuration meets it.
+//! The rights of each role: the merchant's API as each caller of the configuration meets it.
 
 use payhook_schema::{AuthState, Wallet};
 use payhook_simulator::AntomKind;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{TestPayhook, journeys, shop};
 
-/// One caller of each role.
+/// A caller of each role.
 const CALLERS: &str = r#"
 [console.callers.window]
 role = "viewer"
@@ -58,7 +58,7 @@ fn tokens_are_secret(payhook: &TestPayhook) {
     }
 }
 
-/// What to send where something must be sent.
+/// Returns the body to send where one is needed.
 fn body(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
         ("PUT", "/v1/orders/W-1") => Some(json!({ "amount_minor": 9_000, "currency": "THB" })),

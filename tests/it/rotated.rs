@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{KEYS, STRANGER, TestPayhook, journeys, other};
 
-/// What the providers sign with after the change.
+/// The keys that the providers sign with after the change.
 pub(crate) static NEW: LazyLock<Keys> = LazyLock::new(Keys::generate);
 
 journeys! { Plan::usual();
@@ -49,7 +49,7 @@ fn last_use(report: &Value, account: &str, key: &str) -> (bool, bool) {
     (line["last_at"].is_string(), line["configured"] == true)
 }
 
-/// What a webhook secret is called where its use is told.
+/// Returns the name of a webhook secret, as it is where its use is shown.
 fn name_of(keys: &Keys) -> String {
     keys.webhook().name()
 }

@@ -1,4 +1,5 @@
-//! What no queue takes: refused where it was not acknowledged yet, shown and moved back where it was, counted where nobody wants it.
+//! Messages that no queue takes: refused where they were not acknowledged yet, shown and moved back where they were,
+//! counted where nobody wants them.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use payhook_simulator::{Keys, Simulator};
 use super::process::LogTo;
 use super::world::{KEYS, STRANGER, other, shop};
 
-/// What a test wants of its payhook beyond the usual.
+/// The options of a test's payhook beyond the usual.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) retry_delays: Vec<&'static str>,
@@ -17,7 +17,7 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     /// Lines more for the account's table of Omise.
     pub(crate) omise: &'static str,
-    /// How often Omise's own list of events is read.
+    /// The time between two reads of Omise's own list of events.
     pub(crate) follow_events: &'static str,
     /// A proxy between payhook and the broker: [`super::TestPayhook::broker`].
     pub(crate) broker_proxy: bool,
@@ -100,7 +100,7 @@ impl Plan {
     }
 }
 
-/// Where a payhook's parts are.
+/// The addresses of a payhook's parts.
 pub(crate) struct Addresses {
     pub(crate) queue: String,
     pub(crate) store: String,

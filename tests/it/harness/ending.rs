@@ -11,7 +11,7 @@ use payhook_store::sqlite::SqliteStore;
 use super::process::Process;
 use super::world::TestPayhook;
 
-/// What was put off may come back once or twice before everything is settled.
+/// A delivery that was put off may come back once or twice before the queue is empty.
 const EMPTY_WITHIN: Duration = Duration::from_secs(20);
 
 impl TestPayhook {
@@ -47,7 +47,7 @@ impl TestPayhook {
         processes.values_mut().try_for_each(Process::wait_stopped)
     }
 
-    /// What waits on each queue. The processes must be stopped where one owns the file.
+    /// Returns the number of messages that wait on each queue. The processes must be stopped where one owns the file.
     async fn depths(&self) -> Vec<(String, u64)> {
         let (clock, delays) = (Clock::system(), self.plan.delays());
         let depths = match &self.servers {
@@ -71,7 +71,7 @@ impl TestPayhook {
         depths.expect("the queue tells its depths").into_iter().map(|depth| (depth.queue, depth.ready)).collect()
     }
 
-    /// Where a log holds what no log may hold.
+    /// Finds the secrets that a log holds.
     fn leaks(&self) -> Vec<String> {
         let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let mut leaks = Vec::new();

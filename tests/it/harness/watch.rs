@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a machine that runs other tests beside.
+/// The longest time anything may take on a machine that runs other tests beside.
 pub(crate) const WITHIN: Duration = Duration::from_secs(45);
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 

@@ -16,7 +16,8 @@ use crate::address::Address;
 /// Longer than the broker ever took to make or delete a virtual host on a busy machine.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What may not stand in a path. `/`, `?`, `=`, `&` and `%` may: paths arrive with their structure and escapes in place.
+/// The characters that may not stand in a path. `/`, `?`, `=`, `&` and `%` may: paths arrive with their structure and
+/// escapes in place.
 const NOT_IN_A_PATH: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
 

@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const DROP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Whether this machine has what [`PrivatePostgres::start`] needs.
+/// Returns true if this machine has what [`PrivatePostgres::start`] needs.
 pub fn postgres_is_installed() -> bool {
     installation().is_ok()
 }
@@ -42,7 +42,7 @@ pub(crate) fn installation() -> Result<PathBuf> {
         })
 }
 
-/// One PostgreSQL server of our own: durable (`fsync` on), on loopback only, with a password.
+/// A PostgreSQL server of our own: durable (`fsync` on), on loopback only, with a password.
 ///
 /// Its data and log are in the directory it was started in.
 pub struct PrivatePostgres {
@@ -198,7 +198,8 @@ impl PrivatePostgres {
         Ok(())
     }
 
-    /// One of PostgreSQL's programs, as a user it agrees to run as. The process keeps its id: `setpriv` replaces itself.
+    /// Prepares one of PostgreSQL's programs to run as a user it agrees to run as. The process keeps its id: `setpriv`
+    /// replaces itself.
     fn command(&self, program: &str) -> Result<Command> {
         let program = self.bin.join(program);
         let log = self.dir.join("output.log");

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// What a server's environment starts from: nothing of ours may change how it runs.
+/// The `PATH` that a server's environment starts from: nothing of ours may change how it runs.
 pub(crate) const SERVER_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(crate) const POLL: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ pub(crate) fn server(program: &Path, log: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Whether this process has the rights of root.
+/// Returns true if this process has the rights of root.
 pub fn we_are_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|ours| ours.uid() == 0)
 }
@@ -76,7 +76,7 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether the process still does anything: a zombie does not.
+/// Returns true if the process still does anything: a zombie does not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))

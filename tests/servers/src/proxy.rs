@@ -32,7 +32,7 @@ pub struct Proxy {
 struct Shared {
     target: String,
     faults: watch::Sender<Faults>,
-    /// How many more bytes may go to the clients before everything is cut.
+    /// The number of bytes that may still go to the clients before everything is cut.
     budget: AtomicI64,
     connections: AtomicU64,
 }
@@ -84,7 +84,7 @@ impl Proxy {
         Address { host: "127.0.0.1".to_owned(), port: Some(self.port), ..address }.url()
     }
 
-    /// How many connections have been accepted so far: shows that a program came back.
+    /// Returns the number of connections accepted so far: it shows that a program came back.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
     }
@@ -129,7 +129,7 @@ impl Proxy {
         self.shared.faults.send_modify(|faults| faults.frozen = false);
     }
 
-    /// Lets `bytes` more go to the clients, then resets every connection, once. What clients send is not counted.
+    /// Lets `bytes` more go to the clients, then resets every connection, once. Bytes from the clients are not counted.
     ///
     /// With 0, the server's next answer is lost: it has done its work, and the client cannot know.
     pub fn drop_after(&self, bytes: u32) {
@@ -158,7 +158,7 @@ impl Shared {
         });
     }
 
-    /// How many of `wanted` bytes may still go to a client, and whether that is the end.
+    /// Returns how many of `wanted` bytes may still go to a client, and true if that is the end.
     fn allowed(&self, wanted: usize) -> (usize, bool) {
         let before = self.budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |budget| match budget {
             UNLIMITED => None,
@@ -185,7 +185,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// One connection, until both sides have ended it, one fails, or it is cut.
+/// Forwards a connection until both sides have ended it, one fails, or it is cut.
 async fn forward(mut client: TcpStream, mut faults: watch::Receiver<Faults>, shared: Arc<Shared>) {
     let cuts = faults.borrow_and_update().cuts;
     let Ok(mut server) = TcpStream::connect(&shared.target).await else {

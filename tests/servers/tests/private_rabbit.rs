@@ -12,7 +12,7 @@ fn lent_by(rabbit: &PrivateRabbit) -> Rabbit {
     Rabbit::at(&rabbit.url(), Some(&rabbit.admin_url())).expect("its addresses are some")
 }
 
-/// Whether the broker says anything to a client's greeting.
+/// Returns true if the broker answers a client's greeting.
 async fn greets(rabbit: &PrivateRabbit) -> bool {
     let url = rabbit.url();
     let address = url.split(['@', '/']).nth(3).expect("host and port");
