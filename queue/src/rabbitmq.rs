@@ -20,6 +20,7 @@ mod failure;
 mod message;
 mod publisher;
 mod supervisor;
+mod suspects;
 mod topology;
 mod unrouted;
 

@@ -18,8 +18,10 @@ const OPERATIONS: usize = 150;
 const PREFETCH: u16 = 5;
 const CONSUMERS_MAX: usize = 3;
 
-/// How often a consumer or a process may die: RabbitMQ takes what was in hand too often for poison.
-const DEATHS_MAX: usize = 12;
+/// How often a consumer or a process may die, and a hint may be released. What comes back more often than this together, in RabbitMQ's
+/// eyes, is handed out alone: it waits for what the walk holds.
+const DEATHS_MAX: usize = 3;
+const RELEASES_MAX: usize = 1;
 
 /// What the queue should hold, kept in a map.
 struct Model {
@@ -164,7 +166,7 @@ impl Walk<'_> {
                 let cause = *DeadCause::ALL.choose(&mut self.random).expect("some causes");
                 Verdict::DeadLetter(Death { cause, detail: format!("at {second}"), died_at: at })
             }
-            _ if entry.released < 3 => Verdict::Release,
+            _ if entry.released < RELEASES_MAX => Verdict::Release,
             _ => Verdict::Ack,
         }
     }

@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use payhook_schema::{DeadCause, Envelope};
+use tokio::time::timeout;
 
 use super::{Harness, consume, depth_becomes, envelope, nothing_else_comes, publish, settle_all, take, take_one};
-use crate::{Death, Delivery, Lane, Verdict};
+use crate::{Consumer, Death, Delivery, Lane, Verdict};
 
 /// How far apart two clocks of one machine may be.
 const CLOCKS_DIFFER: Duration = Duration::from_millis(5);
@@ -232,8 +233,8 @@ pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn Harness)
 }
 
 pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison(harness: &dyn Harness) {
-    // RabbitMQ gives up after 20 deliveries, the embedded queue sooner.
-    const CRASHES_MAX: usize = 30;
+    // RabbitMQ gives up after 10 deliveries, the embedded queue sooner.
+    const CRASHES_MAX: usize = 15;
     let sent = publish(&*harness.process().await, 1).await.remove(0);
     let mut crashes = 0;
     let dead = loop {
@@ -253,6 +254,56 @@ pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison
     let death = dead.death.expect("it says why it is here");
     assert_eq!((dead.bytes, death.cause), (sent.encode(), DeadCause::Poison));
     assert!(death.detail.contains("again and again"), "{}", death.detail);
+}
+
+/// Two hints crash their process whenever they are in hand, at once and with everything else in hand; more hints come all the time.
+pub async fn the_neighbours_of_what_crashes_its_process_are_settled(harness: &dyn Harness) {
+    const NEIGHBOURS: usize = 8;
+    const CRASHES_MAX: usize = 40;
+    let poison = publish(&*harness.process().await, 2).await;
+    let mut sent = ids(&publish(&*harness.process().await, NEIGHBOURS).await);
+    let (mut settled, mut crashes, mut dead) = (HashSet::new(), 0, HashSet::new());
+    while dead.len() < poison.len() || settled.len() < sent.len() {
+        let queue = harness.process().await;
+        let mut work = consume(&*queue, Lane::Notifications, 16).await;
+        let mut died = consume(&*queue, Lane::Dead, 16).await;
+        sent.extend(ids(&publish(&*queue, 1).await));
+        let mut taken = Vec::new();
+        while dead.len() < poison.len() || settled.len() < sent.len() {
+            tokio::select! {
+                () = together(&mut work, &mut taken) => {}
+                letter = take_one(&mut died) => {
+                    assert_eq!(letter.death.as_ref().map(|death| death.cause), Some(DeadCause::Poison));
+                    dead.extend(named(std::slice::from_ref(&letter)));
+                    settle_all(&died, vec![letter], &Verdict::Ack).await;
+                    continue;
+                }
+            }
+            let taken = std::mem::take(&mut taken);
+            if named(&taken).is_disjoint(&ids(&poison)) {
+                settled.extend(named(&taken));
+                settle_all(&work, taken, &Verdict::Ack).await;
+                continue;
+            }
+            crashes += 1;
+            assert!(crashes <= CRASHES_MAX, "{crashes} crashes: {} of {} settled", settled.len(), sent.len());
+            drop((work, died, queue));
+            harness.crash().await;
+            break;
+        }
+    }
+    assert_eq!((dead, settled), (ids(&poison), sent), "what crashes is given up on, and nothing else");
+    nothing_else_comes(&*harness.process().await).await;
+}
+
+/// Takes everything that is ready, with what comes within a moment. What it took is there if it is dropped.
+async fn together(consumer: &mut Consumer, taken: &mut Vec<Delivery>) {
+    if taken.is_empty() {
+        taken.extend(consumer.deliveries.next(16).await.expect("the consumption goes on"));
+    }
+    while let Ok(more) = timeout(Duration::from_millis(100), consumer.deliveries.next(16)).await {
+        taken.extend(more.expect("the consumption goes on"));
+    }
 }
 
 pub async fn bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered(harness: &dyn Harness) {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,16 +8,24 @@ use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, B
 use lapin::types::FieldTable;
 use lapin::{Acker, Channel};
 use metrics::counter;
-use payhook_schema::Clock;
-use tokio::time::{Instant, timeout, timeout_at};
+use payhook_schema::{Clock, DeadCause};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 use super::failure::Failure;
 use super::message::{self, Trail};
 use super::publisher::Publisher;
 use super::supervisor::{Live, Supervisor};
+use super::suspects::{self, Standing};
 use super::topology::{DEAD, NOTIFICATIONS, retry_name};
+use crate::contract::HANDED_OUT_TOO_OFTEN;
 use crate::delays::{Delays, Wait};
-use crate::{Consumer, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
+use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
+
+/// Before what may not stay in hand is published again. It is tried while the channel lives: giving back would count.
+const PUT_ASIDE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a consumption needs to know of its queue.
 pub(super) struct Source {
@@ -35,34 +43,19 @@ pub(super) async fn start(source: Arc<Source>, lane: Lane, prefetch: u16) -> Res
     let begun = async {
         let live = source.supervisor.live(until).await?;
         let channel = live.channel().await?;
-        // Zero would mean: no limit.
+        // Zero would mean: no limit. It counts for every consumer that is started on the channel.
         let qos = channel.basic_qos(prefetch.max(1), BasicQosOptions::default());
-        let name = queue_of(lane);
-        let consuming = async {
-            qos.await?;
-            let any_tag = "".into();
-            channel.basic_consume(name.into(), any_tag, BasicConsumeOptions::default(), FieldTable::default()).await
-        };
-        let doing = format!("start handing out `{name}`");
-        match timeout_at(until, consuming).await {
-            Ok(Ok(stream)) => Ok((live, channel, stream)),
-            Ok(Err(error)) => {
-                live.check();
-                Err(Failure::of(&doing, error))
-            }
-            Err(_) => {
-                live.give_up_unless_blocked();
-                Err(Failure::late(&doing, source.deadline))
-            }
-        }
+        live.answer("limit what is in hand", qos).await?;
+        Ok((live, channel))
     };
-    let (live, channel, stream) = begun.await.map_err(|failure: Failure| failure.at(&source.address))?;
-    let hand =
-        Arc::new(Hand { source, lane, live, channel, ledger: Mutex::default(), acking: tokio::sync::Mutex::default() });
-    Ok(Consumer {
-        deliveries: Box::new(RabbitDeliveries { hand: Arc::clone(&hand), stream: Some(stream), ended: None }),
-        settler: Arc::new(RabbitSettler { hand }),
-    })
+    let (live, channel) = begun.await.map_err(|failure: Failure| failure.at(&source.address))?;
+    let (ledger, acking, settled) = (Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
+    let hand = Arc::new(Hand { source, lane, live, channel, ledger, acking, settled });
+    let stream = hand.flow().await.map_err(|failure| failure.at(&hand.source.address))?;
+    let settler = Arc::new(RabbitSettler { hand: Arc::clone(&hand) });
+    let deliveries =
+        RabbitDeliveries { hand, flow: Flow::Runs(stream), ended: None, ready: VecDeque::new(), suspect: None };
+    Ok(Consumer { deliveries: Box::new(deliveries), settler })
 }
 
 fn queue_of(lane: Lane) -> &'static str {
@@ -83,12 +76,16 @@ struct Hand {
     /// Held while a batch is marked as settled and its frames go out: an `ack multiple` of another batch must not
     /// overtake them, because the broker closes the channel over a tag that is acked twice.
     acking: tokio::sync::Mutex<()>,
+    /// Rung when something has left the hand.
+    settled: Notify,
 }
 
 /// Which tags are out, which are settled, and up to where all of them are: what one `ack multiple` may cover.
 #[derive(Default)]
 struct Ledger {
     out: BTreeMap<u64, Acker>,
+    /// How many are being settled: still in hand, and no longer out.
+    leaving: usize,
     /// Settled beyond `all_settled_to`, past a gap.
     settled: BTreeSet<u64>,
     all_settled_to: u64,
@@ -113,71 +110,226 @@ impl Hand {
         self.live.check();
         failure.at(&self.source.address)
     }
+
+    /// Has the broker hand out.
+    async fn flow(&self) -> Result<lapin::Consumer, Failure> {
+        let (name, any_tag) = (queue_of(self.lane), "".into());
+        let options = BasicConsumeOptions::default();
+        let asked = self.channel.basic_consume(name.into(), any_tag, options, FieldTable::default());
+        self.live.answer(&format!("start handing out `{name}`"), asked).await
+    }
+
+    /// Waits until nothing is in hand but `tag`.
+    async fn holds_nothing_but(&self, tag: Option<u64>) -> Result<(), Failure> {
+        loop {
+            // Listening before looking: what is settled in between is heard.
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            {
+                let ledger = self.ledger();
+                if ledger.leaving == 0 && ledger.out.keys().all(|out| Some(*out) == tag) {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                () = settled => {}
+                () = self.live.gone().cancelled() => return Err(Failure::unavailable("the connection was lost")),
+            }
+        }
+    }
+}
+
+/// Counts deliveries that are being settled, until it is dropped.
+struct Leaving<'a> {
+    hand: &'a Hand,
+    count: usize,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.hand.ledger().leaving -= self.count;
+        self.hand.settled.notify_waiters();
+    }
 }
 
 struct RabbitDeliveries {
     hand: Arc<Hand>,
-    /// Taken when dropped.
-    stream: Option<lapin::Consumer>,
+    flow: Flow,
     /// Why it ended, met while others were ready: told by the next call.
     ended: Option<Failure>,
+    /// In hand, for the next calls.
+    ready: VecDeque<Delivery>,
+    /// In hand, to be handed out alone.
+    suspect: Option<Delivery>,
+}
+
+/// Whether the broker hands out.
+enum Flow {
+    Runs(lapin::Consumer),
+    Starts(JoinHandle<Result<lapin::Consumer, Failure>>),
+    Stopped,
+}
+
+/// How a delivery leaves the hand unseen.
+enum Aside {
+    /// It only proved a route.
+    Probe,
+    /// A suspect, published anew with the count of its returns: at once, or once it has rested.
+    Anew {
+        returns: i64,
+        rests: bool,
+    },
+    Poison(Death),
 }
 
 #[async_trait]
 impl Deliveries for RabbitDeliveries {
     async fn next(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
         loop {
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(at_most.max(1));
+                return Ok(self.ready.drain(..count).collect());
+            }
             if let Some(failure) = self.ended.clone() {
                 return Err(self.hand.failed(failure));
             }
-            let taken = self.take(at_most).await?;
-            if !taken.is_empty() {
-                return Ok(taken);
+            let went_on = match self.suspect.as_ref().map(|suspect| suspect.tag) {
+                Some(tag) => self.clear_the_way(tag).await,
+                None => self.take(at_most).await,
+            };
+            match went_on {
+                Ok(true) => return Ok(self.suspect.take().into_iter().collect()),
+                Ok(false) => {}
+                Err(failure) => return Err(self.hand.failed(failure)),
             }
         }
     }
 }
 
 impl RabbitDeliveries {
-    /// Waits for messages and returns those that are deliveries: probes are acked here, and nobody sees them.
-    async fn take(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
-        let stream = self.stream.as_mut().expect("taken only when dropped");
+    /// Stops the flow and waits until the suspect is alone in hand. Says whether it is, and nothing else came before.
+    async fn clear_the_way(&mut self, tag: u64) -> Result<bool, Failure> {
+        self.stop().await?;
+        if !self.ready.is_empty() {
+            return Ok(false);
+        }
+        self.hand.holds_nothing_but(Some(tag)).await?;
+        Ok(true)
+    }
+
+    /// Has the broker hand out no more, and takes what it had sent.
+    async fn stop(&mut self) -> Result<(), Failure> {
+        let (hand, deadline) = (Arc::clone(&self.hand), self.hand.source.deadline);
+        if let Flow::Runs(stream) = &mut self.flow {
+            let cancelled = hand.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
+            hand.live.answer("stop handing out", cancelled).await?;
+        }
+        // After the cancel is confirmed nothing more comes, and the stream ends.
+        while let Flow::Runs(stream) = &mut self.flow {
+            match timeout(deadline, stream.next()).await {
+                Ok(Some(message)) => {
+                    let message = received(Some(message), hand.lane)?;
+                    self.sort(vec![message]);
+                }
+                Ok(None) => self.flow = Flow::Stopped,
+                Err(_) => return Err(Failure::late("stop handing out", deadline)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for messages and sorts all that are ready.
+    async fn take(&mut self, at_most: usize) -> Result<bool, Failure> {
+        let stream = loop {
+            match &mut self.flow {
+                Flow::Runs(stream) => break stream,
+                Flow::Starts(starting) => {
+                    let started = starting.await;
+                    self.flow = Flow::Stopped;
+                    self.flow = Flow::Runs(started.map_err(|_| Failure::unavailable("it was closed"))??);
+                }
+                Flow::Stopped => {
+                    // The suspect that was handed out alone is dealt with before anything else is taken.
+                    self.hand.holds_nothing_but(None).await?;
+                    // A task of its own: were it dropped half-way, the broker would hand out to nobody.
+                    let hand = Arc::clone(&self.hand);
+                    self.flow = Flow::Starts(tokio::spawn(async move { hand.flow().await }));
+                }
+            }
+        };
         let first = tokio::select! {
             biased;
             first = stream.next() => first,
             () = self.hand.live.gone().cancelled() => {
-                return Err(self.hand.failed(Failure::unavailable("the connection was lost")));
+                return Err(Failure::unavailable("the connection was lost"));
             }
         };
-        let mut ready = vec![received(first, self.hand.lane).map_err(|failure| self.hand.failed(failure))?];
-        // From here on nothing is awaited: whatever was taken from the stream is returned.
-        while ready.len() < at_most {
+        let mut taken = vec![received(first, self.hand.lane)?];
+        // From here on nothing is awaited: whatever was taken from the stream is in hand.
+        while taken.len() < at_most {
             let Some(next) = stream.next().now_or_never() else { break };
             match received(next, self.hand.lane) {
-                Ok(message) => ready.push(message),
+                Ok(message) => taken.push(message),
                 Err(failure) => {
                     self.ended = Some(failure);
                     break;
                 }
             }
         }
-        let (mut probes, mut deliveries) = (Vec::new(), Vec::new());
-        let mut ledger = self.hand.ledger();
+        self.sort(taken);
+        Ok(false)
+    }
+
+    /// Takes messages into hand: those to be handed out, one to be handed out alone, and those that leave unseen.
+    fn sort(&mut self, taken: Vec<lapin::message::Delivery>) {
         let lane = self.hand.lane;
-        for message in ready {
-            ledger.out.insert(message.delivery_tag, message.acker.clone());
-            match message::is_probe(&message.properties) {
-                true => probes.push((message::delivery(lane, message), Verdict::Ack)),
-                false => deliveries.push(message::delivery(lane, message)),
-            }
+        let mut aside = Vec::new();
+        for message in taken {
+            self.hand.ledger().out.insert(message.delivery_tag, message.acker.clone());
+            let is_probe = message::is_probe(&message.properties);
+            let standing = match lane {
+                Lane::Notifications => Standing::of(&message.properties),
+                Lane::Dead => Standing::Ordinary,
+            };
+            let delivery = message::delivery(lane, message);
+            let leaves = match standing {
+                _ if is_probe => Aside::Probe,
+                Standing::Ordinary => {
+                    self.ready.push_back(delivery);
+                    continue;
+                }
+                Standing::Alone(_) if self.suspect.is_none() => {
+                    self.suspect = Some(delivery);
+                    continue;
+                }
+                Standing::Alone(returns) => Aside::Anew { returns, rests: false },
+                Standing::Rests(returns) => {
+                    warn!(returns, "a hint came back unsettled again and again; it will be handed out alone");
+                    Aside::Anew { returns, rests: true }
+                }
+                Standing::Poison => {
+                    let (detail, died_at) = (HANDED_OUT_TOO_OFTEN.to_owned(), self.hand.source.clock.now());
+                    Aside::Poison(Death { cause: DeadCause::Poison, detail, died_at })
+                }
+            };
+            aside.push((delivery, leaves));
         }
-        drop(ledger);
-        if !probes.is_empty() {
-            let settler = RabbitSettler { hand: Arc::clone(&self.hand) };
-            // One that cannot be acked comes again.
-            tokio::spawn(async move { settler.settle(&probes).await });
+        if !aside.is_empty() {
+            tokio::spawn(put_aside(RabbitSettler { hand: Arc::clone(&self.hand) }, aside));
         }
-        Ok(deliveries)
+    }
+}
+
+/// Has deliveries leave the hand that nobody sees, for as long as the channel lives.
+async fn put_aside(settler: RabbitSettler, aside: Vec<(Delivery, Aside)>) {
+    while let Err(error) = settler.proceed(aside.iter().map(|(it, leaves)| (it, settler.leaving(it, leaves)))).await {
+        if !settler.hand.channel.status().connected() || settler.hand.live.gone().is_cancelled() {
+            // They come back.
+            return;
+        }
+        warn!("cannot publish again what may crash its consumer, trying again: {error}");
+        tokio::time::sleep(PUT_ASIDE_AGAIN).await;
     }
 }
 
@@ -196,22 +348,42 @@ fn received(
 }
 
 impl Drop for RabbitDeliveries {
-    /// Stops the flow, and gives back at once what lapin had fetched ahead but nobody has seen.
+    /// Stops the flow, and gives back at once what was fetched ahead but nobody has seen.
     fn drop(&mut self) {
-        let Some(mut stream) = self.stream.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let flow = std::mem::replace(&mut self.flow, Flow::Stopped);
+        let unseen: Vec<u64> = self.ready.drain(..).chain(self.suspect.take()).map(|delivery| delivery.tag).collect();
         let hand = Arc::clone(&self.hand);
         runtime.spawn(async move {
             let deadline = hand.source.deadline;
-            let cancelling = hand.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
-            if !matches!(timeout(deadline, cancelling).await, Ok(Ok(()))) {
-                return hand.live.check();
+            let unseen: Vec<_> = {
+                let mut ledger = hand.ledger();
+                unseen.into_iter().filter_map(|tag| Some((tag, ledger.out.remove(&tag)?))).collect()
+            };
+            let give_back = async |tag, acker: Acker| {
+                if let Ok(true) = acker.nack(REQUEUE).await {
+                    hand.ledger().settle(tag);
+                }
+            };
+            let mut stream = match flow {
+                Flow::Runs(stream) => Some(stream),
+                Flow::Starts(starting) => starting.await.ok().and_then(Result::ok),
+                Flow::Stopped => None,
+            };
+            if let Some(stream) = &stream {
+                let cancelling = hand.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
+                if !matches!(timeout(deadline, cancelling).await, Ok(Ok(()))) {
+                    return hand.live.check();
+                }
+            }
+            for (tag, acker) in unseen {
+                give_back(tag, acker).await;
             }
             // After the cancel is confirmed nothing more comes, and the stream ends.
-            while let Ok(Some(Ok(message))) = timeout(deadline, stream.next()).await {
-                if let Ok(true) = message.acker.nack(REQUEUE).await {
-                    hand.ledger().settle(message.delivery_tag);
-                }
+            while let Some(stream) = &mut stream
+                && let Ok(Some(Ok(message))) = timeout(deadline, stream.next()).await
+            {
+                give_back(message.delivery_tag, message.acker).await;
             }
         });
     }
@@ -223,23 +395,49 @@ struct RabbitSettler {
     hand: Arc<Hand>,
 }
 
+/// What settles a delivery.
+enum Step<'a> {
+    Ack,
+    Release,
+    /// Published to where it goes next; only once that is confirmed is it acked here.
+    Publish {
+        exchange: String,
+        trail: Trail<'a>,
+        /// Less than what the queue makes everything wait.
+        sooner: Option<Duration>,
+    },
+}
+
 #[async_trait]
 impl Settler for RabbitSettler {
     async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
+        self.proceed(settled.iter().map(|(delivery, verdict)| (delivery, self.step(delivery, verdict)))).await
+    }
+}
+
+impl RabbitSettler {
+    async fn proceed<'a>(
+        &self,
+        steps: impl Iterator<Item = (&'a Delivery, Step<'a>)> + Send,
+    ) -> Result<usize, QueueError> {
         let (mut lost, mut done, mut released, mut moves) = (0, Vec::new(), Vec::new(), Vec::new());
-        for (delivery, verdict) in settled {
-            let Some(acker) = self.hand.ledger().out.remove(&delivery.tag) else {
+        let mut leaving = Leaving { hand: &self.hand, count: 0 };
+        for (delivery, step) in steps {
+            let mut ledger = self.hand.ledger();
+            let Some(acker) = ledger.out.remove(&delivery.tag) else {
                 lost += 1;
                 continue;
             };
-            match verdict {
-                Verdict::Ack => done.push((delivery.tag, acker)),
-                Verdict::Release => released.push((delivery.tag, acker)),
-                Verdict::Retry { .. } | Verdict::DeadLetter(_) => moves.push((delivery, verdict, acker)),
+            ledger.leaving += 1;
+            leaving.count += 1;
+            match step {
+                Step::Ack => done.push((delivery.tag, acker)),
+                Step::Release => released.push((delivery.tag, acker)),
+                Step::Publish { exchange, trail, sooner } => moves.push((delivery, exchange, trail, sooner, acker)),
             }
         }
-        let moved = moves.into_iter().map(|(delivery, verdict, acker)| async move {
-            (delivery.tag, acker, self.move_on(delivery, verdict).await)
+        let moved = moves.into_iter().map(|(delivery, exchange, trail, sooner, acker)| async move {
+            (delivery.tag, acker, self.publish(delivery, &exchange, &trail, sooner).await)
         });
         let mut failure = None;
         for (tag, acker, moved) in future::join_all(moved).await {
@@ -262,29 +460,60 @@ impl Settler for RabbitSettler {
             None => Ok(lost),
         }
     }
-}
 
-impl RabbitSettler {
-    /// Publishes the delivery to where it goes next; only once that is confirmed may it be acked here.
-    async fn move_on(&self, delivery: &Delivery, verdict: &Verdict) -> Result<(), Failure> {
-        let Source { publisher, delays, clock, .. } = &*self.hand.source;
-        let (exchange, trail, sooner) = match verdict {
+    fn step<'a>(&self, delivery: &Delivery, verdict: &'a Verdict) -> Step<'a> {
+        match verdict {
+            Verdict::Ack => Step::Ack,
+            Verdict::Release => Step::Release,
             Verdict::Retry { after, attempt, first_failed_at } => {
-                let Wait { delay, hidden } = delays.wait(*after);
-                let trail = Trail { attempt: *attempt, first_failed_at: Some(*first_failed_at), death: None };
-                (retry_name(delay), trail, Some(hidden).filter(|hidden| *hidden < delay))
+                let trail = Trail { attempt: *attempt, first_failed_at: Some(*first_failed_at), ..Trail::NEW };
+                self.rest(*after, trail)
             }
-            Verdict::DeadLetter(death) => {
-                let Delivery { attempt, first_failed_at, .. } = *delivery;
-                (DEAD.to_owned(), Trail { attempt, first_failed_at, death: Some(death) }, None)
+            Verdict::DeadLetter(death) => Self::bury(delivery, death),
+        }
+    }
+
+    fn leaving<'a>(&self, delivery: &Delivery, aside: &'a Aside) -> Step<'a> {
+        let Delivery { attempt, first_failed_at, .. } = *delivery;
+        match aside {
+            Aside::Probe => Step::Ack,
+            Aside::Poison(death) => Self::bury(delivery, death),
+            Aside::Anew { returns, rests } => {
+                let trail = Trail { attempt, first_failed_at, death: None, returns: *returns };
+                match rests {
+                    true => self.rest(suspects::REST, trail),
+                    false => Step::Publish { exchange: NOTIFICATIONS.to_owned(), trail, sooner: None },
+                }
             }
-            Verdict::Ack | Verdict::Release => return Ok(()),
-        };
-        let (mut properties, key) = message::hint(delivery.envelope.as_ref().ok(), &trail, clock.now());
+        }
+    }
+
+    /// To where it waits for `after`.
+    fn rest<'a>(&self, after: Duration, trail: Trail<'a>) -> Step<'a> {
+        let Wait { delay, hidden } = self.hand.source.delays.wait(after);
+        Step::Publish { exchange: retry_name(delay), trail, sooner: Some(hidden).filter(|hidden| *hidden < delay) }
+    }
+
+    /// To the dead lane.
+    fn bury<'a>(delivery: &Delivery, death: &'a Death) -> Step<'a> {
+        let Delivery { attempt, first_failed_at, .. } = *delivery;
+        let trail = Trail { attempt, first_failed_at, death: Some(death), returns: 0 };
+        Step::Publish { exchange: DEAD.to_owned(), trail, sooner: None }
+    }
+
+    async fn publish(
+        &self,
+        delivery: &Delivery,
+        exchange: &str,
+        trail: &Trail<'_>,
+        sooner: Option<Duration>,
+    ) -> Result<(), Failure> {
+        let Source { publisher, clock, .. } = &*self.hand.source;
+        let (mut properties, key) = message::hint(delivery.envelope.as_ref().ok(), trail, clock.now());
         if let Some(sooner) = sooner {
             properties = message::expiring(properties, sooner);
         }
-        publisher.publish(&exchange, &key, properties, &delivery.bytes).await
+        publisher.publish(exchange, &key, properties, &delivery.bytes).await
     }
 
     async fn release(&self, released: Vec<(u64, Acker)>) -> Result<usize, QueueError> {
@@ -326,13 +555,6 @@ impl RabbitSettler {
 
     /// Whether the frame went out: `false` when the channel is gone and the delivery comes again.
     async fn sent(&self, frame: impl Future<Output = lapin::Result<bool>>) -> Result<bool, QueueError> {
-        match timeout(self.hand.source.deadline, frame).await {
-            Ok(Ok(sent)) => Ok(sent),
-            Ok(Err(error)) => Err(self.hand.failed(Failure::of("take an ack", error))),
-            Err(_) => {
-                self.hand.live.give_up_unless_blocked();
-                Err(self.hand.failed(Failure::late("take an ack", self.hand.source.deadline)))
-            }
-        }
+        self.hand.live.answer("take an ack", frame).await.map_err(|failure| self.hand.failed(failure))
     }
 }

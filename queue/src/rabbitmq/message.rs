@@ -17,6 +17,8 @@ const FIRST_FAILED_AT: &str = "x-first-failed-at";
 const CAUSE: &str = "x-cause";
 const DETAIL: &str = "x-detail";
 const DIED_AT: &str = "x-died-at";
+/// How often a hint came back unsettled before this copy of it was published.
+const RETURNS: &str = "x-returns";
 
 /// The type of a message that proves a route: consumers ack it unseen.
 const PROBE: &str = "payhook.probe";
@@ -32,10 +34,12 @@ pub(super) struct Trail<'a> {
     pub(super) attempt: u32,
     pub(super) first_failed_at: Option<Timestamp>,
     pub(super) death: Option<&'a Death>,
+    /// How often it came back unsettled; nothing once somebody settled it.
+    pub(super) returns: i64,
 }
 
 impl Trail<'_> {
-    pub(super) const NEW: Self = Trail { attempt: 1, first_failed_at: None, death: None };
+    pub(super) const NEW: Self = Trail { attempt: 1, first_failed_at: None, death: None, returns: 0 };
 
     fn headers(&self) -> FieldTable {
         let mut headers = FieldTable::default();
@@ -47,6 +51,9 @@ impl Trail<'_> {
             headers.insert(CAUSE.into(), text(death.cause.as_str()));
             headers.insert(DETAIL.into(), text(death.detail_cut()));
             headers.insert(DIED_AT.into(), text(&death.died_at.to_string()));
+        }
+        if self.returns > 0 {
+            headers.insert(RETURNS.into(), AMQPValue::LongLongInt(self.returns));
         }
         headers
     }
@@ -114,7 +121,7 @@ pub(super) fn unrouted(message: &lapin::message::Delivery) -> (Unrouted, BasicPr
         UnroutedKind::Hint
     };
     let mut ours = FieldTable::default();
-    for name in [ATTEMPT, FIRST_FAILED_AT, CAUSE, DETAIL, DIED_AT] {
+    for name in [ATTEMPT, FIRST_FAILED_AT, CAUSE, DETAIL, DIED_AT, RETURNS] {
         if let Some(value) = headers.inner().get(name) {
             ours.insert(name.into(), value.clone());
         }
@@ -133,6 +140,12 @@ pub(super) fn unrouted(message: &lapin::message::Delivery) -> (Unrouted, BasicPr
 /// How often a message was handed out before, as the broker counts.
 pub(super) fn deliveries(properties: &BasicProperties) -> i64 {
     properties.headers().as_ref().and_then(|headers| read_number(headers, "x-delivery-count")).unwrap_or(0)
+}
+
+/// How often a hint came back before this copy of it was published, as our header says.
+pub(super) fn returns_before(properties: &BasicProperties) -> i64 {
+    let returns = properties.headers().as_ref().and_then(|headers| read_number(headers, RETURNS));
+    returns.unwrap_or(0).max(0)
 }
 
 /// Whether the broker gave up handing it out from `queue`.

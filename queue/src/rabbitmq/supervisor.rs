@@ -106,17 +106,25 @@ impl Supervisor {
 }
 
 impl Live {
-    /// A new channel on it, with the supervisor's deadline.
+    /// A new channel on it.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
-        match timeout(self.deadline, self.connection.create_channel()).await {
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => {
+        self.answer("open a channel", self.connection.create_channel()).await
+    }
+
+    /// The broker's answer, within the deadline.
+    pub(super) async fn answer<T>(
+        &self,
+        doing: &str,
+        asked: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, Failure> {
+        match timeout(self.deadline, asked).await {
+            Ok(answer) => answer.map_err(|error| {
                 self.check();
-                Err(Failure::of("open a channel", error))
-            }
+                Failure::of(doing, error)
+            }),
             Err(_) => {
                 self.give_up_unless_blocked();
-                Err(Failure::late("open a channel", self.deadline))
+                Err(Failure::late(doing, self.deadline))
             }
         }
     }

@@ -27,8 +27,8 @@ pub(super) const UNROUTED: &str = "payhook.unrouted";
 /// aside; no queue takes the message, so a mandatory publish comes back: the publisher learns that nobody took it.
 pub(super) const RETURNED: &str = "payhook.returned";
 
-/// How often a hint may be handed out without being settled before it counts as poison. Generous: a crashing worker
-/// counts it for everything in its hand.
+/// How often the broker hands out one copy of a hint. The net below `suspects`, which counts over all copies and gives up sooner: the
+/// broker counts a crash for everything in hand.
 const WORK_DELIVERIES_MAX: i32 = 20;
 /// The broker's own default would drop a dead letter; past this one it lies in `payhook.unrouted`.
 const DEAD_DELIVERIES_MAX: i32 = 100;

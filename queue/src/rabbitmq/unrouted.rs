@@ -4,7 +4,6 @@ use lapin::Channel;
 use lapin::message::BasicGetMessage;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
 use metrics::counter;
-use tokio::time::timeout;
 
 use super::consumer::Source;
 use super::failure::Failure;
@@ -23,7 +22,7 @@ pub(super) async fn list(source: &Source, live: &Live, at_most: usize) -> Result
     let mut seen = Vec::new();
     let mut listed = Vec::new();
     while seen.len() < at_most
-        && let Some(got) = get(source, live, &channel).await?
+        && let Some(got) = get(live, &channel).await?
     {
         if !message::is_probe(&got.properties) {
             listed.push(message::unrouted(&got).0);
@@ -47,7 +46,7 @@ pub(super) async fn move_back(
     let mut stay = Vec::new();
     let mut failed = None;
     for _ in 0..at_most.min(waiting as usize) {
-        let Some(got) = get(source, live, &channel).await? else { break };
+        let Some(got) = get(live, &channel).await? else { break };
         let (unrouted, properties) = message::unrouted(&got);
         let (to, count) = match unrouted.kind {
             _ if message::is_probe(&got.properties) => (None, None),
@@ -67,7 +66,7 @@ pub(super) async fn move_back(
             break;
         }
         let acked = got.acker.ack(BasicAckOptions::default());
-        answered(source, live, "take an ack", acked).await?;
+        live.answer("take an ack", acked).await?;
         if let Some(count) = count {
             *count += 1;
             counter!("payhook_queue_unrouted_moved_total", "kind" => unrouted.kind.as_str()).increment(1);
@@ -81,9 +80,9 @@ pub(super) async fn move_back(
     }
 }
 
-async fn get(source: &Source, live: &Live, channel: &Channel) -> Result<Option<BasicGetMessage>, Failure> {
+async fn get(live: &Live, channel: &Channel) -> Result<Option<BasicGetMessage>, Failure> {
     let doing = format!("hand out `{UNROUTED}`");
-    answered(source, live, &doing, channel.basic_get(UNROUTED.into(), BasicGetOptions::default())).await
+    live.answer(&doing, channel.basic_get(UNROUTED.into(), BasicGetOptions::default())).await
 }
 
 /// Gives messages back where they were, the last first so that their order stays.
@@ -92,29 +91,11 @@ async fn put_back(source: &Source, live: &Live, messages: Vec<BasicGetMessage>) 
         if message::deliveries(&got.properties) >= LOOKS_MAX {
             let (key, properties) = (got.routing_key.as_str().to_owned(), got.properties.clone());
             source.publisher.publish(UNROUTED, &key, properties, &got.data).await?;
-            answered(source, live, "take an ack", got.acker.ack(BasicAckOptions::default())).await?;
+            live.answer("take an ack", got.acker.ack(BasicAckOptions::default())).await?;
         } else {
             let requeue = BasicNackOptions { multiple: false, requeue: true };
-            answered(source, live, "take a message back", got.acker.nack(requeue)).await?;
+            live.answer("take a message back", got.acker.nack(requeue)).await?;
         }
     }
     Ok(())
-}
-
-async fn answered<T>(
-    source: &Source,
-    live: &Live,
-    doing: &str,
-    asked: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, Failure> {
-    match timeout(source.deadline, asked).await {
-        Ok(answer) => answer.map_err(|error| {
-            live.check();
-            Failure::of(doing, error)
-        }),
-        Err(_) => {
-            live.give_up_unless_blocked();
-            Err(Failure::late(doing, source.deadline))
-        }
-    }
 }

@@ -152,36 +152,6 @@ async fn take(queue: &Arc<dyn Queue>, lane: Lane) -> (payhook_queue::Consumer, V
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_neighbours_of_what_crashes_its_process_are_settled() {
-    let harness = EmbeddedHarness::start().await;
-    let sent: Vec<Envelope> = (0..9).map(|_| envelope()).collect();
-    let poison = sent[4].encode();
-    for envelope in &sent {
-        harness.process().await.publish(envelope).await.unwrap();
-    }
-    let (mut settled, mut crashes) = (0, 0);
-    loop {
-        let queue = harness.process().await;
-        let (consumer, taken) = take(&queue, Lane::Notifications).await;
-        if taken.is_empty() {
-            break;
-        }
-        if taken.iter().any(|delivery| delivery.bytes == poison) {
-            crashes += 1;
-            drop((taken, consumer, queue));
-            harness.crash().await;
-            continue;
-        }
-        settled += taken.len();
-        let acks: Vec<_> = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
-        consumer.settler.settle(&acks).await.unwrap();
-    }
-    assert_eq!((settled, crashes), (8, 5), "three times together, two times alone");
-    let (_consumer, dead) = take(&harness.process().await, Lane::Dead).await;
-    assert_eq!(dead.iter().map(|delivery| &delivery.bytes).collect::<Vec<_>>(), [&poison]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_a_process_gives_back_when_it_ends_as_it_should_is_no_poison() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("queue.db");

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::backends::{RabbitHarness, admin_channel, options};
 use jiff::Timestamp;
-use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use payhook_queue::conformance::Harness;
 use payhook_queue::{Lane, Queue, QueueError, RabbitOptions, RabbitQueue, Verdict};
@@ -277,18 +279,19 @@ async fn a_wrong_password_or_vhost_is_a_misconfiguration_that_shows_no_password(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hint_handed_out_too_often_lies_in_the_dead_lane_as_poison() {
+async fn the_brokers_own_limit_is_the_net_below_ours() {
     let Some(harness) = RabbitHarness::start().await else { return };
     let queue = harness.process().await;
     let sent = envelope();
     queue.publish(&sent).await.unwrap();
-    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
-    // Limit 20 means 21 deliveries; as a worker that dies over it would, and faster.
+    let (_connection, channel) = admin_channel(&harness.vhost).await;
+    // Limit 20 means 21 deliveries. Payhook counts to 10 itself: this is a consumer of somebody else.
     for delivery in 1..=21 {
-        let taken =
-            timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap_or_else(|_| panic!("no {delivery}th")).unwrap();
-        let released = taken.into_iter().map(|delivery| (delivery, Verdict::Release)).collect::<Vec<_>>();
-        consumer.settler.settle(&released).await.unwrap();
+        let got = eventually("the next delivery", async || {
+            let got = channel.basic_get(WORK.into(), BasicGetOptions::default()).await.unwrap();
+            got.ok_or_else(|| format!("no {delivery}th"))
+        });
+        got.await.acker.nack(BasicNackOptions { multiple: false, requeue: true }).await.unwrap();
     }
     let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
     let delivery = timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap().remove(0);
@@ -452,9 +455,12 @@ async fn during_an_alarm_nothing_is_taken_that_could_not_be_moved_on() {
     let broker = PrivateRabbit::start(folder.path()).await.unwrap();
     let queue = open(&broker.url());
     queue.migrate().await.unwrap();
-    queue.publish(&envelope()).await.unwrap();
-    let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
-    let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    for _ in 0..2 {
+        queue.publish(&envelope()).await.unwrap();
+    }
+    let mut consumer = queue.consume(Lane::Notifications, 2).await.unwrap();
+    let mut take_one = async || timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    let (taken, moved_on) = (take_one().await, take_one().await);
     broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await.unwrap();
     // The broker says so only to a connection that publishes: a new process does not know, and finds out before it takes.
     let other = open(&broker.url());
@@ -462,6 +468,13 @@ async fn during_an_alarm_nothing_is_taken_that_could_not_be_moved_on() {
         let refused = other.consume(Lane::Notifications, 1).await.map(drop);
         assert!(matches!(refused, Err(QueueError::Unavailable { .. })), "{refused:?}");
         assert!(other.probe().await.is_err(), "not ready either");
+    }
+    // What cannot be moved on stays in hand, however often that is tried: nothing counts against it.
+    let after = Duration::from_secs(1);
+    let retry = Verdict::Retry { after, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
+    let moved_on: Vec<_> = moved_on.into_iter().map(|delivery| (delivery, retry.clone())).collect();
+    for _ in 0..12 {
+        assert!(consumer.settler.settle(&moved_on).await.is_err(), "the broker takes no publish");
     }
     // What needs no publish goes on.
     let acked: Vec<_> = taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect();
@@ -472,6 +485,12 @@ async fn during_an_alarm_nothing_is_taken_that_could_not_be_moved_on() {
     })
     .await;
     other.probe().await.unwrap();
+    eventually("it is moved on", async || match consumer.settler.settle(&moved_on).await {
+        Ok(0) => Ok(()),
+        Ok(gone) => panic!("{gone} were given back during the alarm"),
+        Err(error) => Err(error.to_string()),
+    })
+    .await;
 }
 
 /// A method frame of class `connection` on channel 0: 60 is `blocked`, 61 is `unblocked`.

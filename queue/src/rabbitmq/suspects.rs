@@ -1,0 +1,75 @@
+//! Tells the hint that crashes its consumer from those that were in hand with it.
+//!
+//! The broker's delivery count does not: a crash counts for everything its process had in hand. So a hint that came back unsettled
+//! again and again is published anew, with its count in a header of ours and the broker's count at zero. It rests, and is then handed
+//! out alone: its consumer stops the flow, publishes other suspects anew, and waits until nothing else is in hand. From then on a crash
+//! counts for the hint that caused it.
+//!
+//! A broker that breaks connections counts like a crash. What is settled in between starts from zero.
+
+use std::time::Duration;
+
+use lapin::BasicProperties;
+
+use super::message;
+
+/// A hint that came back so often is suspect.
+const SUSPECT_FROM: i64 = 5;
+/// A hint that came back so often is poison. The work queue's own limit is higher: it counts for the neighbours, too.
+const RETURNS_MAX: i64 = 10;
+
+/// How long a suspect rests after it came back, so that a worker it crashed gets other work done.
+pub(super) const REST: Duration = Duration::from_secs(1);
+
+/// How a hint off the work queue is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Handed out with others.
+    Ordinary,
+    /// Handed out alone. It came back this often.
+    Alone(i64),
+    /// Came back just now, this often: it rests first.
+    Rests(i64),
+    Poison,
+}
+
+impl Standing {
+    pub(super) fn of(properties: &BasicProperties) -> Self {
+        let here = message::deliveries(properties);
+        match message::returns_before(properties).saturating_add(here) {
+            ..SUSPECT_FROM => Self::Ordinary,
+            RETURNS_MAX.. => Self::Poison,
+            returns if here == 0 => Self::Alone(returns),
+            returns => Self::Rests(returns),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{AMQPValue, FieldTable};
+
+    use super::*;
+
+    #[test]
+    fn a_hint_rests_each_time_it_came_back_and_is_poison_in_the_end() {
+        let standing = |before: i64, here: i64| {
+            let mut headers = FieldTable::default();
+            for (name, count) in [("x-returns", before), ("x-delivery-count", here)] {
+                headers.insert(name.into(), AMQPValue::LongLongInt(count));
+            }
+            Standing::of(&BasicProperties::default().with_headers(headers))
+        };
+        assert_eq!(Standing::of(&BasicProperties::default()), Standing::Ordinary);
+        assert_eq!(
+            [standing(0, 4), standing(0, 5), standing(5, 0)],
+            [Standing::Ordinary, Standing::Rests(5), Standing::Alone(5)]
+        );
+        assert_eq!(
+            [standing(5, 1), standing(9, 0), standing(9, 1)],
+            [Standing::Rests(6), Standing::Alone(9), Standing::Poison]
+        );
+        assert_eq!(standing(-7, 0), Standing::Ordinary, "a header may say anything");
+        assert_eq!(standing(i64::MAX, 1), Standing::Poison);
+    }
+}
