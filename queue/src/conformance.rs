@@ -88,6 +88,7 @@ macro_rules! promises {
             a_retry_carries_its_attempt_and_when_it_first_failed
             a_dead_letter_keeps_its_bytes_and_its_reason
             what_crashes_its_process_again_and_again_is_dead_lettered_as_poison
+            what_goes_round_between_crashes_is_dead_lettered_as_poison_all_the_same
             the_neighbours_of_what_crashes_its_process_are_settled
             bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered
             a_consumer_holds_no_more_than_its_prefetch

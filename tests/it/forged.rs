@@ -11,19 +11,24 @@ use crate::harness::{Plan, STRANGER, TestPayhook, money, shop};
 impl TestPayhook {
     /// Puts a message on the work queue, past every ingress.
     async fn broker_has(&self, message: &Value) {
+        self.broker_has_in("payhook.notifications", message).await;
+    }
+
+    /// Puts a message into any of the broker's queues.
+    pub(crate) async fn broker_has_in(&self, queue: &str, message: &Value) {
         let vhost = self.vhost();
         let payload = BASE64_STANDARD.encode(message.to_string());
         let body = json!({
             "properties": { "delivery_mode": 2 }, "routing_key": "", "payload": payload, "payload_encoding": "base64",
         });
-        let path = format!("/exchanges/{}/payhook.notifications/publish", vhost.name);
+        let path = format!("/exchanges/{}/{queue}/publish", vhost.name);
         let answer = vhost.admin("POST", &path, Some(body)).await.unwrap();
         assert_eq!(answer["routed"], true, "{answer}");
     }
 }
 
 /// An envelope as an ingress would write it, had the request been genuine.
-fn enveloped(request: &SignedRequest, payment: &PaymentId, received_at: &str) -> Value {
+pub(crate) fn enveloped(request: &SignedRequest, payment: &PaymentId, received_at: &str) -> Value {
     let id = new_id(Clock::system().now());
     json!({ "v": 1, "id": id, "notification": {
         "id": id, "provider": "antom", "account": shop(), "kind": "DISPUTE_CREATED", "about": { "payment": payment },

@@ -23,6 +23,7 @@ mod money;
 mod outages;
 mod paid;
 mod paused;
+mod poison;
 mod refunds;
 mod refused;
 mod released;

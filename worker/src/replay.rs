@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use payhook_provider::AskError;
-use payhook_schema::{Envelope, Notification, PaymentKey, ReplayOutcome, TimelineKind};
+use payhook_schema::{About, Envelope, Hint, Notification, PaymentKey, ReplayOutcome, TimelineKind};
 use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -141,35 +141,66 @@ fn failed(why: impl Into<String>) -> Told {
     (Some(ReplayOutcome::Failed), why.into())
 }
 
-/// The hint an item makes, like any other; with the archived notification, where there is one, because it may say what no inquiry does.
+/// The hint an item makes, like any other.
 async fn hint(context: &Context, item: &ReplayItem) -> Result<Option<Told>, String> {
     let left_alone =
         |key: &&PaymentKey| context.breakers.left_alone(key.provider, &key.account, None, Instant::now()).is_some();
     if let Some(key) = item.payment.as_ref().filter(left_alone) {
         return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
     }
-    let archived = archived(context, item).await?;
-    let envelope = match (archived, &item.payment) {
-        (Some(notification), _) => Envelope::again(notification, item.id),
-        (None, Some(payment)) => Envelope::ask_again(payment.clone(), item.id),
-        (None, None) => {
-            return Ok(Some(failed("it names no payment and holds no notification: nothing can be hinted at")));
-        }
-    };
-    context.queue.publish(&envelope).await.map_err(|error| chain(&error))?;
+    match envelope(context, item).await? {
+        Ok(envelope) => context.queue.publish(&envelope).await.map_err(|error| chain(&error))?,
+        Err(why) => return Ok(Some(failed(why))),
+    }
     Ok(None)
 }
 
-async fn archived(context: &Context, item: &ReplayItem) -> Result<Option<Notification>, String> {
-    let Some(id) = item.notification else { return Ok(None) };
-    context.store.notification_get(id).await.map_err(|error| chain(&error))
+/// The envelope of an item's hint, or why there is none. It carries the notification where there is one, because that may say what no
+/// inquiry does: the archive's, and otherwise the one in the dead letter's own bytes, which was never proven or never archived.
+async fn envelope(context: &Context, item: &ReplayItem) -> Result<Result<Envelope, String>, String> {
+    let store = &context.store;
+    if let Some(id) = item.notification
+        && let Some(archived) = store.notification_get(id).await.map_err(|error| chain(&error))?
+    {
+        return Ok(Ok(Envelope::again(archived, item.id)));
+    }
+    let letter = match item.dead_letter {
+        Some(id) => store.dead_letter_get(id).await.map_err(|error| chain(&error))?,
+        None => None,
+    };
+    let bytes = letter.map(|letter| Envelope::decode(&letter.bytes));
+    Ok(match (bytes, &item.payment) {
+        (Some(Ok(died)), _) => Ok(Envelope { id: item.id, replay: Some(item.id), ..died }),
+        (_, Some(payment)) => Ok(Envelope::ask_again(payment.clone(), item.id)),
+        // Without its cause: serde's own words quote what was in it.
+        (Some(Err(error)), None) => Err(format!("this version cannot read its bytes: {error}")),
+        (None, None) => Err("it names no payment and holds no notification: nothing can be hinted at".to_owned()),
+    })
+}
+
+/// The payment an item is about, as this version reads it, or why nobody can tell.
+async fn payment(context: &Context, item: &ReplayItem) -> Result<Result<Option<PaymentKey>, String>, String> {
+    if item.payment.is_some() {
+        return Ok(Ok(item.payment.clone()));
+    }
+    let Envelope { hint: Hint::Notification(notification), .. } = (match envelope(context, item).await? {
+        Ok(envelope) => envelope,
+        Err(why) => return Ok(Err(why)),
+    }) else {
+        return Ok(Ok(None));
+    };
+    Ok(match context.genuine(&notification).await {
+        Ok(Notification { about: About::Unreadable(why), .. }) => Err(format!("this version cannot read it: {why}")),
+        Ok(genuine) => Ok(genuine.payment()),
+        Err(doubt) => Err(doubt.failure().detail),
+    })
 }
 
 /// What replaying an item would change, asked of the provider and compared; nothing is written.
 async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
-    let key = match &item.payment {
-        Some(key) => Some(key.clone()),
-        None => archived(context, item).await?.as_ref().and_then(Notification::payment),
+    let key = match payment(context, item).await? {
+        Ok(key) => key,
+        Err(why) => return Ok(failed(why)),
     };
     let Some(key) = key else {
         let why = "it names no payment by its id: what it would change shows only when it is replayed";

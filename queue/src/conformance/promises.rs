@@ -256,6 +256,34 @@ pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison
     assert!(death.detail.contains("again and again"), "{}", death.detail);
 }
 
+/// Hands it back as it is, and takes it once more.
+async fn round(consumer: &mut Consumer) -> Delivery {
+    let delivery = take_one(consumer).await;
+    let again = Verdict::Retry { after: Duration::ZERO, attempt: delivery.attempt, first_failed_at: at(7) };
+    settle_all(consumer, vec![delivery], &again).await;
+    take_one(consumer).await
+}
+
+pub async fn what_goes_round_between_crashes_is_dead_lettered_as_poison_all_the_same(harness: &dyn Harness) {
+    const CRASHES_MAX: usize = 15;
+    let sent = publish(&*harness.process().await, 1).await.remove(0);
+    let mut crashes = 0;
+    let dead = loop {
+        let queue = harness.process().await;
+        let mut work = consume(&*queue, Lane::Notifications, 1).await;
+        let mut dead = consume(&*queue, Lane::Dead, 1).await;
+        tokio::select! {
+            _ = round(&mut work) => {}
+            dead = take_one(&mut dead) => break dead,
+        };
+        crashes += 1;
+        assert!(crashes <= CRASHES_MAX, "handed out {crashes} times and never given up on");
+        drop((work, dead, queue));
+        harness.crash().await;
+    };
+    assert_eq!((dead.bytes, dead.death.expect("it says why").cause), (sent.encode(), DeadCause::Poison));
+}
+
 /// Two hints crash their process whenever they are in hand, at once and with everything else in hand; more hints come all the time.
 pub async fn the_neighbours_of_what_crashes_its_process_are_settled(harness: &dyn Harness) {
     const NEIGHBOURS: usize = 8;

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::Shared;
 use super::hands::json;
-use super::writer::{Settle, To, Writer};
+use super::writer::{Counts, Settle, To, Writer};
 use crate::contract::HANDED_OUT_TOO_OFTEN;
 use crate::delays::{Wait, delay_name};
 use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
@@ -192,7 +192,12 @@ impl Settler for EmbeddedSettler {
                     let micros = i64::try_from(hidden.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX);
                     let due_at = now.saturating_add(micros);
                     let first_failed_at = first_failed_at.as_microsecond();
-                    To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay) }
+                    let counts = match shared.hands.uncount(id) {
+                        _ if *attempt != delivery.attempt => Counts::Nothing,
+                        true => Counts::OthersButOne,
+                        false => Counts::Others,
+                    };
+                    To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay), counts }
                 }
                 Verdict::DeadLetter(death) => To::Dead { death: death.clone(), due_at: now },
                 Verdict::Release => {

@@ -98,6 +98,11 @@ impl Hands {
         ids.into_iter().filter(|id| counted.insert(*id)).collect()
     }
 
+    /// Takes the count of `id` back, if this process made one: it is handed over in good order.
+    pub(super) fn uncount(&self, id: i64) -> bool {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+
     /// Every id that was counted, as a JSON array.
     pub(super) fn counted_as_json(&self) -> String {
         json(self.counted.lock().unwrap_or_else(PoisonError::into_inner).iter())

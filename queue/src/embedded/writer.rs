@@ -44,8 +44,19 @@ pub(super) struct Settle {
 
 pub(super) enum To {
     Gone,
-    Retry { attempt: u32, first_failed_at: i64, due_at: i64, delay: String },
+    Retry { attempt: u32, first_failed_at: i64, due_at: i64, delay: String, counts: Counts },
     Dead { death: Death, due_at: i64 },
+}
+
+/// What a retry leaves of the count of hand-overs.
+#[derive(Clone, Copy)]
+pub(super) enum Counts {
+    /// It was tried.
+    Nothing,
+    /// It went round untried, which says nothing about what it does to whoever tries it.
+    Others,
+    /// The same, and this process had counted its own.
+    OthersButOne,
 }
 
 struct Work {
@@ -209,10 +220,13 @@ async fn insert(connection: &mut SqliteConnection, rows: &[&Put]) -> Result<(), 
 async fn move_row(connection: &mut SqliteConnection, settle: &Settle) -> Result<(), sqlx::Error> {
     let query = match &settle.to {
         To::Gone => return Ok(()),
-        To::Retry { attempt, first_failed_at, due_at, delay } => {
+        To::Retry { attempt, first_failed_at, due_at, delay, counts } => {
             let sql = "update queue_envelope set lane = 'notifications', attempt = ?2, first_failed_at = ?3, due_at = ?4, \
-                       delay = ?5, death_cause = null, death_detail = null, died_at = null, deliveries = 0 where id = ?1";
-            sqlx::query(sql).bind(settle.id).bind(attempt).bind(first_failed_at).bind(due_at).bind(delay)
+                       delay = ?5, death_cause = null, death_detail = null, died_at = null, \
+                       deliveries = case ?6 when 0 then 0 when 1 then deliveries else max(deliveries - 1, 0) end \
+                       where id = ?1";
+            let query = sqlx::query(sql).bind(settle.id).bind(attempt).bind(first_failed_at).bind(due_at).bind(delay);
+            query.bind(*counts as i64)
         }
         To::Dead { death, due_at } => {
             let sql = "update queue_envelope set lane = 'dead', due_at = ?2, delay = null, death_cause = ?3, \

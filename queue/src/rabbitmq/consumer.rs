@@ -86,6 +86,8 @@ struct Ledger {
     out: BTreeMap<u64, Acker>,
     /// How many are being settled: still in hand, and no longer out.
     leaving: usize,
+    /// How often a hint came back, where it ever did.
+    returns: BTreeMap<u64, i64>,
     /// Settled beyond `all_settled_to`, past a gap.
     settled: BTreeSet<u64>,
     all_settled_to: u64,
@@ -94,6 +96,7 @@ struct Ledger {
 impl Ledger {
     /// Notes that `tag` is settled, or is about to be by a frame that covers the whole prefix.
     fn settle(&mut self, tag: u64) {
+        self.returns.remove(&tag);
         self.settled.insert(tag);
         while self.settled.remove(&(self.all_settled_to + 1)) {
             self.all_settled_to += 1;
@@ -286,7 +289,14 @@ impl RabbitDeliveries {
         let lane = self.hand.lane;
         let mut aside = Vec::new();
         for message in taken {
-            self.hand.ledger().out.insert(message.delivery_tag, message.acker.clone());
+            let returns = suspects::returns(&message.properties);
+            {
+                let mut ledger = self.hand.ledger();
+                ledger.out.insert(message.delivery_tag, message.acker.clone());
+                if returns > 0 {
+                    ledger.returns.insert(message.delivery_tag, returns);
+                }
+            }
             let is_probe = message::is_probe(&message.properties);
             let standing = match lane {
                 Lane::Notifications => Standing::of(&message.properties),
@@ -466,7 +476,11 @@ impl RabbitSettler {
             Verdict::Ack => Step::Ack,
             Verdict::Release => Step::Release,
             Verdict::Retry { after, attempt, first_failed_at } => {
-                let trail = Trail { attempt: *attempt, first_failed_at: Some(*first_failed_at), ..Trail::NEW };
+                // Going round without having been tried says nothing: it may crash whoever tries it.
+                let is_tried = *attempt != delivery.attempt;
+                let returns = self.hand.ledger().returns.get(&delivery.tag).copied().filter(|_| !is_tried);
+                let (attempt, first_failed_at) = (*attempt, Some(*first_failed_at));
+                let trail = Trail { attempt, first_failed_at, death: None, returns: returns.unwrap_or(0) };
                 self.rest(*after, trail)
             }
             Verdict::DeadLetter(death) => Self::bury(delivery, death),

@@ -5,7 +5,8 @@
 //! out alone: its consumer stops the flow, publishes other suspects anew, and waits until nothing else is in hand. From then on a crash
 //! counts for the hint that caused it.
 //!
-//! A broker that breaks connections counts like a crash. What is settled in between starts from zero.
+//! A broker that breaks connections counts like a crash. What is tried in between starts from zero, and what goes round the queue untried
+//! keeps its count.
 
 use std::time::Duration;
 
@@ -33,13 +34,17 @@ pub(super) enum Standing {
     Poison,
 }
 
+/// How often a hint came back unsettled, over all copies of it.
+pub(super) fn returns(properties: &BasicProperties) -> i64 {
+    message::returns_before(properties).saturating_add(message::deliveries(properties))
+}
+
 impl Standing {
     pub(super) fn of(properties: &BasicProperties) -> Self {
-        let here = message::deliveries(properties);
-        match message::returns_before(properties).saturating_add(here) {
+        match returns(properties) {
             ..SUSPECT_FROM => Self::Ordinary,
             RETURNS_MAX.. => Self::Poison,
-            returns if here == 0 => Self::Alone(returns),
+            returns if message::deliveries(properties) == 0 => Self::Alone(returns),
             returns => Self::Rests(returns),
         }
     }

@@ -152,6 +152,21 @@ async fn take(queue: &Arc<dyn Queue>, lane: Lane) -> (payhook_queue::Consumer, V
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_goes_round_untried_is_no_poison_however_often_a_process_dies_without_it() {
+    let harness = EmbeddedHarness::start().await;
+    harness.process().await.publish(&envelope()).await.unwrap();
+    for start in 0..12 {
+        let queue = harness.process().await;
+        let (consumer, mut taken) = take(&queue, Lane::Notifications).await;
+        assert_eq!(taken.len(), 1, "at start {start}");
+        let again = Verdict::Retry { after: Duration::ZERO, attempt: 1, first_failed_at: Timestamp::UNIX_EPOCH };
+        consumer.settler.settle(&[(taken.remove(0), again)]).await.unwrap();
+        drop((consumer, queue));
+        harness.crash().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_process_gives_back_when_it_ends_as_it_should_is_no_poison() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("queue.db");

@@ -70,7 +70,7 @@ pub(crate) struct TestPayhook {
     pub(super) token: String,
     /// What every body we send has in it.
     pub(super) marker: String,
-    pub(super) servers: Option<Servers>,
+    pub(crate) servers: Option<Servers>,
     folder: TempDir,
 }
 

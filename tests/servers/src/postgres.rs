@@ -60,6 +60,14 @@ pub struct Database {
 }
 
 impl Database {
+    /// Runs one statement.
+    ///
+    /// # Panics
+    /// When the server refuses or cannot be reached.
+    pub fn run(&self, sql: &str) {
+        run_sql(&self.server.with_path(&self.name), sql).expect("the statement runs");
+    }
+
     /// Every row of every table as text, with what is binary as far as it is readable: for whoever looks for what must not be there.
     ///
     /// # Panics
