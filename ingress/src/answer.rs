@@ -62,7 +62,7 @@ impl Answer {
                 Some((StatusCode::TOO_MANY_REQUESTS, "Too many requests that are not genuine", None))
             }
             Self::Malformed => {
-                let detail = "The body is not what this provider documents; sending it again will not help.";
+                let detail = "The signature header cannot be parsed, or the body broke off before its end.";
                 Some((StatusCode::BAD_REQUEST, "Malformed request", Some(detail)))
             }
             Self::NoSuchPath => {

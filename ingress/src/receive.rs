@@ -130,6 +130,7 @@ impl Ingress {
             Err(Refusal::NotGenuine(why) | Refusal::Unreadable(why)) => {
                 return refuse(Answer::NotGenuine, &why, body.len());
             }
+            Err(Refusal::Malformed(why)) => return refuse(Answer::Malformed, &why, body.len()),
         };
 
         watch_age(&notification);
@@ -156,7 +157,9 @@ impl Ingress {
     fn refuse(&self, provider: Provider, name: &str, answer: Answer, why: &str, body_bytes: usize) -> Answer {
         let missed = match self.flood.refused(self.clock.now()) {
             Verdict::Tell { missed } => missed,
-            Verdict::Silence if answer == Answer::NotGenuine => return Answer::TooManyUnverified,
+            Verdict::Silence if matches!(answer, Answer::NotGenuine | Answer::Malformed) => {
+                return Answer::TooManyUnverified;
+            }
             Verdict::Silence => return answer,
         };
         warn!(%provider, account = %name, outcome = answer.word(), body_bytes, missed, "refused a request: {why}");

@@ -79,7 +79,10 @@ pub(crate) fn signed_by(
     if theirs != client_id {
         return Err(Refusal::not_genuine("`client-id` is not this account's"));
     }
-    let signature = SignatureHeader::parse(header).map_err(Refusal::not_genuine)?;
+    let signature = SignatureHeader::parse(header).map_err(|why| match why {
+        signature::OTHER_ALGORITHM => Refusal::not_genuine(why),
+        _ => Refusal::malformed(why),
+    })?;
 
     // Antom does not document beyond doubt that the query belongs to the signed path: with it first, then without.
     let with_query = received.query.map(|query| format!("{}?{query}", received.path));

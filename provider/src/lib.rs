@@ -31,7 +31,8 @@ use payhook_schema::{About, Dispute, Notification, Provider, Verified};
 /// is [`About::Unreadable`]: never refused, and never interpreted.
 ///
 /// # Errors
-/// [`Refusal::NotGenuine`]: no key of this account signed exactly this. The rest of the request was not read.
+/// - [`Refusal::NotGenuine`]: no key of this account signed exactly this. The rest of the request was not read.
+/// - [`Refusal::Malformed`]: its signature header cannot be parsed.
 pub fn verify(account: &Account, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
     match account {
         Account::Antom(account) => antom::verify(account, received),
@@ -43,7 +44,7 @@ pub fn verify(account: &Account, received: &Received<'_>) -> Result<Verified<Not
 /// believed in nothing. `notification` has its body opened.
 ///
 /// # Errors
-/// [`Refusal::NotGenuine`]: no key that this account has today signed exactly this.
+/// As [`verify`], with the keys that this account has today.
 pub fn verify_again(account: &Account, notification: &Notification) -> Result<Verified<Notification>, Refusal> {
     let mut headers = http::HeaderMap::new();
     for (name, value) in &notification.headers {

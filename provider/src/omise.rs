@@ -81,7 +81,7 @@ pub(crate) fn headers<'r>(received: &Received<'r>) -> Result<(&'r str, &'r str, 
     }
     let candidates = signature::candidates(header);
     if candidates.is_empty() {
-        return Err(Refusal::not_genuine("`omise-signature` has no hexadecimal digest"));
+        return Err(Refusal::malformed("`omise-signature` has no hexadecimal digest"));
     }
     Ok((header, timestamp, candidates))
 }

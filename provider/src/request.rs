@@ -38,6 +38,9 @@ pub(crate) struct Signed {
 pub enum Refusal {
     #[error("not genuine: {0}")]
     NotGenuine(String),
+    /// Its signature header has no form a signature is in: not even a forgery.
+    #[error("malformed: {0}")]
+    Malformed(String),
     /// Genuine, and not what the provider documents: [`verify`](crate::verify) never returns it.
     #[error("genuine but unreadable: {0}")]
     Unreadable(String),
@@ -48,13 +51,17 @@ impl Refusal {
         Self::NotGenuine(why.into())
     }
 
+    pub(crate) fn malformed(why: impl Into<String>) -> Self {
+        Self::Malformed(why.into())
+    }
+
     pub(crate) fn unreadable(why: impl Into<String>) -> Self {
         Self::Unreadable(why.into())
     }
 
     pub(crate) fn why(&self) -> &str {
         match self {
-            Self::NotGenuine(why) | Self::Unreadable(why) => why,
+            Self::NotGenuine(why) | Self::Malformed(why) | Self::Unreadable(why) => why,
         }
     }
 
@@ -62,7 +69,7 @@ impl Refusal {
     pub(crate) fn meaning(self, body: &[u8]) -> Result<Meaning, Self> {
         match self {
             Self::Unreadable(why) => Ok(Meaning::unreadable(why, body)),
-            Self::NotGenuine(_) => Err(self),
+            Self::NotGenuine(_) | Self::Malformed(_) => Err(self),
         }
     }
 }

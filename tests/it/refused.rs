@@ -87,6 +87,7 @@ async fn forgeries_of_antoms_are_refused_and_cost_nothing(payhook: &TestPayhook)
         ("no client id", genuine.clone().without_header("client-id"), 401),
         ("another request time", genuine.clone().with_header("request-time", "2026-01-01T00:00:00+08:00"), 401),
         ("an empty signature", genuine.clone().with_header("signature", ""), 401),
+        ("a signature header in no form", genuine.clone().with_header("signature", "garbage"), 400),
         (
             "a key version nobody has",
             genuine.clone().with_header("signature", &header("signature").replace("keyVersion=1", "keyVersion=9")),
@@ -121,6 +122,7 @@ async fn forgeries_of_omises_are_refused_and_cost_nothing(payhook: &TestPayhook)
         ("no timestamp", genuine.clone().without_header("omise-signature-timestamp"), 401),
         ("another timestamp", genuine.clone().with_header("omise-signature-timestamp", "1700000000"), 401),
         ("an empty signature", genuine.clone().with_header("omise-signature", ""), 401),
+        ("a signature header in no form", genuine.clone().with_header("omise-signature", "garbage"), 400),
         ("a doubled signature", twice("omise-signature", &header("omise-signature")), 401),
         ("a doubled timestamp", twice("omise-signature-timestamp", &header("omise-signature-timestamp")), 401),
     ];
@@ -151,6 +153,7 @@ async fn genuine_notifications_that_nobody_can_read_are_kept_for_a_person(payhoo
     let half = |request: &SignedRequest| with_body(request, &request.body[..request.body.len() / 2]);
     let doubled = format!(r#""paymentRequestId":"PR-other","paymentRequestId":"{payment}""#);
     let one = format!(r#""paymentRequestId":"{payment}""#);
+    let deep = format!(r#""paymentRequestId":{}{}"#, "[".repeat(500), "]".repeat(500));
     let requests = [
         ("half of Antom's JSON", half(&antom)),
         ("half of Omise's JSON", half(&omise)),
@@ -159,6 +162,7 @@ async fn genuine_notifications_that_nobody_can_read_are_kept_for_a_person(payhoo
         ("two documents", with_body(&antom, [antom.body.as_slice(), &antom.body].concat())),
         ("bytes that are no UTF-8", with_body(&antom, [b"{\"a\":\"".as_slice(), &[0xff, 0xfe], b"\"}"].concat())),
         ("a key twice", rewritten(&antom, &one, &doubled)),
+        ("lists nested too deep", rewritten(&antom, &one, &deep)),
         ("an object where a text belongs", rewritten(&antom, &one, r#""paymentRequestId":{"id":"x"}"#)),
         ("a list where a text belongs", rewritten(&antom, &one, r#""paymentRequestId":["x"]"#)),
         ("a payment without its id", rewritten(&antom, &one, r#""otherId":"x""#)),

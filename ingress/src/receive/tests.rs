@@ -118,8 +118,8 @@ fn house() -> House {
     house_with(Recorder::default(), IngressOptions::default())
 }
 
-fn omise_request(body: &str) -> axum::http::request::Builder {
-    let signature = WebhookSecret::parse(SECRET).unwrap().sign("1767225600", body.as_bytes());
+fn omise_request(body: impl AsRef<[u8]>) -> axum::http::request::Builder {
+    let signature = WebhookSecret::parse(SECRET).unwrap().sign("1767225600", body.as_ref());
     Request::post("/omise/shop")
         .header("content-type", "application/json")
         .header("omise-signature", signature)
@@ -151,14 +151,15 @@ impl House {
         status
     }
 
-    fn antom_request(&self, signed_path: &str, path: &str, body: &str) -> Request<Body> {
-        let message = antom::signed_message(signed_path, "SANDBOX_1", "1767225600000", body.as_bytes());
+    fn antom_request(&self, signed_path: &str, path: &str, body: impl AsRef<[u8]>) -> Request<Body> {
+        let body = body.as_ref();
+        let message = antom::signed_message(signed_path, "SANDBOX_1", "1767225600000", body);
         Request::post(path)
             .header("content-type", "application/json; charset=UTF-8")
             .header("client-id", "SANDBOX_1")
             .header("request-time", "1767225600000")
             .header("signature", antom::sign(&self.antom, 1, &message))
-            .body(body.to_owned().into())
+            .body(body.to_vec().into())
             .unwrap()
     }
 }
@@ -291,17 +292,89 @@ async fn a_flood_of_forgeries_is_answered_429_and_genuine_ones_still_pass() {
 #[tokio::test]
 async fn genuine_but_unreadable_is_kept_with_its_exact_bytes() {
     let house = house();
-    for body in ["", "{", "[]", r#"{"object":"event"}"#] {
-        let request = omise_request(body).body(body.to_owned().into()).unwrap();
-        assert_eq!(house.status(request).await, StatusCode::OK, "{body}");
+    let deep =
+        format!(r#"{{"notifyType":"PAYMENT_RESULT","paymentRequestId":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
+    let omise_deep =
+        EVENT.replace(r#""object":"charge""#, &format!(r#""object":{}{}"#, "[".repeat(500), "]".repeat(500)));
+    let omise_twice = EVENT.replace(r#""livemode":false"#, r#""livemode":false,"livemode":false"#);
+    let antom_twice = PAID.replace(r#""paymentRequestId""#, r#""paymentRequestId":"PR-2","paymentRequestId""#);
+    let bodies: [(&str, Provider, &[u8]); 14] = [
+        ("nothing", Provider::Omise, b""),
+        ("half of it", Provider::Omise, b"{"),
+        ("a list", Provider::Omise, b"[]"),
+        ("an event without anything", Provider::Omise, br#"{"object":"event"}"#),
+        ("another object", Provider::Omise, br#"{"object":"account","id":"account_1","livemode":false}"#),
+        ("an object where a charge belongs", Provider::Omise, br#"{"object":"event","id":"evnt_1","livemode":false,"key":"charge.complete","data":{"object":"event","id":{}}}"#),
+        ("nested too deep", Provider::Omise, omise_deep.as_bytes()),
+        ("a key twice", Provider::Omise, omise_twice.as_bytes()),
+        ("no UTF-8", Provider::Omise, b"{\"object\":\"event\",\"id\":\"\xff\xfe\"}"),
+        ("nothing", Provider::Antom, b""),
+        ("nested too deep", Provider::Antom, deep.as_bytes()),
+        ("a key twice", Provider::Antom, antom_twice.as_bytes()),
+        ("no UTF-8", Provider::Antom, b"{\"paymentRequestId\":\"\xff\xfe\"}"),
+        ("an object where a text belongs", Provider::Antom, br#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":{"id":"x"}}"#),
+    ];
+    for (what, provider, body) in bodies {
+        let path = "/antom/shop/notifyPayment";
+        let request = match provider {
+            Provider::Antom => house.antom_request(path, path, body),
+            Provider::Omise => omise_request(body).body(body.to_vec().into()).unwrap(),
+        };
+        assert_eq!(house.status(request).await, StatusCode::OK, "{provider}: {what}");
         let Hint::Notification(published) =
             house.queue.published.lock().unwrap().pop().expect("it is on the queue").hint
         else {
-            panic!("{body}")
+            panic!("{provider}: {what}")
         };
-        assert!(matches!(published.about, About::Unreadable(_)), "{published:?}");
-        assert_eq!(published.body, body.as_bytes());
+        assert!(matches!(published.about, About::Unreadable(_)), "{provider}: {what}: {published:?}");
+        assert_eq!(published.body, body, "{provider}: {what}");
     }
+}
+
+#[tokio::test]
+async fn a_signature_header_that_cannot_be_parsed_is_400() {
+    let house = house();
+    for signature in ["garbage", "00", "sha256=00", ",,,", "zz"] {
+        let request = omise_request(EVENT).body(Body::from(EVENT)).unwrap();
+        assert_eq!(house.status(with_header(request, "omise-signature", signature)).await, StatusCode::BAD_REQUEST);
+    }
+    let path = "/antom/shop/notifyPayment";
+    for signature in [
+        "garbage",
+        "algorithm=RSA256,keyVersion=1",
+        "algorithm=RSA256,keyVersion=one,signature=AAAA",
+        "algorithm=RSA256,keyVersion=1,signature=%FF",
+        "algorithm=RSA256,keyVersion=1,signature=!!!",
+        "signature=AAAA,signature=AAAA",
+    ] {
+        let request = house.antom_request(path, path, PAID);
+        assert_eq!(
+            house.status(with_header(request, "signature", signature)).await,
+            StatusCode::BAD_REQUEST,
+            "{signature}"
+        );
+    }
+    // These can be parsed, and are nobody's.
+    for signature in ["algorithm=RSA256,keyVersion=1,signature=AAAA", "algorithm=HS256,keyVersion=1,signature=AAAA"] {
+        let request = house.antom_request(path, path, PAID);
+        assert_eq!(
+            house.status(with_header(request, "signature", signature)).await,
+            StatusCode::UNAUTHORIZED,
+            "{signature}"
+        );
+    }
+}
+
+fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_body_that_broke_off_is_400() {
+    let house = house();
+    let broken = omise_request(EVENT).body(Body::new(BrokenOff(false))).unwrap();
+    assert_eq!(house.status(broken).await, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
@@ -369,6 +442,21 @@ impl HttpBody for EndlessZeros {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'0'; 64])))))
+    }
+}
+
+/// A body whose connection ends after its first bytes.
+struct BrokenOff(bool);
+
+impl HttpBody for BrokenOff {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(Some(match std::mem::replace(&mut self.0, true) {
+            false => Ok(Frame::data(Bytes::from_static(b"{\"object\":"))),
+            true => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }))
     }
 }
 

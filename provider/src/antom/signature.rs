@@ -13,6 +13,9 @@ use crate::{PrivateKey, PublicKey};
 /// An RSA-4096 signature percent-encoded has some 700 characters.
 pub(crate) const HEADER_CHARS_MAX: usize = 2048;
 
+/// The one error of [`SignatureHeader::parse`] that is about a header in the right form.
+pub(crate) const OTHER_ALGORITHM: &str = "the `signature` header names another algorithm than RSA256";
+
 /// Proxies have been seen to drop the padding.
 const BASE64_ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -64,7 +67,7 @@ impl SignatureHeader {
             }
         }
         if algorithm.is_some_and(|algorithm| algorithm != "RSA256") {
-            return Err("the `signature` header names another algorithm than RSA256");
+            return Err(OTHER_ALGORITHM);
         }
         let key_version = match key_version {
             Some(version) => Some(version.parse().map_err(|_| "`keyVersion` is not a number")?),

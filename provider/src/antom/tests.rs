@@ -113,7 +113,7 @@ impl Request {
 
     fn refused(&self) -> String {
         match self.check(account(&[(1, &vectors().public_key)])).unwrap_err() {
-            Refusal::NotGenuine(why) => why,
+            Refusal::NotGenuine(why) | Refusal::Malformed(why) => why,
             Refusal::Unreadable(why) => panic!("unreadable, so its signature held: {why}"),
         }
     }

@@ -91,7 +91,9 @@ pub(crate) fn read_events(body: &[u8], offset: u32, livemode: bool) -> Result<Ev
                 };
                 page.events.push(ListedEvent { id, kind, created_at, charge });
             }
-            Err(Refusal::NotGenuine(why)) => return Err(AskError::garbled(format!("it has an event {why}"))),
+            Err(Refusal::NotGenuine(why) | Refusal::Malformed(why)) => {
+                return Err(AskError::garbled(format!("it has an event {why}")));
+            }
             Ok(_) | Err(Refusal::Unreadable(_)) => page.unread += 1,
         }
     }

@@ -59,7 +59,7 @@ fn check(secrets: &[&str], body: &[u8], signature: &str) -> Result<Notification,
 
 #[expect(clippy::needless_pass_by_value, reason = "reads as one sentence where it is asked")]
 fn is_forgery(checked: Result<Notification, Refusal>) -> bool {
-    matches!(checked, Err(Refusal::NotGenuine(_)))
+    matches!(checked, Err(Refusal::NotGenuine(_) | Refusal::Malformed(_)))
 }
 
 #[test]
