@@ -304,7 +304,7 @@ async fn genuine_but_unreadable_is_kept_with_its_exact_bytes() {
         ("a list", Provider::Omise, b"[]"),
         ("an event without anything", Provider::Omise, br#"{"object":"event"}"#),
         ("another object", Provider::Omise, br#"{"object":"account","id":"account_1","livemode":false}"#),
-        ("an object where a charge belongs", Provider::Omise, br#"{"object":"event","id":"evnt_1","livemode":false,"key":"charge.complete","data":{"object":"event","id":{}}}"#),
+        ("an object where a charge belongs", Provider::Omise, br#"{"object":"event","id":"evnt_test_1","livemode":false,"key":"charge.complete","data":{"object":"event","id":{}}}"#),
         ("nested too deep", Provider::Omise, omise_deep.as_bytes()),
         ("a key twice", Provider::Omise, omise_twice.as_bytes()),
         ("no UTF-8", Provider::Omise, b"{\"object\":\"event\",\"id\":\"\xff\xfe\"}"),
