@@ -36,8 +36,12 @@ pub fn rabbit_is_installed() -> bool {
 /// Its data, logs, settings and Erlang cookie are in the directory it was started in. It runs as whoever we are, root too.
 pub struct PrivateRabbit {
     dir: PathBuf,
+    /// With the Erlang cookie, which all nodes of a cluster share.
+    home: PathBuf,
     ports: Ports,
     password: String,
+    /// The node whose cluster it joins, and whose epmd it uses.
+    joins: Option<String>,
     epmd: Option<Child>,
     node: Option<Node>,
     guard: Guard,
@@ -63,19 +67,49 @@ impl PrivateRabbit {
     pub async fn start(dir: impl AsRef<Path>) -> Result<Self> {
         ensure!(rabbit_is_installed(), "RabbitMQ is not installed ({SERVER}): apt-get install rabbitmq-server");
         let [amqp, management, distribution, epmd] = free_ports()?;
-        let mut rabbit = Self {
-            dir: dir.as_ref().join("rabbitmq"),
+        let dir = dir.as_ref().join("rabbitmq");
+        let rabbit = Self {
+            home: dir.join("home"),
+            dir,
             ports: Ports { amqp, management, distribution, epmd },
             password: format!("{:016x}", random()),
+            joins: None,
             epmd: None,
             node: None,
             guard: Guard::start()?,
         };
-        rabbit
-            .write_settings()
-            .with_context(|| format!("cannot write RabbitMQ's settings in {}", rabbit.dir.display()))?;
-        rabbit.run().await?;
-        Ok(rabbit)
+        rabbit.begin().await
+    }
+
+    /// Starts a node in `dir` that joins the cluster of `first`, which must outlive it.
+    pub(crate) async fn join(dir: &Path, first: &Self) -> Result<Self> {
+        let [amqp, management, distribution] = free_ports()?;
+        let rabbit = Self {
+            dir: dir.join("rabbitmq"),
+            home: first.home.clone(),
+            ports: Ports { amqp, management, distribution, epmd: first.ports.epmd },
+            password: first.password.clone(),
+            joins: Some(first.name()),
+            epmd: None,
+            node: None,
+            guard: Guard::start()?,
+        };
+        rabbit.begin().await
+    }
+
+    async fn begin(mut self) -> Result<Self> {
+        self.write_settings().with_context(|| format!("cannot write RabbitMQ's settings in {}", self.dir.display()))?;
+        self.run().await?;
+        Ok(self)
+    }
+
+    /// The node's name in its cluster.
+    pub(crate) fn name(&self) -> String {
+        format!("payhook{}@localhost", self.ports.amqp)
+    }
+
+    pub(crate) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.amqp)
     }
 
     /// The AMQP address of the default virtual host, as an administrator.
@@ -211,7 +245,7 @@ impl PrivateRabbit {
     }
 
     async fn run_epmd(&mut self) -> Result<()> {
-        if self.epmd.as_mut().is_some_and(|epmd| matches!(epmd.try_wait(), Ok(None))) {
+        if self.joins.is_some() || self.epmd.as_mut().is_some_and(|epmd| matches!(epmd.try_wait(), Ok(None))) {
             return Ok(());
         }
         let port = self.ports.epmd.to_string();
@@ -242,9 +276,9 @@ impl PrivateRabbit {
         let dir = |name: &str| self.dir.join(name);
         command
             // The Erlang cookie lives in the home directory: a private one, for these processes only.
-            .env("HOME", dir("home"))
+            .env("HOME", &self.home)
             .env("PATH", format!("/usr/lib/rabbitmq/bin:{SERVER_PATH}"))
-            .env("RABBITMQ_NODENAME", format!("payhook{}@localhost", self.ports.amqp))
+            .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.ports.amqp.to_string())
             .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string())
@@ -255,7 +289,7 @@ impl PrivateRabbit {
             .env("RABBITMQ_PID_FILE", dir("pid"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir("enabled_plugins"))
             .env("RABBITMQ_CONFIG_FILE", dir("rabbitmq"))
-            .env("RABBITMQ_ADVANCED_CONFIG_FILE", dir("no-advanced.config"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", dir("advanced.config"))
             // A file that does not exist, so that the system's own is not read.
             .env("RABBITMQ_CONF_ENV_FILE", dir("no-environment.conf"))
             .current_dir(&self.dir);
@@ -267,6 +301,9 @@ impl PrivateRabbit {
         }
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))?;
         fs::write(self.dir.join("enabled_plugins"), "[rabbitmq_management].\n")?;
+        // What a dying leader leaves half dead-lettered is tried again after this long. Its default of three minutes is no time for a test.
+        let advanced = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
+        fs::write(self.dir.join("advanced.config"), advanced)?;
         // Memory and disk limits are absolute, so that the state of the host cannot raise an alarm.
         let settings = format!(
             "listeners.tcp.default = 127.0.0.1:{amqp}\n\
@@ -282,12 +319,20 @@ impl PrivateRabbit {
             management = self.ports.management,
             password = self.password,
         );
-        fs::write(self.dir.join("rabbitmq.conf"), settings)?;
+        let joins = self.joins.as_ref().map(|first| {
+            format!(
+                "cluster_formation.peer_discovery_backend = classic_config\n\
+                 cluster_formation.classic_config.nodes.1 = {first}\n\
+                 cluster_formation.classic_config.nodes.2 = {}\n",
+                self.name()
+            )
+        });
+        fs::write(self.dir.join("rabbitmq.conf"), settings + &joins.unwrap_or_default())?;
         Ok(())
     }
 
     fn log_tails(&self) -> String {
-        let node_log = self.dir.join(format!("log/payhook{}@localhost.log", self.ports.amqp));
+        let node_log = self.dir.join(format!("log/{}.log", self.name()));
         process::log_tails(&[&self.dir.join("output.log"), &node_log])
     }
 }

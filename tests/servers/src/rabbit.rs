@@ -10,6 +10,8 @@ use crate::{AMQP_ADMIN_URL, AMQP_URL, address_of};
 pub struct Rabbit {
     amqp: Address,
     management: Management,
+    /// Of a cluster; otherwise the one host of `amqp`.
+    hosts: Option<String>,
 }
 
 /// The broker named by [`AMQP_URL`]; without one, says `not run: …` and returns nothing, or fails where it is required.
@@ -33,7 +35,13 @@ impl Rabbit {
             Some(url) => Address::parse(url, AMQP_ADMIN_URL)?,
             None => Address { scheme: "http".to_owned(), port: Some(15672), ..amqp.clone() },
         };
-        Ok(Self { amqp, management: Management::new(&admin)? })
+        Ok(Self { amqp, management: Management::new(&admin)?, hosts: None })
+    }
+
+    /// The same broker, all hosts of which (`127.0.0.1:5672`) are in the URLs of its virtual hosts.
+    #[must_use]
+    pub(crate) fn with_hosts(self, hosts: &[String]) -> Self {
+        Self { hosts: Some(hosts.join(",")), ..self }
     }
 
     /// A new, empty virtual host, gone when the answer is dropped.
@@ -51,7 +59,12 @@ impl Rabbit {
         let name = fresh_name("test-");
         self.management.call("PUT", &format!("/vhosts/{name}"), None).await?;
         let address = self.amqp.with_path(&name);
-        let vhost = Vhost { url: address.url(), name, address, management: self.management.clone() };
+        let one = format!("@{}:{}/", address.host, address.port.unwrap_or(5672));
+        let url = match &self.hosts {
+            Some(hosts) => address.url().replace(&one, &format!("@{hosts}/")),
+            None => address.url(),
+        };
+        let vhost = Vhost { url, name, address, management: self.management.clone() };
         vhost.set_permissions(&vhost.address.plain_user(), ".*", ".*", ".*").await?;
         Ok(vhost)
     }
