@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::harness::{Plan, TestPayhook};
 
 /// Few places, so that few attackers take them all.
-const FEW: &[(&str, &str)] =
+pub(crate) const FEW: &[(&str, &str)] =
     &[("PAYHOOK__INGRESS__CONNECTIONS_MAX", "32"), ("PAYHOOK__CONSOLE__CONNECTIONS_MAX", "32")];
 /// Twice as many on each listener, each coming back at once when it is closed.
 const ATTACKERS: usize = 64;
@@ -21,7 +21,7 @@ const GENUINE: usize = 40;
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy)]
-enum Attack {
+pub(crate) enum Attack {
     Silent,
     /// Asks again and again, and reads no answer.
     Deaf,
@@ -40,11 +40,7 @@ async fn connections_that_never_read_shut_out_no_notification() {
 async fn genuine_traffic_is_served_beside(attack: Attack) {
     let payhook = Plan::usual().environment(FEW).one_file().await;
     let payment = paid_payment(&payhook, "C-1").await;
-    let mut attackers = JoinSet::new();
-    for address in [payhook.ingress(), payhook.console_of("serve")] {
-        let address = address.trim_start_matches("http://").to_owned();
-        (0..ATTACKERS).for_each(|_| drop(attackers.spawn(attacks(address.clone(), attack))));
-    }
+    let mut attackers = attackers(&payhook, attack);
     tokio::time::sleep(Duration::from_secs(2)).await;
 
     for number in 0..GENUINE {
@@ -61,6 +57,16 @@ async fn genuine_traffic_is_served_beside(attack: Attack) {
     attackers.shutdown().await;
     payhook.restart("serve").await;
     payhook.ends_well().await;
+}
+
+/// [`ATTACKERS`] on each listener of `serve`, until they are dropped.
+pub(crate) fn attackers(payhook: &TestPayhook, attack: Attack) -> JoinSet<()> {
+    let mut attackers = JoinSet::new();
+    for address in [payhook.ingress(), payhook.console_of("serve")] {
+        let address = address.trim_start_matches("http://").to_owned();
+        (0..ATTACKERS).for_each(|_| drop(attackers.spawn(attacks(address.clone(), attack))));
+    }
+    attackers
 }
 
 /// One attacker, for as long as the test lets it.

@@ -1,7 +1,7 @@
 //! Faults of the machine: a disk that is full or whose sync fails, and a log that nobody can write. Work goes on by itself afterwards,
 //! nothing acknowledged is lost, and `/readyz` tells meanwhile.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use payhook_schema::PaymentId;
@@ -16,7 +16,7 @@ use crate::harness::{LogTo, Plan, TestPayhook};
 const RESENDS: [Duration; 160] = [Duration::from_millis(250); 160];
 
 /// Where every write to the file's log of changes fails: behind its first page.
-const FULL_AT_BYTES: u64 = 4096;
+pub(crate) const FULL_AT_BYTES: u64 = 4096;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_full_disk_everything_goes_on_by_itself() {
@@ -43,17 +43,25 @@ async fn after_a_failed_sync_everything_goes_on_by_itself() {
     payhook.antom_notifies(&before, AntomKind::State).await;
     payhook.becomes("F-1", "paid").await;
 
-    let pid = payhook.pid_of("serve").to_string();
-    let mut strace = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"])
-        .args(["-e", "inject=fsync,fdatasync:error=EIO", "-p", &pid])
-        .spawn()
-        .unwrap();
+    let strace = failing_syncs(&payhook);
     faulty(&payhook, &during).await;
+    let_go(strace);
+    mended(&payhook, &during).await;
+}
+
+/// Has every sync of `serve` fail until [`let_go`].
+pub(crate) fn failing_syncs(payhook: &TestPayhook) -> Child {
+    Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"])
+        .args(["-e", "inject=fsync,fdatasync:error=EIO", "-p", &payhook.pid_of("serve").to_string()])
+        .spawn()
+        .unwrap()
+}
+
+pub(crate) fn let_go(mut strace: Child) {
     // SIGTERM lets go of what it traces.
     Command::new("kill").arg(strace.id().to_string()).status().unwrap();
     strace.wait().unwrap();
-    mended(&payhook, &during).await;
 }
 
 /// Nothing can be made durable, nothing is acknowledged, and `/readyz` says why.
@@ -133,7 +141,7 @@ async fn works_without_a_log(payhook: &TestPayhook) {
 }
 
 /// As on a disk without room: no file of the process grows beyond this, until it may again.
-fn file_limit(payhook: &TestPayhook, bytes: Option<u64>) {
+pub(crate) fn file_limit(payhook: &TestPayhook, bytes: Option<u64>) {
     let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
     let pid = payhook.pid_of("serve").to_string();
     let set = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={limit}:")]).status().unwrap();

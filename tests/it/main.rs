@@ -32,5 +32,6 @@ mod roles;
 mod rotated;
 mod sent;
 mod skewed;
+mod soak;
 mod troubled;
 mod unrouted;

@@ -10,6 +10,7 @@ mod ci;
 mod run;
 mod servers;
 mod simulate;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ usage: cargo xtask <command>
   ci               what CI checks besides tests: format, lints, docs, dependencies
   bench [-- ARGS]  the benchmark, against servers of its own; ARGS go to it
   simulate [-- ARGS]  random worlds of the simulation: --worlds N for so many, --seed N for one of them again
+  soak [-- ARGS]   load while a fault comes and goes, for two minutes each: --minutes N, --fault NAME for one of them
   servers          RabbitMQ and PostgreSQL for your own cargo test, until ctrl-C
 
 RabbitMQ and PostgreSQL are installed from Debian's packages if they are missing, and run privately, on free
@@ -40,6 +42,7 @@ async fn main() -> ExitCode {
         "ci" if rest.is_empty() => ci::ci().await,
         "bench" => bench::bench(&rest).await,
         "simulate" => simulate::simulate(&rest).await,
+        "soak" => soak::soak(&rest).await,
         "servers" if rest.is_empty() => servers::run().await,
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -323,6 +323,11 @@ impl TestPayhook {
         servers.database_proxy.as_ref().expect("the plan has a proxy for the database")
     }
 
+    /// The database of its own.
+    pub(crate) fn postgres(&self) -> &Database {
+        &self.servers.as_ref().expect("a cluster").database
+    }
+
     pub(crate) fn vhost(&self) -> &Vhost {
         &self.servers.as_ref().expect("a cluster").vhost
     }

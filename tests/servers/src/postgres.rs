@@ -60,12 +60,10 @@ pub struct Database {
 }
 
 impl Database {
-    /// Runs one statement.
-    ///
-    /// # Panics
-    /// When the server refuses or cannot be reached.
-    pub fn run(&self, sql: &str) {
-        run_sql(&self.server.with_path(&self.name), sql).expect("the statement runs");
+    /// Runs statements in it as a superuser and returns what they printed: rows as lines, columns without padding.
+    pub async fn run(&self, sql: &str) -> Result<String> {
+        let (address, sql) = (self.server.with_path(&self.name), sql.to_owned());
+        tokio::task::spawn_blocking(move || read_sql(&address, &sql)).await.context("psql is run without panicking")?
     }
 
     /// Every row of every table as text, with what is binary as far as it is readable: for whoever looks for what must not be there.
