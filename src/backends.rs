@@ -28,7 +28,8 @@ pub(crate) struct Backends {
 
 /// The broker need not be up.
 pub(crate) fn rabbit(config: &Config, url: &SecretString, role: &str, clock: &Clock) -> anyhow::Result<Arc<dyn Queue>> {
-    let options = RabbitOptions::new(role, clock.clone(), &config.worker.retry_delays);
+    let mut options = RabbitOptions::new(role, clock.clone(), &config.worker.retry_delays);
+    options.tls_ca_pem.clone_from(&config.queue_ca);
     Ok(Arc::new(RabbitQueue::open(url.expose_secret(), options)?))
 }
 
@@ -50,7 +51,10 @@ pub(crate) async fn open(config: &Config, role: &str, with_store: bool, clock: &
             Ok(Backends { queue, store: Some(Arc::new(file)), clock: machine })
         }
         (QueueConfig::Rabbit(queue), StoreConfig::Postgres(url)) => {
-            let store = PgStore::connect(url.expose_secret(), PgOptions::default())?;
+            let store = PgStore::connect(
+                url.expose_secret(),
+                PgOptions { tls_ca_pem: config.store_ca.clone(), ..PgOptions::default() },
+            )?;
             let clock = store.clock(machine);
             Ok(Backends { queue: rabbit(queue, &clock)?, store: Some(Arc::new(store)), clock })
         }

@@ -2,6 +2,7 @@
 //! at once.
 
 mod accounts;
+mod authorities;
 mod callers;
 mod connections;
 mod exposed;
@@ -34,7 +35,11 @@ pub(crate) struct Config {
     pub(crate) ingress: IngressConfig,
     pub(crate) console: ConsoleConfig,
     pub(crate) queue: QueueConfig,
+    /// Certificate authorities the broker's certificate may be of, besides the system's, in PEM.
+    pub(crate) queue_ca: Option<String>,
     pub(crate) store: StoreConfig,
+    /// The same for the database's certificate, which then is insisted on.
+    pub(crate) store_ca: Option<String>,
     pub(crate) worker: WorkerConfig,
     pub(crate) events: EventsConfig,
     /// How long everything goes on after SIGTERM, so that a load balancer looks elsewhere first.
@@ -252,6 +257,15 @@ impl Config {
                  use RabbitMQ (amqp://…) with it",
             );
         }
+        let encrypted = matches!(&queue, Some(QueueConfig::Rabbit(url)) if url.expose_secret().starts_with("amqps://"));
+        let queue_ca = authorities::take(
+            reader,
+            "queue",
+            (!encrypted).then_some("it is for amqps://, and queue.url begins with something else"),
+        );
+        let server = matches!(&store, Some(StoreConfig::Postgres(_)));
+        let store_ca =
+            authorities::take(reader, "store", (!server).then_some("it is for postgres://, and store.url is a file"));
         let worker = WorkerConfig {
             concurrency: reader.parsed("worker", "concurrency").unwrap_or(1),
             retry_delays: reader.durations("worker", "retry_delays"),
@@ -266,7 +280,7 @@ impl Config {
         let tokens = tokens::take(reader);
         let accounts = accounts::take(reader, keys, &tokens);
         let (queue, store) = (queue?, store?);
-        for notice in exposed::in_the_clear(&queue, &store) {
+        for notice in exposed::in_the_clear(&queue, &store, store_ca.is_some()) {
             reader.notice(notice);
         }
         let (source, taken) = (source.to_owned(), reader.take_taken());
@@ -275,7 +289,9 @@ impl Config {
             ingress,
             console,
             queue,
+            queue_ca,
             store,
+            store_ca,
             worker,
             events,
             lame_duck,

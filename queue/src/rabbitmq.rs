@@ -64,7 +64,7 @@ pub struct RabbitOptions {
     pub publish_channels: u16,
     /// How long the broker may take over any one answer; 5 s by default.
     pub deadline: Duration,
-    /// Certificate authorities to trust for `amqps`, in PEM, instead of the system's.
+    /// Certificate authorities to trust for `amqps`, in PEM, besides the system's.
     pub tls_ca_pem: Option<String>,
     /// For the time a message says it was sent; nothing is decided by it.
     pub clock: Clock,

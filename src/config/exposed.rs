@@ -38,8 +38,8 @@ fn is_inline(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.is_empty() && !text.starts_with('@'))
 }
 
-/// Returns a notice for each connection to another machine that is not encrypted.
-pub(super) fn in_the_clear(queue: &QueueConfig, store: &StoreConfig) -> Vec<String> {
+/// Returns a notice for each connection to another machine that is not encrypted. With a certificate authority of its own, the store's is.
+pub(super) fn in_the_clear(queue: &QueueConfig, store: &StoreConfig, store_has_ca: bool) -> Vec<String> {
     let mut notices = Vec::new();
     if let QueueConfig::Rabbit(url) = queue
         && url.expose_secret().starts_with("amqp://")
@@ -50,6 +50,7 @@ pub(super) fn in_the_clear(queue: &QueueConfig, store: &StoreConfig) -> Vec<Stri
         ));
     }
     if let StoreConfig::Postgres(url) = store
+        && !store_has_ca
         && !insists_on_tls(url.expose_secret())
         && let Some(hosts) = remote_hosts(url.expose_secret())
     {
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     fn noticed(queue: &str, store: &str) -> String {
-        in_the_clear(&QueueConfig::Rabbit(queue.into()), &StoreConfig::Postgres(store.into())).join("\n")
+        in_the_clear(&QueueConfig::Rabbit(queue.into()), &StoreConfig::Postgres(store.into()), false).join("\n")
     }
 
     #[test]

@@ -373,3 +373,30 @@ fn events_that_must_reach_a_queue_are_named_as_events_or_as_their_keys() {
     let told = mistakes("[events]\nmust_route = [\"order.paid\"]", &[]);
     assert!(told.contains("events.must_route: `order.paid` is not"), "{told}");
 }
+
+#[test]
+fn a_certificate_authority_that_cannot_be_used_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let file = file.to_str().unwrap();
+    let postgres = |ca: &str| {
+        let text =
+            format!("[queue]\nurl = \"amqp://mq\"\n[store]\nurl = \"postgres://db/payhook\"\nca_file = \"{ca}\"");
+        mistakes(&text, &[])
+    };
+    let missing = postgres("nowhere.pem");
+    assert!(missing.contains("store.ca_file: cannot read nowhere.pem"), "{missing}");
+    for (holds, why) in [
+        ("", "holds no certificate in PEM"),
+        ("-----BEGIN PRIVATE KEY-----\nAAEC\n-----END PRIVATE KEY-----", "holds no certificate in PEM"),
+        ("-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----", "holds a certificate that cannot be read"),
+    ] {
+        std::fs::write(file, holds).unwrap();
+        let wrong = postgres(file);
+        assert!(wrong.contains(&format!("store.ca_file: {file} {why}")), "{wrong}");
+    }
+    let unused = mistakes(&format!("[queue]\nca_file = \"{file}\"\n[store]\nca_file = \"{file}\""), &[]);
+    for why in ["queue.ca_file: it is for amqps://", "store.ca_file: it is for postgres://"] {
+        assert!(unused.contains(why), "{unused}");
+    }
+}

@@ -102,6 +102,11 @@ impl Fault {
     fn driver(error: sqlx::Error) -> Self {
         use sqlx::Error;
         let what = match &error {
+            // The TLS library's words for a certificate of an unknown authority, for another host, or out of date.
+            Error::Io(cause) if cause.to_string().contains("invalid peer certificate") => {
+                let what = format!("its certificate is not trusted ({cause}); [store] ca_file names its authority");
+                return Self::Unavailable(what, Some(Box::new(error)));
+            }
             Error::Io(_) => "the connection failed",
             Error::Tls(_) => "TLS failed",
             Error::PoolTimedOut => "no connection became free in time",

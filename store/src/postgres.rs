@@ -49,6 +49,7 @@ mod refunds;
 mod replays;
 mod sealed;
 mod settle;
+mod tls;
 mod watermarks;
 
 /// How long a migration may take: an index over 10⁷ rows is minutes, and another process may be migrating first.
@@ -66,6 +67,8 @@ pub struct PgOptions {
     pub acquire_timeout: Duration,
     /// How long a statement may run, and the work on a connection altogether. Default 10 s: calls take well under 1 s.
     pub statement_timeout: Duration,
+    /// Certificate authorities to trust besides the system's, in PEM; with some, `sslmode=verify-full`. Default: none.
+    pub tls_ca_pem: Option<String>,
     /// Whose clock says what is due and how long leases and claims last. Default: the database's.
     pub clock: LeaseClock,
 }
@@ -76,6 +79,7 @@ impl Default for PgOptions {
             max_connections: 16,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(10),
+            tls_ca_pem: None,
             clock: LeaseClock::Database,
         }
     }
@@ -155,7 +159,7 @@ impl PgStore {
         let connect = PgConnectOptions::from_str(url).map_err(|_| {
             wrong("is no address of a PostgreSQL database: postgres://USER:PASSWORD@HOST:PORT/DATABASE")
         })?;
-        let connect = connect
+        let connect = tls::trusting(connect, options.tls_ca_pem.as_deref())
             .application_name("payhook")
             .options([
                 ("statement_timeout", millis(options.statement_timeout)),

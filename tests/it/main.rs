@@ -13,6 +13,7 @@ mod cli;
 mod compared;
 mod crowded;
 mod disputes;
+mod encrypted;
 mod feed;
 mod forged;
 mod harness;

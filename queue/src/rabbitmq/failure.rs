@@ -54,6 +54,11 @@ impl Failure {
         if failure.cause.as_ref().is_some_and(Error::is_amqp_error) && failure.kind == Kind::Misconfigured {
             failure.what.push_str("; user, password or vhost are wrong");
         }
+        let text = failure.cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        // The TLS library's words for a certificate of an unknown authority, for another host, or out of date.
+        if let Some((_, why)) = text.split_once("invalid peer certificate: ") {
+            failure.what = format!("its certificate is not trusted ({why}); [queue] ca_file names its authority");
+        }
         failure
     }
 

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use payhook_schema::{AccountName, parse_duration};
@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     /// Variables more for every process.
     pub(crate) environment: &'static [(&'static str, &'static str)],
     pub(crate) log: LogTo,
+    /// The certificate authority of broker and database.
+    pub(crate) ca_file: Option<PathBuf>,
     /// Processes live on where their files may not grow.
     pub(crate) survives_file_limit: bool,
 }
@@ -47,6 +49,7 @@ impl Plan {
             tables: "",
             environment: &[],
             log: LogTo::File,
+            ca_file: None,
             survives_file_limit: false,
         }
     }
@@ -91,6 +94,10 @@ impl Plan {
         Self { log, ..self }
     }
 
+    pub(crate) fn ca_file(self, file: PathBuf) -> Self {
+        Self { ca_file: Some(file), ..self }
+    }
+
     pub(crate) fn survives_file_limit(self) -> Self {
         Self { survives_file_limit: true, ..self }
     }
@@ -121,10 +128,12 @@ pub(crate) fn tokens(numbers: &[usize]) -> String {
 /// Writes `payhook.toml` into `folder`: the simulator's account, and another whose keys the simulator does not have.
 pub(crate) fn write(folder: &Path, plan: &Plan, at: &Addresses, token: &str, simulator: &Simulator) {
     let Addresses { queue, store, ingress, console } = at;
+    let ca_file = plan.ca_file.as_ref().map(|file| format!("ca_file = {:?}\n", file.display().to_string()));
+    let ca_file = ca_file.unwrap_or_default();
     let text = format!(
         "[ingress]\nlisten = \"127.0.0.1:{ingress}\"\n\
          [console]\nlisten = \"127.0.0.1:{console}\"\ntoken = \"{token}\"\n\
-         [queue]\nurl = \"{queue}\"\n[store]\nurl = \"{store}\"\n\
+         [queue]\nurl = \"{queue}\"\n{ca_file}[store]\nurl = \"{store}\"\n{ca_file}\
          [stop]\nlame_duck = \"0s\"\n[worker]\nretry_delays = {:?}\nconcurrency = {}\nfollow_events = \"{}\"\n{}{}{}{}",
         plan.retry_delays,
         plan.concurrency,

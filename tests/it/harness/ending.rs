@@ -52,7 +52,9 @@ impl TestPayhook {
         let (clock, delays) = (Clock::system(), self.plan.delays());
         let depths = match &self.servers {
             Some(servers) => {
-                let options = RabbitOptions::new("a test", clock, &delays);
+                let mut options = RabbitOptions::new("a test", clock, &delays);
+                let read = |file| std::fs::read_to_string(file).expect("the authority can be read");
+                options.tls_ca_pem = self.plan.ca_file.as_ref().map(read);
                 let queue = RabbitQueue::open(&servers.vhost.url, options).expect("the broker's address is good");
                 let depths = queue.depths().await;
                 queue.close().await;

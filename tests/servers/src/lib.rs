@@ -14,6 +14,7 @@
 )]
 
 mod address;
+mod authority;
 mod faketime;
 mod management;
 mod port;
@@ -25,6 +26,7 @@ mod process;
 mod proxy;
 mod rabbit;
 
+pub use authority::Authority;
 pub use faketime::faketime;
 pub use postgres::{Database, Postgres, postgres};
 pub use private_postgres::{PrivatePostgres, postgres_is_installed};

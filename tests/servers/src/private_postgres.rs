@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::address::Address;
+use crate::authority::Authority;
 use crate::port::{free_ports, random};
 use crate::postgres::run_sql;
 use crate::process::{self, Guard, POLL, SERVER_PATH};
@@ -50,6 +51,8 @@ pub struct PrivatePostgres {
     dir: PathBuf,
     port: u16,
     password: String,
+    /// Of its certificate, if it has one.
+    authority: Option<Authority>,
     server: Option<Child>,
     guard: Guard,
 }
@@ -59,13 +62,23 @@ impl PrivatePostgres {
     ///
     /// As root, the server runs as the user `postgres`, who is let through `dir`; the directories above must let anyone.
     pub async fn start(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::start_with(dir.as_ref(), None).await
+    }
+
+    /// The same with TLS, for those who want it, and a certificate of `authority`.
+    pub async fn start_encrypted(dir: impl AsRef<Path>, authority: &Authority) -> Result<Self> {
+        Self::start_with(dir.as_ref(), Some(authority.clone())).await
+    }
+
+    async fn start_with(dir: &Path, authority: Option<Authority>) -> Result<Self> {
         let bin = installation()?;
         let [port] = free_ports()?;
         let mut postgres = Self {
             bin,
-            dir: dir.as_ref().join("postgresql"),
+            dir: dir.join("postgresql"),
             port,
             password: format!("{:016x}", random()),
+            authority,
             server: None,
             guard: Guard::start()?,
         };
@@ -194,8 +207,21 @@ impl PrivatePostgres {
                         synchronous_commit = on\n\
                         logging_collector = off\n";
         let path = data.join("postgresql.conf");
-        fs::write(&path, fs::read_to_string(&path)? + settings)?;
+        fs::write(&path, fs::read_to_string(&path)? + settings + &self.encryption()?)?;
         Ok(())
+    }
+
+    /// The settings of TLS, with a certificate made for it.
+    fn encryption(&self) -> Result<String> {
+        let Some(authority) = &self.authority else { return Ok(String::new()) };
+        let [key, certificate] = authority.issue(&self.dir)?;
+        if process::we_are_root() {
+            let (uid, gid) = (id("-u")?, id("-g")?);
+            chown(&key, Some(uid), Some(gid))?;
+            chown(&certificate, Some(uid), Some(gid))?;
+        }
+        let (key, certificate) = (key.display(), certificate.display());
+        Ok(format!("ssl = on\nssl_key_file = '{key}'\nssl_cert_file = '{certificate}'\n"))
     }
 
     /// Prepares one of PostgreSQL's programs to run as a user it agrees to run as. The process keeps its id: `setpriv`

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::address::Address;
+use crate::authority::Authority;
 use crate::management::Management;
 use crate::port::{free_ports, random};
 use crate::process::{self, Guard, POLL, SERVER_PATH};
@@ -42,6 +43,8 @@ pub struct PrivateRabbit {
     password: String,
     /// The node whose cluster it joins, and whose epmd it uses.
     joins: Option<String>,
+    /// For AMQP over TLS: whose its certificate is, and the port.
+    encrypted: Option<(Authority, u16)>,
     epmd: Option<Child>,
     node: Option<Node>,
     guard: Guard,
@@ -65,15 +68,26 @@ struct Node {
 impl PrivateRabbit {
     /// Starts a node in `dir`, which is made if need be, and waits until it greets AMQP clients and its API answers.
     pub async fn start(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::start_with(dir.as_ref(), None).await
+    }
+
+    /// The same with a listener for `amqps` besides, and a certificate of `authority`.
+    pub async fn start_encrypted(dir: impl AsRef<Path>, authority: &Authority) -> Result<Self> {
+        let [port] = free_ports()?;
+        Self::start_with(dir.as_ref(), Some((authority.clone(), port))).await
+    }
+
+    async fn start_with(dir: &Path, encrypted: Option<(Authority, u16)>) -> Result<Self> {
         ensure!(rabbit_is_installed(), "RabbitMQ is not installed ({SERVER}): apt-get install rabbitmq-server");
         let [amqp, management, distribution, epmd] = free_ports()?;
-        let dir = dir.as_ref().join("rabbitmq");
+        let dir = dir.join("rabbitmq");
         let rabbit = Self {
             home: dir.join("home"),
             dir,
             ports: Ports { amqp, management, distribution, epmd },
             password: format!("{:016x}", random()),
             joins: None,
+            encrypted,
             epmd: None,
             node: None,
             guard: Guard::start()?,
@@ -90,6 +104,7 @@ impl PrivateRabbit {
             ports: Ports { amqp, management, distribution, epmd: first.ports.epmd },
             password: first.password.clone(),
             joins: Some(first.name()),
+            encrypted: None,
             epmd: None,
             node: None,
             guard: Guard::start()?,
@@ -115,6 +130,15 @@ impl PrivateRabbit {
     /// The AMQP address of the default virtual host, as an administrator.
     pub fn url(&self) -> String {
         format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.ports.amqp)
+    }
+
+    /// The same over TLS.
+    ///
+    /// # Panics
+    /// When it was started without.
+    pub fn encrypted_url(&self) -> String {
+        let (_, port) = self.encrypted.as_ref().expect("it was started with TLS");
+        format!("amqps://{USER}:{}@127.0.0.1:{port}/%2f", self.password)
     }
 
     /// The address of the management API.
@@ -327,8 +351,24 @@ impl PrivateRabbit {
                 self.name()
             )
         });
-        fs::write(self.dir.join("rabbitmq.conf"), settings + &joins.unwrap_or_default())?;
+        fs::write(self.dir.join("rabbitmq.conf"), settings + &joins.unwrap_or_default() + &self.encryption()?)?;
         Ok(())
+    }
+
+    /// The settings of TLS, with a certificate made for it.
+    fn encryption(&self) -> Result<String> {
+        let Some((authority, port)) = &self.encrypted else { return Ok(String::new()) };
+        let [key, certificate] = authority.issue(&self.dir)?;
+        Ok(format!(
+            "listeners.ssl.default = 127.0.0.1:{port}\n\
+             ssl_options.cacertfile = {}\n\
+             ssl_options.certfile = {}\n\
+             ssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_none\n",
+            authority.certificate().display(),
+            certificate.display(),
+            key.display(),
+        ))
     }
 
     fn log_tails(&self) -> String {
