@@ -101,7 +101,7 @@ async fn crashes_until_given_up(payhook: &TestPayhook, poison: &PaymentId) -> (u
         }
         if let Some(servers) = &payhook.servers {
             // As if time had passed: a killed worker takes its share of what may be asked along for twenty seconds.
-            servers.database.run("delete from leases");
+            servers.database.run("delete from leases").await.unwrap();
         }
         (crashes, asked) = (crashes + 1, payhook.asked(poison));
         assert!(crashes <= CRASHES_MAX, "{crashes} crashes\n{}", payhook.log_tails());
