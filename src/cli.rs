@@ -131,9 +131,14 @@ pub(crate) enum OrderCommand {
         #[command(flatten)]
         console: ConsoleAddress,
     },
-    /// Show an order and everything that happened to it
+    /// Show an order and what happened to it, oldest first
     Show {
         order: OrderId,
+        /// Only what happened after this place of the timeline
+        #[arg(long)]
+        after: Option<String>,
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
         #[command(flatten)]
         console: ConsoleAddress,
     },

@@ -63,6 +63,7 @@ pub(crate) struct IngressConfig {
     pub(crate) public_path: String,
     pub(crate) body_timeout: Duration,
     pub(crate) unverified_per_s: u32,
+    pub(crate) repeats_per_s: u32,
     pub(crate) connections: ConnectionsConfig,
 }
 
@@ -213,6 +214,7 @@ impl Config {
                 .map(|base| public_path(reader, &base))
                 .unwrap_or_default(),
             body_timeout: reader.duration("ingress", "body_timeout").unwrap_or_default(),
+            repeats_per_s: reader.parsed("ingress", "repeats_per_s").unwrap_or_default(),
             unverified_per_s: reader.parsed("ingress", "unverified_per_s").unwrap_or_default(),
             connections: ConnectionsConfig::take(reader, "ingress"),
         };

@@ -223,6 +223,7 @@ impl House {
         let options = IngressOptions {
             public_path: config.ingress.public_path.clone(),
             body_timeout: config.ingress.body_timeout,
+            repeats_per_s: config.ingress.repeats_per_s,
             unverified_per_s: config.ingress.unverified_per_s,
             ..IngressOptions::default()
         };

@@ -68,12 +68,12 @@ fn list(answer: &Value, json: bool) -> Ended {
     }
     if !json {
         output::table(
-            ["ID", "RECEIVED", "ACCOUNT", "KIND", "ABOUT", "PAYMENT", "VERIFIED BY"],
+            ["ID", "RECEIVED", "TIMES", "ACCOUNT", "KIND", "ABOUT", "PAYMENT", "VERIFIED BY"],
             notifications.iter().map(|it| {
                 let [id, received, kind, about, verified_by] =
                     ["id", "received_at", "kind", "about", "verified_by"].map(|key| text(&it[key]));
                 let account = format!("{}/{}", text(&it["provider"]), text(&it["account"]));
-                [id, received, account, kind, about, payment(it), verified_by]
+                [id, received, text(&it["received"]), account, kind, about, payment(it), verified_by]
             }),
         );
         if let Some(next) = answer["next"].as_str() {
@@ -102,6 +102,8 @@ fn show(found: Option<&Value>, json: bool) -> Ended {
         ("refund", of("refund_id")),
         ("same fact", of("idempotency_key")),
         ("received", of("received_at")),
+        ("times received", of("received")),
+        ("last received", of("last_received_at")),
         ("signed", of("signed_at")),
         ("verified by", of("verified_by")),
         ("signed path", of("signed_path")),

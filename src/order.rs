@@ -26,21 +26,27 @@ pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> any
             let answer = Api::open(config, &console)?.call(Method::PUT, &path, Some(body)).await?;
             Ok(show(&console, answer.as_ref(), None))
         }
-        OrderCommand::Show { order, console } => {
+        OrderCommand::Show { order, after, limit, console } => {
             let api = Api::open(config, &console)?;
             let Some(mut found) = api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), ""), None).await?
             else {
                 return Ok(Ended::NothingFound);
             };
-            let timeline =
-                api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), "/timeline"), None).await?;
-            let timeline = timeline.map(|mut it| it["timeline"].take()).unwrap_or_default();
+            let page = query(&[("after", after), ("limit", Some(limit.to_string()))]);
+            let path = path_with_id("/v1/orders", order.as_str(), "/timeline");
+            let answer = api.call(Method::GET, &format!("{path}{page}"), None).await?;
+            let (timeline, next) = answer.map(|mut it| (it["timeline"].take(), it["next"].take())).unwrap_or_default();
             if console.output.json {
                 found["timeline"] = timeline;
+                found["timeline_next"] = next;
                 output::json(&found);
                 return Ok(Ended::Done);
             }
-            Ok(show(&console, Some(&found), Some(&timeline)))
+            let ended = show(&console, Some(&found), Some(&timeline));
+            if let Some(next) = next.as_str() {
+                output::line(format_args!("more: payhook order show {order} --after {next}"));
+            }
+            Ok(ended)
         }
         OrderCommand::List { state, provider, account, before, limit, console } => {
             let query = query(&[

@@ -5,7 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use payhook_schema::{About, Notification, Provider};
+use payhook_schema::{About, Provider};
+use payhook_store::Archived;
 use serde_json::json;
 use tracing::error;
 use uuid::Uuid;
@@ -27,8 +28,10 @@ pub(crate) async fn list(
     let filter = listed_notifications(&mut parameters, console.clock.now())?;
     parameters.none_left()?;
     let notifications = console.store.notification_list(&filter).await?;
-    let next = (notifications.len() == filter.limit as usize).then(|| notifications.last().map(|it| it.id)).flatten();
-    let notifications: Vec<NotificationView> = notifications.iter().map(NotificationView::of).collect();
+    let next = (notifications.len() == filter.limit as usize)
+        .then(|| notifications.last().map(|it| it.notification.id))
+        .flatten();
+    let notifications: Vec<NotificationView> = notifications.iter().map(NotificationView::archived).collect();
     Ok(Json(json!({ "notifications": notifications, "next": next })))
 }
 
@@ -37,10 +40,10 @@ pub(crate) async fn show(
     State(console): State<Arc<Console>>,
     path: NotificationPath,
 ) -> Result<Json<NotificationWhole>, Problem> {
-    let notification = console.notification(id_in(path)?).await?;
+    let archived = console.notification(id_in(path)?).await?;
     // What a sealed one was like before it was sealed, only its key can tell; without it, the rest is still worth showing.
-    let body = console.vault.open_body(&notification).ok();
-    Ok(Json(NotificationWhole::of(&notification, body.as_deref())))
+    let body = console.vault.open_body(&archived.notification).ok();
+    Ok(Json(NotificationWhole::of(&archived, body.as_deref())))
 }
 
 /// `GET /v1/notifications/{notification_id}/body`: the exact bytes, once it is written down who read them.
@@ -49,7 +52,7 @@ pub(crate) async fn body(
     Extension(caller): Extension<Caller>,
     path: NotificationPath,
 ) -> Result<impl IntoResponse, Problem> {
-    let notification = console.notification(id_in(path)?).await?;
+    let notification = console.notification(id_in(path)?).await?.notification;
     // Kinds of Antom's that nobody documented may carry what authorizations do.
     let may_carry_a_token = matches!(notification.about, About::Authorization(_) | About::Other | About::Unreadable(_));
     if notification.provider == Provider::Antom && may_carry_a_token {
@@ -69,7 +72,7 @@ pub(crate) async fn body(
 }
 
 impl Console {
-    async fn notification(&self, id: Uuid) -> Result<Notification, Problem> {
+    async fn notification(&self, id: Uuid) -> Result<Archived, Problem> {
         let notification = self.store.notification_get(id).await?;
         notification.ok_or_else(|| {
             Problem::not_found(format!("There is no notification {id}: GET /v1/notifications lists them."))

@@ -11,7 +11,7 @@ use payhook_schema::{
     AccountName, Because, Currency, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId,
     PAYMENTS_MAX, PaymentId, PaymentKey, Provider, Refund, RefundId, RefundState,
 };
-use payhook_store::{OrderFilter, Registered};
+use payhook_store::{OrderFilter, Registered, TIMELINE_PAGE};
 use serde::Deserialize;
 use serde_json::json;
 use tracing::warn;
@@ -163,15 +163,21 @@ pub(crate) async fn refresh(
     Ok((StatusCode::ACCEPTED, Json(order.into())))
 }
 
-/// `GET /v1/orders/{order_id}/timeline`: everything that happened, oldest first.
+/// `GET /v1/orders/{order_id}/timeline?after=&limit=`: everything that happened, oldest first, in pages.
 pub(crate) async fn timeline(
     State(console): State<Arc<Console>>,
     path: OrderPath,
+    query: RawQuery,
 ) -> Result<Json<serde_json::Value>, Problem> {
+    let mut parameters = Parameters::new(query)?;
+    let limit = parameters.take::<u32>("limit")?.unwrap_or(TIMELINE_PAGE).clamp(1, TIMELINE_PAGE);
+    let after = parameters.take("after")?;
+    parameters.none_left()?;
     let order = console.order(&order_id(path)?).await?;
-    let entries = console.store.order_timeline(&order.id).await?;
-    let entries: Vec<TimelineView> = entries.into_iter().map(TimelineView::from).collect();
-    Ok(Json(json!({ "order_id": order.id, "timeline": entries })))
+    let page = console.store.order_timeline_page(&order.id, after, limit).await?;
+    let entries: Vec<TimelineView> = page.entries.into_iter().map(TimelineView::from).collect();
+    let next = page.next.map(|place| place.to_string());
+    Ok(Json(json!({ "order_id": order.id, "timeline": entries, "next": next })))
 }
 
 /// Whether all that is known of a refund is that it was announced.

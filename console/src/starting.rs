@@ -224,7 +224,7 @@ impl Console {
             filter.limit = COUNTED_AT_ONCE.min(limit - count);
             let counted = self.store.notification_list(&filter).await?;
             count += counted.len() as u32;
-            filter.before = counted.last().map(|notification| notification.id);
+            filter.before = counted.last().map(|it| it.notification.id);
             if counted.len() < filter.limit as usize {
                 break;
             }

@@ -17,6 +17,8 @@ pub(crate) enum Answer {
     Accepted(Provider),
     NotGenuine,
     TooManyUnverified,
+    /// Durable since it came before, and sent again and again.
+    TooManyRepeats,
     Malformed,
     NoSuchPath,
     NoSuchMethod,
@@ -44,6 +46,7 @@ impl Answer {
             Self::Accepted(_) => "accepted",
             Self::NotGenuine => "not_genuine",
             Self::TooManyUnverified => "too_many_unverified",
+            Self::TooManyRepeats => "too_many_repeats",
             Self::Malformed => "malformed",
             Self::NoSuchPath => "no_such_path",
             Self::NoSuchMethod => "no_such_method",
@@ -60,6 +63,10 @@ impl Answer {
             Self::NotGenuine => Some((StatusCode::UNAUTHORIZED, "Not genuine", None)),
             Self::TooManyUnverified => {
                 Some((StatusCode::TOO_MANY_REQUESTS, "Too many requests that are not genuine", None))
+            }
+            Self::TooManyRepeats => {
+                let detail = "It was stored when it came before; there is no need to send it again.";
+                Some((StatusCode::TOO_MANY_REQUESTS, "Too many repeats of one request", Some(detail)))
             }
             Self::Malformed => {
                 let detail = "The signature header cannot be parsed, or the body broke off before its end.";
@@ -97,7 +104,7 @@ impl IntoResponse for Answer {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
-            Self::NotDurable | Self::TooManyUnverified => {
+            Self::NotDurable | Self::TooManyUnverified | Self::TooManyRepeats => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
             }
             Self::NoSuchMethod => {

@@ -6,5 +6,6 @@
 mod answer;
 mod flood;
 mod receive;
+mod repeats;
 
 pub use receive::{Ingress, IngressOptions, routes};

@@ -14,9 +14,11 @@ use payhook_queue::Queue;
 use payhook_schema::{About, AccountName, BODY_BYTES_MAX, Clock, Envelope, Hint, Notification, Provider, new_id};
 use payhook_vault::Vault;
 use tracing::{debug, warn};
+use uuid::Uuid;
 
 use crate::answer::Answer;
 use crate::flood::{Flood, Verdict};
+use crate::repeats::{Repeats, Seen};
 
 /// Antom's last resend comes 24 h 22 min after the first.
 const AGE_ALARM: SignedDuration = SignedDuration::from_hours(25);
@@ -33,6 +35,8 @@ pub struct IngressOptions {
     pub body_bytes_max: usize,
     /// Refusals a second beyond which forgeries are answered 429, and no refusal is logged by itself.
     pub unverified_per_s: u32,
+    /// Repeats a second of one account beyond which they are answered 429: requests that this process made durable lately.
+    pub repeats_per_s: u32,
 }
 
 impl Default for IngressOptions {
@@ -42,6 +46,7 @@ impl Default for IngressOptions {
             body_timeout: Duration::from_secs(5),
             body_bytes_max: BODY_BYTES_MAX,
             unverified_per_s: 50,
+            repeats_per_s: 20,
         }
     }
 }
@@ -55,12 +60,13 @@ pub struct Ingress {
     vault: Vault,
     options: IngressOptions,
     flood: Flood,
+    repeats: Repeats,
 }
 
 impl Ingress {
     pub fn new(accounts: Accounts, queue: Arc<dyn Queue>, clock: Clock, vault: Vault, options: IngressOptions) -> Self {
-        let flood = Flood::new(options.unverified_per_s);
-        Self { accounts, queue, clock, vault, options, flood }
+        let (flood, repeats) = (Flood::new(options.unverified_per_s), Repeats::new(options.repeats_per_s));
+        Self { accounts, queue, clock, vault, options, flood, repeats }
     }
 }
 
@@ -133,6 +139,12 @@ impl Ingress {
             Err(Refusal::Malformed(why)) => return refuse(Answer::Malformed, &why, body.len()),
         };
 
+        let signed = notification.signed_id;
+        if let Some(signed) = signed
+            && self.is_one_too_many(account, signed)
+        {
+            return Answer::TooManyRepeats;
+        }
         watch_age(&notification);
         if let About::Unreadable(why) = &notification.about {
             metrics::counter!("payhook_ingress_unreadable_total", "provider" => account.provider().as_str())
@@ -146,11 +158,27 @@ impl Ingress {
         }
         match self.queue.publish(&envelope).await {
             Ok(()) => {
+                if let Some(signed) = signed {
+                    self.repeats.durable(account.provider(), account.name(), signed);
+                }
                 debug!(notification.id = %envelope.id, provider = %account.provider(), account = %account.name(), "accepted");
                 Answer::Accepted(account.provider())
             }
             Err(error) => refuse(Answer::NotDurable, &format!("it cannot be made durable: {error}"), body.len()),
         }
+    }
+
+    /// Counts a repeat, and returns whether it is beyond the limit.
+    fn is_one_too_many(&self, account: &Account, signed: Uuid) -> bool {
+        let (provider, name) = (account.provider(), account.name());
+        let seen = self.repeats.seen(provider, name, signed, self.clock.now());
+        if seen != Seen::First {
+            metrics::counter!("payhook_ingress_repeats_total", "provider" => provider.as_str()).increment(1);
+        }
+        if let Seen::TooMany { tell: true } = seen {
+            warn!(%provider, account = %name, "answering 429 for the rest of this second: requests that are stored are sent again and again");
+        }
+        matches!(seen, Seen::TooMany { .. })
     }
 
     /// The answer to a refused request, with one line in the log: as long as that is not what a flood is after.

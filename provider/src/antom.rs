@@ -46,6 +46,7 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
     let signed = signed(account, received)?;
     check_age(signed.at, received.at, account.signature_age_max)?;
     let meaning = meaning(received.body)?;
+    let signed_id = signed.id(Provider::Antom, &account.name, received.body);
     Ok(Verified::vouch(Notification {
         id: received.id,
         provider: Provider::Antom,
@@ -57,6 +58,7 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
         signed_at: signed.at,
         verified_by: signed.by,
         signed_path: signed.path,
+        signed_id: Some(signed_id),
         headers: signed.headers,
         body: received.body.to_vec(),
         sealed_with: None,
@@ -96,6 +98,7 @@ pub(crate) fn signed_by(
     Ok(Signed {
         by: format!("keyVersion {key_version}"),
         at: signature::read_time(time),
+        before_body: signed_message(&path, client_id, time, b""),
         path,
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
     })

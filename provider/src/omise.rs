@@ -35,6 +35,7 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
     let signed = signed(account, received)?;
     check_age(signed.at, received.at, account.signature_age_max)?;
     let meaning = meaning(received.body, account.livemode)?;
+    let signed_id = signed.id(Provider::Omise, &account.name, received.body);
     Ok(Verified::vouch(Notification {
         id: received.id,
         provider: Provider::Omise,
@@ -46,6 +47,7 @@ pub(crate) fn verify(account: &OmiseAccount, received: &Received<'_>) -> Result<
         signed_at: signed.at,
         verified_by: signed.by,
         signed_path: signed.path,
+        signed_id: Some(signed_id),
         headers: signed.headers,
         body: received.body.to_vec(),
         sealed_with: None,
@@ -69,6 +71,7 @@ pub(crate) fn signed(account: &OmiseAccount, received: &Received<'_>) -> Result<
         at: timestamp.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).and_then(keepable_time),
         path: String::new(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        before_body: format!("{timestamp}.").into_bytes(),
     })
 }
 

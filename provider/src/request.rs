@@ -1,5 +1,6 @@
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
+use payhook_schema::{AccountName, Provider, content_id};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -30,6 +31,16 @@ pub(crate) struct Signed {
     pub(crate) path: String,
     /// The headers that carry the signature.
     pub(crate) headers: Vec<(String, String)>,
+    /// What was signed, but for the body.
+    pub(crate) before_body: Vec<u8>,
+}
+
+impl Signed {
+    /// Makes the id of what was signed. The signature is no part of it: one can be spelled in many ways.
+    pub(crate) fn id(&self, provider: Provider, account: &AccountName, body: &[u8]) -> Uuid {
+        let account = format!("{provider} {account}\n");
+        content_id(&[account.as_bytes(), &self.before_body, body].concat())
+    }
 }
 
 /// The reason why a request is refused, or its content is not interpreted. The text is for our log; the sender learns

@@ -268,6 +268,7 @@ mod tests {
             signed_at: Some(now),
             verified_by: "secret 1".to_owned(),
             signed_path: String::new(),
+            signed_id: None,
             headers: vec![("omise-signature".to_owned(), "00".to_owned())],
             body: b"{\n\xe0\xb8\x84\xff\0}\n".to_vec(),
             sealed_with: None,

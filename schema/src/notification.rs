@@ -41,6 +41,10 @@ pub struct Notification {
     pub verified_by: String,
     /// Method target that was signed; empty where the provider signs none (Omise).
     pub signed_path: String,
+    /// The id of what was signed: equal for requests of one provider and account that were signed as the same bytes. Absent where it was
+    /// archived by an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_id: Option<Uuid>,
     /// The headers the signature is made of, as received: enough to check it again years later.
     pub headers: Vec<(String, String)>,
     /// The exact bytes, never re-printed; sealed under key `sealed_with` where there is one.

@@ -86,7 +86,8 @@ impl<'a> Story<'a> {
         self.merchant
             .watches(async || {
                 let kept = self.merchant.timeline("D-1001").await?;
-                let notifications = kept.iter().filter(|entry| entry["kind"] == "notification").count();
+                let notified = kept.iter().filter(|entry| entry["kind"] == "notification");
+                let notifications: u64 = notified.filter_map(|entry| entry["detail"]["received"].as_u64()).sum();
                 ensure!(notifications == 5, "{notifications} notifications are in the timeline, not 5");
                 Ok(())
             })

@@ -1,6 +1,6 @@
 //! Turns settlements into rows, and a batch into waves in which no two touch the same thing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use payhook_schema::{About, Event, EventData, Hold, Notification, Order, OrderId, PaymentId, PaymentKey};
@@ -31,7 +31,7 @@ pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usi
         let moved = change.iter().map(|change| Touched::Order(&change.order.id));
         let paid = change.iter().map(|change| Touched::Payment(&change.payment.key));
         let checked = check.iter().map(|check| Touched::Payment(&check.key));
-        let archived = notifications.iter().map(|notification| Touched::Notification(notification.id));
+        let archived = notifications.iter().map(|it| Touched::Notification(it.signed_id.unwrap_or(it.id)));
         let touched: Vec<_> = moved.chain(paid).chain(checked).chain(archived).collect();
         let free = touched.iter().filter_map(|touched| next_free.get(touched)).copied();
         let moves = change.as_ref().map(|change| &change.order.id);
@@ -139,7 +139,6 @@ pub(crate) struct Batch<'a> {
     pub(crate) changes: Vec<ChangeRow<'a>>,
     pub(crate) checks: Vec<CheckRow<'a>>,
     pub(crate) notifications: Vec<NotificationRow<'a>>,
-    pub(crate) links: Vec<LinkRow<'a>>,
     pub(crate) refunds: Vec<RefundRow<'a>>,
     pub(crate) disputes: Vec<DisputeRow<'a>>,
     pub(crate) timeline: Vec<TimelineRow<'a>>,
@@ -200,6 +199,9 @@ pub(crate) struct NotificationRow<'a> {
     pub(crate) signed_at: Option<Micros>,
     pub(crate) verified_by: &'a str,
     pub(crate) signed_path: &'a str,
+    pub(crate) signed_id: Option<Uuid>,
+    /// The payment it turned out to be about, where it names none: it is that one's from now on, also where it was archived before.
+    pub(crate) link: Option<&'a str>,
     /// JSON.
     pub(crate) headers: String,
     pub(crate) names: Option<String>,
@@ -207,14 +209,6 @@ pub(crate) struct NotificationRow<'a> {
     /// Bytes travel beside the JSON, not in it.
     #[serde(skip)]
     pub(crate) body: &'a [u8],
-}
-
-/// A notification that names no payment, and the payment it turned out to be about.
-#[derive(Serialize)]
-pub(crate) struct LinkRow<'a> {
-    pub(crate) guard: Option<i64>,
-    pub(crate) id: Uuid,
-    pub(crate) payment_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -254,7 +248,6 @@ impl<'a> Batch<'a> {
             let guard = change.is_some().then_some(ord);
             let about = about.as_ref();
             batch.notifications.extend(notifications.iter().map(|it| NotificationRow::of(guard, it, about)));
-            batch.links.extend(notifications.iter().filter_map(|it| LinkRow::of(guard, it, about)));
             if let Some(order) = order {
                 batch.timeline.extend(timeline.iter().map(|entry| TimelineRow::of(guard, order, entry)));
             }
@@ -271,6 +264,8 @@ impl<'a> Batch<'a> {
             }
             batch.checks.extend(check.map(|check| CheckRow::of(guard, check)));
         }
+        // A repeat is counted if it was received after the last one: oldest first.
+        batch.notifications = each_once(batch.notifications);
         // Two batches that meet take their locks in the same order, as far as the planner allows.
         batch.changes.sort_by_key(|row| row.order_id);
         batch
@@ -340,6 +335,8 @@ impl<'a> NotificationRow<'a> {
             signed_at: notification.signed_at.map(Micros),
             verified_by: &notification.verified_by,
             signed_path: &notification.signed_path,
+            signed_id: notification.signed_id,
+            link: names::linked(notification, about).map(PaymentId::as_str),
             headers: json(&notification.headers),
             names: names::name_of(&notification.about),
             sealed_with: notification.sealed_with.map(i64::from),
@@ -348,11 +345,12 @@ impl<'a> NotificationRow<'a> {
     }
 }
 
-impl<'a> LinkRow<'a> {
-    fn of(guard: Option<i64>, notification: &Notification, about: Option<&'a PaymentKey>) -> Option<Self> {
-        let payment_id = names::linked(notification, about)?.as_str();
-        Some(Self { guard, id: notification.id, payment_id })
-    }
+/// Each notification once, the one that was received first at the beginning.
+pub(crate) fn each_once(mut rows: Vec<NotificationRow<'_>>) -> Vec<NotificationRow<'_>> {
+    let mut ids = HashSet::with_capacity(rows.len());
+    rows.retain(|row| ids.insert(row.id));
+    rows.sort_by_key(|row| (row.received_at.0, row.id));
+    rows
 }
 
 impl<'a> TimelineRow<'a> {

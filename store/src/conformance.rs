@@ -119,6 +119,9 @@ macro_rules! store_promises {
                 dead_letters_are_grouped_with_the_money_at_stake
                 a_discarded_dead_letter_stays_and_is_told_apart
                 a_note_stays_with_its_dead_letter
+                a_repeat_is_counted_and_not_stored
+                the_dead_letter_of_a_repeat_names_what_is_archived
+                a_timeline_is_read_in_pages
                 archived_notifications_are_listed_newest_first_by_every_filter
                 a_replay_takes_what_its_filter_says_and_nothing_another_one_has
                 an_item_of_a_replay_is_handed_out_once_until_its_claim_runs_out

@@ -5,9 +5,7 @@ use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
     NewRefund, Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
-    TimelineKind,
 };
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -16,12 +14,15 @@ mod dead_letters;
 mod filters;
 mod replays;
 mod settlements;
+mod timeline;
 
 pub use audit::{AuditEntry, KeyUse, Release};
 pub use dead_letters::{Act, DeadLetter, DeadLetterGroup};
-pub use filters::{DeadLetterFilter, NotificationFilter};
+pub use filters::{Archived, DeadLetterFilter, NotificationFilter};
 pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer};
 pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
+pub(crate) use timeline::PlaceOf;
+pub use timeline::{TIMELINE_PAGE, TimelineEntry, TimelinePage, TimelinePlace};
 
 /// What payhook remembers. Each method is one whole unit of work: all of it happens or none.
 ///
@@ -92,6 +93,9 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 /// - `dead_letters_are_grouped_with_the_money_at_stake`
 /// - `a_discarded_dead_letter_stays_and_is_told_apart`
 /// - `a_note_stays_with_its_dead_letter`
+/// - `a_repeat_is_counted_and_not_stored`
+/// - `the_dead_letter_of_a_repeat_names_what_is_archived`
+/// - `a_timeline_is_read_in_pages`
 /// - `archived_notifications_are_listed_newest_first_by_every_filter`
 /// - `a_replay_takes_what_its_filter_says_and_nothing_another_one_has`
 /// - `an_item_of_a_replay_is_handed_out_once_until_its_claim_runs_out`
@@ -132,9 +136,27 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first. A page after an order that does not exist is empty.
     async fn order_list(&self, filter: &OrderFilter) -> Result<Vec<Order>, StoreError>;
 
-    /// Everything that happened to an order, oldest first: the written entries, the archived notifications of its
-    /// payments (`notification`), and its published events (`publish`).
-    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError>;
+    /// What happened to an order, oldest first: the written entries, the archived notifications of its payments (`notification`), and its
+    /// published events (`publish`). Up to `limit` entries after a place; what is written later with an earlier time is in its place.
+    async fn order_timeline_page(
+        &self,
+        id: &OrderId,
+        after: Option<TimelinePlace>,
+        limit: u32,
+    ) -> Result<TimelinePage, StoreError>;
+
+    /// The whole of it, page by page.
+    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError> {
+        let (mut entries, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.order_timeline_page(id, after, TIMELINE_PAGE).await?;
+            entries.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
 
     /// For each key, in the same order, the order it belongs to.
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
@@ -302,13 +324,16 @@ pub trait Store: Send + Sync + 'static {
     async fn watermark_set(&self, name: &str, at: Timestamp, now: Timestamp) -> Result<(), StoreError>;
 
     /// Archived notifications without their bodies, newest first.
-    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError>;
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Archived>, StoreError>;
 
     /// One archived notification, with its exact bytes (sealed, where it is).
-    async fn notification_get(&self, id: Uuid) -> Result<Option<Notification>, StoreError>;
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Archived>, StoreError>;
 
-    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. One that did died again: it is
-    /// open, with its new failure. Their notifications, if any, are archived with them.
+    /// For each id of what was signed, in the same order, the id of the notification it is archived under.
+    async fn notifications_known(&self, signed: &[Uuid]) -> Result<Vec<Option<Uuid>>, StoreError>;
+
+    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. One that did died again: the
+    /// letter is open, with its new failure and the attempts of both. Their notifications, if any, are archived with them.
     ///
     /// A letter can always be kept: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
     /// archived is in the letter's bytes all the same.
@@ -499,24 +524,6 @@ pub struct OrderFilter {
     /// Only orders listed after this one.
     pub before: Option<OrderId>,
     pub limit: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimelineEntry {
-    pub at: Timestamp,
-    pub kind: TimelineKind,
-    pub payment: Option<PaymentKey>,
-    /// One sentence for a person.
-    pub text: String,
-    /// The same for a program; null when the text says it all.
-    pub detail: serde_json::Value,
-}
-
-impl TimelineEntry {
-    /// An entry whose text says it all.
-    pub fn new(at: Timestamp, kind: TimelineKind, payment: Option<PaymentKey>, text: impl Into<String>) -> Self {
-        Self { at, kind, payment, text: text.into(), detail: serde_json::Value::Null }
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

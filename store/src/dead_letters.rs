@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use payhook_schema::{Currency, DeadCause, Money, OrderState, PaymentKey};
 use uuid::Uuid;
 
-use crate::batch::{Micros, NotificationRow, keepable};
+use crate::batch::{Micros, NotificationRow, each_once, keepable};
 use crate::columns::{Columns, some};
 use crate::rows::{order_now, read};
 use crate::{Act, DeadLetter, DeadLetterGroup};
@@ -24,6 +24,8 @@ pub(crate) struct Kept<'a> {
     pub(crate) last_failed_at: Micros,
     pub(crate) bytes: &'a [u8],
     pub(crate) notification_id: Option<Uuid>,
+    /// Of that notification.
+    pub(crate) signed_id: Option<Uuid>,
 }
 
 impl<'a> Kept<'a> {
@@ -31,6 +33,7 @@ impl<'a> Kept<'a> {
         let payment = letter.payment.as_ref();
         let provider = payment.map(|key| key.provider).or(letter.provider);
         let account = payment.map(|key: &PaymentKey| &key.account).or(letter.account.as_ref());
+        let inside = letter.notification.as_ref().filter(|inside| keepable(inside));
         Self {
             id: letter.id,
             cause: letter.cause.as_str(),
@@ -42,7 +45,8 @@ impl<'a> Kept<'a> {
             first_failed_at: Micros(letter.first_failed_at),
             last_failed_at: Micros(letter.last_failed_at),
             bytes: &letter.bytes,
-            notification_id: letter.notification.as_ref().filter(|inside| keepable(inside)).map(|inside| inside.id),
+            notification_id: inside.map(|inside| inside.id),
+            signed_id: inside.and_then(|inside| inside.signed_id),
         }
     }
 }
@@ -58,8 +62,8 @@ pub(crate) fn kept(letters: &[DeadLetter]) -> Vec<Kept<'_>> {
             None => rows.push(row),
             Some(known) if known.last_failed_at.0 < row.last_failed_at.0 => {
                 let Kept { cause, detail, attempts, last_failed_at, .. } = row;
-                (known.cause, known.detail, known.attempts, known.last_failed_at) =
-                    (cause, detail, attempts, last_failed_at);
+                (known.cause, known.detail, known.last_failed_at) = (cause, detail, last_failed_at);
+                known.attempts = (known.attempts + attempts).min(i64::from(u32::MAX));
             }
             Some(_) => {}
         }
@@ -70,7 +74,7 @@ pub(crate) fn kept(letters: &[DeadLetter]) -> Vec<Kept<'_>> {
 /// The notifications inside; one that cannot be archived is in the letter's bytes all the same.
 pub(crate) fn archived(letters: &[DeadLetter]) -> Vec<NotificationRow<'_>> {
     let inside = letters.iter().filter_map(|letter| letter.notification.as_ref());
-    inside.filter(|inside| keepable(inside)).map(|inside| NotificationRow::of(None, inside, None)).collect()
+    each_once(inside.filter(|inside| keepable(inside)).map(|it| NotificationRow::of(None, it, None)).collect())
 }
 
 pub(crate) fn without_nul(text: &str) -> Cow<'_, str> {

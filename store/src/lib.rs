@@ -30,10 +30,11 @@ mod timeline;
 pub mod conformance;
 
 pub use contract::{
-    AccountLimit, Act, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement,
-    Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay,
-    NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult,
-    Resealed, SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TimelineEntry,
+    AccountLimit, Act, Archived, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered,
+    AuthorizationSettlement, Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse,
+    NewReplay, NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem,
+    ReplayResult, Resealed, SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TIMELINE_PAGE,
+    TimelineEntry, TimelinePage, TimelinePlace,
 };
 pub use postgres::{LeaseClock, PgOptions, PgStore};
 pub use sqlite::SqliteStore;

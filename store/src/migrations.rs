@@ -35,6 +35,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     16 "0016_late_checks",
     17 "0017_refunds_announced_elsewhere",
     18 "0018_payments_due_by_account",
+    21 "0021_repeats",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -56,6 +57,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     16 "0016_late_checks",
     17 "0017_refunds_announced_elsewhere",
     18 "0018_payments_due_by_account",
+    21 "0021_repeats",
 );
 
 pub(crate) fn postgres() -> Migrator {

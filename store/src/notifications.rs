@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use payhook_schema::{About, Notification, new_id};
 use uuid::Uuid;
 
+use crate::Archived;
 use crate::columns::{Columns, some, wrong};
 use crate::names;
 use crate::rows::read;
@@ -18,14 +19,19 @@ const ID_BEFORE_RECEIPT: Duration = Duration::from_hours(24);
 macro_rules! notification_columns {
     () => {
         "n.id, n.provider, n.account, n.kind, n.payment_id, n.names, n.idempotency_key, n.received_at, n.signed_at, \
-         n.verified_by, n.signed_path, n.headers, n.sealed_with"
+         n.verified_by, n.signed_path, n.signed_id, n.headers, n.sealed_with, n.received, n.last_received_at"
     };
 }
 pub(crate) use notification_columns;
 
 /// A notification as it was archived; of one that named no payment, with the payment it was found to be about since.
-pub(crate) fn archived(row: &impl Columns) -> sqlx::Result<Notification> {
-    notification(row, names::about(row.text("names")?.as_deref(), read(row, "payment_id")?)?)
+pub(crate) fn archived(row: &impl Columns) -> sqlx::Result<Archived> {
+    let notification = notification(row, names::about(row.text("names")?.as_deref(), read(row, "payment_id")?)?)?;
+    Ok(Archived {
+        received: some("received", row.int("received"))? as u64,
+        last_received_at: row.time("last_received_at")?.unwrap_or(notification.received_at),
+        notification,
+    })
 }
 
 /// The same where it is known already what it is about.
@@ -43,6 +49,7 @@ pub(crate) fn notification(row: &impl Columns, about: About) -> sqlx::Result<Not
         signed_at: row.time("signed_at")?,
         verified_by: some("verified_by", row.text("verified_by"))?,
         signed_path: some("signed_path", row.text("signed_path"))?,
+        signed_id: row.id("signed_id")?,
         headers: headers.map_err(|error| wrong("headers", error))?,
         body: some("body", row.bytes("body"))?,
         sealed_with: sealed_with.map_err(|error| wrong("sealed_with", error))?,

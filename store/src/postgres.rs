@@ -1,8 +1,7 @@
 //! The store on PostgreSQL 15 or newer, for any number of workers.
 //!
 //! # Known weaknesses
-//! - All reads are of the primary: a replica can show two settlements in different orders, and money is decided on what
-//!   is read.
+//! - All reads are of the primary: a replica can show two settlements in different orders, and money depends on it.
 //! - A server that freezes is only noticed by our deadlines. A call then gives up its connection, and what it had asked
 //!   for may still happen once the server thaws.
 //! - After an asynchronous failover the last settlements may be gone. Nothing here can know; the hints that come again
@@ -31,10 +30,10 @@ use crate::fault::Fault;
 use crate::lent::Lent;
 use crate::migrations::{self, Applied};
 use crate::{
-    AccountLimit, Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
+    AccountLimit, Act, Archived, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
     DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter,
     PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement,
-    Steer, Store, StoreError, TimelineEntry, settling,
+    Steer, Store, StoreError, TimelineEntry, TimelinePage, TimelinePlace, settling,
 };
 
 mod audit;
@@ -233,7 +232,10 @@ impl PgStore {
             None => Ok(()),
         }
     }
+}
 
+#[async_trait]
+impl settling::Writes for PgStore {
     /// Writes one wave, trying again where it lost against another writer.
     async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault> {
         let batch = Batch::of(settlements, wave);
@@ -250,13 +252,6 @@ impl PgStore {
                 outcome => return outcome,
             }
         }
-    }
-}
-
-#[async_trait]
-impl settling::Writes for PgStore {
-    async fn write(&self, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault> {
-        self.write(settlements, wave).await
     }
 }
 
@@ -286,8 +281,13 @@ impl Store for PgStore {
         on!(self, |connection| orders::list(connection, filter))
     }
 
-    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError> {
-        on!(self, |connection| orders::timeline(connection, id))
+    async fn order_timeline_page(
+        &self,
+        id: &OrderId,
+        after: Option<TimelinePlace>,
+        limit: u32,
+    ) -> Result<TimelinePage, StoreError> {
+        on!(self, |connection| orders::timeline(connection, id, after, limit))
     }
 
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError> {
@@ -485,12 +485,16 @@ impl Store for PgStore {
         transaction!(self, |connection| watermarks::set(connection, name, at, now))
     }
 
-    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError> {
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Archived>, StoreError> {
         on!(self, |connection| notifications::list(connection, filter))
     }
 
-    async fn notification_get(&self, id: Uuid) -> Result<Option<Notification>, StoreError> {
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Archived>, StoreError> {
         on!(self, |connection| notifications::get(connection, id))
+    }
+
+    async fn notifications_known(&self, signed: &[Uuid]) -> Result<Vec<Option<Uuid>>, StoreError> {
+        on!(self, |connection| notifications::known(connection, signed))
     }
 
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {

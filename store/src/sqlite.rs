@@ -27,10 +27,10 @@ use crate::batch::Batch;
 use crate::fault::Fault;
 use crate::migrations::{self, Applied};
 use crate::{
-    AccountLimit, Act, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
+    AccountLimit, Act, Archived, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
     DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter,
     PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement,
-    Steer, Store, StoreError, TimelineEntry, settling,
+    Steer, Store, StoreError, TimelineEntry, TimelinePage, TimelinePlace, settling,
 };
 
 mod audit;
@@ -261,8 +261,13 @@ impl Store for SqliteStore {
         read!(self, |connection| orders::list(connection, filter))
     }
 
-    async fn order_timeline(&self, id: &OrderId) -> Result<Vec<TimelineEntry>, StoreError> {
-        read!(self, |connection| orders::timeline(connection, id))
+    async fn order_timeline_page(
+        &self,
+        id: &OrderId,
+        after: Option<TimelinePlace>,
+        limit: u32,
+    ) -> Result<TimelinePage, StoreError> {
+        read!(self, |connection| orders::timeline(connection, id, after, limit))
     }
 
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError> {
@@ -442,12 +447,16 @@ impl Store for SqliteStore {
         write!(self, |connection| watermarks::set(connection, name, at, now))
     }
 
-    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Notification>, StoreError> {
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Archived>, StoreError> {
         read!(self, |connection| notifications::list(connection, filter))
     }
 
-    async fn notification_get(&self, id: Uuid) -> Result<Option<Notification>, StoreError> {
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Archived>, StoreError> {
         read!(self, |connection| notifications::get(connection, id))
+    }
+
+    async fn notifications_known(&self, signed: &[Uuid]) -> Result<Vec<Option<Uuid>>, StoreError> {
+        read!(self, |connection| notifications::known(connection, signed))
     }
 
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {

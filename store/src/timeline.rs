@@ -1,11 +1,14 @@
 //! One story of three tables, alike for both databases.
 
+use jiff::Timestamp;
 use payhook_schema::{PaymentKey, TimelineKind, fact_shown};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::TimelineEntry;
 use crate::columns::{Columns, some};
+use crate::contract::PlaceOf;
 use crate::rows;
+use crate::{TimelineEntry, TimelinePage, TimelinePlace};
 
 /// Merges the rows of `notifications`, `timeline` and published `events`, each already in its own order, oldest first.
 ///
@@ -22,6 +25,51 @@ pub(crate) fn merge<R: Columns>(
         .collect::<sqlx::Result<_>>()?;
     entries.sort_by_key(|entry| entry.at);
     Ok(entries)
+}
+
+/// One page of an order's: its rows are of places after the last one, in their order, and one more of each than the page has place for.
+pub(crate) fn page<R: Columns>(
+    notifications: &[R],
+    written: &[R],
+    published: &[R],
+    limit: u32,
+) -> sqlx::Result<TimelinePage> {
+    let placed = |of: PlaceOf, entry: TimelineEntry| (TimelinePlace { at: entry.at, of }, entry);
+    let notifications = notifications
+        .iter()
+        .map(|row| Ok(placed(PlaceOf::Notification(some("id", row.id("id"))?), notification(row)?)));
+    let written = written.iter().map(|row| Ok(placed(PlaceOf::Written(some("n", row.int("n"))?), entry(row)?)));
+    let published =
+        published.iter().map(|row| Ok(placed(PlaceOf::Published(rows::event(row)?.version()), publish(row)?)));
+    let mut all = notifications.chain(written).chain(published).collect::<sqlx::Result<Vec<_>>>()?;
+    all.sort_by_key(|(place, _)| *place);
+    let is_more = all.len() > limit as usize;
+    all.truncate(limit as usize);
+    let next = all.last().filter(|_| is_more).map(|(place, _)| *place);
+    Ok(TimelinePage { entries: all.into_iter().map(|(_, entry)| entry).collect(), next })
+}
+
+/// The first time that both databases keep: the year 1.
+const FIRST: Timestamp = Timestamp::constant(-62_135_596_800, 0);
+
+/// The place in each table that a page begins after.
+pub(crate) struct From {
+    pub(crate) notification: (Timestamp, Uuid),
+    pub(crate) written: (Timestamp, i64),
+    pub(crate) published: (Timestamp, i64),
+}
+
+impl From {
+    pub(crate) fn after(place: Option<TimelinePlace>) -> Self {
+        let at = place.map_or(FIRST, |place| place.at);
+        let (notification, written, published) = match place.map(|place| place.of) {
+            None => (Uuid::nil(), i64::MIN, i64::MIN),
+            Some(PlaceOf::Notification(id)) => (id, i64::MIN, i64::MIN),
+            Some(PlaceOf::Written(n)) => (Uuid::max(), n, i64::MIN),
+            Some(PlaceOf::Published(version)) => (Uuid::max(), i64::MAX, version),
+        };
+        Self { notification: (at, notification), written: (at, written), published: (at, published) }
+    }
 }
 
 fn entry(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
@@ -41,16 +89,24 @@ fn notification(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
     let received_at = some("received_at", row.time("received_at"))?;
     let repeat = some("nth", row.int("nth"))? > 1;
     let again = if repeat { "; a repeat" } else { "" };
+    let received = some("received", row.int("received"))?;
+    let last_received_at = row.time("last_received_at")?.unwrap_or(received_at);
+    let times = match received {
+        1 => String::new(),
+        _ => format!("; the same bytes {received} times, last {last_received_at}"),
+    };
     Ok(TimelineEntry {
         at: received_at,
         kind: TimelineKind::Notification,
         payment: rows::payment_key(row)?,
-        text: format!("{kind} received, genuine ({verified_by}){again}"),
+        text: format!("{kind} received, genuine ({verified_by}){again}{times}"),
         detail: json!({
             "id": some("id", row.id("id"))?,
             "kind": kind,
             "idempotency_key": fact_shown(&some("idempotency_key", row.text("idempotency_key"))?),
             "received_at": received_at,
+            "received": received,
+            "last_received_at": last_received_at,
             "verified_by": verified_by,
             "body_bytes": some("body_bytes", row.int("body_bytes"))?,
             "repeat": repeat,

@@ -28,6 +28,7 @@ mod poison;
 mod refunds;
 mod refused;
 mod released;
+mod repeated;
 mod replayed;
 mod roles;
 mod rotated;

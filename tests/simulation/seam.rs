@@ -203,7 +203,7 @@ forward! {
     order_register(order: &NewOrder, now: Timestamp) -> Registered;
     order_get(id: &OrderId) -> Option<Order>;
     order_list(filter: &OrderFilter) -> Vec<Order>;
-    order_timeline(id: &OrderId) -> Vec<TimelineEntry>;
+    order_timeline_page(id: &OrderId, after: Option<TimelinePlace>, limit: u32) -> TimelinePage;
     payments_find(keys: &[PaymentKey]) -> Vec<Found>;
     payment_named(name: &PaymentName) -> Option<PaymentKey>;
     payments_refundable(account: &AccountName, amount: Money, since: Timestamp, skip: u32, limit: u32) -> Vec<PaymentKey>;
@@ -237,8 +237,9 @@ forward! {
     leases_take(names: &[String], holder: Uuid, now: Timestamp, hold_for: Duration) -> Vec<String>;
     watermark_get(name: &str) -> Option<Timestamp>;
     watermark_set(name: &str, at: Timestamp, now: Timestamp) -> ();
-    notification_list(filter: &NotificationFilter) -> Vec<Notification>;
-    notification_get(id: Uuid) -> Option<Notification>;
+    notification_list(filter: &NotificationFilter) -> Vec<Archived>;
+    notification_get(id: Uuid) -> Option<Archived>;
+    notifications_known(signed: &[Uuid]) -> Vec<Option<Uuid>>;
     dead_letter_keep(letters: &[DeadLetter]) -> ();
     dead_letter_list(filter: &DeadLetterFilter) -> Vec<DeadLetter>;
     dead_letter_get(id: Uuid) -> Option<DeadLetter>;

@@ -73,6 +73,7 @@ fn a_notification_with_a_token_in_it_is_sealed_once_and_read_back() {
         signed_at: None,
         verified_by: "keyVersion 1".to_owned(),
         signed_path: "/".to_owned(),
+        signed_id: None,
         headers: Vec::new(),
         body: body.to_vec(),
         sealed_with: None,

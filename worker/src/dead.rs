@@ -3,14 +3,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_queue::{Death, Delivery, Lane, Verdict};
-use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, content_id, keepable_time};
+use payhook_schema::{DeadCause, DeadLetterState, Envelope, Hint, Notification, content_id, keepable_time};
 use payhook_store::DeadLetter;
 use payhook_vault::Vault;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+use uuid::Uuid;
 
 use crate::outcome::notification_of;
 use crate::patience::{GaveUp, chain, jittered, patiently};
+use crate::repeats::letter_id;
 use crate::worker::Context;
 
 const PREFETCH: u16 = 32;
@@ -111,20 +113,25 @@ async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
     let sealed = envelope.and_then(|envelope| sealed(envelope, vault));
     let bytes = sealed.as_ref().map_or_else(|| delivery.bytes.clone(), Envelope::encode);
     let received = sealed.as_ref().or(envelope).and_then(notification_of);
-    let notification = match received {
-        Some(received) => context.genuine(received).await.ok().map(|mut genuine| {
-            vault.seal_body(&mut genuine);
-            genuine
-        }),
+    let mut notification = match received {
+        Some(received) => context.genuine(received).await.ok(),
         None => None,
     };
+    let id = match (&notification, received) {
+        (Some(genuine), _) => letter_id(genuine),
+        (None, Some(received)) => unproven_id(context, received),
+        (None, None) => envelope.map_or_else(|| content_id(&delivery.bytes), |envelope| envelope.id),
+    };
+    if let Some(genuine) = &mut notification {
+        vault.seal_body(genuine);
+    }
     let (provider, account) = match (received, &payment) {
         (Some(it), _) => (Some(it.provider), Some(it.account.clone())),
         (None, Some(key)) => (Some(key.provider), Some(key.account.clone())),
         (None, None) => (None, None),
     };
     DeadLetter {
-        id: envelope.map_or_else(|| content_id(&delivery.bytes), |envelope| envelope.id),
+        id,
         cause: death.cause,
         detail: death.detail,
         provider,
@@ -141,6 +148,14 @@ async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
         note: None,
         order_now: None,
     }
+}
+
+/// The id of the letter of what is not proven: one for exactly these bytes, so that nothing anybody says of itself hides something else.
+fn unproven_id(context: &Context, received: &Notification) -> Uuid {
+    let opened = context.opened(received.clone()).ok();
+    let Notification { provider, account, signed_path, headers, body, .. } = opened.as_ref().unwrap_or(received);
+    let request = format!("unproven {provider} {account} {signed_path} {headers:?}\n");
+    content_id(&[request.as_bytes(), body].concat())
 }
 
 /// The same envelope with its notification's body sealed, where that came in the clear.

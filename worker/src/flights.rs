@@ -111,6 +111,13 @@ impl Flights {
         self.lock().get_mut(key).map(std::mem::take).unwrap_or_default()
     }
 
+    /// The same, if `all` holds for each of them; otherwise nobody departs.
+    pub(crate) fn depart_if(&self, key: &PaymentKey, all: impl Fn(&InHand) -> bool) -> Option<Vec<InHand>> {
+        let mut waiting = self.lock();
+        let passengers = waiting.get_mut(key).filter(|waiting| !waiting.is_empty() && waiting.iter().all(all))?;
+        Some(std::mem::take(passengers))
+    }
+
     /// The payment has been dealt with: whoever came meanwhile starts the next flight.
     pub(crate) fn land(&self, key: &PaymentKey) {
         let mut waiting = self.lock();

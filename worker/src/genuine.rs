@@ -42,7 +42,8 @@ impl Context {
         let unproven = |class, detail| Doubt::Unproven(Failure { class, detail });
         let archived = self.store.notification_get(opened.id).await;
         let archived = archived.map_err(|error| unproven(Class::Transient, chain(&error)))?;
-        let read = archived.map(|archived| self.opened(archived)).transpose()?.map(|it| read_again(&account, it));
+        let read =
+            archived.map(|archived| self.opened(archived.notification)).transpose()?.map(|it| read_again(&account, it));
         match read {
             Some(Ok(verified)) => Ok(verified.into_inner()),
             Some(Err(_)) | None => {
@@ -57,7 +58,7 @@ impl Context {
         }
     }
 
-    fn opened(&self, notification: Notification) -> Result<Notification, Doubt> {
+    pub(crate) fn opened(&self, notification: Notification) -> Result<Notification, Doubt> {
         let body = self.vault.open_body(&notification).map_err(Doubt::Sealed)?;
         Ok(Notification { body, sealed_with: None, ..notification })
     }

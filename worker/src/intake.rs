@@ -175,7 +175,7 @@ async fn sort(context: &Arc<Context>, mut delivery: Delivery, generation: &Arc<G
         Ok(Concern::Nothing) => context.write(Making::kept(in_hand)).await,
         Ok(Concern::Unreadable(why)) => {
             let why = format!("genuine, and not what its provider documents: {why}");
-            context.write(context.making().poison(in_hand, why)).await;
+            context.write(context.making().unreadable(in_hand, why)).await;
         }
         Err(why) => {
             warn!("dead-lettering what is no envelope: {why}");
@@ -269,6 +269,13 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
 ///
 /// `elsewhere`: the order is registered with this payment under another of our accounts.
 async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, elsewhere: bool) -> Outcome {
+    // Before it is anybody's turn: a turn is a part of the account's budget.
+    let now = context.clock.now();
+    let rests = |passenger: &InHand| context.asked_lately.rests(&passenger.delivery, now);
+    if let Some(passengers) = context.flights.depart_if(&key, |passenger| rests(passenger).is_some()) {
+        let until = passengers.iter().filter_map(rests).max().unwrap_or(now);
+        return context.making().repeated(order, key, passengers, until);
+    }
     let gate = match context.gate(key.provider, &key.account, Some(&key), Who::Hint).await {
         Ok(gate) => gate,
         Err(shut) => {
@@ -288,6 +295,7 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
         Ok(asking) => asking,
         Err(wait) => return context.making().paused(order, key, passengers, &wait),
     };
+    context.asked_lately.note(passengers.iter().filter_map(|it| notification(&it.delivery)), context.clock.now());
     let (answer, probe) = (asking.whole(&key, order.payment(&key), &passengers).await, asking.is_probe);
     drop(asking);
     match answer {
@@ -347,7 +355,8 @@ impl Context {
         Ok(self.making().decision(order, key, answer, passengers, &of_others))
     }
 
-    pub(crate) async fn write(&self, outcome: Outcome) {
+    pub(crate) async fn write(&self, mut outcome: Outcome) {
+        self.spare_repeats(&mut outcome).await;
         // The writers end only after everything in hand was settled or given up.
         let _ = self.outcomes.send(outcome).await;
     }

@@ -25,6 +25,7 @@ mod patience;
 mod refunds;
 mod relay;
 mod release;
+mod repeats;
 mod replay;
 mod schedule;
 mod sweep;

@@ -76,6 +76,9 @@ impl From<Failure> for Lost {
 /// Finds the payment a notification is about that names it otherwise than by its id, and sends it there.
 pub(crate) async fn find(context: Arc<Context>, in_hand: InHand) {
     let look = Look { attempt: in_hand.delivery.attempt, replayed: !goes_round(&in_hand.delivery) };
+    if context.asked_lately.rests(&in_hand.delivery, context.clock.now()).is_some() {
+        return context.repeated(in_hand).await;
+    }
     let found = match notification(&in_hand.delivery) {
         Some(notification) => payment_of(&context, notification, look).await,
         None => return,
@@ -131,6 +134,7 @@ async fn refunded_payment(
         return Ok(key);
     }
     let asking = context.gate(provider, &account, None, Who::Hint).await?.pass(None)?;
+    context.asked_lately.note(std::iter::once(notification), context.clock.now());
     let unanswered = |error: AskError| Lost::Unanswered { failure: error.into(), probe: asking.is_probe };
     let of_account = |id| PaymentKey { provider, account: account.clone(), id };
     let answer = asking.refund(id).await.map_err(unanswered)?;

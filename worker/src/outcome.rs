@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) replayed: Vec<ReplayResult>,
     /// The answer a change was decided on.
     pub(crate) answered: Option<Answered>,
+    /// The death of those of its deliveries that are not tried again, where it is a failure.
+    pub(crate) death: Option<Death>,
     /// How often the order had moved when it was to be written.
     pub(crate) conflicts: u32,
 }
@@ -53,7 +55,7 @@ pub(crate) struct Answered {
 
 impl Outcome {
     /// With what it means for replays: `outcome` for each item among the deliveries, or that it could not be tried.
-    fn new(
+    pub(crate) fn new(
         key: Option<PaymentKey>,
         settlement: Settlement,
         verdicts: Vec<(InHand, Verdict)>,
@@ -62,7 +64,7 @@ impl Outcome {
     ) -> Self {
         let items = verdicts.iter().filter_map(|(in_hand, _)| replay_item(&in_hand.delivery));
         let replayed = items.map(|item| ReplayResult { item, outcome, detail: detail.to_owned() }).collect();
-        Self { key, settlement, verdicts, word, replayed, answered: None, conflicts: 0 }
+        Self { key, settlement, verdicts, word, replayed, answered: None, death: None, conflicts: 0 }
     }
 }
 
@@ -83,6 +85,12 @@ impl Making<'_> {
         let verdict = if is_replayed { Verdict::Ack } else { Verdict::DeadLetter(death) };
         let verdicts = vec![(in_hand, verdict)];
         Outcome::new(None, Settlement::default(), verdicts, "poison", (told.0, &told.1))
+    }
+
+    /// Genuine, and not what its provider documents: archived, and for a person.
+    pub(crate) fn unreadable(self, in_hand: InHand, why: String) -> Outcome {
+        let settlement = archived(std::slice::from_ref(&in_hand));
+        Outcome { settlement, ..self.poison(in_hand, why) }
     }
 
     /// Genuine, and nothing to settle: kept.
@@ -362,7 +370,8 @@ impl Making<'_> {
         let verdicts = passengers.into_iter().map(judged).collect();
         // What counts as no try is none for a replay, either.
         let tried = if probe || !failure.class.is_counted() { None } else { Some(ReplayOutcome::Failed) };
-        Outcome::new(key, settlement, verdicts, word, (tried, &failure.detail))
+        let death = tried.map(|_| self.death(failure));
+        Outcome { death, ..Outcome::new(key, settlement, verdicts, word, (tried, &failure.detail)) }
     }
 
     fn entry(self, kind: TimelineKind, key: &PaymentKey, text: String) -> TimelineEntry {
@@ -383,10 +392,12 @@ impl Making<'_> {
                 attempt: if counted { delivery.attempt.saturating_add(1) } else { delivery.attempt },
                 first_failed_at,
             },
-            None => {
-                Verdict::DeadLetter(Death { cause: class.cause(), detail: failure.detail.clone(), died_at: self.now })
-            }
+            None => Verdict::DeadLetter(self.death(failure)),
         }
+    }
+
+    fn death(self, failure: &Failure) -> Death {
+        Death { cause: failure.class.cause(), detail: failure.detail.clone(), died_at: self.now }
     }
 
     /// Round through the queue, unchanged, for as long as an account is left alone.
@@ -503,7 +514,7 @@ impl From<AskError> for Failure {
     }
 }
 
-fn acked(passengers: Vec<InHand>) -> Vec<(InHand, Verdict)> {
+pub(crate) fn acked(passengers: Vec<InHand>) -> Vec<(InHand, Verdict)> {
     passengers.into_iter().map(|passenger| (passenger, Verdict::Ack)).collect()
 }
 
@@ -530,7 +541,7 @@ fn new_ones(passengers: &[InHand]) -> Vec<Notification> {
 }
 
 /// The notifications among them are kept, and nothing else is written.
-fn archived(passengers: &[InHand]) -> Settlement {
+pub(crate) fn archived(passengers: &[InHand]) -> Settlement {
     Settlement { notifications: notifications(passengers), ..Settlement::default() }
 }
 

@@ -162,7 +162,7 @@ async fn envelope(context: &Context, item: &ReplayItem) -> Result<Result<Envelop
     if let Some(id) = item.notification
         && let Some(archived) = store.notification_get(id).await.map_err(|error| chain(&error))?
     {
-        return Ok(Ok(Envelope::again(archived, item.id)));
+        return Ok(Ok(Envelope::again(archived.notification, item.id)));
     }
     let letter = match item.dead_letter {
         Some(id) => store.dead_letter_get(id).await.map_err(|error| chain(&error))?,

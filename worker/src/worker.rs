@@ -21,6 +21,7 @@ use crate::flights::{Crashes, Flights};
 use crate::gate::AskingAtOnce;
 use crate::outcome::{Making, Outcome};
 use crate::patience::{GaveUp, patiently};
+use crate::repeats::AskedLately;
 use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, unrouted, writer};
 
 /// Outcomes waiting for a writer: a few batches' worth.
@@ -69,6 +70,7 @@ pub(crate) struct Context {
     pub(crate) schedule: Schedule,
     pub(crate) options: WorkerOptions,
     pub(crate) flights: Flights,
+    pub(crate) asked_lately: AskedLately,
     pub(crate) crashes: Arc<Crashes>,
     pub(crate) breakers: Breakers,
     pub(crate) budgets: Budgets,
@@ -104,6 +106,7 @@ impl Worker {
             schedule,
             options,
             flights,
+            asked_lately: AskedLately::default(),
             crashes: Arc::default(),
             breakers: Breakers::default(),
             budgets,

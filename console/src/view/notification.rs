@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 use payhook_schema::{About, AccountName, AuthorizationName, Notification, PaymentId, Provider, RefundId, fact_shown};
+use payhook_store::Archived;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -25,6 +26,11 @@ pub(crate) struct NotificationView {
     /// Null where it is made of a digest.
     idempotency_key: Option<String>,
     received_at: Timestamp,
+    /// How often the same signed bytes came, and when last: of one in the archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_received_at: Option<Timestamp>,
     signed_at: Option<Timestamp>,
     verified_by: String,
     signed_path: String,
@@ -32,6 +38,12 @@ pub(crate) struct NotificationView {
 }
 
 impl NotificationView {
+    pub(crate) fn archived(archived: &Archived) -> Self {
+        let Archived { notification, received, last_received_at } = archived;
+        let view = Self::of(notification);
+        Self { received: Some(*received), last_received_at: Some(*last_received_at), ..view }
+    }
+
     pub(crate) fn of(notification: &Notification) -> Self {
         let view = Self {
             id: notification.id,
@@ -45,6 +57,8 @@ impl NotificationView {
             auth_state: None,
             idempotency_key: fact_shown(&notification.idempotency_key).map(str::to_owned),
             received_at: notification.received_at,
+            received: None,
+            last_received_at: None,
             signed_at: notification.signed_at,
             verified_by: notification.verified_by.clone(),
             signed_path: notification.signed_path.clone(),
@@ -83,12 +97,13 @@ struct HeaderView {
 
 impl NotificationWhole {
     /// `body` is its own, opened if it was sealed.
-    pub(crate) fn of(notification: &Notification, body: Option<&[u8]>) -> Self {
+    pub(crate) fn of(archived: &Archived, body: Option<&[u8]>) -> Self {
+        let notification = &archived.notification;
         let headers = notification.headers.iter();
         // The digest of what is confidential tells who guesses that they guessed right.
         let told = body.filter(|_| !notification.is_confidential());
         Self {
-            notification: NotificationView::of(notification),
+            notification: NotificationView::archived(archived),
             headers: headers.map(|(name, value)| HeaderView { name: name.clone(), bytes: value.len() }).collect(),
             body_bytes: body.map(<[u8]>::len),
             body_sha256: told.map(sha256_hex),

@@ -65,6 +65,7 @@ impl House {
             signed_at: None,
             verified_by: "keyVersion 1".to_owned(),
             signed_path: "/".to_owned(),
+            signed_id: None,
             headers: Vec::new(),
             body: b"{}".to_vec(),
             sealed_with: None,

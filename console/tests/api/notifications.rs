@@ -25,6 +25,7 @@ pub(crate) fn notification(kind: &str, payment: &str, at: Timestamp) -> Notifica
         signed_at: Some(at),
         verified_by: "keyVersion 1".to_owned(),
         signed_path: "/antom/shop/notifyPayment".to_owned(),
+        signed_id: None,
         headers: vec![("signature".to_owned(), SECRET.to_owned()), ("client-id".to_owned(), "5YX".to_owned())],
         body: format!("{{\"token\":\"{SECRET}\"}}\r\n").into_bytes(),
         sealed_with: None,

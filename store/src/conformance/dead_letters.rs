@@ -228,7 +228,9 @@ pub async fn a_discarded_dead_letter_stays_and_is_told_apart(Harness { store, ..
     assert_eq!(of(DeadLetterState::Open).await, [] as [Uuid; 0]);
     store.dead_letter_keep(&[again(20, "once more"), again(30, "and again"), again(25, "late")]).await.unwrap();
     let open = store.dead_letter_get(uuid(2)).await.unwrap().unwrap();
-    let expected = DeadLetter { first_failed_at: at(2), bytes: letters[1].bytes.clone(), ..again(30, "and again") };
+    let once_more = again(30, "and again");
+    let expected =
+        DeadLetter { first_failed_at: at(2), bytes: letters[1].bytes.clone(), attempts: 1 + 7 + 7, ..once_more };
     assert_eq!(open, expected);
 }
 

@@ -132,7 +132,8 @@ impl Model {
     fn die(&mut self, letter: DeadLetter) {
         let kept = self.letters.entry(letter.id).or_insert_with(|| letter.clone());
         if kept.last_failed_at < letter.last_failed_at {
-            let DeadLetter { cause, detail, attempts, last_failed_at, .. } = letter;
+            let DeadLetter { cause, detail, last_failed_at, .. } = letter;
+            let attempts = kept.attempts + letter.attempts;
             *kept = DeadLetter { cause, detail, attempts, last_failed_at, ..kept.clone() };
         }
     }

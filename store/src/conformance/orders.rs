@@ -235,6 +235,35 @@ pub async fn the_timeline_tells_everything_oldest_first(Harness { store, .. }: &
     assert_eq!(store.order_timeline(&order_id("A-2")).await.unwrap(), []);
 }
 
+pub async fn a_timeline_is_read_in_pages(Harness { store, .. }: &Harness) {
+    let order = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
+    let mut paid = capture(&order, &key("p1"), 12_000, at(3));
+    paid.notifications.extend((1..=5).map(|n| notification(n, Some(&key("p1")), at(3 + n as i64 / 3))));
+    paid.timeline.extend((0..4).map(|n| entry("asked", Some(key("p1")), at(4 - n))));
+    assert_eq!(store.settle(&[paid.clone()]).await.unwrap(), [Settled::Written]);
+    store.events_sequence(10, at(0)).await.unwrap();
+    store.events_mark_published(&[paid.change.as_ref().unwrap().events[0].id], at(4)).await.unwrap();
+
+    let whole = store.order_timeline(&order.id).await.unwrap();
+    assert_eq!(whole.len(), 12);
+    assert!(whole.is_sorted_by_key(|entry| entry.at), "{whole:#?}");
+    for limit in 1..=13 {
+        let (mut read, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.order_timeline_page(&order.id, after, limit).await.unwrap();
+            assert!(page.next.is_none() || page.entries.len() == limit as usize);
+            assert!(!page.entries.is_empty(), "nobody is sent to an empty page");
+            read.extend(page.entries);
+            // As a reader gets it.
+            after = page.next.map(|place| place.to_string().parse().unwrap());
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(read, whole, "{limit} at a time");
+    }
+}
+
 pub async fn migrating_twice_does_no_harm(Harness { store, other, .. }: &Harness) {
     let outdated = store.check().await.unwrap_err();
     assert!(matches!(outdated, StoreError::Outdated { .. }), "{outdated:?}");

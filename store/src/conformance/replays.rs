@@ -379,7 +379,7 @@ pub async fn a_result_counts_once_and_closes_its_dead_letter(Harness { store, ot
     assert_eq!(store.dead_letter_get(uuid(1)).await.unwrap().unwrap(), before);
     store.dead_letter_keep(&[DeadLetter { attempts: 8, ..letter(1, at(800)) }]).await.unwrap();
     let after = store.dead_letter_get(uuid(1)).await.unwrap().unwrap();
-    assert_eq!((after.state, after.cause, after.attempts), (open, DeadCause::Poison, 8));
+    assert_eq!((after.state, after.cause, after.attempts), (open, DeadCause::Poison, 1 + 8), "those of both deaths");
     assert_eq!((after.first_failed_at, after.last_failed_at), (at(1), at(800)));
     assert_eq!(create(store, &replay(103)).await.total, 3, "what failed can be replayed again");
 }

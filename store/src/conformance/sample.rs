@@ -67,6 +67,7 @@ pub(super) fn notification(number: u64, payment: Option<&PaymentKey>, now: Times
         signed_at: Some(now),
         verified_by: "secret 1".to_owned(),
         signed_path: "/omise/shop".to_owned(),
+        signed_id: Some(Uuid::from_u128(u128::from(number))),
         headers: vec![("omise-signature".to_owned(), "00\"ff\\".to_owned())],
         body: b"{\n\xe0\xb8\x84\xff\0}\n".to_vec(),
         sealed_with: None,

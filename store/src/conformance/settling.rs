@@ -190,8 +190,8 @@ pub async fn a_notification_is_archived_once_with_its_exact_bytes(Harness { stor
     assert_eq!(bytes, [2_048, 0], "each once, the first one's bytes, and none that is not the order's");
 
     let archived = store.notification_get(uuid(1)).await.unwrap().unwrap();
-    assert_eq!(archived.body, every_byte.repeat(8));
-    assert_eq!(store.notification_get(uuid(3)).await.unwrap().unwrap().body, b"");
+    assert_eq!(archived.notification.body, every_byte.repeat(8));
+    assert_eq!(store.notification_get(uuid(3)).await.unwrap().unwrap().notification.body, b"");
 
     // And those of a dead letter.
     let letter = DeadLetter { bytes: every_byte.clone(), ..super::dead_letters::letter(1, at(3)) };

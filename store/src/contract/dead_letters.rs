@@ -9,7 +9,7 @@ use uuid::Uuid;
 /// A hint we gave up on, with everything needed to try it again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The envelope's id; made from the bytes' digest where they are no envelope.
+    /// Equal for deaths of the same fact: they are one letter.
     pub id: Uuid,
     pub cause: DeadCause,
     pub detail: String,
@@ -18,6 +18,7 @@ pub struct DeadLetter {
     pub payment: Option<PaymentKey>,
     /// Filled in by the store when it is read, where the payment is known by then.
     pub order: Option<OrderId>,
+    /// Of all its deaths together.
     pub attempts: u32,
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,

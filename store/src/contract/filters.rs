@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use payhook_schema::{AccountName, DeadCause, DeadLetterState, PaymentId, Provider};
+use payhook_schema::{AccountName, DeadCause, DeadLetterState, Notification, PaymentId, Provider};
 use uuid::Uuid;
 
 /// Which dead letters are meant, alike for all that is done to several at once: what is listed is what is noted or discarded.
@@ -17,6 +17,16 @@ pub struct DeadLetterFilter {
     pub before: Option<Uuid>,
     /// Of more, the first of the list. Groups and replays take no heed of it: groups count all, a replay has its own.
     pub limit: u32,
+}
+
+/// A notification as it is archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// As it was received first.
+    pub notification: Notification,
+    /// How often the same signed bytes were received. One that a crash had delivered or written twice is counted twice.
+    pub received: u64,
+    pub last_received_at: Timestamp,
 }
 
 /// Which archived notifications are meant.

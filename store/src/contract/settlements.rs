@@ -6,7 +6,7 @@ use crate::TimelineEntry;
 /// One unit of work of the worker: what was learned about one payment, and what it changes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settlement {
-    /// Archived, each once by its id.
+    /// Archived, each once by its id. Of those that were signed as the same bytes the first is stored, and the others are counted there.
     pub notifications: Vec<Notification>,
     /// The payment that notifications which name none, but its reference or a refund, turned out to be about: they are found
     /// under it, also those that were archived before this was known. What was found first stays.

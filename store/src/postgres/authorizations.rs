@@ -8,8 +8,9 @@ use payhook_schema::{
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::notifications::archive;
 use crate::authorizations::{self, NOTIFICATIONS_MAX, authorization, authorization_columns};
-use crate::batch::{NotificationRow, json};
+use crate::batch::{NotificationRow, each_once, json};
 use crate::columns::pg_time;
 use crate::{
     AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Settled, TimelineEntry, clocks, names,
@@ -98,7 +99,7 @@ pub(super) async fn timeline(on: &mut PgConnection, id: &AuthorizationId) -> sql
     .fetch_all(&mut *transaction)
     .await?;
     let notifications = sqlx::query(
-        "select n.id, null::text as payment_id, n.kind, n.idempotency_key, n.received_at, n.verified_by, \
+        "select n.id, null::text as payment_id, n.kind, n.idempotency_key, n.received_at, n.verified_by, n.received, n.last_received_at, \
             cast(octet_length(n.body) as bigint) as body_bytes, \
             row_number() over (partition by n.idempotency_key order by n.received_at, n.id) as nth \
          from (select account, 'state ' || auth_state as name from authorizations where id = $1 \
@@ -126,7 +127,7 @@ pub(super) async fn notifications(
     name: &AuthorizationName,
 ) -> sqlx::Result<Vec<Notification>> {
     let rows = sqlx::query(
-        "select id, provider, account, kind, idempotency_key, received_at, signed_at, verified_by, signed_path, headers, \
+        "select id, provider, account, kind, idempotency_key, received_at, signed_at, verified_by, signed_path, signed_id, headers, \
             body, sealed_with \
          from notifications where provider = 'antom' and account = $1 and names = $2 order by received_at, id limit $3",
     )
@@ -151,9 +152,8 @@ pub(super) async fn settle(on: &mut PgConnection, settlement: &AuthorizationSett
             announce(&mut transaction, &authorization.id, event).await?;
         }
     }
-    for notification in &settlement.notifications {
-        archive(&mut transaction, &NotificationRow::of(None, notification, None)).await?;
-    }
+    let rows = settlement.notifications.iter().map(|notification| NotificationRow::of(None, notification, None));
+    archive(&mut transaction, &each_once(rows.collect()), true).await?;
     if let Some((id, entries)) = authorizations::history(settlement) {
         for entry in entries {
             tell(&mut transaction, id, entry).await?;
@@ -225,31 +225,6 @@ async fn announce(on: &mut PgConnection, of: &AuthorizationId, event: &Event) ->
     .bind(event.event_type.as_str())
     .bind(pg_time(event.time))
     .bind(json(event))
-    .execute(on)
-    .await?;
-    Ok(())
-}
-
-async fn archive(on: &mut PgConnection, row: &NotificationRow<'_>) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, \
-            verified_by, signed_path, headers, names, sealed_with, body) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12, $13, $14) on conflict (id) do nothing",
-    )
-    .bind(row.id)
-    .bind(row.provider)
-    .bind(row.account)
-    .bind(row.kind)
-    .bind(row.payment_id)
-    .bind(row.idempotency_key)
-    .bind(pg_time(row.received_at.0))
-    .bind(row.signed_at.map(|at| pg_time(at.0)))
-    .bind(row.verified_by)
-    .bind(row.signed_path)
-    .bind(&row.headers)
-    .bind(&row.names)
-    .bind(row.sealed_with)
-    .bind(row.body)
     .execute(on)
     .await?;
     Ok(())

@@ -4,63 +4,39 @@ use sqlx::query::Query;
 use sqlx::{Connection, PgConnection, Postgres};
 use uuid::Uuid;
 
+use super::notifications::archive;
 use super::replays::{self, taken_by_nobody};
 use crate::columns::{Columns, pg_time, some};
 use crate::dead_letters::{self, archived, kept, without_nul};
 use crate::{Act, DeadLetter, DeadLetterFilter, DeadLetterGroup, rows};
 
-/// Letters and their notifications in one statement.
+/// What had died before dies anew: nothing hides behind what was done about the death before. A redelivery is no newer.
 const KEEP: &str = "
-with archived as (
-    insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at,
-        verified_by, signed_path, headers, body, names, sealed_with)
-    select id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by, signed_path,
-        headers::jsonb, body, names, sealed_with
-    from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
-        $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[], $14::bigint[])
-        as n (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
-            signed_path, headers, body, names, sealed_with)
-    on conflict (id) do nothing
-)
 insert into dead_letters (id, cause, detail, provider, account, payment_id, attempts, first_failed_at, last_failed_at,
     bytes, notification_id)
-select * from unnest($15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bigint[],
-    $22::timestamptz[], $23::timestamptz[], $24::bytea[], $25::uuid[])
+select id, cause, detail, provider, account, payment_id, attempts, first_failed_at, last_failed_at, bytes,
+    -- As a repeat, it is archived under another id.
+    coalesce((select n.id from notifications n where n.signed_id = l.signed_id), l.notification_id)
+from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[],
+    $9::timestamptz[], $10::bytea[], $11::uuid[], $12::uuid[])
+    as l (id, cause, detail, provider, account, payment_id, attempts, first_failed_at, last_failed_at, bytes,
+        notification_id, signed_id)
 on conflict (id) do update
-set cause = excluded.cause, detail = excluded.detail, attempts = excluded.attempts,
-    last_failed_at = excluded.last_failed_at, state = 'open'
--- What had died before dies anew: nothing hides behind what was done about the death before. A redelivery is no newer.
+set cause = excluded.cause, detail = excluded.detail, last_failed_at = excluded.last_failed_at, state = 'open',
+    attempts = least(dead_letters.attempts + excluded.attempts, 4294967295)
 where dead_letters.last_failed_at < excluded.last_failed_at";
 
 pub(super) async fn keep(on: &mut PgConnection, letters: &[DeadLetter]) -> sqlx::Result<()> {
-    let archived = archived(letters);
+    let mut transaction = on.begin().await?;
+    archive(&mut transaction, &archived(letters), false).await?;
     let kept = kept(letters);
     macro_rules! bind {
-        ($query:expr, $rows:expr, |$row:ident| $($column:expr),+ $(,)?) => {
-            $query$(.bind($rows.iter().map(|$row| $column).collect::<Vec<_>>()))+
+        ($query:expr, |$row:ident| $($column:expr),+ $(,)?) => {
+            $query$(.bind(kept.iter().map(|$row| $column).collect::<Vec<_>>()))+
         };
     }
     let query = bind!(
         sqlx::query(KEEP),
-        archived,
-        |row| row.id,
-        row.provider,
-        row.account,
-        row.kind,
-        row.payment_id,
-        row.idempotency_key,
-        pg_time(row.received_at.0),
-        row.signed_at.map(|at| pg_time(at.0)),
-        row.verified_by,
-        row.signed_path,
-        row.headers.as_str(),
-        row.body,
-        row.names.as_deref(),
-        row.sealed_with,
-    );
-    let query = bind!(
-        query,
-        kept,
         |row| row.id,
         row.cause,
         &*row.detail,
@@ -72,9 +48,10 @@ pub(super) async fn keep(on: &mut PgConnection, letters: &[DeadLetter]) -> sqlx:
         pg_time(row.last_failed_at.0),
         row.bytes,
         row.notification_id,
+        row.signed_id,
     );
-    query.execute(on).await?;
-    Ok(())
+    query.execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 /// Letters `d` with the order their payment is of, where it is registered. A filter is the first seven parameters.

@@ -1,6 +1,7 @@
 use sqlx::{PgConnection, Row};
 
-use crate::batch::{Batch, ChangeRow, CheckRow, EventRow, LinkRow, Micros, NotificationRow, TimelineRow};
+use super::notifications::archive_came;
+use crate::batch::{Batch, ChangeRow, CheckRow, EventRow, Micros, NotificationRow, TimelineRow};
 use crate::columns::pg_time;
 use crate::refunds::{DisputeRow, RefundRow};
 
@@ -54,24 +55,21 @@ checked as (
     where p.provider = c.provider and p.id = c.payment_id and p.account = c.account
         and (c.guard is null or c.guard in (select ord from moved))
 ),
-archived as (
-    insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at,
-        verified_by, signed_path, headers, body, names, sealed_with)
-    select id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by, signed_path,
-        headers::jsonb, body, names, sealed_with
-    from unnest($34::bigint[], $35::uuid[], $36::text[], $37::text[], $38::text[], $39::text[], $40::text[],
+came as (
+    select *, true as counts from unnest($34::bigint[], $35::uuid[], $36::text[], $37::text[], $38::text[], $39::text[], $40::text[],
         $41::timestamptz[], $42::timestamptz[], $43::text[], $44::text[], $45::text[], $46::bytea[], $47::text[],
-        $48::bigint[])
+        $48::bigint[], $49::uuid[], $50::text[])
         as n (guard, id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
-            signed_path, headers, body, names, sealed_with)
+            signed_path, headers, body, names, sealed_with, signed_id, link)
     where guard is null or guard in (select ord from moved)
-    on conflict (id) do nothing
-),
+),",
+            archive_came!(),
+            ",
 told as (
     insert into timeline (order_id, at, kind, provider, account, payment_id, text, detail)
     select order_id, at, kind, provider, account, payment_id, text, detail::jsonb
-    from unnest($49::bigint[], $50::text[], $51::timestamptz[], $52::text[], $53::text[], $54::text[], $55::text[],
-        $56::text[], $57::text[])
+    from unnest($51::bigint[], $52::text[], $53::timestamptz[], $54::text[], $55::text[], $56::text[], $57::text[],
+        $58::text[], $59::text[])
         with ordinality
         as t (guard, order_id, at, kind, provider, account, payment_id, text, detail, place)
     where guard is null or guard in (select ord from moved)
@@ -80,7 +78,7 @@ told as (
 announced as (
     insert into events (id, order_id, version, type, time, body)
     select id, order_id, version, type, time, body::jsonb
-    from unnest($58::bigint[], $59::uuid[], $60::text[], $61::bigint[], $62::text[], $63::timestamptz[], $64::text[])
+    from unnest($60::bigint[], $61::uuid[], $62::text[], $63::bigint[], $64::text[], $65::timestamptz[], $66::text[])
         with ordinality
         as e (guard, id, order_id, version, type, time, body, place)
     where guard in (select ord from moved)
@@ -95,17 +93,17 @@ select ord from moved"
 
 const WRITE: &str = statement!("", "");
 
-/// The same for a wave with refunds, disputes, or notifications that are found to be about a payment: few waves are, and the
+/// The same for a wave with refunds or disputes: few waves are, and the
 /// others are not to pay for it. Several refunds of one payment become known in their order.
 const WRITE_MORE: &str = statement!(
-    ", has_refunds_or_disputes = p.has_refunds_or_disputes or c.ord = any($65) or c.ord = any($77)",
+    ", has_refunds_or_disputes = p.has_refunds_or_disputes or c.ord = any($67) or c.ord = any($79)",
     ",
 refunded as (
     insert into refunds (provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
         occurred_at)
     select provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason, occurred_at
-    from unnest($65::bigint[], $66::text[], $67::text[], $68::text[], $69::text[], $70::text[], $71::text[],
-        $72::bigint[], $73::text[], $74::boolean[], $75::text[], $76::timestamptz[])
+    from unnest($67::bigint[], $68::text[], $69::text[], $70::text[], $71::text[], $72::text[], $73::text[],
+        $74::bigint[], $75::text[], $76::boolean[], $77::text[], $78::timestamptz[])
         with ordinality
         as r (guard, provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
             occurred_at, place)
@@ -120,8 +118,8 @@ refunded as (
 disputed as (
     insert into disputes (provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at)
     select provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at
-    from unnest($77::bigint[], $78::text[], $79::text[], $80::text[], $81::text[], $82::text[], $83::bigint[],
-        $84::text[], $85::text[], $86::timestamptz[], $87::timestamptz[])
+    from unnest($79::bigint[], $80::text[], $81::text[], $82::text[], $83::text[], $84::text[], $85::bigint[],
+        $86::text[], $87::text[], $88::timestamptz[], $89::timestamptz[])
         with ordinality
         as d (guard, provider, account, payment_id, id, state, amount_minor, currency, reason, answer_by, occurred_at, place)
     where guard in (select ord from moved)
@@ -129,18 +127,13 @@ disputed as (
     on conflict (provider, payment_id, account, id) do update
     set state = excluded.state, amount_minor = excluded.amount_minor, currency = excluded.currency,
         reason = excluded.reason, answer_by = excluded.answer_by, occurred_at = excluded.occurred_at
-),
-linked as (
-    update notifications n set payment_id = l.payment_id
-    from unnest($88::bigint[], $89::uuid[], $90::text[]) as l (guard, id, payment_id)
-    where n.id = l.id and n.payment_id is null and (l.guard is null or l.guard in (select ord from moved))
 )"
 );
 
 /// Writes `batch` and returns the `ord` of each change that was.
 pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<Vec<i64>> {
-    let Batch { changes, checks, notifications, links, refunds, disputes, timeline, events } = batch;
-    let more = !(links.is_empty() && refunds.is_empty() && disputes.is_empty());
+    let Batch { changes, checks, notifications, refunds, disputes, timeline, events } = batch;
+    let more = !(refunds.is_empty() && disputes.is_empty());
     macro_rules! bind {
         ($query:expr, $rows:expr, |$row:ident: $type:ty| $($column:expr),+ $(,)?) => {
             $query$(.bind($rows.iter().map(|$row: &$type| $column).collect::<Vec<_>>()))+
@@ -205,6 +198,8 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.body,
         row.names.as_deref(),
         row.sealed_with,
+        row.signed_id,
+        row.link,
     );
     let query = bind!(
         query,
@@ -262,7 +257,6 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
             row.answer_by.map(time),
             row.occurred_at.map(time),
         );
-        query = bind!(query, links, |row: LinkRow<'_>| row.guard, row.id, row.payment_id);
     }
     query.fetch_all(to).await?.iter().map(|row| row.try_get(0)).collect()
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::settle::archive;
 use crate::authorizations::{self, NOTIFICATIONS_MAX, authorization, authorization_columns};
-use crate::batch::{NotificationRow, json};
+use crate::batch::{NotificationRow, each_once, json};
 use crate::columns::micros;
 use crate::{
     AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, Settled, TimelineEntry, clocks, names,
@@ -96,7 +96,7 @@ pub(super) async fn timeline(on: &mut SqliteConnection, id: &AuthorizationId) ->
     .fetch_all(&mut *transaction)
     .await?;
     let notifications = sqlx::query(
-        "select n.id, null as payment_id, n.kind, n.idempotency_key, n.received_at, n.verified_by, \
+        "select n.id, null as payment_id, n.kind, n.idempotency_key, n.received_at, n.verified_by, n.received, n.last_received_at, \
             length(n.body) as body_bytes, \
             row_number() over (partition by n.idempotency_key order by n.received_at, n.id) as nth \
          from (select account, 'state ' || auth_state as name from authorizations where id = ?1 \
@@ -124,7 +124,7 @@ pub(super) async fn notifications(
     name: &AuthorizationName,
 ) -> sqlx::Result<Vec<Notification>> {
     let rows = sqlx::query(
-        "select id, provider, account, kind, idempotency_key, received_at, signed_at, verified_by, signed_path, headers, \
+        "select id, provider, account, kind, idempotency_key, received_at, signed_at, verified_by, signed_path, signed_id, headers, \
             body, sealed_with \
          from notifications where provider = 'antom' and account = ?1 and names = ?2 order by received_at, id limit ?3",
     )
@@ -149,7 +149,7 @@ pub(super) async fn settle(on: &mut SqliteConnection, settlement: &Authorization
         }
     }
     let rows = settlement.notifications.iter().map(|notification| NotificationRow::of(None, notification, None));
-    archive(on, &rows.collect::<Vec<_>>()).await?;
+    archive(on, &each_once(rows.collect()), true).await?;
     if let Some((id, entries)) = authorizations::history(settlement) {
         for entry in entries {
             tell(on, id, entry).await?;

@@ -12,15 +12,18 @@ use crate::dead_letters::{self, archived, kept, without_nul};
 use crate::{Act, DeadLetter, DeadLetterFilter, DeadLetterGroup, rows};
 
 /// What had died before dies anew: nothing hides behind what was done about the death before. A redelivery is no newer.
+/// As a repeat, its notification is archived under another id.
 pub(super) async fn keep(on: &mut SqliteConnection, letters: &[DeadLetter]) -> sqlx::Result<()> {
-    archive(on, &archived(letters)).await?;
+    archive(on, &archived(letters), false).await?;
     for row in kept(letters) {
         sqlx::query(
             "insert into dead_letters (id, cause, detail, provider, account, payment_id, attempts, first_failed_at, \
                 last_failed_at, bytes, notification_id) \
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) on conflict (id) do update \
-             set cause = excluded.cause, detail = excluded.detail, attempts = excluded.attempts, \
-                last_failed_at = excluded.last_failed_at, state = 'open' \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+                coalesce((select n.id from notifications n where n.signed_id = ?12), ?11)) \
+             on conflict (id) do update \
+             set cause = excluded.cause, detail = excluded.detail, last_failed_at = excluded.last_failed_at, \
+                state = 'open', attempts = min(dead_letters.attempts + excluded.attempts, 4294967295) \
              where dead_letters.last_failed_at < excluded.last_failed_at",
         )
         .bind(row.id.to_string())
@@ -34,6 +37,7 @@ pub(super) async fn keep(on: &mut SqliteConnection, letters: &[DeadLetter]) -> s
         .bind(micros(row.last_failed_at.0))
         .bind(row.bytes)
         .bind(row.notification_id.map(|id| id.to_string()))
+        .bind(row.signed_id.map(|id| id.to_string()))
         .execute(&mut *on)
         .await?;
     }

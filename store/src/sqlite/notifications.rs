@@ -1,13 +1,13 @@
-use payhook_schema::{AccountName, Notification, PaymentId, Provider};
+use payhook_schema::{AccountName, PaymentId, Provider};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use crate::NotificationFilter;
 use crate::batch::json;
-use crate::columns::micros;
+use crate::columns::{Columns, micros};
 use crate::notifications::{archived, first_id, notification_columns};
+use crate::{Archived, NotificationFilter};
 
 /// Notifications `n` of a filter, which is the first eight parameters: one of three statements, each with what narrows it most, so that
 /// a few are not looked for among all.
@@ -59,14 +59,20 @@ pub(super) fn by<'q>(
         .bind(before.map(|id| id.to_string()))
 }
 
+/// For each, the id of the notification that was archived as these signed bytes.
+pub(super) async fn known(on: &mut SqliteConnection, signed: &[Uuid]) -> sqlx::Result<Vec<Option<Uuid>>> {
+    let sql = "select n.id from json_each(?1) k left join notifications n on n.signed_id = k.value order by k.key";
+    sqlx::query(sql).bind(json(&signed)).fetch_all(on).await?.iter().map(|row| row.id("id")).collect()
+}
+
 /// Without bodies: a listing shows none.
-pub(super) async fn list(on: &mut SqliteConnection, filter: &NotificationFilter) -> sqlx::Result<Vec<Notification>> {
+pub(super) async fn list(on: &mut SqliteConnection, filter: &NotificationFilter) -> sqlx::Result<Vec<Archived>> {
     let sql = filtered!(filter, concat!(notification_columns!(), ", x'' as body"), "order by n.id desc limit ?9");
     let rows = by(sqlx::query(sql), filter).bind(i64::from(filter.limit)).fetch_all(on).await?;
     rows.iter().map(archived).collect()
 }
 
-pub(super) async fn get(on: &mut SqliteConnection, id: Uuid) -> sqlx::Result<Option<Notification>> {
+pub(super) async fn get(on: &mut SqliteConnection, id: Uuid) -> sqlx::Result<Option<Archived>> {
     let sql = concat!("select ", notification_columns!(), ", n.body from notifications n where n.id = ?1");
     sqlx::query(sql).bind(id.to_string()).fetch_optional(on).await?.as_ref().map(archived).transpose()
 }

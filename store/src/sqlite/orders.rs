@@ -11,7 +11,8 @@ use crate::columns::micros;
 use crate::due::{self, Part};
 use crate::register::{self, FIRST_CHECK_AFTER};
 use crate::rows::{self, order_columns};
-use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, clocks, timeline};
+use crate::timeline::{self, From};
+use crate::{AccountLimit, Found, OrderFilter, Registered, TimelineEntry, TimelinePage, TimelinePlace, clocks};
 
 /// Registers within the caller's transaction, which is to be rolled back unless the answer is an order.
 pub(super) async fn register(on: &mut SqliteConnection, new: &NewOrder, now: Timestamp) -> sqlx::Result<Registered> {
@@ -171,34 +172,53 @@ pub(super) async fn find(on: &mut SqliteConnection, keys: &[PaymentKey]) -> sqlx
     rows::found(&rows, keys.len())
 }
 
-pub(super) async fn timeline(on: &mut SqliteConnection, id: &OrderId) -> sqlx::Result<Vec<TimelineEntry>> {
+pub(super) async fn timeline(
+    on: &mut SqliteConnection,
+    id: &OrderId,
+    after: Option<TimelinePlace>,
+    limit: u32,
+) -> sqlx::Result<TimelinePage> {
+    let (from, rows) = (From::after(after), i64::from(limit) + 1);
     // One snapshot for all three, so that no settlement is seen by half.
     let mut transaction = on.begin().await?;
     let written = sqlx::query(
-        "select at, kind, provider, account, payment_id, text, detail from timeline where order_id = ?1 order by n",
+        "select n, at, kind, provider, account, payment_id, text, detail from timeline \
+         where order_id = ?1 and (at, n) > (?2, ?3) order by at, n limit ?4",
     )
     .bind(id.as_str())
+    .bind(micros(from.written.0))
+    .bind(from.written.1)
+    .bind(rows)
     .fetch_all(&mut *transaction)
     .await?;
     let notifications = sqlx::query(
-        "select n.id, n.provider, n.account, n.payment_id, n.kind, n.idempotency_key, n.received_at, n.verified_by, \
+        "select * from (select n.id, n.provider, n.account, n.payment_id, n.kind, n.idempotency_key, n.received_at, \
+            n.verified_by, n.received, n.last_received_at, \
             length(n.body) as body_bytes, \
             row_number() over (partition by n.provider, n.account, n.idempotency_key order by n.received_at, n.id) as nth \
          from payments p \
          cross join notifications n on n.provider = p.provider and n.payment_id = p.id and n.account = p.account \
-         where p.order_id = ?1 order by n.received_at, n.id",
+         where p.order_id = ?1) n \
+         where (received_at, id) > (?2, ?3) order by received_at, id limit ?4",
     )
     .bind(id.as_str())
+    .bind(micros(from.notification.0))
+    .bind(from.notification.1.to_string())
+    .bind(rows)
     .fetch_all(&mut *transaction)
     .await?;
     let published = sqlx::query(
-        "select body, seq, published_at from events where order_id = ?1 and published_at is not null order by version",
+        "select body, seq, published_at from events \
+         where order_id = ?1 and (published_at, version) > (?2, ?3) order by published_at, version limit ?4",
     )
     .bind(id.as_str())
+    .bind(micros(from.published.0))
+    .bind(from.published.1)
+    .bind(rows)
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    timeline::merge(&notifications, &written, &published)
+    timeline::page(&notifications, &written, &published, limit)
 }
 
 pub(super) async fn due(

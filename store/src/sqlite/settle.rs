@@ -42,22 +42,28 @@ set asked_at = coalesce(max(p.asked_at, c.value ->> 'asked_at'), p.asked_at, c.v
 from jsonb_each(?1) c
 where p.provider = c.value ->> 'provider' and p.id = c.value ->> 'payment_id' and p.account = c.value ->> 'account'";
 
+/// Each once; what was archived as the same signed bytes is counted there, if it counts.
 const ARCHIVE: &str = "
 insert into notifications (id, provider, account, kind, payment_id, idempotency_key, received_at, signed_at, verified_by,
-    signed_path, headers, names, sealed_with, body)
+    signed_path, signed_id, headers, names, sealed_with, body)
 select value ->> 'id', value ->> 'provider', value ->> 'account', value ->> 'kind', value ->> 'payment_id',
     value ->> 'idempotency_key', value ->> 'received_at', value ->> 'signed_at', value ->> 'verified_by',
-    value ->> 'signed_path', value ->> 'headers', value ->> 'names', value ->> 'sealed_with',
+    value ->> 'signed_path', value ->> 'signed_id', value ->> 'headers', value ->> 'names', value ->> 'sealed_with',
     -- Of no bytes at all, `substr` makes null.
     coalesce(substr(?2, value ->> 'body_from', value ->> 'body_bytes'), x'')
-from jsonb_each(?1) where true
-on conflict (id) do nothing";
+from jsonb_each(?1) where true order by key
+on conflict (id) do nothing
+on conflict (signed_id) where signed_id is not null do update
+set received = notifications.received + 1,
+    last_received_at = max(coalesce(notifications.last_received_at, 0), excluded.received_at)
+where ?3 and notifications.id <> excluded.id";
 
 /// What is of no payment yet is of this one.
 const LINK: &str = "
-update notifications as n set payment_id = l.value ->> 'payment_id'
+update notifications as n set payment_id = l.value ->> 'link'
 from jsonb_each(?1) l
-where n.id = l.value ->> 'id' and n.payment_id is null";
+where n.id in (l.value ->> 'id', (select k.id from notifications k where k.signed_id = l.value ->> 'signed_id'))
+    and n.payment_id is null";
 
 /// From now on, somebody looks for the payment's refunds and disputes.
 const MARK: &str = "
@@ -104,7 +110,6 @@ pub(super) async fn write(to: &mut SqliteConnection, mut batch: Batch<'_>) -> sq
     batch.changes.retain(|row| written.contains(&row.ord));
     batch.checks.retain(|row| was_written(row.guard));
     batch.notifications.retain(|row| was_written(row.guard));
-    batch.links.retain(|row| was_written(row.guard));
     batch.refunds.retain(|row| written.contains(&row.guard));
     batch.disputes.retain(|row| written.contains(&row.guard));
     batch.timeline.retain(|row| was_written(row.guard));
@@ -112,8 +117,9 @@ pub(super) async fn write(to: &mut SqliteConnection, mut batch: Batch<'_>) -> sq
 
     run(to, PAY, &batch.changes).await?;
     run(to, CHECK, &batch.checks).await?;
-    archive(to, &batch.notifications).await?;
-    run(to, LINK, &batch.links).await?;
+    archive(to, &batch.notifications, true).await?;
+    batch.notifications.retain(|row| row.link.is_some());
+    run(to, LINK, &batch.notifications).await?;
     run(to, REFUND, &batch.refunds).await?;
     run(to, DISPUTE, &batch.disputes).await?;
     run(to, MARK, &batch.refunds).await?;
@@ -138,7 +144,7 @@ async fn run(to: &mut SqliteConnection, sql: &'static str, rows: &[impl Serializ
 }
 
 /// Archives notifications, each once by its id.
-pub(super) async fn archive(to: &mut SqliteConnection, rows: &[NotificationRow<'_>]) -> sqlx::Result<()> {
+pub(super) async fn archive(to: &mut SqliteConnection, rows: &[NotificationRow<'_>], counts: bool) -> sqlx::Result<()> {
     #[derive(Serialize)]
     struct Placed<'a> {
         #[serde(flatten)]
@@ -156,6 +162,6 @@ pub(super) async fn archive(to: &mut SqliteConnection, rows: &[NotificationRow<'
         placed.push(Placed { row, body_from: bodies.len() + 1, body_bytes: row.body.len() });
         bodies.extend_from_slice(row.body);
     }
-    sqlx::query(ARCHIVE).bind(json(&placed)).bind(bodies).execute(to).await?;
+    sqlx::query(ARCHIVE).bind(json(&placed)).bind(bodies).bind(counts).execute(to).await?;
     Ok(())
 }

@@ -119,6 +119,7 @@ impl House {
             signed_at: None,
             verified_by: String::new(),
             signed_path: signed.path.clone(),
+            signed_id: None,
             headers: signed.headers.clone(),
             body: signed.body.clone(),
             sealed_with: None,
