@@ -11,6 +11,7 @@ mod authorizations;
 mod clocks;
 mod dead_letters;
 mod events;
+mod history;
 mod model;
 mod model_of_authorizations;
 mod notifications;
@@ -27,6 +28,7 @@ pub use authorizations::*;
 pub use clocks::*;
 pub use dead_letters::*;
 pub use events::*;
+pub use history::*;
 pub use model::*;
 pub use notifications::*;
 pub use orders::*;
@@ -130,6 +132,14 @@ macro_rules! store_promises {
                 a_paused_replay_hands_out_nothing_and_a_cancelled_one_never_again
                 a_result_counts_once_and_closes_its_dead_letter
                 what_a_replay_did_is_in_the_timeline
+                archived_notifications_end_unless_something_needs_them
+                a_timeline_ends_with_its_releases_once_its_order_is_at_rest
+                the_history_of_an_authorization_ends_once_it_is_cancelled
+                published_events_end_and_what_fulfilment_saw_is_remembered
+                closed_dead_letters_end_and_open_ones_stay
+                audit_entries_end
+                finished_replays_end_with_their_items
+                what_stays_holds_up_nothing_behind_it
                 migrating_twice_does_no_harm
                 any_operations_do_what_a_plain_model_does
             }

@@ -6,19 +6,22 @@ use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
     NewRefund, Notification, Order, OrderId, OrderState, PaymentKey, Provider, RefundId, Sealed, SealedPlace,
 };
-use thiserror::Error;
 use uuid::Uuid;
 
 mod audit;
 mod dead_letters;
+mod error;
 mod filters;
+mod history;
 mod replays;
 mod settlements;
 mod timeline;
 
 pub use audit::{AuditEntry, KeyUse, Release};
 pub use dead_letters::{Act, DeadLetter, DeadLetterGroup};
+pub use error::StoreError;
 pub use filters::{Archived, DeadLetterFilter, NotificationFilter};
+pub use history::{Deleted, History, Place, Sent, SentBefore};
 pub use replays::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer};
 pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 pub(crate) use timeline::PlaceOf;
@@ -104,6 +107,14 @@ pub use timeline::{TIMELINE_PAGE, TimelineEntry, TimelinePage, TimelinePlace};
 /// - `a_paused_replay_hands_out_nothing_and_a_cancelled_one_never_again`
 /// - `a_result_counts_once_and_closes_its_dead_letter`
 /// - `what_a_replay_did_is_in_the_timeline`
+/// - `archived_notifications_end_unless_something_needs_them`
+/// - `a_timeline_ends_with_its_releases_once_its_order_is_at_rest`
+/// - `the_history_of_an_authorization_ends_once_it_is_cancelled`
+/// - `published_events_end_and_what_fulfilment_saw_is_remembered`
+/// - `closed_dead_letters_end_and_open_ones_stay`
+/// - `audit_entries_end`
+/// - `finished_replays_end_with_their_items`
+/// - `what_stays_holds_up_nothing_behind_it`
 /// - `migrating_twice_does_no_harm`
 /// - `any_operations_do_what_a_plain_model_does`
 ///
@@ -220,8 +231,8 @@ pub trait Store: Send + Sync + 'static {
 
     async fn release_get(&self, id: Uuid) -> Result<Option<Release>, StoreError>;
 
-    /// What fulfilment was told about an order so far, in version order, whether published yet or not.
-    async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError>;
+    /// What fulfilment was sent about an order so far, whether published yet or not.
+    async fn events_of(&self, order: &OrderId) -> Result<Sent, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
     ///
@@ -231,6 +242,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Sequenced events after `after`, in feed order.
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
+
+    /// The highest place of an event that was deleted; 0 for none. A reader that stands below it may have missed some.
+    async fn events_deleted_to(&self) -> Result<i64, StoreError>;
 
     /// Sequenced events after `after` that are not yet marked as published, in feed order.
     async fn events_unpublished(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError>;
@@ -392,6 +406,25 @@ pub trait Store: Send + Sync + 'static {
     /// ten or more) failed, is stopped.
     async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError>;
 
+    /// Deletes history of one kind that is older than `age` and that nothing needs: reads up to `limit` rows by an index, oldest first and
+    /// behind `from`, and deletes those that may go. A pass begins at [`Place::START`] and ends where there is no next place.
+    ///
+    /// - Of an order, timeline, releases, events and notifications stay while it is held or something is expected of its payments, and until
+    ///   it has not changed for `age`. Of an authorization, the timeline stays while it is not cancelled.
+    /// - An event that is not published keeps all of its order. What fulfilment has seen is noted with the order: [`Store::events_of`].
+    /// - A dead letter counts from when it was closed. One in a replay stays as long as the replay.
+    /// - A notification stays as long as a dead letter or a replay names it. One that names a payment, refund or authorization that is not
+    ///   registered stays for 30 days at least.
+    /// - A replay goes with its items, done or cancelled.
+    async fn history_delete(
+        &self,
+        history: History,
+        age: Duration,
+        now: Timestamp,
+        from: Place,
+        limit: u32,
+    ) -> Result<Deleted, StoreError>;
+
     /// What is left to do; for metrics.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
 
@@ -540,49 +573,4 @@ pub struct Backlog {
     pub events_unpublished: u64,
     /// The open ones.
     pub dead_letters: u64,
-}
-
-/// What a caller can do next when the store did not do as asked.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// Not reachable, overloaded, or lost on the way: try again later. The outcome of a write is unknown, and writing it
-    /// again is safe.
-    #[error("the store at `{address}` is unavailable: {what}")]
-    Unavailable {
-        address: String,
-        what: String,
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// Another process has the file open, and only one at a time may.
-    #[error("the store at `{address}` is unavailable: another process has it open, and only one at a time may")]
-    Held { address: String },
-    /// Another version of payhook made it, or none: `payhook migrate` brings it to this one.
-    #[error("the store at `{address}` is not at this program's version: {what}")]
-    Outdated { address: String, what: String },
-    /// A value it was given is none it can keep. Trying again with that value will not help; everything else it does as before.
-    #[error("the store at `{address}` does not keep a value it was given")]
-    Unkeepable {
-        address: String,
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It answers, and says no: wrong password or rights. Until a person mends that, trying again will not help.
-    #[error("the store at `{address}` refused: {what}")]
-    Refused {
-        address: String,
-        what: String,
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-}
-
-impl StoreError {
-    /// Whether waiting may help.
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Unavailable { .. } | Self::Held { .. } | Self::Outdated { .. } => true,
-            Self::Unkeepable { .. } | Self::Refused { .. } => false,
-        }
-    }
 }

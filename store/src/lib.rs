@@ -14,6 +14,7 @@ mod columns;
 mod dead_letters;
 mod due;
 mod fault;
+mod history;
 mod lent;
 mod migrations;
 mod names;
@@ -31,9 +32,9 @@ pub mod conformance;
 
 pub use contract::{
     AccountLimit, Act, Archived, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered,
-    AuthorizationSettlement, Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse,
-    NewReplay, NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Registered, Release, Replay, ReplayItem,
-    ReplayResult, Resealed, SealedThing, Selection, Settled, Settlement, Steer, Store, StoreError, TIMELINE_PAGE,
+    AuthorizationSettlement, Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found, History, KeyUse,
+    NewReplay, NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Place, Registered, Release, Replay, ReplayItem,
+    ReplayResult, Resealed, SealedThing, Selection, Sent, SentBefore, Settled, Settlement, Steer, Store, StoreError, TIMELINE_PAGE,
     TimelineEntry, TimelinePage, TimelinePlace,
 };
 pub use postgres::{LeaseClock, PgOptions, PgStore};

@@ -36,6 +36,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     17 "0017_refunds_announced_elsewhere",
     18 "0018_payments_due_by_account",
     21 "0021_repeats",
+    23 "0023_retention",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -58,6 +59,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     17 "0017_refunds_announced_elsewhere",
     18 "0018_payments_due_by_account",
     21 "0021_repeats",
+    23 "0023_retention",
 );
 
 pub(crate) fn postgres() -> Migrator {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Event, Money, NewAuthorization, NewOrder,
-    NewRefund, Notification, Order, OrderId, PaymentKey, shown_url,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Money, NewAuthorization, NewOrder, NewRefund,
+    Notification, Order, OrderId, PaymentKey, shown_url,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -24,15 +24,17 @@ use uuid::Uuid;
 
 pub use self::clock::LeaseClock;
 use self::clock::ServerClock;
+pub use self::options::PgOptions;
 use crate::authorizations::unkeepable;
 use crate::batch::Batch;
 use crate::fault::Fault;
+use crate::history::Ends;
 use crate::lent::Lent;
 use crate::migrations::{self, Applied};
 use crate::{
     AccountLimit, Act, Archived, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
-    DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter,
-    PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement,
+    DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found, History, KeyUse, NewReplay, NotificationFilter, OrderFilter,
+    PaymentName, Place, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Sent, Settled, Settlement,
     Steer, Store, StoreError, TimelineEntry, TimelinePage, TimelinePlace, settling,
 };
 
@@ -41,8 +43,10 @@ mod authorizations;
 mod clock;
 mod dead_letters;
 mod events;
+mod history;
 mod leases;
 mod notifications;
+mod options;
 mod orders;
 mod refunds;
 mod replays;
@@ -57,32 +61,6 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
 /// How often a transaction that lost against another is tried before the caller hears of it.
 const TRIES_MAX: u32 = 4;
 
-/// How [`PgStore`] uses its server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PgOptions {
-    /// Connections at most. Default 16: with batches a few are busy at a time, and a server has 100 for everyone.
-    pub max_connections: u32,
-    /// How long to wait for a connection, whether for a free one or for the server. Default 5 s.
-    pub acquire_timeout: Duration,
-    /// How long a statement may run, and the work on a connection altogether. Default 10 s: calls take well under 1 s.
-    pub statement_timeout: Duration,
-    /// Certificate authorities to trust besides the system's, in PEM; with some, `sslmode=verify-full`. Default: none.
-    pub tls_ca_pem: Option<String>,
-    /// Whose clock says what is due and how long leases and claims last. Default: the database's.
-    pub clock: LeaseClock,
-}
-
-impl Default for PgOptions {
-    fn default() -> Self {
-        Self {
-            max_connections: 16,
-            acquire_timeout: Duration::from_secs(5),
-            statement_timeout: Duration::from_secs(10),
-            tls_ca_pem: None,
-            clock: LeaseClock::Database,
-        }
-    }
-}
 
 /// The store on PostgreSQL.
 #[derive(Clone)]
@@ -346,7 +324,7 @@ impl Store for PgStore {
         transaction!(self, |connection| orders::refresh(connection, id, at))
     }
 
-    async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError> {
+    async fn events_of(&self, order: &OrderId) -> Result<Sent, StoreError> {
         on!(self, |connection| events::of(connection, order))
     }
 
@@ -363,6 +341,10 @@ impl Store for PgStore {
 
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
         on!(self, |connection| events::after(connection, after, limit))
+    }
+
+    async fn events_deleted_to(&self) -> Result<i64, StoreError> {
+        on!(self, |connection| events::deleted_to(connection))
     }
 
     async fn events_unpublished(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
@@ -562,6 +544,20 @@ impl Store for PgStore {
         transaction!(self, |connection| async {
             let clock = self.now(connection, now).await?;
             replays::note(connection, results, now, clock).await
+        })
+    }
+
+    async fn history_delete(
+        &self,
+        history: History,
+        age: Duration,
+        now: Timestamp,
+        from: Place,
+        limit: u32,
+    ) -> Result<Deleted, StoreError> {
+        transaction!(self, |connection| async {
+            let now = self.now(connection, now).await?;
+            history::delete(connection, history, Ends::at(now, age, from, limit)).await
         })
     }
 

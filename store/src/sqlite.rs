@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, Money, NewAuthorization, NewOrder,
-    NewRefund, Notification, Order, OrderId, PaymentKey,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Money, NewAuthorization, NewOrder, NewRefund,
+    Notification, Order, OrderId, PaymentKey,
 };
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -25,11 +25,12 @@ use self::file_lock::FileLock;
 use crate::authorizations::unkeepable;
 use crate::batch::Batch;
 use crate::fault::Fault;
+use crate::history::Ends;
 use crate::migrations::{self, Applied};
 use crate::{
     AccountLimit, Act, Archived, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
-    DeadLetterFilter, DeadLetterGroup, FeedEvent, Found, KeyUse, NewReplay, NotificationFilter, OrderFilter,
-    PaymentName, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Settled, Settlement,
+    DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found, History, KeyUse, NewReplay, NotificationFilter, OrderFilter,
+    PaymentName, Place, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Sent, Settled, Settlement,
     Steer, Store, StoreError, TimelineEntry, TimelinePage, TimelinePlace, settling,
 };
 
@@ -39,6 +40,7 @@ mod clock;
 mod dead_letters;
 mod events;
 mod file_lock;
+mod history;
 mod leases;
 mod notifications;
 mod orders;
@@ -320,7 +322,7 @@ impl Store for SqliteStore {
         write!(self, |connection| orders::refresh(connection, id, at))
     }
 
-    async fn events_of(&self, order: &OrderId) -> Result<Vec<Event>, StoreError> {
+    async fn events_of(&self, order: &OrderId) -> Result<Sent, StoreError> {
         read!(self, |connection| events::of(connection, order))
     }
 
@@ -334,6 +336,10 @@ impl Store for SqliteStore {
 
     async fn events_after(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
         read!(self, |connection| events::after(connection, after, limit))
+    }
+
+    async fn events_deleted_to(&self) -> Result<i64, StoreError> {
+        read!(self, |connection| events::deleted_to(connection))
     }
 
     async fn events_unpublished(&self, after: i64, limit: u32) -> Result<Vec<FeedEvent>, StoreError> {
@@ -519,6 +525,17 @@ impl Store for SqliteStore {
 
     async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError> {
         write!(self, |connection| replays::note(connection, results, now))
+    }
+
+    async fn history_delete(
+        &self,
+        history: History,
+        age: Duration,
+        now: Timestamp,
+        from: Place,
+        limit: u32,
+    ) -> Result<Deleted, StoreError> {
+        write!(self, |connection| history::delete(connection, history, Ends::at(now, age, from, limit)))
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {

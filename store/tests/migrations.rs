@@ -50,5 +50,8 @@ async fn both_databases_have_the_same_indexes() {
     store.migrate().await.unwrap();
     let named = "select name from sqlite_schema where type = 'index' and sql is not null order by name";
     let in_sqlite: Vec<(String,)> = sqlx::query_as(named).fetch_all(&store.writer()).await.unwrap();
-    assert_eq!(in_postgres, in_sqlite);
+    // In SQLite `n` is the tables' own key.
+    let own_key = |(name,): &(String,)| ["authorization_timeline_by_n", "timeline_by_n"].contains(&name.as_str());
+    assert_eq!(in_postgres.iter().filter(|index| own_key(index)).count(), 2);
+    assert_eq!(in_postgres.into_iter().filter(|index| !own_key(index)).collect::<Vec<_>>(), in_sqlite);
 }

@@ -122,7 +122,7 @@ pub(crate) async fn check(world: &World) -> Vec<String> {
             continue;
         };
         let timeline = world.look(async |store| store.order_timeline(&truth.id).await).await;
-        let events = world.look(async |store| store.events_of(&truth.id).await).await;
+        let events = world.look(async |store| store.events_of(&truth.id).await).await.events;
         let payments = world.payments.iter().filter(|it| it.order == number && it.registered).collect();
         let checked = Checked { truth, payments, objections: objections(&order), order, events };
         let sent = feed.iter().filter(|event| event.event.subject == truth.id.as_str()).count();

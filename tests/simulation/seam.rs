@@ -212,9 +212,10 @@ forward! {
     payments_due(now: Timestamp, hold_for: Duration, limit: u32, at_most: &[AccountLimit]) -> Vec<PaymentKey>;
     payments_due_late(now: Timestamp, hold_for: Duration, limit: u32) -> Vec<PaymentKey>;
     order_refresh(id: &OrderId, now: Timestamp) -> bool;
-    events_of(order: &OrderId) -> Vec<Event>;
+    events_of(order: &OrderId) -> Sent;
     events_sequence(limit: u32, now: Timestamp) -> usize;
     events_after(after: i64, limit: u32) -> Vec<FeedEvent>;
+    events_deleted_to() -> i64;
     events_unpublished(after: i64, limit: u32) -> Vec<FeedEvent>;
     events_mark_published(ids: &[Uuid], now: Timestamp) -> ();
     authorization_register(new: &NewAuthorization, now: Timestamp) -> AuthorizationRegistered;
@@ -254,6 +255,7 @@ forward! {
     replay_steer(id: Uuid, steer: Steer, now: Timestamp) -> Option<Replay>;
     replay_claim(replay: Uuid, now: Timestamp, hold_for: Duration, limit: u32) -> Vec<ReplayItem>;
     replay_note(results: &[ReplayResult], now: Timestamp) -> ();
+    history_delete(history: History, age: Duration, now: Timestamp, from: Place, limit: u32) -> Deleted;
     backlog() -> Backlog;
     lease_take(name: &str, holder: Uuid, now: Timestamp, hold_for: Duration) -> bool;
     lease_release(name: &str, holder: Uuid) -> ();

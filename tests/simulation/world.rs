@@ -281,6 +281,7 @@ impl World {
                 clocks_differ: SignedDuration::ZERO,
                 follow_every: Some(Duration::from_secs(5)),
                 must_route: Vec::new(),
+                retention: Vec::new(),
             };
             let (worker, problems) = (Worker::new(parts, options), self.problems.clone());
             tokio::spawn(async move {

@@ -5,6 +5,7 @@ use payhook_schema::{
     Dispute, DisputeId, DisputeState, Event, EventType, Hold, Order, OrderEvent, OrderState, Payment, PaymentKey,
     PaymentState, Refund, RefundId, RefundState, distinct,
 };
+use payhook_store::Sent;
 
 /// The state of an order's money as fulfilment knows it, from the events it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +28,10 @@ impl Seen {
         }
     }
 
-    /// Reads what fulfilment has seen from an order's events, in version order.
-    pub(crate) fn of_events(events: &[Event]) -> Self {
-        events.iter().fold(Self::Nothing, |seen, event| match (event.event_type, event.order()) {
+    /// Reads what fulfilment has seen from an order's events, in version order, and from what is noted of those that were deleted.
+    pub(crate) fn of_events(Sent { deleted, events }: &Sent) -> Self {
+        let before = deleted.map_or(Self::Nothing, |before| Self::of(before.state));
+        events.iter().fold(before, |seen, event| match (event.event_type, event.order()) {
             (EventType::OrderAuthorized, _) => Self::Authorized,
             (EventType::OrderPaid, _) => Self::Paid,
             (EventType::OrderRefunded, Some(data)) => match data.state {
@@ -136,15 +138,17 @@ pub(crate) fn announce(
 /// Makes the events of a release, with the order's next versions: `released`, and what fulfilment missed while the order was held.
 ///
 /// `order` is the order as it is from now on, `lifted` are the objections that it was held for, `sent` its events so far.
-pub(crate) fn announce_release(order: &mut Order, lifted: &[Hold], sent: &[Event], now: Timestamp) -> Vec<Event> {
+pub(crate) fn announce_release(order: &mut Order, lifted: &[Hold], sent: &Sent, now: Timestamp) -> Vec<Event> {
     // Other events name the amounts of a held order, which nobody may book.
     let books = |event_type| {
         use EventType::{OrderAuthorized, OrderPaid, OrderRefunded, OrderReleased};
         matches!(event_type, OrderAuthorized | OrderPaid | OrderRefunded | OrderReleased)
     };
-    let booked = || sent.iter().filter(|event| books(event.event_type)).filter_map(Event::order);
-    let captured_before = booked().map(|data| data.captured_minor).max().unwrap_or(0);
-    let refunded_before = booked().map(|data| data.refunded_minor).max().unwrap_or(0);
+    let booked = || sent.events.iter().filter(|event| books(event.event_type)).filter_map(Event::order);
+    let captured = booked().map(|data| data.captured_minor);
+    let captured_before = captured.chain(sent.deleted.map(|before| before.captured_minor)).max().unwrap_or(0);
+    let refunded = booked().map(|data| data.refunded_minor);
+    let refunded_before = refunded.chain(sent.deleted.map(|before| before.refunded_minor)).max().unwrap_or(0);
     let moved = Moved {
         state: order.state,
         captured: order.captured_minor > captured_before,

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use payhook_schema::{Event, Hint, Money, Order, Payment, PaymentState, TimelineKind};
-use payhook_store::{Change, Release, Settled, Settlement, TimelineEntry};
+use payhook_schema::{Hint, Money, Order, Payment, PaymentState, TimelineKind};
+use payhook_store::{Change, Release, Sent, Settled, Settlement, TimelineEntry};
 use serde_json::json;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -100,7 +100,7 @@ impl Context {
 }
 
 /// Decides the next step of a release: the state the order's payments make, and everything fulfilment missed while it was held.
-fn step(order: &Order, release: &Release, sent: &[Event], now: Timestamp) -> Step {
+fn step(order: &Order, release: &Release, sent: &Sent, now: Timestamp) -> Step {
     let entry = |kind, text: String| TimelineEntry::new(now, kind, None, text);
     let Release { who, reason, .. } = release;
     if order.holds.is_empty() || order.version != release.version {
@@ -156,7 +156,8 @@ fn record_returned(order: &Order, payment: &Payment, who: &str, now: Timestamp) 
 
 #[cfg(test)]
 mod tests {
-    use payhook_schema::{EventType, HoldReason, PaymentFacts};
+    use payhook_schema::{Event, EventType, HoldReason, PaymentFacts};
+    use payhook_store::SentBefore;
 
     use super::*;
     use crate::decide::tests::{at, facts, key, order, paid, thb, told_events};
@@ -165,18 +166,35 @@ mod tests {
     struct World {
         order: Order,
         sent: Vec<Event>,
+        /// The same as the store has it.
+        stored: Sent,
     }
 
     impl World {
         fn new(payments: &[&str]) -> Self {
-            Self { order: order(payments), sent: Vec::new() }
+            let stored = Sent { deleted: None, events: Vec::new() };
+            Self { order: order(payments), sent: Vec::new(), stored }
         }
 
         fn answers(&mut self, id: &str, facts: &PaymentFacts) -> Vec<EventType> {
             let (_, events) = told_events(&mut self.order, id, facts);
             let types = events.iter().map(|event| event.event_type).collect();
-            self.sent.extend(events);
+            self.sends(events);
             types
+        }
+
+        fn sends(&mut self, events: Vec<Event>) {
+            self.sent.extend(events.iter().cloned());
+            self.stored.events.extend(events);
+        }
+
+        /// Deletes the events, as retention does while an order is not held.
+        fn grows_old(&mut self) {
+            let Order { state, captured_minor, refunded_minor, .. } = self.order;
+            if state != OrderState::Held {
+                let deleted = Some(SentBefore { state, captured_minor, refunded_minor });
+                self.stored = Sent { deleted, events: Vec::new() };
+            }
         }
 
         fn request(&self, returned: &[&str]) -> Release {
@@ -196,7 +214,7 @@ mod tests {
         fn released(&mut self, returned: &[&str]) -> Vec<EventType> {
             let request = self.request(returned);
             loop {
-                match step(&self.order, &request, &self.sent, at(50)) {
+                match step(&self.order, &request, &self.stored, at(50)) {
                     Step::Record(change, entry) => {
                         assert!(entry.text.contains("ann records"), "{}", entry.text);
                         assert_eq!((change.order.state, change.events.len()), (payhook_schema::OrderState::Held, 0));
@@ -206,12 +224,12 @@ mod tests {
                         assert!(timeline[0].text.contains("ann: checked by hand"), "{}", timeline[0].text);
                         assert_eq!(change.order.version - self.order.version, change.events.len() as i64);
                         assert!(
-                            matches!(step(&change.order, &request, &self.sent, at(51)), Step::Done),
+                            matches!(step(&change.order, &request, &self.stored, at(51)), Step::Done),
                             "it came twice"
                         );
                         self.order = change.order;
                         let types = change.events.iter().map(|event| event.event_type).collect();
-                        self.sent.extend(change.events);
+                        self.sends(change.events);
                         return types;
                     }
                     Step::TooLate(entry) => panic!("{}", entry.text),
@@ -342,10 +360,14 @@ mod tests {
                 &[OrderRefunded],
             ),
         ];
-        for (row, answers, returned, state, missed) in rows {
+        let twice = rows.iter().flat_map(|row| [(row, false), (row, true)]);
+        for ((row, answers, returned, state, missed), events_end) in twice {
             let mut world = World::new(&["P1", "P2"]);
             for (id, facts) in *answers {
                 world.answers(id, facts);
+                if events_end {
+                    world.grows_old();
+                }
             }
             assert_eq!(world.order.state, OrderState::Held, "{row}");
             let events = world.released(returned);
@@ -370,7 +392,7 @@ mod tests {
         let last = world.sent.last().and_then(Event::order).unwrap();
         assert_eq!((last.reason.as_deref(), last.holds.len(), last.version), (Some("double_payment"), 2, 2));
 
-        let Step::TooLate(entry) = step(&world.order, &looked_at, &world.sent, at(60)) else {
+        let Step::TooLate(entry) = step(&world.order, &looked_at, &world.stored, at(60)) else {
             panic!("it is too late")
         };
         assert!(entry.text.contains("looked at version 1, the order is at version 2"), "{}", entry.text);

@@ -163,8 +163,9 @@ pub(super) async fn discard(on: &mut PgConnection, filter: &DeadLetterFilter, ac
     .bind(without_nul(&act.reason))
     .execute(&mut *transaction)
     .await?;
-    sqlx::query("update dead_letters set state = 'discarded' where id = any($1)")
+    sqlx::query("update dead_letters set state = 'discarded', closed_at = $2 where id = any($1)")
         .bind(&chosen)
+        .bind(pg_time(act.at))
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;

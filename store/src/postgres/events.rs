@@ -1,11 +1,12 @@
 use jiff::Timestamp;
-use payhook_schema::{Event, OrderId};
+use payhook_schema::OrderId;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::FeedEvent;
+use super::watermarks;
 use crate::columns::{micros, pg_time};
-use crate::rows;
+use crate::history::EVENTS_DELETED;
+use crate::{FeedEvent, Sent, history, rows};
 
 /// The advisory lock of the feed: "payhook feed", read as digits of nothing else in this database.
 const FEED_LOCK: i64 = 0x7061_7968_6f6f_6b01;
@@ -16,12 +17,17 @@ pub(super) async fn waiting(on: &mut PgConnection) -> sqlx::Result<bool> {
     Ok(row.is_some())
 }
 
-pub(super) async fn of(on: &mut PgConnection, order: &OrderId) -> sqlx::Result<Vec<Event>> {
+pub(super) async fn of(on: &mut PgConnection, order: &OrderId) -> sqlx::Result<Sent> {
+    let before = sqlx::query("select sent_state, sent_captured_minor, sent_refunded_minor from orders where id = $1")
+        .bind(order.as_str())
+        .fetch_optional(&mut *on)
+        .await?;
     let rows = sqlx::query("select body from events where order_id = $1 order by version")
         .bind(order.as_str())
         .fetch_all(on)
         .await?;
-    rows.iter().map(rows::event).collect()
+    let deleted = before.as_ref().map(history::sent_before).transpose()?.flatten();
+    Ok(Sent { deleted, events: rows.iter().map(rows::event).collect::<sqlx::Result<_>>()? })
 }
 
 /// Gives places in the feed under a lock held to the commit, so that they become visible in their order: whoever has
@@ -56,6 +62,10 @@ pub(super) async fn after(on: &mut PgConnection, after: i64, limit: u32) -> sqlx
         .fetch_all(on)
         .await?;
     rows.iter().map(rows::feed_event).collect()
+}
+
+pub(super) async fn deleted_to(on: &mut PgConnection) -> sqlx::Result<i64> {
+    Ok(watermarks::get(on, EVENTS_DELETED).await?.map_or(0, micros))
 }
 
 pub(super) async fn unpublished(on: &mut PgConnection, after: i64, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {

@@ -341,7 +341,7 @@ pub(super) async fn note(
     .fetch_all(&mut *transaction)
     .await?;
     let noted: Vec<_> = noted.iter().map(replays::noted).collect::<sqlx::Result<_>>()?;
-    close(&mut transaction, &noted.iter().map(|(_, item, _)| *item).collect::<Vec<_>>()).await?;
+    close(&mut transaction, &noted.iter().map(|(_, item, _)| *item).collect::<Vec<_>>(), now).await?;
     for row in &of {
         let mut kept = Kept::of(row)?;
         let outcomes = replays::outcomes(&noted, kept.replay.id);
@@ -357,13 +357,14 @@ pub(super) async fn note(
 }
 
 /// The dead letters of items with a good result are replayed, unless they died again since.
-async fn close(on: &mut PgConnection, items: &[Uuid]) -> sqlx::Result<()> {
+async fn close(on: &mut PgConnection, items: &[Uuid], now: Timestamp) -> sqlx::Result<()> {
     sqlx::query(
-        "update dead_letters d set state = 'replayed' from replay_items i join replays r on r.id = i.replay_id \
+        "update dead_letters d set state = 'replayed', closed_at = $2 from replay_items i join replays r on r.id = i.replay_id \
          where i.id = any($1) and i.state in ('changed', 'unchanged') and not r.plan \
             and d.id = i.dead_letter_id and d.state = 'open' and d.last_failed_at = i.letter_failed_at",
     )
     .bind(items)
+    .bind(pg_time(now))
     .execute(on)
     .await?;
     Ok(())

@@ -149,10 +149,13 @@ pub(super) async fn discard(on: &mut SqliteConnection, filter: &DeadLetterFilter
     .bind(without_nul(&act.reason))
     .execute(&mut *on)
     .await?;
-    sqlx::query("update dead_letters set state = 'discarded' where id in (select value from json_each(?1))")
-        .bind(json(&chosen))
-        .execute(on)
-        .await?;
+    sqlx::query(
+        "update dead_letters set state = 'discarded', closed_at = ?2 where id in (select value from json_each(?1))",
+    )
+    .bind(json(&chosen))
+    .bind(micros(act.at))
+    .execute(on)
+    .await?;
     Ok(chosen.len() as u64)
 }
 

@@ -1,11 +1,13 @@
 use jiff::Timestamp;
-use payhook_schema::{Event, OrderId};
+use payhook_schema::OrderId;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use super::watermarks;
 use crate::batch::json;
 use crate::columns::micros;
-use crate::{FeedEvent, rows};
+use crate::history::EVENTS_DELETED;
+use crate::{FeedEvent, Sent, history, rows};
 
 /// Whether there are events without a place in the feed.
 pub(super) async fn waiting(on: &mut SqliteConnection) -> sqlx::Result<bool> {
@@ -13,12 +15,17 @@ pub(super) async fn waiting(on: &mut SqliteConnection) -> sqlx::Result<bool> {
     Ok(row.is_some())
 }
 
-pub(super) async fn of(on: &mut SqliteConnection, order: &OrderId) -> sqlx::Result<Vec<Event>> {
+pub(super) async fn of(on: &mut SqliteConnection, order: &OrderId) -> sqlx::Result<Sent> {
+    let before = sqlx::query("select sent_state, sent_captured_minor, sent_refunded_minor from orders where id = ?1")
+        .bind(order.as_str())
+        .fetch_optional(&mut *on)
+        .await?;
     let rows = sqlx::query("select body from events where order_id = ?1 order by version")
         .bind(order.as_str())
         .fetch_all(on)
         .await?;
-    rows.iter().map(rows::event).collect()
+    let deleted = before.as_ref().map(history::sent_before).transpose()?.flatten();
+    Ok(Sent { deleted, events: rows.iter().map(rows::event).collect::<sqlx::Result<_>>()? })
 }
 
 /// Gives places in the feed. There is one writer, so places become visible in their order by themselves.
@@ -45,6 +52,10 @@ pub(super) async fn after(on: &mut SqliteConnection, after: i64, limit: u32) -> 
         .fetch_all(on)
         .await?;
     rows.iter().map(rows::feed_event).collect()
+}
+
+pub(super) async fn deleted_to(on: &mut SqliteConnection) -> sqlx::Result<i64> {
+    Ok(watermarks::get(on, EVENTS_DELETED).await?.map_or(0, micros))
 }
 
 pub(super) async fn unpublished(on: &mut SqliteConnection, after: i64, limit: u32) -> sqlx::Result<Vec<FeedEvent>> {

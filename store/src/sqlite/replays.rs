@@ -300,7 +300,7 @@ pub(super) async fn note(on: &mut SqliteConnection, results: &[ReplayResult], no
     .fetch_all(&mut *on)
     .await?;
     let noted: Vec<_> = noted.iter().map(replays::noted).collect::<sqlx::Result<_>>()?;
-    close(on, &noted.iter().map(|(_, item, _)| *item).collect::<Vec<_>>()).await?;
+    close(on, &noted.iter().map(|(_, item, _)| *item).collect::<Vec<_>>(), now).await?;
     for row in &of {
         let mut kept = Kept::of(row)?;
         let outcomes = replays::outcomes(&noted, kept.replay.id);
@@ -316,13 +316,14 @@ pub(super) async fn note(on: &mut SqliteConnection, results: &[ReplayResult], no
 }
 
 /// The dead letters of items with a good result are replayed, unless they died again since.
-async fn close(on: &mut SqliteConnection, items: &[Uuid]) -> sqlx::Result<()> {
+async fn close(on: &mut SqliteConnection, items: &[Uuid], now: Timestamp) -> sqlx::Result<()> {
     sqlx::query(
-        "update dead_letters as d set state = 'replayed' from replay_items i join replays r on r.id = i.replay_id \
+        "update dead_letters as d set state = 'replayed', closed_at = ?2 from replay_items i join replays r on r.id = i.replay_id \
          where i.id in (select value from json_each(?1)) and i.state in ('changed', 'unchanged') and not r.plan \
             and d.id = i.dead_letter_id and d.state = 'open' and d.last_failed_at = i.letter_failed_at",
     )
     .bind(json(&items))
+    .bind(micros(now))
     .execute(on)
     .await?;
     Ok(())
