@@ -7,6 +7,7 @@ mod callers;
 mod connections;
 mod exposed;
 mod reader;
+mod retention;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use payhook_console::{Caller, Callers};
 use payhook_provider::Accounts;
 use payhook_schema::{EventType, UnknownWord};
+use payhook_store::History;
 use secrecy::{ExposeSecret, SecretString};
 
 pub(crate) use self::connections::ConnectionsConfig;
@@ -42,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) store_ca: Option<String>,
     pub(crate) worker: WorkerConfig,
     pub(crate) events: EventsConfig,
+    /// The age each kind of history ends at.
+    pub(crate) retention: Vec<(History, Duration)>,
     /// How long everything goes on after SIGTERM, so that a load balancer looks elsewhere first.
     pub(crate) lame_duck: Duration,
     pub(crate) accounts: Accounts,
@@ -278,6 +282,7 @@ impl Config {
         }
         check_delays(reader, &worker.retry_delays);
         let events = EventsConfig { must_route: must_route(reader) };
+        let retention = retention::take(reader);
         let lame_duck = reader.duration("stop", "lame_duck").unwrap_or_default();
         let tokens = tokens::take(reader);
         let accounts = accounts::take(reader, keys, &tokens);
@@ -296,6 +301,7 @@ impl Config {
             store_ca,
             worker,
             events,
+            retention,
             lame_duck,
             accounts,
             tokens,

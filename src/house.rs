@@ -260,6 +260,7 @@ impl House {
             clocks_differ,
             follow_every: config.worker.follow_events,
             must_route: config.events.must_route.clone(),
+            retention: config.retention.clone(),
         };
         let worker = Worker::new(parts, options);
         let stop = self.stop.now.clone();

@@ -21,6 +21,10 @@ fn the_defaults_are_the_examples() {
     assert_eq!(config.worker.follow_events, Some(Duration::from_mins(1)));
     assert_eq!((config.ingress.connections.max, config.ingress.connections.per_peer), (768, 192));
     assert_eq!(config.lame_duck, Duration::from_secs(3));
+    let days = config.retention.iter().map(|(kind, age)| (kind.as_str(), age.as_secs() / 86_400)).collect::<Vec<_>>();
+    assert_eq!(days.len(), 7);
+    assert!(days.contains(&("events", 90)) && days.contains(&("authorization_timeline", 1_095)), "{days:?}");
+    assert!(config.notices.is_empty(), "{:?}", config.notices);
     assert!(config.one_process_only(false).is_some());
 }
 
@@ -398,5 +402,22 @@ fn a_certificate_authority_that_cannot_be_used_is_a_mistake() {
     let unused = mistakes(&format!("[queue]\nca_file = \"{file}\"\n[store]\nca_file = \"{file}\""), &[]);
     for why in ["queue.ca_file: it is for amqps://", "store.ca_file: it is for postgres://"] {
         assert!(unused.contains(why), "{unused}");
+    }
+}
+
+#[test]
+fn what_is_off_never_ends_and_a_short_age_deserves_a_look() {
+    let ages = |text: &str| read(&format!("[retention]\n{text}"), &[]).map(|config| (config.retention, config.notices));
+    let (kinds, notices) = ages("timeline = \"off\"\nevents = \"29d\"").unwrap();
+    let named: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();
+    assert!(
+        !named.contains(&"timeline") && !named.contains(&"authorization_timeline") && named.len() == 5,
+        "{named:?}"
+    );
+    assert!(notices.iter().any(|notice| notice.contains("retention.events")), "{notices:?}");
+    let told = ages("audit = \"0s\"\nreplays = \"a year\"\nlogs = \"1d\"").unwrap_err().to_string();
+    for mistake in ["retention.audit must be", "retention.replays: `a year`", "or `off`", "retention.logs: there is no"]
+    {
+        assert!(told.contains(mistake), "{told}");
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Money, NewAuthorization, NewOrder, NewRefund,
-    Notification, Order, OrderId, PaymentKey, shown_url,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Money, NewAuthorization, NewOrder,
+    NewRefund, Notification, Order, OrderId, PaymentKey, shown_url,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -60,7 +60,6 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// How often a transaction that lost against another is tried before the caller hears of it.
 const TRIES_MAX: u32 = 4;
-
 
 /// The store on PostgreSQL.
 #[derive(Clone)]

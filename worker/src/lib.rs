@@ -27,6 +27,7 @@ mod relay;
 mod release;
 mod repeats;
 mod replay;
+mod retention;
 mod schedule;
 mod sweep;
 mod unrouted;

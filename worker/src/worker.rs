@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use payhook_provider::{Accounts, Client};
 use payhook_queue::Queue;
 use payhook_schema::{Clock, EventType, PaymentKey, new_id};
-use payhook_store::{Store, StoreError};
+use payhook_store::{History, Store, StoreError};
 use payhook_vault::Vault;
 use thiserror::Error;
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -22,7 +22,7 @@ use crate::gate::AskingAtOnce;
 use crate::outcome::{Making, Outcome};
 use crate::patience::{GaveUp, patiently};
 use crate::repeats::AskedLately;
-use crate::{Schedule, budget, dead, follow, intake, relay, replay, sweep, unrouted, writer};
+use crate::{Schedule, budget, dead, follow, intake, relay, replay, retention, sweep, unrouted, writer};
 
 /// Outcomes waiting for a writer: a few batches' worth.
 const OUTCOMES_MAX: usize = 256;
@@ -46,6 +46,8 @@ pub struct WorkerOptions {
     pub follow_every: Option<Duration>,
     /// Events of these types wait until a queue is bound for them; others are counted and left to the feed.
     pub must_route: Vec<EventType>,
+    /// The age each kind of history ends at; what is not in it never ends.
+    pub retention: Vec<(History, Duration)>,
 }
 
 /// What a worker works with.
@@ -137,6 +139,7 @@ impl Worker {
         outer.spawn(relay::relay(context.clone(), holder, flow.clone()));
         outer.spawn(replay::replay(context.clone(), holder, flow.clone()));
         outer.spawn(follow::follow(context.clone(), holder, flow.clone()));
+        outer.spawn(retention::retain(context.clone(), holder, flow.clone()));
         // Until the last question is answered.
         inner.spawn(budget::share(context.clone(), holder, abandon.clone()));
         inner.spawn(intake::dispatch(context.clone(), departures, abandon.clone()));

@@ -12,7 +12,7 @@ use payhook_schema::{
     Provider, new_id,
 };
 use payhook_simulator::{AntomStatus, Keys, Options, SignedRequest, Simulator};
-use payhook_store::{Registered, SqliteStore, Store};
+use payhook_store::{History, Registered, SqliteStore, Store};
 use payhook_vault::{Key, Vault};
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,14 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Vec::new(), async |_, _| {}).await
+    }
+
+    /// Starts with these ages of history, once `prepare` has written to the store.
+    pub(crate) async fn start_with(
+        retention: Vec<(History, Duration)>,
+        prepare: impl AsyncFnOnce(&SqliteStore, Timestamp),
+    ) -> Self {
         let now = Arc::new(AtomicI64::new(1_767_225_600_000_000));
         let time = now.clone();
         let clock = Clock::new(move || Timestamp::from_microsecond(time.load(Ordering::Relaxed)).unwrap());
@@ -46,6 +54,7 @@ impl House {
         store.migrate().await.unwrap();
         let queue = EmbeddedQueue::open(store.writer(), clock.clone(), &[Duration::from_secs(1)]).unwrap();
         queue.migrate().await.unwrap();
+        prepare(&store, clock.now()).await;
         let queue = Arc::new(queue);
         let parts = WorkerParts {
             accounts: simulator.accounts(&shop()),
@@ -63,6 +72,7 @@ impl House {
             clocks_differ: SignedDuration::ZERO,
             follow_every: None,
             must_route: Vec::new(),
+            retention,
         };
         let stop = CancellationToken::new();
         tokio::spawn(Worker::new(parts, options).run(stop.clone()));

@@ -3,4 +3,5 @@
 mod house;
 mod late;
 mod refunds;
+mod retention;
 mod tokens;
