@@ -14,6 +14,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing,
 /// also after the store was restored; then events come again under the same ids.
+///
+/// A reader that stands before an event that retention deleted is answered 410, so that it does not go on as if it had read everything.
+/// One that begins at 0 has read nothing yet, and begins with the oldest that is left.
 pub(crate) async fn feed(
     State(console): State<Arc<Console>>,
     query: RawQuery,
@@ -26,6 +29,14 @@ pub(crate) async fn feed(
     loop {
         let events = console.store.events_after(after, limit).await?;
         if !events.is_empty() || tokio::time::Instant::now() >= deadline {
+            // After the events were read: one deleted before that is known of now.
+            let deleted_to = console.store.events_deleted_to().await?;
+            if 0 < after && after < deleted_to {
+                return Err(Problem::gone(format!(
+                    "Events between {after} and {deleted_to} were deleted, because they are older than [retention] events. Compare \
+                     your orders with GET /v1/orders, then go on with after={deleted_to}."
+                )));
+            }
             let next = events.last().map_or(after, |last| last.seq);
             let events: Vec<_> = events.into_iter().map(|event| event.event).collect();
             return Ok(Json(json!({ "events": events, "next": next })));

@@ -50,6 +50,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
     }
 
+    /// It was there, and is no more.
+    pub(crate) fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "No longer there", detail)
+    }
+
     /// Told apart from a thing that is not there: whoever asks for one may be of another version, or at the wrong address.
     pub(crate) fn no_such_path() -> Self {
         let detail = "There is no such path; the API begins at /v1/orders.";

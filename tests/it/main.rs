@@ -30,6 +30,7 @@ mod refused;
 mod released;
 mod repeated;
 mod replayed;
+mod retained;
 mod roles;
 mod rotated;
 mod sent;
