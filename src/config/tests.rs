@@ -415,9 +415,9 @@ fn what_is_off_never_ends_and_a_short_age_deserves_a_look() {
         "{named:?}"
     );
     assert!(notices.iter().any(|notice| notice.contains("retention.events")), "{notices:?}");
-    let told = ages("audit = \"0s\"\nreplays = \"a year\"\nlogs = \"1d\"").unwrap_err().to_string();
+    let refused = ages("audit = \"0s\"\nreplays = \"a year\"\nlogs = \"1d\"").unwrap_err().to_string();
     for mistake in ["retention.audit must be", "retention.replays: `a year`", "or `off`", "retention.logs: there is no"]
     {
-        assert!(told.contains(mistake), "{told}");
+        assert!(refused.contains(mistake), "{refused}");
     }
 }
