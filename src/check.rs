@@ -14,7 +14,7 @@ use self::keys::Known;
 use crate::cli::JsonOutput;
 use crate::config::{Config, QueueConfig, StoreConfig};
 use crate::failure::{Ended, failed};
-use crate::{backends, output};
+use crate::{backends, house, output};
 
 /// How long anything may take to answer.
 const WITHIN: Duration = Duration::from_secs(6);
@@ -225,26 +225,13 @@ fn brought_up(finding: Finding) -> Finding {
 async fn check_accounts(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.accounts.all().is_empty() {
-        findings.push(finding("accounts", State::Bad, "none: add [antom.<name>] or [omise.<name>]"));
+        findings.push(finding("accounts", State::Bad, format!("none: add {}", house::account_sections())));
     }
     let http =
         reqwest::Client::builder().timeout(WITHIN).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
     for account in config.accounts.all() {
         let name = format!("{}.{}", account.provider(), account.name());
-        let keys = match &*account {
-            Account::Antom(account) => format!(
-                "client {}, {}, Antom's keys {:?}",
-                account.client_id,
-                if account.sandbox { "sandbox" } else { "live" },
-                account.public_keys.keys().collect::<Vec<_>>()
-            ),
-            Account::Omise(account) => format!(
-                "{} mode, {} webhook secret(s)",
-                if account.livemode { "live" } else { "test" },
-                account.webhook_secrets.len()
-            ),
-        };
-        findings.push(finding(name.clone(), State::Ok, keys));
+        findings.push(finding(name.clone(), State::Ok, account.summary()));
         if let Ok(http) = &http {
             findings.push(check_api(http, &account, &name).await);
         }

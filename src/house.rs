@@ -12,7 +12,7 @@ use payhook_console::{Console, Health, Looked, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::Client;
 use payhook_queue::Queue;
-use payhook_schema::Clock;
+use payhook_schema::{Clock, Provider};
 use payhook_store::Store;
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use tokio::net::TcpListener;
@@ -62,7 +62,14 @@ pub(crate) struct House {
 }
 
 /// What a configuration cannot run without.
-pub(crate) const NO_ACCOUNT: &str = "no account is configured: add [antom.<name>] or [omise.<name>]";
+pub(crate) fn no_account() -> String {
+    format!("no account is configured: add {}", account_sections())
+}
+
+/// The sections an account may be in: `[antom.<name>] or [omise.<name>]`.
+pub(crate) fn account_sections() -> String {
+    Provider::ALL.iter().map(|provider| format!("[{provider}.<name>]")).collect::<Vec<_>>().join(" or ")
+}
 
 /// Runs roles until a signal ends them; SIGHUP has the configuration read again.
 pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'static str) -> anyhow::Result<Ended> {
@@ -75,7 +82,7 @@ pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'s
     }
     if config.accounts.all().is_empty() {
         return Err(failed(
-            format!("{NO_ACCOUNT} ({})", config.source),
+            format!("{} ({})", no_account(), config.source),
             "payhook.example.toml shows both; `payhook demo` needs none",
         ));
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use payhook_provider::Accounts;
+use payhook_schema::Provider;
 use payhook_vault::Vault;
 use tokio::signal::unix::Signal;
 use tracing::{error, info, warn};
@@ -118,7 +119,8 @@ impl Reload {
 
 /// An account is taken up whole: half of it old and half of it new is in no file.
 fn counts_at_once(key: &str) -> bool {
-    ["antom.", "omise.", "tokens."].iter().any(|section| key.starts_with(section))
+    let section = key.split_once('.').map(|(section, _)| section);
+    section.is_some_and(|section| section == "tokens" || section.parse::<Provider>().is_ok())
 }
 
 fn names(accounts: &Accounts) -> BTreeSet<String> {
@@ -128,7 +130,7 @@ fn names(accounts: &Accounts) -> BTreeSet<String> {
 fn some_account(config: Config) -> Result<Config, Mistakes> {
     match config.accounts.all().is_empty() {
         false => Ok(config),
-        true => Err(Mistakes { source: config.source, mistakes: vec![crate::house::NO_ACCOUNT.to_owned()] }),
+        true => Err(Mistakes { source: config.source, mistakes: vec![crate::house::no_account()] }),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_provider::{Account, Cause, Diagnosis, Received, diagnose};
+use payhook_provider::{Account, Cause, Diagnosis, Protocol, Received, diagnose};
 use payhook_schema::{AccountName, Clock, Provider, new_id};
 use serde_json::json;
 
@@ -90,10 +90,8 @@ impl Target {
         let name = arguments.account.clone().or_else(|| account_in(path?, arguments.provider));
         let account = account(config, arguments.provider, name)?;
         let assumed = told.is_none();
-        let told = told.unwrap_or_else(|| match arguments.provider {
-            Provider::Antom => format!("{public_path}/antom/{}/notifyPayment", account.name()),
-            Provider::Omise => format!("{public_path}/omise/{}", account.name()),
-        });
+        let usual = || format!("{public_path}{}", Protocol::notify_path(arguments.provider, account.name()));
+        let told = told.unwrap_or_else(usual);
         let (path, query) = match told.split_once('?') {
             Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
             None => (told, None),

@@ -152,12 +152,15 @@ impl Console {
     fn read_authorization(&self, id: AuthorizationId, body: Registration) -> Result<NewAuthorization, Problem> {
         let wrong = |what: &dyn std::fmt::Display| Problem::unprocessable(what.to_string());
         let account = AccountName::new(body.account).map_err(|error| wrong(&error))?;
-        match (self.has_account)(Provider::Antom, &account) {
-            true => {}
-            false if (self.has_account)(Provider::Omise, &account) => {
-                return Err(wrong(&format!("Account `{account}` is with Omise, and only Antom has authorizations.")));
-            }
-            false => return Err(wrong(&format!("There is no antom account `{account}` in the configuration."))),
+        let (of, has_account) = (Authorization::PROVIDER, |provider| (self.has_account)(provider, &account));
+        if !has_account(of) {
+            return Err(match Provider::ALL.iter().find(|other| has_account(**other)) {
+                Some(other) => {
+                    let (other, of) = (other.profile().name, of.profile().name);
+                    wrong(&format!("Account `{account}` is with {other}, and only {of} has authorizations."))
+                }
+                None => wrong(&format!("There is no {of} account `{account}` in the configuration.")),
+            });
         }
         let auth_state = AuthState::new(body.auth_state).map_err(|error| wrong(&error))?;
         // Antom adds wallets several times a year: one we have not heard of is one of them.

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
 use axum::{Extension, Json};
-use payhook_schema::{About, Provider};
+use payhook_schema::About;
 use payhook_store::Archived;
 use serde_json::json;
 use tracing::error;
@@ -53,9 +53,9 @@ pub(crate) async fn body(
     path: NotificationPath,
 ) -> Result<impl IntoResponse, Problem> {
     let notification = console.notification(id_in(path)?).await?.notification;
-    // Kinds of Antom's that nobody documented may carry what authorizations do.
+    // Kinds that nobody documented may carry what authorizations do.
     let may_carry_a_token = matches!(notification.about, About::Authorization(_) | About::Other | About::Unreadable(_));
-    if notification.provider == Provider::Antom && may_carry_a_token {
+    if notification.is_confidential() && may_carry_a_token {
         return Err(Problem::forbidden(
             "It may carry a token or a code: a token is given by POST /v1/authorizations/{id}/token alone, to the merchant's program.",
         ));

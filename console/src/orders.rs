@@ -238,8 +238,9 @@ impl Console {
         let mut refunds = Vec::with_capacity(body.refunds.len());
         for RefundName { provider, account, payment_id, id } in body.refunds {
             let payment = self.payment_key(&provider, account, payment_id)?;
-            if payment.provider == Provider::Omise {
-                return Err(wrong(&"Omise names refunds itself, there is nothing to announce."));
+            let profile = payment.provider.profile();
+            if !profile.merchant_names_refunds {
+                return Err(wrong(&format!("{} names refunds itself, there is nothing to announce.", profile.name)));
             }
             let refund = NewRefund { payment, id: RefundId::new(id).map_err(|error| wrong(&error))? };
             if !refunds.contains(&refund) {

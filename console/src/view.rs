@@ -175,7 +175,7 @@ impl AuthorizationView {
         let token = authorization.token.as_ref();
         Self {
             authorization_id: authorization.id.clone(),
-            provider: Provider::Antom,
+            provider: Authorization::PROVIDER,
             account: authorization.account.clone(),
             customer_belongs_to: authorization.wallet.clone(),
             state: authorization.state,

@@ -1,14 +1,30 @@
+use std::sync::LazyLock;
+
 use axum::Json;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use payhook_provider::antom;
+use payhook_provider::Protocol;
 use payhook_schema::Provider;
 use serde::Serialize;
 
 /// The wait that a provider is asked for before it tries again, in seconds. It is only a hint: Antom's own first wait
 /// is two minutes.
 const RETRY_AFTER_S: u64 = 5;
+
+/// The paths there are, for whoever posts elsewhere.
+static WHERE_TO: LazyLock<String> = LazyLock::new(|| {
+    let paths = Provider::ALL.iter().map(|&provider| {
+        let mut ends = Protocol::of(provider).notify.iter();
+        let first = format!("/{provider}/{{account}}{}", ends.next().unwrap_or(&""));
+        let others: Vec<&str> = ends.map(|end| end.trim_start_matches('/')).collect();
+        match others.split_last() {
+            Some((last, others)) => format!("{} or {last}", [&[first.as_str()], others].concat().join(", ")),
+            None => first,
+        }
+    });
+    format!("Notifications go to {}.", paths.collect::<Vec<_>>().join(", and to "))
+});
 
 /// The answer to a request from a provider. The inside text of a refusal goes to the log, never into the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +88,7 @@ impl Answer {
                 let detail = "The signature header cannot be parsed, or the body broke off before its end.";
                 Some((StatusCode::BAD_REQUEST, "Malformed request", Some(detail)))
             }
-            Self::NoSuchPath => {
-                let detail = "Notifications go to /antom/{account}/notifyPayment, notifyRefund or notifyAuthorization, \
-                              and to /omise/{account}.";
-                Some((StatusCode::NOT_FOUND, "No such path or account", Some(detail)))
-            }
+            Self::NoSuchPath => Some((StatusCode::NOT_FOUND, "No such path or account", Some(&WHERE_TO))),
             Self::NoSuchMethod => Some((StatusCode::METHOD_NOT_ALLOWED, "Only POST", None)),
             Self::TooLarge => Some((StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", None)),
             Self::NotJson => {
@@ -92,11 +104,13 @@ impl Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let Some((status, title, detail)) = self.problem() else {
-            return match self {
-                Self::Accepted(Provider::Antom) => {
-                    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], antom::SUCCESS).into_response()
-                }
-                _ => StatusCode::OK.into_response(),
+            let success = match self {
+                Self::Accepted(provider) => Protocol::of(provider).success,
+                _ => None,
+            };
+            return match success {
+                Some(body) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+                None => StatusCode::OK.into_response(),
             };
         };
         let problem = Problem { kind: "about:blank", title, status: status.as_u16(), detail };

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Request};
 use axum::routing::post;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::SignedDuration;
-use payhook_provider::{Account, Accounts, Received, Refusal};
+use payhook_provider::{Account, Accounts, Protocol, Received, Refusal};
 use payhook_queue::Queue;
 use payhook_schema::{About, AccountName, BODY_BYTES_MAX, Clock, Envelope, Hint, Notification, Provider, new_id};
 use payhook_vault::Vault;
@@ -72,13 +72,14 @@ impl Ingress {
 
 /// The routes providers post to. Every other path, method or account is told so.
 pub fn routes(ingress: Ingress) -> Router {
-    let antom = post(|state, account, request| receive(Provider::Antom, state, account, request));
-    let omise = post(|state, account, request| receive(Provider::Omise, state, account, request));
-    Router::new()
-        .route("/antom/{account}/notifyPayment", antom.clone())
-        .route("/antom/{account}/notifyRefund", antom.clone())
-        .route("/antom/{account}/notifyAuthorization", antom)
-        .route("/omise/{account}", omise)
+    let mut router = Router::new();
+    for &provider in Provider::ALL {
+        for end in Protocol::of(provider).notify {
+            let take = post(move |state, account, request| receive(provider, state, account, request));
+            router = router.route(&format!("/{provider}/{{account}}{end}"), take);
+        }
+    }
+    router
         .fallback(async || Answer::NoSuchPath)
         .method_not_allowed_fallback(async || Answer::NoSuchMethod)
         .with_state(Arc::new(ingress))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use payhook_schema::{AccountName, PaymentKey, Provider};
 use secrecy::SecretString;
 
+use crate::antom;
 use crate::crypto::{PrivateKey, PublicKey};
 use crate::omise::WebhookSecret;
 
@@ -67,22 +68,6 @@ pub struct Limits {
     pub requests_per_s: Option<u32>,
 }
 
-impl Limits {
-    /// The limits of an [`AntomAccount`], unless the configuration sets others.
-    ///
-    /// # Source
-    /// Antom publishes no figure, only that too much is answered `REQUEST_TRAFFIC_EXCEED_LIMIT`:
-    /// `docs/providers/antom.md#how-often-to-ask`. Sixteen is our own choice, to be raised with Antom's word for it.
-    pub const ANTOM: Self = Self { parallel: 16, requests_per_s: None };
-
-    /// The limits of an [`OmiseAccount`], unless the configuration sets others.
-    ///
-    /// # Source
-    /// "Rate limiting", docs.omise.co/api-rate-limiting, read 2026-11-21: no rate is published, and no more than ten parallel
-    /// workers are advised; `docs/providers/omise.md#rate-limits`. Two are left to the merchant's own program.
-    pub const OMISE: Self = Self { parallel: 8, requests_per_s: None };
-}
-
 impl Account {
     pub fn provider(&self) -> Provider {
         match self {
@@ -109,6 +94,39 @@ impl Account {
         match self {
             Self::Antom(account) => account.limits,
             Self::Omise(account) => account.limits,
+        }
+    }
+
+    /// Names every key a notification of this account may be signed with, as `Notification::verified_by` names it.
+    pub fn key_names(&self) -> Vec<String> {
+        match self {
+            Self::Antom(account) => account.public_keys.keys().map(|version| antom::key_name(*version)).collect(),
+            Self::Omise(account) => account.webhook_secrets.iter().map(WebhookSecret::name).collect(),
+        }
+    }
+
+    /// Describes the account to whoever checks the configuration. It holds no secret.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Antom(account) => format!(
+                "client {}, {}, Antom's keys {:?}",
+                account.client_id,
+                if account.sandbox { "sandbox" } else { "live" },
+                account.public_keys.keys().collect::<Vec<_>>()
+            ),
+            Self::Omise(account) => format!(
+                "{} mode, {} webhook secret(s)",
+                if account.livemode { "live" } else { "test" },
+                account.webhook_secrets.len()
+            ),
+        }
+    }
+
+    /// Returns true if codes of this account's authorizations are ours to exchange.
+    pub fn exchanges_codes(&self) -> bool {
+        match self {
+            Self::Antom(account) => account.apply_token,
+            Self::Omise(_) => false,
         }
     }
 }

@@ -5,6 +5,7 @@ mod call;
 mod dispute;
 mod inquiry;
 mod notification;
+mod protocol;
 mod refund;
 mod signature;
 mod token;
@@ -15,6 +16,7 @@ pub use call::api_path;
 pub(crate) use call::call;
 pub use dispute::read_dispute;
 pub use inquiry::{INQUIRY_PAYMENT, inquiry_body, read_inquiry};
+pub use protocol::PROTOCOL;
 pub use refund::{INQUIRY_REFUND, RefundAnswer, read_refund, refund_inquiry_body};
 pub(crate) use signature::{HEADER_CHARS_MAX as SIGNATURE_CHARS_MAX, SignatureHeader, read_time};
 pub use signature::{sign, signed_message};
@@ -65,6 +67,11 @@ pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<
     }))
 }
 
+/// Names one of Antom's keys, in logs and in the archive.
+pub(crate) fn key_name(version: u32) -> String {
+    format!("keyVersion {version}")
+}
+
 /// Checks the signature alone.
 pub(crate) fn signed(account: &AntomAccount, received: &Received<'_>) -> Result<Signed, Refusal> {
     signed_by(&account.public_keys, &account.client_id, received)
@@ -96,7 +103,7 @@ pub(crate) fn signed_by(
     let (path, key_version) = held.ok_or_else(|| Refusal::not_genuine(signature.why_not(keys)))?;
     let headers = [("client-id", theirs), ("request-time", time), ("signature", header)];
     Ok(Signed {
-        by: format!("keyVersion {key_version}"),
+        by: key_name(key_version),
         at: signature::read_time(time),
         before_body: signed_message(&path, client_id, time, b""),
         path,

@@ -49,6 +49,11 @@ impl AskError {
         Self::Unavailable { what: what.into(), connected: true }
     }
 
+    /// A question this provider has no answer for. Nothing was sent.
+    fn not_offered(what: &str) -> Self {
+        Self::OutsideTables { what: what.to_owned() }
+    }
+
     /// An answer that is not the provider's word: a proxy's page, half a body, another payment's.
     pub(crate) fn garbled(what: impl Into<String>) -> Self {
         Self::unavailable(format!("the answer cannot be used: {}", what.into()))
@@ -111,8 +116,9 @@ impl Client {
     /// # Errors
     /// As for payments. With Omise a refund is read from its charge, and asking is [`AskError::OutsideTables`].
     pub async fn ask_refund(&self, account: &Account, refund: &RefundId) -> Result<RefundAnswer, AskError> {
-        let Account::Antom(account) = account else {
-            return Err(AskError::OutsideTables { what: "Omise has no inquiry for refunds".to_owned() });
+        let account = match account {
+            Account::Antom(account) => account,
+            Account::Omise(_) => return Err(AskError::not_offered("Omise has no inquiry for refunds")),
         };
         with_retry(HICCUP, never_left, || async move {
             let body = antom::refund_inquiry_body(refund);
@@ -133,8 +139,9 @@ impl Client {
         wallet: &Wallet,
         grant: Grant<'_>,
     ) -> Result<IssuedToken, AskError> {
-        let Account::Antom(account) = account else {
-            return Err(AskError::OutsideTables { what: "Omise has no tokens to apply for".to_owned() });
+        let account = match account {
+            Account::Antom(account) => account,
+            Account::Omise(_) => return Err(AskError::not_offered("Omise has no tokens to apply for")),
         };
         with_retry(HICCUP, never_left, || async move {
             let body = antom::token_body(wallet, grant);
@@ -157,8 +164,9 @@ impl Client {
         to: Timestamp,
         offset: u32,
     ) -> Result<EventsPage, AskError> {
-        let Account::Omise(account) = account else {
-            return Err(AskError::OutsideTables { what: "Antom has no list of notifications".to_owned() });
+        let account = match account {
+            Account::Antom(_) => return Err(AskError::not_offered("Antom has no list of notifications")),
+            Account::Omise(account) => account,
         };
         with_retry(HICCUP, never_left, || async move {
             let path = omise::events_path(from, to, offset);

@@ -11,6 +11,7 @@ mod crypto;
 mod diagnose;
 mod meaning;
 pub mod omise;
+mod protocol;
 mod request;
 mod retry;
 mod strict_json;
@@ -22,6 +23,7 @@ pub use client::{AskError, Client};
 pub use crypto::{KeyError, PrivateKey, PublicKey};
 pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use omise::{EventsPage, ListedEvent};
+pub use protocol::Protocol;
 pub use request::{Received, Refusal};
 pub use transport::{Carried, Carrier};
 
@@ -79,8 +81,8 @@ pub fn read_again(account: &Account, archived: Notification) -> Result<Verified<
     Ok(Verified::vouch(Notification { kind, about, idempotency_key, ..archived }))
 }
 
-/// The dispute a notification tells of, where its word is all there is: Antom has no inquiry for disputes. `body` is the
-/// notification's own, opened if it was sealed. Omise's disputes are read from the charge.
+/// The dispute a notification tells of, where its word is all there is: none of a provider whose answers carry disputes. `body` is the
+/// notification's own, opened if it was sealed.
 pub fn dispute_told(notification: &Notification, body: &[u8]) -> Option<Dispute> {
     match notification.provider {
         Provider::Antom => antom::read_dispute(body),
@@ -91,8 +93,11 @@ pub fn dispute_told(notification: &Notification, body: &[u8]) -> Option<Dispute>
 /// Reads the event of the authorization that a notification names. `body` is the notification's own, opened if it was
 /// sealed. Returns `Some` for every notification that is [`About::Authorization`].
 pub fn authorization_told(notification: &Notification, body: &[u8]) -> Option<AuthorizationSaid> {
-    match (notification.provider, &notification.about) {
-        (Provider::Antom, About::Authorization(_)) => antom::read_authorization(body),
-        _ => None,
+    if !matches!(notification.about, About::Authorization(_)) {
+        return None;
+    }
+    match notification.provider {
+        Provider::Antom => antom::read_authorization(body),
+        Provider::Omise => None,
     }
 }

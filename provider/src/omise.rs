@@ -4,12 +4,14 @@ mod call;
 mod charge;
 mod event;
 mod list;
+mod protocol;
 mod signature;
 
 pub(crate) use call::get;
 pub use charge::read_charge;
 pub use list::{EventsPage, ListedEvent};
 pub(crate) use list::{PAGE_BYTES_MAX, events_path, read_events};
+pub use protocol::PROTOCOL;
 pub use signature::{SecretError, WebhookSecret};
 
 use jiff::Timestamp;

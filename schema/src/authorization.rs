@@ -2,13 +2,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AccountName, AuthState, AuthorizationId, AuthorizationState, SecretDigest, Wallet};
+use crate::{AccountName, AuthState, AuthorizationId, AuthorizationState, Provider, SecretDigest, Wallet};
 
 /// What the merchant registers before it sends a customer to a wallet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAuthorization {
     pub id: AuthorizationId,
-    /// An account with Antom: Omise has nothing of the kind.
+    /// An account with [`Authorization::PROVIDER`].
     pub account: AccountName,
     pub auth_state: AuthState,
     pub wallet: Wallet,
@@ -93,6 +93,22 @@ pub struct Authorization {
     pub attempts: i32,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl Authorization {
+    /// The provider of every authorization: the tables have no column for it. A second provider with authorizations does not compile; it
+    /// needs that column first.
+    pub const PROVIDER: Provider = {
+        let (mut found, mut at) = (None, 0);
+        while at < Provider::ALL.len() {
+            if Provider::ALL[at].profile().has_authorizations {
+                assert!(found.is_none(), "two providers have authorizations, and their tables have no column for it");
+                found = Some(Provider::ALL[at]);
+            }
+            at += 1;
+        }
+        found.expect("a provider has authorizations")
+    };
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod method;
 mod money;
 mod notification;
 mod order;
+mod profile;
 mod refund;
 mod shown_url;
 mod state;
@@ -32,6 +33,7 @@ pub use method::{Known, METHODS, Method, MethodError, Refunds};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
 pub use order::{Hold, NewOrder, Order, PAYMENTS_MAX, Payment};
+pub use profile::Profile;
 pub use refund::{Dispute, NewRefund, Refund, distinct};
 pub use shown_url::shown_url;
 pub use state::{

@@ -70,10 +70,9 @@ impl Notification {
         }
     }
 
-    /// Whether its body may carry a token or a card, and must not be kept in the clear. Antom tells of cards in payments, of tokens in
-    /// authorizations, and of either in kinds we do not know; Omise masks what it tells.
+    /// Whether its body may carry a token or a card, and must not be kept in the clear.
     pub fn is_confidential(&self) -> bool {
-        self.provider == Provider::Antom
+        self.provider.profile().has_confidential_bodies
     }
 }
 

@@ -1,9 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Currency, Dispute, HoldReason, Money, NewRefund, OrderId, OrderState, PaymentKey, PaymentState, Provider, Refund,
-};
+use crate::{Currency, Dispute, HoldReason, Money, NewRefund, OrderId, OrderState, PaymentKey, PaymentState, Refund};
 
 /// The most payments an order has: every answer about one of them reads all of them.
 pub const PAYMENTS_MAX: usize = 100;
@@ -95,10 +93,10 @@ impl Order {
 
 impl Payment {
     /// Whether the provider is expected to say more by itself, so that somebody must ask again if it does not: about the payment, a
-    /// refund on its way, or a dispute that Omise tells with the charge.
+    /// refund on its way, or a dispute that its answers carry.
     pub fn is_unfinished(&self) -> bool {
         let refunding = self.refunds.iter().any(|refund| !refund.state.is_final());
         let disputed = self.disputes.iter().any(|dispute| !dispute.state.is_over());
-        !self.state.is_final() || refunding || (disputed && self.key.provider == Provider::Omise)
+        !self.state.is_final() || refunding || (disputed && self.key.provider.profile().has_disputes_in_answers)
     }
 }

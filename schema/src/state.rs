@@ -1,7 +1,7 @@
 use crate::words::words;
 
 words! {
-    /// Who takes the money. We know them all: a third must not compile until every place has decided.
+    /// Who takes the money. [`Provider::profile`] says how they differ; `docs/adding-a-provider.md` says how to add one.
     pub enum Provider ("provider") {
         Antom = "antom",
         Omise = "omise",

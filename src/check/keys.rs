@@ -1,8 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use payhook_provider::Account;
-use payhook_provider::omise::WebhookSecret;
 use payhook_schema::Provider;
 use payhook_store::{KeyUse, Store};
 use serde_json::{Value, json};
@@ -60,12 +58,7 @@ impl Known {
     fn verifiers(&self, config: &Config) -> Vec<Verifier> {
         let mut verifiers = Vec::new();
         for account in config.accounts.all() {
-            let keys: Vec<String> = match &*account {
-                Account::Antom(antom) => {
-                    antom.public_keys.keys().map(|version| format!("keyVersion {version}")).collect()
-                }
-                Account::Omise(omise) => omise.webhook_secrets.iter().map(WebhookSecret::name).collect(),
-            };
+            let keys = account.key_names();
             let (provider, name) = (account.provider(), account.name());
             let of_account = || self.used.iter().filter(|it| (it.provider, &it.account) == (provider, name));
             let verifier = |key: &str, configured| Verifier {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use payhook_provider::omise::WebhookSecret;
 use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, PublicKey};
-use payhook_schema::{AccountName, parse_duration};
+use payhook_schema::{AccountName, Provider, parse_duration};
 use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
@@ -13,19 +13,19 @@ use super::{Keys, Tokens};
 const PARALLEL_MAX: u32 = 1000;
 const REQUESTS_PER_S_MAX: u32 = 10_000;
 
-/// Takes every `[antom.…]` and `[omise.…]`.
+/// Takes every `[<provider>.<account>]`.
 pub(super) fn take(reader: &mut Reader, keys: Keys, tokens: &Tokens) -> Accounts {
     let mut accounts = Vec::new();
-    for provider in ["antom", "omise"] {
-        for name in reader.names(provider) {
+    for &provider in Provider::ALL {
+        for name in reader.names(provider.as_str()) {
             let section = format!("{provider}.{name}");
             let Ok(name) = AccountName::new(name) else {
                 reader.mistake(format!("[{section}]: an account's name is 1 to 64 lower-case letters, digits and `-`"));
                 continue;
             };
             accounts.extend(match provider {
-                "antom" => antom(reader, &section, name, keys, tokens).map(Account::Antom),
-                _ => omise(reader, &section, name, keys).map(Account::Omise),
+                Provider::Antom => antom(reader, &section, name, keys, tokens).map(Account::Antom),
+                Provider::Omise => omise(reader, &section, name, keys).map(Account::Omise),
             });
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use payhook_schema::parse_duration;
+use payhook_schema::{Provider, parse_duration};
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 
@@ -70,7 +70,7 @@ pub(super) fn overlay_environment(table: &mut Table, environment: &BTreeMap<Stri
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         let mut parts: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
         match parts.as_mut_slice() {
-            [provider, name, ..] if matches!(provider.as_str(), "antom" | "omise") => *name = name.replace('_', "-"),
+            [provider, name, ..] if provider.parse::<Provider>().is_ok() => *name = name.replace('_', "-"),
             [console, callers, name, ..] if console == "console" && callers == "callers" => {
                 *name = name.replace('_', "-");
             }

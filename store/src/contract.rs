@@ -173,14 +173,15 @@ pub trait Store: Send + Sync + 'static {
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
 
     /// The payment a notification names without its id; none where we do not know of it. Where several payments have one
-    /// reference, none is told: a name that is not unique names nobody. Only Antom's notifications name a payment by its
-    /// reference, so only Antom's payments are found by it.
+    /// reference, none is told: a name that is not unique names nobody. Only payments of a provider whose notifications name them so
+    /// are found by it (`Profile::names_payments_by_reference`).
     async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError>;
 
-    /// Antom's payments under `account` that a refund of `amount` may be of, the last registered first: those that took money
+    /// The provider's payments under `account` that a refund of `amount` may be of, the last registered first: those that took money
     /// in its currency, have at least so much left that was not refunded, and are of orders not older than `since`.
     async fn payments_refundable(
         &self,
+        provider: Provider,
         account: &AccountName,
         amount: Money,
         since: Timestamp,

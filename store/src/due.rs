@@ -8,11 +8,13 @@ use crate::columns::{Columns, some};
 use crate::rows::read;
 
 /// Reads each account that has an unfinished payment with a next check, and when its first one is due. It jumps from account to account in
-/// the index `payments_due`, so that the number of payments does not matter.
+/// the index `payments_due`, so that the number of payments does not matter. `$providers` reads the list of [`providers`] that is bound.
 macro_rules! accounts {
-    ($unfinished:literal) => {
+    ($unfinished:literal, $providers:literal) => {
         concat!(
-            "with recursive providers (provider) as (values ('antom'), ('omise')), \
+            "with recursive providers (provider) as (",
+            $providers,
+            "), \
              accounts (provider, account) as ( \
                  select provider, (select min(account) from payments p \
                      where p.provider = providers.provider and next_check_at is not null and ",
@@ -31,6 +33,11 @@ macro_rules! accounts {
     };
 }
 pub(crate) use accounts;
+
+/// Every provider a payment may be with.
+pub(crate) fn providers() -> Vec<&'static str> {
+    Provider::ALL.iter().map(|provider| provider.as_str()).collect()
+}
 
 /// One account's part of a sweep: take up to `quota` of its due payments, and note how many there were.
 pub(crate) struct Part {

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use payhook_schema::{About, Notification, new_id};
+use payhook_schema::{About, Notification, Provider, new_id};
 use uuid::Uuid;
 
 use crate::Archived;
 use crate::columns::{Columns, some, wrong};
-use crate::names;
 use crate::rows::read;
+use crate::{due, names};
 
 /// How much earlier than it was received a notification may be by its id. Both are of one reading of the clock; a day is for clocks that
 /// were set.
@@ -54,6 +54,11 @@ pub(crate) fn notification(row: &impl Columns, about: About) -> sqlx::Result<Not
         body: some("body", row.bytes("body"))?,
         sealed_with: sealed_with.map_err(|error| wrong("sealed_with", error))?,
     })
+}
+
+/// The providers whose notifications a filter takes: an index that begins with the provider is used for all of them, too.
+pub(crate) fn providers(only: Option<Provider>) -> Vec<&'static str> {
+    only.map_or_else(due::providers, |only| vec![only.as_str()])
 }
 
 /// The lowest id what was received at `since` or later can have: ids sort by time, and have an index, which the time has not.

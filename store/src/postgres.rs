@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Clock, Money, NewAuthorization, NewOrder,
-    NewRefund, Notification, Order, OrderId, PaymentKey, shown_url,
+    NewRefund, Notification, Order, OrderId, PaymentKey, Provider, shown_url,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -277,13 +277,14 @@ impl Store for PgStore {
 
     async fn payments_refundable(
         &self,
+        provider: Provider,
         account: &AccountName,
         amount: Money,
         since: Timestamp,
         skip: u32,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        on!(self, |connection| refunds::refundable(connection, account, amount, since, skip, limit))
+        on!(self, |connection| refunds::refundable(connection, provider, account, amount, since, skip, limit))
     }
 
     async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError> {
@@ -593,7 +594,6 @@ impl Store for PgStore {
 
     async fn close(&self) {
         // What is in flight has its own deadline; a frozen server must not keep us from stopping.
-        let PgOptions { acquire_timeout, .. } = self.0.options;
-        drop(tokio::time::timeout(acquire_timeout, self.0.pool.close()).await);
+        drop(tokio::time::timeout(self.0.options.acquire_timeout, self.0.pool.close()).await);
     }
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Authorization, AuthorizationId, AuthorizationName, Money, NewAuthorization, NewOrder, NewRefund,
-    Notification, Order, OrderId, PaymentKey,
+    Notification, Order, OrderId, PaymentKey, Provider,
 };
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
@@ -282,13 +282,14 @@ impl Store for SqliteStore {
 
     async fn payments_refundable(
         &self,
+        provider: Provider,
         account: &AccountName,
         amount: Money,
         since: Timestamp,
         skip: u32,
         limit: u32,
     ) -> Result<Vec<PaymentKey>, StoreError> {
-        read!(self, |connection| refunds::refundable(connection, account, amount, since, skip, limit))
+        read!(self, |connection| refunds::refundable(connection, provider, account, amount, since, skip, limit))
     }
 
     async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError> {

@@ -206,7 +206,7 @@ forward! {
     order_timeline_page(id: &OrderId, after: Option<TimelinePlace>, limit: u32) -> TimelinePage;
     payments_find(keys: &[PaymentKey]) -> Vec<Found>;
     payment_named(name: &PaymentName) -> Option<PaymentKey>;
-    payments_refundable(account: &AccountName, amount: Money, since: Timestamp, skip: u32, limit: u32) -> Vec<PaymentKey>;
+    payments_refundable(provider: Provider, account: &AccountName, amount: Money, since: Timestamp, skip: u32, limit: u32) -> Vec<PaymentKey>;
     refund_assign(refund: &NewRefund, now: Timestamp) -> bool;
     settle(settlements: &[Settlement]) -> Vec<Settled>;
     payments_due(now: Timestamp, hold_for: Duration, limit: u32, at_most: &[AccountLimit]) -> Vec<PaymentKey>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use payhook_provider::{AuthorizationSaid, IssuedToken, authorization_told};
 use payhook_schema::{
     About, AccountName, Authorization, AuthorizationId, AuthorizationName, AuthorizationState, Because, Code, Hint,
-    Notification, Provider, SealedPlace, SecretDigest, Token,
+    Notification, SealedPlace, SecretDigest, Token,
 };
 use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled};
 use payhook_vault::VaultError;
@@ -280,8 +280,8 @@ impl Context {
 
     /// Whether codes of this account are ours to exchange.
     fn exchanges(&self, account: &AccountName) -> bool {
-        let account = self.accounts.get(Provider::Antom, account);
-        account.is_some_and(|account| matches!(&*account, payhook_provider::Account::Antom(antom) if antom.apply_token))
+        let account = self.accounts.get(Authorization::PROVIDER, account);
+        account.is_some_and(|account| account.exchanges_codes())
     }
 
     /// A hint to see to an authorization.

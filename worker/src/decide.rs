@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use payhook_schema::{
-    Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState, Provider, RefundId, Step,
-    TimelineKind,
+    Hold, HoldReason, Order, OrderState, Payment, PaymentFacts, PaymentKey, PaymentState, RefundId, Step, TimelineKind,
 };
 use payhook_store::{Change, TimelineEntry};
 
@@ -104,14 +103,14 @@ pub(crate) fn decide(case: &Case<'_>) -> Decision {
             if revived { Decided::Revived } else { Decided::Applied }
         }
     };
-    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. No answer of
-    // Antom's has disputes: its verified notifications name them.
+    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. Disputes
+    // that no answer carries come from verified notifications.
     let believed = !matches!(verdict, Verdict::Stale | Verdict::Contradiction);
     if believed {
         objections.extend(guard::refund_objections(stored, facts));
         payment.refunds.clone_from(&facts.refunds);
     }
-    if believed || key.provider == Provider::Antom {
+    if believed || !key.provider.profile().has_disputes_in_answers {
         payment.disputes = facts.disputes_after(&stored.disputes);
     }
     objections.extend(guard::foreign_refunds(key, case.foreign));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{Account, EventsPage};
-use payhook_schema::{AccountName, Because, Envelope, Payment, PaymentKey, Provider};
+use payhook_schema::{AccountName, Because, Envelope, Payment, PaymentKey};
 use payhook_store::{Found, PaymentCheck, Settlement, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -34,7 +34,7 @@ const LOOKS_LEFT_OUT: u32 = 4;
 /// A hint that comes to nothing is made up for by the sweep after this long.
 const DUE_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
-/// Reads Omise's own list of events, which no lost webhook shortens: a charge of ours that something happened to since it was last asked
+/// Reads a provider's own list of events, where it has one, which no lost webhook shortens: a charge of ours that something happened to since it was last asked
 /// about becomes a hint like any other.
 pub(crate) async fn follow(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     let Some(every) = context.options.follow_every else { return stop.cancelled().await };
@@ -51,11 +51,12 @@ pub(crate) async fn follow(context: Arc<Context>, holder: Uuid, stop: Cancellati
         }
         left_out = 0;
         for account in context.accounts.all() {
-            if account.provider() != Provider::Omise || stop.is_cancelled() {
+            if !account.provider().profile().lists_events || stop.is_cancelled() {
                 continue;
             }
             if let Err(why) = look(&context, account.clone(), holder).await {
-                warn!(account = %account.name(), "cannot follow the events of omise account `{}`: {why}", account.name());
+                let (provider, name) = (account.provider(), account.name());
+                warn!(account = %name, "cannot follow the events of {provider} account `{name}`: {why}");
             }
         }
     }
@@ -72,18 +73,18 @@ async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<
     let seen_to = context.store.watermark_get(&name).await.map_err(store)?;
     let ahead = seen_to.filter(|seen_to| *seen_to > now + OVERLAP);
     if let Some(ahead) = ahead {
-        warn!(account = %account.name(), "omise's events were followed until {ahead}, which is yet to come: a clock was wrong; looking through the last day");
+        warn!(account = %account.name(), "{}'s events were followed until {ahead}, which is yet to come: a clock was wrong; looking through the last day", account.provider());
     }
     // A clock that was ahead must not hide what came, and comes, until then.
     let from = seen_to.filter(|_| ahead.is_none()).map_or(now - AT_FIRST, |seen_to| seen_to.min(now) - OVERLAP);
     let Read { seen_by, whole, last_at } = read(context, &account, from, now).await?;
     let hints = hints(context, account.name(), &seen_by).await?;
-    debug!(account = %account.name(), charges = seen_by.len(), hints, "followed omise's events");
+    debug!(account = %account.name(), charges = seen_by.len(), hints, "followed {}'s events", account.provider());
     metrics::counter!("payhook_follow_hints_total").increment(hints);
     // What was read is hinted at: only now is it behind us. Of a list too long for one look, the next look begins where this one ended.
     let to = if whole { now } else { last_at.map_or(now, |at| at + OVERLAP) };
     if !whole {
-        warn!(account = %account.name(), "omise account `{}` has more events than one look reads; the next goes on", account.name());
+        warn!(account = %account.name(), "{} account `{}` has more events than one look reads; the next goes on", account.provider(), account.name());
     }
     context.store.watermark_set(&name, to, now + OVERLAP).await.map_err(store)
 }
@@ -110,7 +111,7 @@ async fn read(context: &Context, account: &Arc<Account>, from: Timestamp, to: Ti
         let page: EventsPage = asking.events(from, to, offset).await.map_err(|error| error.to_string())?;
         let (entries, total) = (page.entries(), page.total);
         if page.unread > 0 {
-            warn!(account = %account.name(), unread = page.unread, "omise lists events that cannot be read; they are passed over");
+            warn!(account = %account.name(), unread = page.unread, "{} lists events that cannot be read; they are passed over", account.provider());
         }
         for event in page.events {
             read.last_at = read.last_at.max(Some(event.created_at));

@@ -2,9 +2,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_told};
-use payhook_schema::{
-    About, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Provider, Refund, RefundId, Wallet,
-};
+use payhook_schema::{About, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Refund, RefundId, Wallet};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -74,7 +72,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Asks about a payment, and about refunds of it that are not settled by that answer: those somebody notified us of, and some of
-    /// those `stored` as pending, other ones each time. What notifications say of disputes, for which Antom has no inquiry, is added.
+    /// those `stored` as pending, other ones each time. What notifications say of disputes that no answer carries is added.
     ///
     /// A refund that cannot be asked about says nothing against what was answered about the payment.
     pub(crate) async fn whole(
@@ -85,11 +83,11 @@ impl<'a> Asking<'a> {
     ) -> Result<Answer, AskError> {
         let mut facts = self.payment(&key.id).await?;
         let mut unanswered = Vec::new();
-        if key.provider != Provider::Antom {
-            return Ok(Answer { facts, refunds: Vec::new(), unanswered });
-        }
         let notifications = || passengers.iter().filter_map(|passenger| notification(&passenger.delivery));
         facts.disputes.extend(notifications().filter_map(|it| dispute_told(it, &it.body)));
+        if !key.provider.profile().has_refund_inquiry {
+            return Ok(Answer { facts, refunds: Vec::new(), unanswered });
+        }
 
         let notified: Vec<&RefundId> = notifications().filter_map(refund_named).collect();
         let pending = stored.map_or_else(Vec::new, pending_refunds);

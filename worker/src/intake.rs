@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use payhook_queue::{Delivery, Lane};
-use payhook_schema::{About, Because, Envelope, Hint, Order, PaymentKey, Provider};
+use payhook_schema::{About, Because, Envelope, Hint, Order, PaymentKey};
 use payhook_store::Found;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -284,8 +284,8 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
         }
     };
     let passengers = context.flights.depart(&key);
-    // Antom's ids are the merchant's own, and two accounts may use the same: its order may be registered yet.
-    if elsewhere && key.provider == Provider::Antom && context.making().can_wait(&passengers) {
+    // Two accounts of a merchant that gives the ids itself may use the same one: its order may be registered yet.
+    if elsewhere && key.provider.profile().merchant_names_payments && context.making().can_wait(&passengers) {
         return context.making().parked_payment(key, passengers);
     }
     if overtaken(order, &key, &passengers, context.options.clocks_differ) {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use payhook_provider::AskError;
-use payhook_schema::{About, Money, Notification, PaymentKey, Provider, RefundId};
+use payhook_schema::{About, Money, Notification, PaymentKey, RefundId};
 use payhook_store::PaymentName;
 use tracing::{debug, warn};
 
@@ -188,11 +188,11 @@ async fn candidates(
     amount: Money,
     look: Look,
 ) -> Result<Vec<PaymentKey>, Lost> {
-    debug_assert!(refund_named(notification).is_some() && notification.provider == Provider::Antom);
+    debug_assert!(refund_named(notification).is_some() && notification.provider.profile().has_refund_inquiry);
     let since = context.clock.now() - REFUNDABLE_FOR;
-    let (store, account) = (&context.store, &notification.account);
+    let (store, provider, account) = (&context.store, notification.provider, &notification.account);
     let from = async |skip, limit| {
-        let find = || store.payments_refundable(account, amount, since, skip, limit);
+        let find = || store.payments_refundable(provider, account, amount, since, skip, limit);
         context.patiently("looking for the payment of a refund", find).await
     };
     let further = look.attempt.saturating_sub(1).saturating_mul(LOOKS);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use payhook_provider::Protocol;
 use payhook_schema::{Payment, Provider};
 
 const fn seconds(count: u64) -> Duration {
@@ -10,25 +11,8 @@ const fn seconds(count: u64) -> Duration {
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
-/// How long after the n-th look at an unfinished payment the next one follows.
-///
-/// Antom resends for 24 h 22 min and closes an Auto Debit payment after a minute: dense at first, past the last resend in the
-/// end (`docs/providers/antom.md#how-often-to-ask`). Omise promises no resend at all and may fail an abandoned charge a day late
-/// (`docs/providers/omise.md#how-often-to-ask`). Neither table ends: unknown stays unknown and is asked daily.
-const ANTOM: &[Duration] = &[
-    seconds(2),
-    seconds(4),
-    seconds(8),
-    seconds(16),
-    seconds(32),
-    seconds(60),
-    seconds(300),
-    seconds(900),
-    seconds(HOUR),
-];
-const OMISE: &[Duration] = &[seconds(60), seconds(240), seconds(600), seconds(HOUR)];
-
-/// Looks on the table's last, hourly row before a payment is asked about once a day: 25 hours.
+/// Looks on the last, hourly row of a provider's table before a payment is asked about once a day: 25 hours, past the last resend of any
+/// provider. No table ends: unknown stays unknown and is asked daily.
 const HOURLY_LOOKS: usize = 25;
 
 /// After a payment's own expiry the provider needs a moment to say so.
@@ -105,10 +89,7 @@ impl Schedule {
 
     /// How many looks bring a payment to its table's hourly row.
     pub(crate) fn hourly(provider: Provider) -> i32 {
-        match provider {
-            Provider::Antom => ANTOM.len() as i32 - 1,
-            Provider::Omise => OMISE.len() as i32 - 1,
-        }
+        Protocol::of(provider).checks.len() as i32 - 1
     }
 
     /// When an unfinished payment is looked at again, after `checks` looks since something was last new.
@@ -119,10 +100,7 @@ impl Schedule {
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Timestamp {
-        let table = match provider {
-            Provider::Antom => ANTOM,
-            Provider::Omise => OMISE,
-        };
+        let table = Protocol::of(provider).checks;
         let looks = usize::try_from(checks).unwrap_or(0);
         let wait = match table.get(looks) {
             Some(wait) => *wait,

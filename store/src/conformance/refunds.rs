@@ -397,10 +397,12 @@ pub async fn payments_a_refund_may_be_of_are_found_newest_first(Harness { store,
     // An attempt added later is as new as it is, and its order as old.
     registered(&**store, &new_order("A-1", &["p5"]), at(30)).await;
     let account = antom("any").account;
-    let found = async |since, skip, limit| store.payments_refundable(&account, thb(300), at(since), skip, limit).await;
+    let found = async |since, skip, limit| {
+        store.payments_refundable(Provider::Antom, &account, thb(300), at(since), skip, limit).await
+    };
     assert_eq!(found(10, 0, 10).await.unwrap(), [antom("p4"), antom("p2"), antom("p1")]);
     assert_eq!(found(10, 1, 1).await.unwrap(), [antom("p2")]);
     assert_eq!(found(10, 3, 5).await.unwrap(), []);
     assert_eq!(found(0, 3, 5).await.unwrap(), [antom("old")]);
-    assert_eq!(store.payments_refundable(&account, thb(501), at(0), 0, 9).await.unwrap(), []);
+    assert_eq!(store.payments_refundable(Provider::Antom, &account, thb(501), at(0), 0, 9).await.unwrap(), []);
 }

@@ -1,4 +1,4 @@
-use payhook_schema::{AccountName, PaymentId, Provider};
+use payhook_schema::{AccountName, PaymentId};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::batch::NotificationRow;
 use crate::columns::{Columns, pg_time};
-use crate::notifications::{archived, first_id, notification_columns};
+use crate::notifications::{archived, first_id, notification_columns, providers};
 use crate::{Archived, NotificationFilter};
 
 /// Archives what `came`: each once. Those that were archived as the same signed bytes before are counted there, if it `counts`, and linked.
@@ -90,12 +90,7 @@ macro_rules! filtered {
         if !$filter.ids.is_empty() {
             $crate::postgres::notifications::filtered!(@ "n.id = any($1)", $select, $tail)
         } else if $filter.payment.is_some() {
-            $crate::postgres::notifications::filtered!(
-                @ "n.provider = any(case when $3::text is null then array['antom', 'omise'] else array[$3::text] end) \
-                    and n.payment_id = $5",
-                $select,
-                $tail
-            )
+            $crate::postgres::notifications::filtered!(@ "n.payment_id = $5", $select, $tail)
         } else {
             $crate::postgres::notifications::filtered!(@ "true", $select, $tail)
         }
@@ -107,7 +102,7 @@ macro_rules! filtered {
             " from notifications n where ",
             $narrow,
             " and (cardinality($1::uuid[]) = 0 or n.id = any($1)) and ($2::text is null or n.kind = $2) \
-              and ($3::text is null or n.provider = $3) and ($4::text is null or n.account = $4) \
+              and n.provider = any($3::text[]) and ($4::text is null or n.account = $4) \
               and ($5::text is null or n.payment_id = $5) and n.id >= $6::uuid \
               and n.received_at >= coalesce($7::timestamptz, '-infinity') \
               and n.id < coalesce($8::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') ",
@@ -126,7 +121,7 @@ pub(super) fn by<'q>(
     query
         .bind(ids.clone())
         .bind(kind.clone())
-        .bind(provider.map(Provider::as_str))
+        .bind(providers(*provider))
         .bind(account.as_ref().map(AccountName::to_string))
         .bind(payment.as_ref().map(PaymentId::to_string))
         .bind(since.map_or(Uuid::nil(), first_id))

@@ -263,7 +263,8 @@ pub(super) async fn due(
 ) -> sqlx::Result<Vec<PaymentKey>> {
     clock::bring_forward(on, now).await?;
     set_right(on, now, hold_for).await?;
-    let accounts = sqlx::query(due::accounts!("not finished")).fetch_all(&mut *on).await?;
+    let accounts = due::accounts!("not finished", "select unnest($1::text[])");
+    let accounts = sqlx::query(accounts).bind(due::providers()).fetch_all(&mut *on).await?;
     let (mut parts, mut rows) = (Part::all(&accounts, now, at_most)?, Vec::new());
     while !parts.is_empty() && rows.len() < limit as usize {
         let left = limit - rows.len() as u32;

@@ -27,7 +27,7 @@ pub(super) async fn register(
         "insert into authorizations (id, account, auth_state, wallet, state, version, revision, next_check_at, attempts, \
             created_at, updated_at) \
          values (?1, ?2, ?3, ?4, ?5, 0, 1, case when exists (select 1 from notifications n \
-            where n.provider = 'antom' and n.account = ?2 and n.names = ?6) then ?7 end, 0, ?7, ?7) \
+            where n.provider = ?8 and n.account = ?2 and n.names = ?6) then ?7 end, 0, ?7, ?7) \
          on conflict do nothing",
     )
     .bind(new.id.as_str())
@@ -37,6 +37,7 @@ pub(super) async fn register(
     .bind(AuthorizationState::Awaiting.as_str())
     .bind(names::authorization(&name))
     .bind(micros(now))
+    .bind(Authorization::PROVIDER.as_str())
     .execute(&mut *on)
     .await?
     .rows_affected()
@@ -101,10 +102,11 @@ pub(super) async fn timeline(on: &mut SqliteConnection, id: &AuthorizationId) ->
             row_number() over (partition by n.idempotency_key order by n.received_at, n.id) as nth \
          from (select account, 'state ' || auth_state as name from authorizations where id = ?1 \
             union all select account, 'token ' || digest from authorization_tokens where authorization_id = ?1) a \
-         cross join notifications n on n.provider = 'antom' and n.account = a.account and n.names = a.name \
+         cross join notifications n on n.provider = ?2 and n.account = a.account and n.names = a.name \
          order by n.received_at, n.id",
     )
     .bind(id.as_str())
+    .bind(Authorization::PROVIDER.as_str())
     .fetch_all(&mut *transaction)
     .await?;
     let published = sqlx::query(
@@ -126,8 +128,9 @@ pub(super) async fn notifications(
     let rows = sqlx::query(
         "select id, provider, account, kind, idempotency_key, received_at, signed_at, verified_by, signed_path, signed_id, headers, \
             body, sealed_with \
-         from notifications where provider = 'antom' and account = ?1 and names = ?2 order by received_at, id limit ?3",
+         from notifications where provider = ?1 and account = ?2 and names = ?3 order by received_at, id limit ?4",
     )
+    .bind(Authorization::PROVIDER.as_str())
     .bind(account.as_str())
     .bind(names::authorization(name))
     .bind(NOTIFICATIONS_MAX)

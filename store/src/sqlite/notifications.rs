@@ -1,4 +1,4 @@
-use payhook_schema::{AccountName, PaymentId, Provider};
+use payhook_schema::{AccountName, PaymentId};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Sqlite, SqliteConnection};
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::batch::json;
 use crate::columns::{Columns, micros};
-use crate::notifications::{archived, first_id, notification_columns};
+use crate::notifications::{archived, first_id, notification_columns, providers};
 use crate::{Archived, NotificationFilter};
 
 /// Notifications `n` of a filter, which is the first eight parameters: one of three statements, each with what narrows it most, so that
@@ -16,11 +16,7 @@ macro_rules! filtered {
         if !$filter.ids.is_empty() {
             $crate::sqlite::notifications::filtered!(@ "n.id in (select value from json_each(?1))", $select, $tail)
         } else if $filter.payment.is_some() {
-            $crate::sqlite::notifications::filtered!(
-                @ "n.provider in (coalesce(?3, 'antom'), coalesce(?3, 'omise')) and n.payment_id = ?5",
-                $select,
-                $tail
-            )
+            $crate::sqlite::notifications::filtered!(@ "n.payment_id = ?5", $select, $tail)
         } else {
             $crate::sqlite::notifications::filtered!(@ "true", $select, $tail)
         }
@@ -32,7 +28,7 @@ macro_rules! filtered {
             " from notifications n where ",
             $narrow,
             " and (json_array_length(?1) = 0 or n.id in (select value from json_each(?1))) and (?2 is null or n.kind = ?2) \
-              and (?3 is null or n.provider = ?3) and (?4 is null or n.account = ?4) \
+              and n.provider in (select value from json_each(?3)) and (?4 is null or n.account = ?4) \
               and (?5 is null or n.payment_id = ?5) and n.id >= ?6 \
               and n.received_at >= coalesce(?7, -9223372036854775808) \
               and n.id < coalesce(?8, 'ffffffff-ffff-ffff-ffff-ffffffffffff') ",
@@ -51,7 +47,7 @@ pub(super) fn by<'q>(
     query
         .bind(json(ids))
         .bind(kind.clone())
-        .bind(provider.map(Provider::as_str))
+        .bind(json(&providers(*provider)))
         .bind(account.as_ref().map(AccountName::to_string))
         .bind(payment.as_ref().map(PaymentId::to_string))
         .bind(since.map_or(Uuid::nil().to_string(), |since| first_id(since).to_string()))

@@ -230,7 +230,8 @@ pub(super) async fn due(
 ) -> sqlx::Result<Vec<PaymentKey>> {
     clock::bring_forward(on, now).await?;
     set_right(on, now, hold_for).await?;
-    let accounts = sqlx::query(due::accounts!("finished = 0")).fetch_all(&mut *on).await?;
+    let accounts = due::accounts!("finished = 0", "select value from json_each(?1)");
+    let accounts = sqlx::query(accounts).bind(to_json(&due::providers())).fetch_all(&mut *on).await?;
     let (mut parts, mut all) = (Part::all(&accounts, now, at_most)?, Vec::new());
     while !parts.is_empty() && all.len() < limit as usize {
         let left = limit - all.len() as u32;

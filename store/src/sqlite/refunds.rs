@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use payhook_schema::{AccountName, Money, NewRefund, PaymentKey, RefundState};
+use payhook_schema::{AccountName, Money, NewRefund, PaymentKey, Provider, RefundState};
 use sqlx::SqliteConnection;
 
 use crate::batch::json;
@@ -159,10 +159,11 @@ pub(super) async fn named(on: &mut SqliteConnection, name: &PaymentName) -> sqlx
         .bind(provider.as_str())
         .bind(account.as_str())
         .bind(id.as_str()),
+        PaymentName::Reference { provider, .. } if !provider.profile().names_payments_by_reference => return Ok(None),
         // Two, to see that there is more than one.
         PaymentName::Reference { provider, account, reference } => sqlx::query(
             "select provider, account, id as payment_id from payments \
-             where ?1 = 'antom' and provider = 'antom' and account = ?2 and provider_reference = ?3 limit 2",
+             where provider = ?1 and account = ?2 and provider_reference = ?3 limit 2",
         )
         .bind(provider.as_str())
         .bind(account.as_str())
@@ -176,6 +177,7 @@ pub(super) async fn named(on: &mut SqliteConnection, name: &PaymentName) -> sqlx
 
 pub(super) async fn refundable(
     on: &mut SqliteConnection,
+    provider: Provider,
     account: &AccountName,
     amount: Money,
     since: Timestamp,
@@ -185,10 +187,11 @@ pub(super) async fn refundable(
     // A payment is registered no earlier than its order: the index tells both when it is registered and that it is recent.
     let rows = sqlx::query(
         "select p.provider, p.account, p.id as payment_id from payments p cross join orders o on o.id = p.order_id \
-         where p.provider = 'antom' and p.state in ('paid', 'partly_refunded') and p.account = ?1 and p.currency = ?2 \
-            and p.captured_minor - p.refunded_minor >= ?3 and p.created_at >= ?4 and o.created_at >= ?4 \
-         order by p.created_at desc, p.id desc limit ?6 offset ?5",
+         where p.provider = ?1 and p.state in ('paid', 'partly_refunded') and p.account = ?2 and p.currency = ?3 \
+            and p.captured_minor - p.refunded_minor >= ?4 and p.created_at >= ?5 and o.created_at >= ?5 \
+         order by p.created_at desc, p.id desc limit ?7 offset ?6",
     )
+    .bind(provider.as_str())
     .bind(account.as_str())
     .bind(amount.currency.as_str())
     .bind(amount.amount_minor)

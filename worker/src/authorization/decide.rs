@@ -1,7 +1,6 @@
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{
-    Authorization, AuthorizationEvent, AuthorizationState, Code, Event, EventType, Provider, SecretDigest,
-    TimelineKind, Token,
+    Authorization, AuthorizationEvent, AuthorizationState, Code, Event, EventType, SecretDigest, TimelineKind, Token,
 };
 use payhook_store::{AuthorizationChange, TimelineEntry};
 
@@ -189,7 +188,7 @@ fn announce(was: &Authorization, next: &mut Authorization, now: Timestamp) -> Ve
         let data = AuthorizationEvent {
             authorization_id: next.id.clone(),
             version: next.version,
-            provider: Provider::Antom,
+            provider: Authorization::PROVIDER,
             account: next.account.clone(),
             customer_belongs_to: next.wallet.clone(),
             occurred_at: now,

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{Grant, IssuedToken};
-use payhook_schema::{
-    Authorization, AuthorizationId, AuthorizationState, Provider, Sealed, SealedPlace, TimelineKind, new_id,
-};
+use payhook_schema::{Authorization, AuthorizationId, AuthorizationState, Sealed, SealedPlace, TimelineKind, new_id};
 use payhook_store::{AuthorizationChange, AuthorizationSettlement, TimelineEntry};
 use secrecy::SecretString;
 use tracing::{error, info, warn};
@@ -113,7 +111,7 @@ impl Context {
         let uncounted = |after, detail| Failure { class: Class::Throttled { after }, detail };
         let alone =
             |wait: Wait| uncounted(Some(wait.after.max(wait.rest)), format!("not asked: {}", wait.why.as_str()));
-        let gate = self.gate(Provider::Antom, name, None, Who::Chore).await.map_err(|shut| match shut {
+        let gate = self.gate(Authorization::PROVIDER, name, None, Who::Chore).await.map_err(|shut| match shut {
             Shut::Failed(failure) => failure,
             Shut::Wait(wait) => alone(wait),
         })?;
