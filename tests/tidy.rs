@@ -285,6 +285,53 @@ fn no_source_file_is_too_long() {
     holds(rule, &[&[("long.rs", &"//\n".repeat(SOURCE_LINES_MAX + 1))]]);
 }
 
+/// May name a provider outside its home, and why.
+const NAME_PROVIDERS: [(&str, &str); 3] = [
+    ("src/config/accounts.rs", "reads each provider's section: an exhaustive match"),
+    ("src/send.rs", "makes and signs a sample of each provider: exhaustive matches"),
+    ("src/demo/", "a story told with payments of both"),
+];
+
+/// Crates and folders that are the providers' home, or their double's, or test code.
+const PROVIDER_HOMES: [&str; 5] = ["provider/", "schema/src/", "simulator/", "bench/", "tests/"];
+
+#[test]
+fn code_asks_the_profile_and_does_not_compare_providers() {
+    // A comparison, a word in SQL, or a `_` arm decides for the next provider, and nobody notices.
+    let names = ["Antom", "Omise"].map(|name| [format!("Provider::{name}"), format!("Account::{name}")]);
+    let words = ["antom", "omise"].map(|word| [format!("'{word}'"), format!("\"{word}\""), format!("\"{word}.\"")]);
+    let is_test = |path: &str| {
+        path.ends_with("tests.rs") || ["/tests/", "/conformance"].iter().any(|folder| path.contains(folder))
+    };
+    let rule = |tree: &Tree| {
+        let mut found = Vec::new();
+        for (path, text) in tree.sources() {
+            if PROVIDER_HOMES.iter().any(|home| path.starts_with(home)) || is_test(path) {
+                continue;
+            }
+            let may_name = NAME_PROVIDERS.iter().any(|(file, _)| path.starts_with(file));
+            for line in without_tests(text).lines().filter(|line| !line.trim_start().starts_with("//")) {
+                let names_one = names.iter().flatten().chain(words.iter().flatten()).any(|name| line.contains(name));
+                let compares = ["== ", "!= ", "matches!(", "if let "].iter().any(|it| line.contains(it));
+                if names_one && (compares || !may_name) {
+                    found.push(format!("{path} decides by a provider's name, not by its profile: {}", line.trim()));
+                }
+            }
+        }
+        found
+    };
+    holds(
+        rule,
+        &[
+            &[("worker/src/a.rs", "if key.provider == Provider::Antom { seal() }")],
+            &[("worker/src/a.rs", "let Account::Omise(account) = account else { return };")],
+            &[("store/src/sqlite/a.rs", "\"select id from payments where provider = 'antom'\"")],
+            &[("src/reload.rs", "[\"antom.\", \"omise.\", \"tokens.\"]")],
+            &[("src/send.rs", "let kind = if provider != Provider::Omise { kind } else { key };")],
+        ],
+    );
+}
+
 #[test]
 fn an_exception_from_a_lint_is_expected_and_says_why() {
     let [allow, expect] = [concat!("[", "allow("), concat!("[", "expect(")];
