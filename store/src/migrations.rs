@@ -37,6 +37,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     18 "0018_payments_due_by_account",
     21 "0021_repeats",
     23 "0023_retention",
+    24 "0024_any_provider",
 );
 
 const SQLITE: Embedded = embedded!("sqlite":
@@ -60,6 +61,7 @@ const SQLITE: Embedded = embedded!("sqlite":
     18 "0018_payments_due_by_account",
     21 "0021_repeats",
     23 "0023_retention",
+    24 "0024_any_provider",
 );
 
 pub(crate) fn postgres() -> Migrator {

@@ -55,3 +55,24 @@ async fn both_databases_have_the_same_indexes() {
     assert_eq!(in_postgres.iter().filter(|index| own_key(index)).count(), 2);
     assert_eq!(in_postgres.into_iter().filter(|index| !own_key(index)).collect::<Vec<_>>(), in_sqlite);
 }
+
+/// A provider whose name is in a check needs a migration of every table before its first payment.
+#[tokio::test]
+async fn no_table_says_which_providers_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("payhook.db").to_str().unwrap()).await.unwrap();
+    store.migrate().await.unwrap();
+    let named = "select name from sqlite_schema where type = 'table' and sql like '%''omise''%'";
+    let in_sqlite: Vec<(String,)> = sqlx::query_as(named).fetch_all(&store.writer()).await.unwrap();
+    assert_eq!(in_sqlite, []);
+    let sound: (String,) = sqlx::query_as("pragma integrity_check").fetch_one(&store.writer()).await.unwrap();
+    assert_eq!(sound.0, "ok");
+
+    let Some(postgres) = payhook_test_servers::postgres().await else { return };
+    let database = postgres.fresh_database().await;
+    PgStore::connect(&database.url, PgOptions::default()).unwrap().migrate().await.unwrap();
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let named = "select conname::text from pg_constraint where pg_get_constraintdef(oid) like '%''omise''%'";
+    let in_postgres: Vec<(String,)> = sqlx::query_as(named).fetch_all(&mut connection).await.unwrap();
+    assert_eq!(in_postgres, []);
+}
