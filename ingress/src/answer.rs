@@ -133,3 +133,14 @@ impl IntoResponse for Answer {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_posts_elsewhere_reads_which_paths_there_are() {
+        let antom = "/antom/{account}/notifyPayment, notifyRefund or notifyAuthorization";
+        assert_eq!(*WHERE_TO, format!("Notifications go to {antom}, and to /omise/{{account}}."));
+    }
+}
