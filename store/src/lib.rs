@@ -32,10 +32,10 @@ pub mod conformance;
 
 pub use contract::{
     AccountLimit, Act, Archived, Asked, AuditEntry, AuthorizationChange, AuthorizationRegistered,
-    AuthorizationSettlement, Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found, History, KeyUse,
-    NewReplay, NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Place, Registered, Release, Replay, ReplayItem,
-    ReplayResult, Resealed, SealedThing, Selection, Sent, SentBefore, Settled, Settlement, Steer, Store, StoreError, TIMELINE_PAGE,
-    TimelineEntry, TimelinePage, TimelinePlace,
+    AuthorizationSettlement, Backlog, Change, DeadLetter, DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found,
+    History, KeyUse, NewReplay, NotificationFilter, OrderFilter, PaymentCheck, PaymentName, Place, Registered, Release,
+    Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Selection, Sent, SentBefore, Settled, Settlement, Steer,
+    Store, StoreError, TIMELINE_PAGE, TimelineEntry, TimelinePage, TimelinePlace,
 };
 pub use postgres::{LeaseClock, PgOptions, PgStore};
 pub use sqlite::SqliteStore;

@@ -33,9 +33,9 @@ use crate::lent::Lent;
 use crate::migrations::{self, Applied};
 use crate::{
     AccountLimit, Act, Archived, AuditEntry, AuthorizationRegistered, AuthorizationSettlement, Backlog, DeadLetter,
-    DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found, History, KeyUse, NewReplay, NotificationFilter, OrderFilter,
-    PaymentName, Place, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing, Sent, Settled, Settlement,
-    Steer, Store, StoreError, TimelineEntry, TimelinePage, TimelinePlace, settling,
+    DeadLetterFilter, DeadLetterGroup, Deleted, FeedEvent, Found, History, KeyUse, NewReplay, NotificationFilter,
+    OrderFilter, PaymentName, Place, Registered, Release, Replay, ReplayItem, ReplayResult, Resealed, SealedThing,
+    Sent, Settled, Settlement, Steer, Store, StoreError, TimelineEntry, TimelinePage, TimelinePlace, settling,
 };
 
 mod audit;

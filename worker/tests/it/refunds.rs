@@ -53,9 +53,9 @@ impl House {
         assert_eq!((second.state, second.payments[0].refunds.len()), (OrderState::PartlyRefunded, 1));
         assert!(first.holds.is_empty() && second.holds.is_empty(), "{first:#?} {second:#?}");
         let told = self.store.events_of(&second.id).await.unwrap();
-        let types: Vec<_> = told.iter().map(|event| event.event_type.as_str()).collect();
+        let types: Vec<_> = told.events.iter().map(|event| event.event_type.as_str()).collect();
         assert_eq!(types, ["payhook.order.paid.v1", "payhook.order.refunded.v1"]);
-        assert_eq!(self.store.events_of(&first.id).await.unwrap().len(), 1);
+        assert_eq!(self.store.events_of(&first.id).await.unwrap().events.len(), 1);
     }
 }
 
