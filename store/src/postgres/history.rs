@@ -22,7 +22,7 @@ async fn rows(on: &mut PgConnection, history: History, page: &'static str, ends:
     let query = match history {
         History::Timeline | History::AuthorizationTimeline | History::Events => query.bind(number),
         History::Notifications | History::Audit | History::Replays => query.bind(id),
-        History::DeadLetters => query.bind(pg_time(ends.from_time())),
+        History::DeadLetters => query.bind(pg_time(ends.time())),
     };
     let query = query.bind(pg_time(ends.before)).bind(i64::from(ends.limit));
     let query = match history {

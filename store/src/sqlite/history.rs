@@ -14,7 +14,7 @@ pub(super) async fn delete(on: &mut SqliteConnection, history: History, ends: En
     let query = match history {
         History::Timeline | History::AuthorizationTimeline | History::Events => query.bind(number),
         History::Notifications | History::Audit | History::Replays => query.bind(id.to_string()),
-        History::DeadLetters => query.bind(micros(ends.from_time())),
+        History::DeadLetters => query.bind(micros(ends.time())),
     };
     let query = query.bind(micros(ends.before)).bind(i64::from(ends.limit));
     let query = match history {
