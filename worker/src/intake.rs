@@ -274,7 +274,7 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
     let rests = |passenger: &InHand| context.asked_lately.rests(&passenger.delivery, now);
     if let Some(passengers) = context.flights.depart_if(&key, |passenger| rests(passenger).is_some()) {
         let until = passengers.iter().filter_map(rests).max().unwrap_or(now);
-        return context.making().repeated(order, key, passengers, until);
+        return Outcome::repeated(order, key, passengers, until);
     }
     let gate = match context.gate(key.provider, &key.account, Some(&key), Who::Hint).await {
         Ok(gate) => gate,

@@ -11,7 +11,7 @@ use payhook_store::{PaymentCheck, Settlement};
 use uuid::Uuid;
 
 use crate::flights::InHand;
-use crate::outcome::{Making, Outcome, acked, archived, goes_round, notification};
+use crate::outcome::{Outcome, acked, archived, goes_round, notification};
 use crate::worker::Context;
 
 /// Repeats of the same signed bytes are asked about once in this time, by each worker.
@@ -48,10 +48,10 @@ fn rests_until(asked_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
     (asked_at <= now && now < until).then_some(until)
 }
 
-impl Making<'_> {
+impl Outcome {
     /// All of these were asked about immediately before: they are counted. A payment that is not finished is asked about once more when
     /// they have rested, for a provider may send again because something happened since.
-    pub(crate) fn repeated(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, until: Timestamp) -> Outcome {
+    pub(crate) fn repeated(order: &Order, key: PaymentKey, passengers: Vec<InHand>, until: Timestamp) -> Self {
         let check = order.payment(&key).filter(|payment| payment.is_unfinished()).map(|payment| PaymentCheck {
             key: key.clone(),
             next_check_at: Some(payment.next_check_at.map_or(until, |next| next.min(until))),
@@ -59,7 +59,7 @@ impl Making<'_> {
             asked: None,
         });
         let settlement = Settlement { about: Some(key.clone()), check, ..archived(&passengers) };
-        Outcome::new(Some(key), settlement, acked(passengers), "repeated", UNCHANGED)
+        Self::new(Some(key), settlement, acked(passengers), "repeated", UNCHANGED)
     }
 }
 

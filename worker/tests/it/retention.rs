@@ -14,7 +14,7 @@ const AGE: Duration = Duration::from_secs(10);
 /// More than one batch.
 const ENTRIES: u64 = 450;
 const THREE_RUNS: Duration = Duration::from_secs(4);
-const IN_TIME: Duration = Duration::from_secs(60);
+const IN_TIME: Duration = Duration::from_mins(1);
 
 /// Starts a worker on audit entries and two dead letters, one of them open. `prepare` writes what else there is.
 async fn start(prepare: impl AsyncFnOnce(&SqliteStore, Timestamp)) -> House {
