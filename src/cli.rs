@@ -341,7 +341,9 @@ fn new_refund(text: &str) -> Result<NewRefund, String> {
 fn time_or_ago(text: &str) -> Result<String, String> {
     match text.parse::<jiff::Timestamp>().is_ok() || payhook_schema::parse_duration(text).is_ok() {
         true => Ok(text.to_owned()),
-        false => Err("write a time (2026-11-21T10:00:00Z) or how long ago (2h; units are ms, s, m and h)".to_owned()),
+        false => {
+            Err("write a time (2026-11-21T10:00:00Z) or how long ago (2h; units are ms, s, m, h and d)".to_owned())
+        }
     }
 }
 

@@ -105,7 +105,7 @@ pub(crate) fn time_or_ago(text: &str, now: Timestamp) -> Result<Timestamp, Strin
     }
     let shown: String = text.chars().take(40).collect();
     let ago = parse_duration(text).map_err(|_| {
-        format!("`{shown}` is neither a time (2026-11-21T10:00:00Z) nor how long ago (2h; units are ms, s, m and h)")
+        format!("`{shown}` is neither a time (2026-11-21T10:00:00Z) nor how long ago (2h; units are ms, s, m, h and d)")
     })?;
     now.checked_sub(ago).map_err(|_| format!("`{shown}` is too long ago"))
 }

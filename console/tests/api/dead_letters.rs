@@ -77,7 +77,7 @@ async fn the_open_ones_are_listed_by_every_filter_unless_another_state_is_named(
     assert!(house.listed("provider=omise").await.is_empty());
     assert_eq!(house.listed(&format!("id={old},{gone}")).await, [old]);
     assert_eq!(house.listed(&format!("state=all&limit=1&before={gone}")).await, [old]);
-    for wrong in ["state=closed", "cause=bad", "id=7", "since=1d", "kind=PAYMENT_RESULT"] {
+    for wrong in ["state=closed", "cause=bad", "id=7", "since=1w", "kind=PAYMENT_RESULT"] {
         assert_eq!(house.call("GET", &format!("/v1/dead-letters?{wrong}")).await.0, 400, "{wrong}");
     }
 }

@@ -95,7 +95,8 @@ async fn a_notification_is_shown_without_its_body_and_its_headers_values() {
     assert_eq!(status, 200);
     let expected = json!({
         "id": id, "provider": "antom", "account": "shop", "kind": "PAYMENT_RESULT", "about": "payment", "payment_id": "PR-1",
-        "idempotency_key": "PR-1:PAYMENT_RESULT", "received_at": "2026-11-21T10:00:00Z", "signed_at": "2026-11-21T10:00:00Z",
+        "idempotency_key": "PR-1:PAYMENT_RESULT", "received_at": "2026-11-21T10:00:00Z", "received": 1,
+        "last_received_at": "2026-11-21T10:00:00Z", "signed_at": "2026-11-21T10:00:00Z",
         "verified_by": "keyVersion 1", "signed_path": "/antom/shop/notifyPayment", "sealed_with": null,
         "headers": [{ "name": "signature", "bytes": 15 }, { "name": "client-id", "bytes": 3 }],
         "body_bytes": kept.body.len(), "body_sha256": null,
