@@ -1,5 +1,6 @@
-//! A customer's consent to be charged: from notifications, believed on their signature, and from calls of ours that exchange a code
-//! or refresh a token. Whatever is learned takes one way: decide on what is stored, write it if that still stands, else again.
+//! A customer's consent to be charged: from notifications, believed on their signature, and from calls of ours that
+//! exchange a code or refresh a token. All that is learned takes one way: decide on what is stored, write it if that
+//! still stands, else start again.
 
 use std::sync::Arc;
 
@@ -26,10 +27,10 @@ mod tend;
 use decide::{Telling, Told, decide};
 pub(crate) use tend::Tended;
 
-/// Why something about an authorization was not learned.
+/// The reason why something about an authorization was not learned.
 #[derive(Debug)]
 pub(crate) enum Unlearned {
-    /// Nobody registered it, or its token is not known yet.
+    /// It is not registered, or its token is not known yet.
     Unknown(String),
     /// We cannot keep its secrets: a person must mend the configuration.
     Vault(VaultError),
@@ -86,7 +87,7 @@ pub(crate) async fn settle(context: Arc<Context>, in_hand: InHand) {
     context.write(outcome).await;
 }
 
-/// What became of it, and whose next step is due now.
+/// The result of a delivery, and the authorizations whose next step is due now.
 pub(crate) struct Learned {
     again: Vec<AuthorizationId>,
     word: &'static str,
@@ -168,7 +169,7 @@ impl Context {
         }
     }
 
-    /// What a notification says, with its secrets sealed for this authorization.
+    /// Builds what is learned from a notification, with its secrets sealed for this authorization.
     async fn told(
         &self,
         authorization: &Authorization,
@@ -200,10 +201,11 @@ impl Context {
         }
     }
 
-    /// Whether a notification was signed before the customer agreed to this authorization. A wallet may give the token that was cancelled
-    /// then to a customer who comes back.
+    /// Returns true if a notification was signed before the customer agreed to this authorization. A wallet may give
+    /// the token that was cancelled then to a customer who comes back.
     ///
-    /// All of these times are Antom's: no clock of ours decides. Where it named no time, or nothing of the consent is archived, ours count.
+    /// All of these times are Antom's: no clock of ours decides. If it named no time, or nothing of the consent is
+    /// archived, our times count.
     async fn precedes_consent(
         &self,
         authorization: &Authorization,
@@ -232,7 +234,7 @@ impl Context {
         })
     }
 
-    /// How a notification tells a token: as new, or as one that another took the place of since.
+    /// Returns `Former` for a token of this authorization that another one replaced since, else `Notified`.
     async fn telling(&self, authorization: &Authorization, digest: &SecretDigest) -> Result<Telling, Unlearned> {
         let name = AuthorizationName::Token(digest.clone());
         let find = || self.store.authorization_find(&authorization.account, &name);
@@ -278,7 +280,7 @@ impl Context {
         }
     }
 
-    /// Whether codes of this account are ours to exchange.
+    /// Returns true if codes of this account are ours to exchange.
     fn exchanges(&self, account: &AccountName) -> bool {
         let account = self.accounts.get(Authorization::PROVIDER, account);
         account.is_some_and(|account| account.exchanges_codes())
@@ -325,7 +327,7 @@ impl Context {
         Ok(())
     }
 
-    /// Where early notifications changed nothing, there is nothing to look for again.
+    /// Clears the next check if early notifications changed nothing: there is nothing to look for again.
     async fn nothing_more_is_due(&self, id: &AuthorizationId) -> Result<(), Unlearned> {
         loop {
             let get = || self.store.authorization_get(id);
@@ -342,7 +344,8 @@ impl Context {
         }
     }
 
-    /// One that does not open keeps nobody from the others.
+    /// Learns from an early notification. A notification that cannot be used, such as one that does not open, is logged
+    /// and does not hold up the others.
     async fn learn_early(&self, notification: &Notification) -> Result<(), Unlearned> {
         match self.learn(notification).await {
             Ok(_) => Ok(()),
@@ -355,13 +358,13 @@ impl Context {
     }
 }
 
-/// One that a notification named, as it now is.
+/// An authorization that a notification named, as it now is.
 struct Touched {
     authorization: Authorization,
     changed: bool,
 }
 
-/// What became of a decision.
+/// The result of a decision.
 pub(crate) enum Applied {
     Changed(Box<Authorization>),
     Unchanged,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// are refused: that seldom passes by itself.
 const FAILURES: u32 = 5;
 const REFUSALS: u32 = 3;
-/// How long an account is left alone at first, and at most.
+/// The time an account is left alone at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A wrong key does not mend itself in seconds; a person mends it, and then it should not take long.
@@ -20,12 +20,13 @@ const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(30);
 const PROBE_FOR: Duration = Duration::from_secs(30);
 /// Those who wait for a probe look again this soon.
 const AFTER_PROBE: Duration = Duration::from_secs(1);
-/// Hints that do not probe rest for this part of the time their account has been in trouble, up to the longest rest. So an outage of
-/// any length costs each hint a few rounds through the queue and one more every ten minutes, and delays it by an eighth at most.
+/// Hints that do not probe rest for this part of the time their account has been in trouble, up to the longest rest. An
+/// outage of any length then costs each hint a few rounds through the queue and one more every ten minutes, and delays
+/// it by an eighth at most.
 const REST_PART: u32 = 8;
 pub(crate) const LONGEST_REST: Duration = Duration::from_mins(10);
 
-/// Why an account is left alone.
+/// The reason why an account is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pause {
     /// Its provider does not answer, or is in trouble.
@@ -49,7 +50,7 @@ impl Pause {
     }
 }
 
-/// Whether an account may be asked now.
+/// The breaker's answer to a question that is about to be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
     Go,
@@ -61,18 +62,18 @@ pub(crate) enum Admission {
 /// Not now, and until when about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// When the account may be asked again.
+    /// The time until the account may be asked again.
     pub(crate) after: Duration,
-    /// How long those rest that need not be there by then: the longer the trouble, the rarer their turn.
+    /// The rest of hints that need not be there by then: the longer the trouble, the rarer their turn.
     pub(crate) rest: Duration,
     pub(crate) why: Pause,
-    /// How long the trouble has lasted.
+    /// The time the trouble has lasted.
     pub(crate) lasted: Duration,
-    /// Nobody has told this payment yet.
+    /// True if this payment has not been told of the trouble yet.
     pub(crate) first: bool,
 }
 
-/// What an answer did to its account's breaker.
+/// The effect of an answer on its account's breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     Nothing,
@@ -101,7 +102,7 @@ struct Open {
 }
 
 impl Open {
-    /// How long to wait yet; nothing where the next to ask is the probe.
+    /// Returns the time left to wait; `None` if the next to ask is the probe.
     fn wait(&self, now: Instant) -> Option<Duration> {
         match self.probing_until {
             _ if now < self.until => Some(self.until.duration_since(now)),
@@ -110,7 +111,7 @@ impl Open {
         }
     }
 
-    /// What whoever has to wait is told.
+    /// Builds the wait of a question that is held back, and remembers that its payment was told.
     fn waiting(&mut self, after: Duration, about: Option<&PaymentKey>, now: Instant) -> Wait {
         let lasted = now.duration_since(self.since);
         let rest = (lasted / REST_PART).min(LONGEST_REST);
@@ -143,7 +144,7 @@ impl Breakers {
         Admission::Wait(open.waiting(wait, about, now))
     }
 
-    /// Whether an account is left alone now, and for how long; asking this makes nobody its probe.
+    /// Returns the wait of an account that is left alone now. The caller does not become its probe.
     pub(crate) fn left_alone(
         &self,
         provider: Provider,
@@ -157,8 +158,8 @@ impl Breakers {
         Some(open.waiting(after, about, now))
     }
 
-    /// How many due payments are worth a hint, of accounts that are in trouble: none while an account is left alone, and then one, for
-    /// its probe.
+    /// Returns, for each account in trouble, the number of due payments worth a hint: 0 while it is left alone, and
+    /// then 1, for its probe.
     pub(crate) fn worth_a_hint(&self, now: Instant) -> Vec<AccountLimit> {
         let breakers = self.lock();
         let open = breakers.iter().filter_map(|(key, breaker)| Some((key, breaker.open.as_ref()?)));

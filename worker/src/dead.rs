@@ -31,7 +31,7 @@ pub(crate) async fn undertaker(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// One consumption of the dead lane: insert, commit, ack.
+/// Runs one consumption of the dead lane: insert, commit, ack.
 async fn bury(context: &Context, stop: &CancellationToken) -> Result<(), payhook_queue::QueueError> {
     let mut consumer = context.queue.consume(Lane::Dead, PREFETCH).await?;
     loop {

@@ -10,7 +10,7 @@ use crate::announce::{Before, announce};
 use crate::guard::{self, Objection};
 use crate::schedule::late_check;
 
-/// What one answer of the provider does to an order.
+/// The effect of one answer of the provider on an order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Decision {
     pub(crate) change: Change,
@@ -21,7 +21,7 @@ pub(crate) struct Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decided {
     Applied,
-    /// Nothing was new: a repeat, or a payment that still waits.
+    /// The answer was not new: a repeat, or a payment that still waits.
     Unchanged,
     /// The answer is behind what we know, or contradicts it.
     Refused,
@@ -43,14 +43,14 @@ impl Decided {
     }
 }
 
-/// When to look again, unless the payment is final by then.
+/// The time of the next look, unless the payment is final by then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NextCheck {
     pub(crate) at: Timestamp,
     pub(crate) checks: i32,
 }
 
-/// What the provider answered about a payment, and everything the decision depends on.
+/// The provider's answer about a payment, and everything the decision depends on.
 pub(crate) struct Case<'a> {
     /// Has the payment `key`; the caller looked it up by it.
     pub(crate) order: &'a Order,
@@ -231,7 +231,8 @@ fn apply(payment: &mut Payment, facts: &PaymentFacts) {
     }
 }
 
-/// Since when a payment is final as it now is. What goes back of money that was taken begins nothing anew.
+/// Returns the time since which a payment is final as it now is. Money that goes back after it was taken does not
+/// change it.
 fn final_at(stored: &Payment, payment: &Payment, now: Timestamp) -> Option<Timestamp> {
     let kind = |state: PaymentState| (state.is_final(), state.took_money());
     let began = if kind(stored.state) == kind(payment.state) {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-/// One consumption's settling side. Deliveries in hand outlive the flow they came from.
+/// The ack side of one consumption. Deliveries in hand outlive the flow they came from.
 pub(crate) struct Generation {
     pub(crate) settler: Arc<dyn Settler>,
     /// Set when settling failed: the consumption is over and a new one must be started.
@@ -16,7 +16,8 @@ pub(crate) struct Generation {
     pub(crate) crashes: Arc<Crashes>,
 }
 
-/// Which envelopes were in hand when a task panicked, and how often. Such a panic ends no process, so no queue counts it.
+/// Counts, for each envelope, the panics of tasks that had it in hand. Such a panic ends no process, so no queue counts
+/// it.
 #[derive(Default)]
 pub(crate) struct Crashes(Mutex<HashMap<Uuid, u32>>);
 
@@ -62,7 +63,7 @@ impl Unsettled {
         Self { from, envelope, settled: false }
     }
 
-    /// Where to settle it, now.
+    /// Ends the guard, and returns the consumption to settle the delivery on, now.
     pub(crate) fn settling(mut self) -> Arc<Generation> {
         self.settled = true;
         self.from.clone()

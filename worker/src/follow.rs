@@ -15,12 +15,12 @@ use crate::patience::{chain, jittered};
 use crate::sweep;
 use crate::worker::Context;
 
-/// One account's list is followed by one worker at a time; one that died is replaced after this long.
+/// An account's list is followed by one worker at a time. A worker that died is replaced after this long.
 const LEASE_FOR: Duration = Duration::from_mins(2);
 /// Each look begins this long before the last one's end: an event may become visible after its time.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(15);
-/// Where nothing was followed yet, the last day is looked through: an outage of ours is seldom longer, and the sweep asks about every
-/// payment that is not final anyway.
+/// If nothing was followed yet, the last day is looked through: an outage of ours is seldom longer, and the sweep asks
+/// about every payment that is not final anyway.
 const AT_FIRST: SignedDuration = SignedDuration::from_hours(24);
 /// An answer asked for this long after an event has seen what the event is about: the list tells times in whole seconds.
 const SEEN_AFTER: SignedDuration = SignedDuration::from_secs(2);
@@ -62,7 +62,7 @@ pub(crate) async fn follow(context: Arc<Context>, holder: Uuid, stop: Cancellati
     }
 }
 
-/// One look at one account's events, from where the last one ended.
+/// Looks at one account's events, from where the last look ended.
 async fn look(context: &Context, account: Arc<Account>, holder: Uuid) -> Result<(), String> {
     let name = format!("follow:{}/{}", account.provider(), account.name());
     let now = context.clock.now();
@@ -94,7 +94,7 @@ struct Read {
     /// Each charge it names, and from when on an answer asked for has seen all that is new about it.
     seen_by: BTreeMap<PaymentKey, Timestamp>,
     whole: bool,
-    /// When its last event happened, whatever it is about.
+    /// The time of its last event, whatever that is about.
     last_at: Option<Timestamp>,
 }
 

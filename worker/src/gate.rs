@@ -13,10 +13,10 @@ use crate::inquire::Asking;
 use crate::outcome::Failure;
 use crate::worker::Context;
 
-/// How long a hint goes round the queue at least, whose account has enough of them in hand, or no share on this worker.
+/// The shortest rest on the queue for a hint whose account has enough of them in hand, or no share on this worker.
 const CROWDED: Duration = Duration::from_secs(1);
 
-/// Who wants to ask.
+/// The kind of work that wants to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     /// A hint in hand. It goes round the queue rather than wait long, and keep others waiting.
@@ -25,7 +25,7 @@ pub(crate) enum Who {
     Chore,
 }
 
-/// Why nobody may ask now.
+/// The reason why the account may not be asked now.
 pub(crate) enum Shut {
     /// There is no such account.
     Failed(Failure),

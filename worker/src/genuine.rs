@@ -1,5 +1,5 @@
-//! Checks notifications again after the queue. Whoever can write to the broker is believed in nothing: what a notification says is read from
-//! bytes whose signature holds here, too.
+//! Checks notifications again after the queue. Access to the broker proves nothing: what a notification says is read
+//! from bytes whose signature holds here, too.
 
 use payhook_provider::{read_again, verify_again};
 use payhook_schema::Notification;
@@ -11,8 +11,8 @@ use crate::outcome::Failure;
 use crate::patience::chain;
 use crate::worker::Context;
 
-/// Why a notification is not believed for now. It waits on its schedule and ends as a dead letter with its bytes: a key may be missing here
-/// only, or for a while.
+/// The reason why a notification is not believed for now. It waits on its schedule and ends as a dead letter with its
+/// bytes: a key may be missing here only, or for a while.
 pub(crate) enum Doubt {
     /// Its body is sealed under a key that this process lacks.
     Sealed(VaultError),
@@ -31,7 +31,7 @@ impl Doubt {
 impl Context {
     /// Returns a notification with its body opened, and with what its bytes say.
     ///
-    /// Where no key of today holds, the archive counts: what is in there was verified when it came.
+    /// If no key of today holds, the archive counts: its notifications were verified when they came.
     pub(crate) async fn genuine(&self, notification: &Notification) -> Result<Notification, Doubt> {
         let opened = self.opened(notification.clone())?;
         let account = self.account(opened.provider, &opened.account).map_err(Doubt::Unproven)?;

@@ -12,7 +12,7 @@ use crate::flights::InHand;
 use crate::outcome::{Failure, notification};
 use crate::worker::Context;
 
-/// One account's turn: everything asked in it is within the account's budget, and known to its breaker.
+/// A turn at one account: everything asked in it is within the account's budget, and known to its breaker.
 pub(crate) struct Asking<'a> {
     context: &'a Context,
     account: Arc<Account>,
@@ -71,8 +71,9 @@ impl<'a> Asking<'a> {
         self.asked("events", self.context.client.events(&self.account, from, to, offset)).await
     }
 
-    /// Asks about a payment, and about refunds of it that are not settled by that answer: those somebody notified us of, and some of
-    /// those `stored` as pending, other ones each time. What notifications say of disputes that no answer carries is added.
+    /// Asks about a payment, and about refunds of it that are not settled by that answer: those somebody notified us
+    /// of, and some of those `stored` as pending, other ones each time. Adds what notifications say of disputes that no
+    /// answer carries.
     ///
     /// A refund that cannot be asked about says nothing against what was answered about the payment.
     pub(crate) async fn whole(
@@ -143,11 +144,11 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// What a provider answered about a payment and its refunds.
+/// A provider's answer about a payment and its refunds.
 pub(crate) struct Answer {
     /// Its refunds are those that the payment's own answer lists.
     pub(crate) facts: PaymentFacts,
-    /// Those asked about by themselves. Whether they are of this payment is found out when the answer is compared.
+    /// Refunds asked about by themselves. Comparing the answer finds out if they are of this payment.
     pub(crate) refunds: Vec<RefundAnswer>,
     /// Refunds it did not tell of, and why.
     pub(crate) unanswered: Vec<(RefundId, Failure)>,

@@ -57,7 +57,7 @@ pub(crate) async fn intake(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// One consumption, until it breaks or the worker stops.
+/// Runs one consumption, until it breaks or the worker stops.
 async fn take(
     context: &Arc<Context>,
     mut deliveries: Box<dyn payhook_queue::Deliveries>,
@@ -92,7 +92,7 @@ async fn take(
     }
 }
 
-/// What a delivery is about, and so who deals with it.
+/// The subject of a delivery, which decides who deals with it.
 enum Concern {
     Payment(PaymentKey),
     /// A payment, too, but by another name than its id.
@@ -121,8 +121,9 @@ impl Concern {
     }
 }
 
-/// Whether a notification has waited for its account before, and has to again. It was archived when it was put off first, its payment's
-/// timeline says why it waits, and the payment is due once the account answers: nothing is looked up or written for it any more.
+/// Returns the wait of a notification that has waited for its account before, and has to again. It was archived when it
+/// was put off first, its payment's timeline says why it waits, and the payment is due once the account answers:
+/// nothing is looked up or written for it any more.
 fn still_waits(context: &Context, delivery: &Delivery) -> Option<Wait> {
     let it = notification(delivery).filter(|_| delivery.first_failed_at.is_some() && goes_round(delivery))?;
     let is_asked_about =
@@ -232,7 +233,8 @@ pub(crate) async fn dispatch(
     }
 }
 
-/// One payment, and whatever becomes of it: a panic is a bug of ours, and must not keep the payment from ever flying again.
+/// Settles one payment, and survives a panic: that is a bug of ours, and must not keep the payment from ever flying
+/// again.
 async fn flight(context: Arc<Context>, key: PaymentKey, found: Found) {
     let flown = AssertUnwindSafe(fly(context.clone(), key.clone(), found)).catch_unwind().await;
     if flown.is_err() {
@@ -241,7 +243,8 @@ async fn flight(context: Arc<Context>, key: PaymentKey, found: Found) {
     }
 }
 
-/// Decides again on an outcome's answer and its order as it now is. Nothing where that panicked: as in a flight, its hints come again.
+/// Decides again on an outcome's answer and its order as it now is. Returns `None` if that panicked: as in a flight,
+/// its hints come again.
 pub(crate) async fn decide_again(context: &Context, outcome: Outcome) -> Option<Outcome> {
     let key = outcome.key.clone();
     let decided = AssertUnwindSafe(context.compare_again(outcome)).catch_unwind().await;
@@ -252,7 +255,7 @@ pub(crate) async fn decide_again(context: &Context, outcome: Outcome) -> Option<
     decided.ok()
 }
 
-/// One payment: ask the provider, unless its order is not registered, and hand the outcome to the writer.
+/// Asks the provider about one payment, unless its order is not registered, and hands the outcome to the writer.
 async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
     let outcome = match &found {
         Found::Unknown => {
@@ -265,7 +268,7 @@ async fn fly(context: Arc<Context>, key: PaymentKey, found: Found) {
     context.write(outcome).await;
 }
 
-/// Asks, where its account may be asked, and compares. Whoever came until then shares the answer.
+/// Asks, if its account may be asked, and compares. Hints that came until then share the answer.
 ///
 /// `elsewhere`: the order is registered with this payment under another of our accounts.
 async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, elsewhere: bool) -> Outcome {
@@ -311,7 +314,7 @@ async fn ask_and_compare(context: &Context, order: &Order, key: PaymentKey, else
 }
 
 impl Context {
-    /// Compares an answer with its order. Where that changes something, the outcome has the answer with it.
+    /// Compares an answer with its order. If that changes something, the outcome has the answer with it.
     async fn compare(&self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, answered: Answered) -> Outcome {
         let (making, answer) = (self.making(), &answered.answer);
         let mut outcome = if answered.elsewhere {
@@ -343,7 +346,7 @@ impl Context {
         }
     }
 
-    /// What an answer comes to, with all that is known beside it.
+    /// Decides about an answer, with all that is known beside it.
     async fn decision(
         &self,
         order: &Order,

@@ -21,16 +21,16 @@ const LOOKS_OF_REPLAY: u32 = 24;
 /// No method takes a refund later than a year after the payment, a few weeks of 2024's exceptions aside.
 const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
 
-/// Which look for the payment this is.
+/// The number of this look for the payment, and if it is a replay's.
 #[derive(Clone, Copy)]
 struct Look {
     attempt: u32,
     replayed: bool,
 }
 
-/// Why the payment of a notification was not found.
+/// The reason why the payment of a notification was not found.
 enum Lost {
-    /// Nobody knows of it yet: the notification waits, like one whose order is not registered.
+    /// The payment is not known yet: the notification waits, like one whose order is not registered.
     Unknown(String),
     /// `probe`: asked on behalf of all that wait for the account.
     Unanswered {

@@ -28,24 +28,25 @@ const WAIT_SPREAD: Duration = Duration::from_secs(2);
 const CROWDED_PART: u32 = 8;
 const CROWDED_REST: Duration = Duration::from_secs(30);
 
-/// What one flight, or one delivery that needed none, comes to: written in one transaction, then settled on the queue.
+/// The result of one flight, or of one delivery that needed none: written in one transaction, then settled on the
+/// queue.
 pub(crate) struct Outcome {
     pub(crate) key: Option<PaymentKey>,
     pub(crate) settlement: Settlement,
     pub(crate) verdicts: Vec<(InHand, Verdict)>,
     pub(crate) word: &'static str,
-    /// What became of the items of replays among them.
+    /// The results of the items of replays among them.
     pub(crate) replayed: Vec<ReplayResult>,
     /// The answer a change was decided on.
     pub(crate) answered: Option<Answered>,
     /// The death of those of its deliveries that are not tried again, where it is a failure.
     pub(crate) death: Option<Death>,
-    /// How often the order had moved when it was to be written.
+    /// The number of times the order had moved when it was to be written.
     pub(crate) conflicts: u32,
 }
 
-/// An answer of the provider. Where its order moves before what was decided on it is written, it is decided on again: hints that came
-/// after the question wait for the next one.
+/// An answer of the provider. If its order moves before the decision is written, the answer is decided on again: hints
+/// that came after the question wait for the next one.
 pub(crate) struct Answered {
     pub(crate) order: OrderId,
     pub(crate) answer: Answer,
@@ -68,7 +69,7 @@ impl Outcome {
     }
 }
 
-/// What every outcome is made with.
+/// The inputs that every outcome is made with.
 #[derive(Clone, Copy)]
 pub(crate) struct Making<'a> {
     pub(crate) schedule: &'a Schedule,
@@ -113,7 +114,7 @@ impl Making<'_> {
         self.parked(Some(key), what, passengers)
     }
 
-    /// What it is about is not known yet: kept, and tried again until the schedule ends.
+    /// Its subject is not known yet: archived, and tried again until the schedule ends.
     pub(crate) fn parked(self, key: Option<PaymentKey>, what: String, passengers: Vec<InHand>) -> Outcome {
         let failure = Failure { class: Class::Waiting, detail: what };
         self.failed(key, archived(&passengers), passengers, &failure, "parked", false)
@@ -125,7 +126,7 @@ impl Making<'_> {
         self.failed(None, archived(&in_hand), in_hand, failure, "unanswered", probe)
     }
 
-    /// Nothing proves that its provider sent it. Nothing of it is stored.
+    /// There is no proof that its provider sent it, so it is not archived.
     pub(crate) fn unproven(self, in_hand: InHand, failure: &Failure) -> Outcome {
         self.failed(None, Settlement::default(), vec![in_hand], failure, "unproven", false)
     }
@@ -137,7 +138,7 @@ impl Making<'_> {
         Outcome::new(None, settlement, self.waiting(in_hand, wait), "paused", (None, wait.why.as_str()))
     }
 
-    /// Nobody may ask now.
+    /// The account may not be asked now.
     pub(crate) fn shut(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, shut: &Shut) -> Outcome {
         match shut {
             Shut::Failed(failure) => self.unanswered(order, key, passengers, failure, false),
@@ -146,7 +147,7 @@ impl Making<'_> {
         }
     }
 
-    /// So many of its account are in hand, or elsewhere, that it waits on the queue, where it keeps nobody else waiting.
+    /// Too many of its account are in hand, or elsewhere: it waits on the queue, where it holds up no other hint.
     fn crowded(self, order: &Order, key: PaymentKey, passengers: Vec<InHand>, wait: &Wait) -> Outcome {
         // A look of our own does not go round: without this it would be lost for as long as the sweep leaves a payment to its hint.
         let is_look =
@@ -200,7 +201,7 @@ impl Making<'_> {
         Outcome::new(None, Settlement::default(), verdicts, word, (Some(changed), word))
     }
 
-    /// Whether none of these would be given up on, were it tried once more.
+    /// Returns true if none of these would be given up on, were it tried once more.
     pub(crate) fn can_wait(self, passengers: &[InHand]) -> bool {
         passengers.iter().all(|passenger| self.schedule.retry_after(passenger.delivery.attempt).is_some())
     }
@@ -341,7 +342,8 @@ impl Making<'_> {
         self.failed(Some(key), settlement, passengers, failure, "unanswered", probe)
     }
 
-    /// When a payment is asked about again that could not be: an unfinished one by its schedule and not before `at_least`.
+    /// Returns the next check of a payment that could not be asked about: an unfinished one by its schedule and not
+    /// before `at_least`.
     fn check_again(self, payment: &Payment, at_least: Timestamp) -> Option<Timestamp> {
         match payment.is_unfinished() {
             true => {
@@ -352,8 +354,8 @@ impl Making<'_> {
         }
     }
 
-    /// What a failure makes of deliveries: notifications go round through the queue until the schedule is used up, our own looks are on
-    /// the payment's schedule, and a replay is told.
+    /// Applies a failure to deliveries: notifications go round through the queue until the schedule is used up, our own
+    /// looks are on the payment's schedule, and a replay is told.
     fn failed(
         self,
         key: Option<PaymentKey>,
@@ -430,13 +432,13 @@ impl Making<'_> {
     }
 }
 
-/// Whether somebody still waits for an answer about a payment: it is not finished, or a look at it was asked for.
+/// Returns true if an answer about a payment is still awaited: it is not finished, or a look at it was asked for.
 fn is_watched(payment: &Payment) -> bool {
     payment.is_unfinished() || payment.next_check_at.is_some()
 }
 
-/// Whether a delivery that could not be settled is tried again as it is. A look of our own is on its payment's schedule, and an item of a
-/// replay is the replay's to hand out again.
+/// Returns true if a delivery that could not be settled is tried again as it is. A look of our own is on its payment's
+/// schedule, and an item of a replay is the replay's to hand out again.
 pub(crate) fn goes_round(delivery: &Delivery) -> bool {
     notification(delivery).is_some() && replay_item(delivery).is_none()
 }
@@ -446,8 +448,9 @@ fn replay_item(delivery: &Delivery) -> Option<Uuid> {
     delivery.envelope.as_ref().ok()?.replay
 }
 
-/// Whether these are all second tries of plain notifications of the payment whose first try was well before the provider's last, final answer: that answer is
-/// newer than anything they could hint at, so asking again would only cost. Both times are workers', a margin apart: their clocks differ.
+/// Returns true if these are all second tries of plain notifications of the payment whose first try was well before the
+/// provider's last, final answer: that answer is newer than anything they could hint at, so asking again would only
+/// cost. Both times are workers', a margin apart: their clocks differ.
 pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], clocks_differ: SignedDuration) -> bool {
     let Some(payment) = order.payment(key).filter(|payment| payment.state.is_final()) else { return false };
     let Some(asked_at) = payment.asked_at else { return false };
@@ -460,7 +463,7 @@ pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], 
     passengers.iter().all(|passenger| is_older(&passenger.delivery))
 }
 
-/// What was decided, told to the log, to be written with the notifications that led to it.
+/// Logs a decision, and returns it as an outcome, to be written with the notifications that led to it.
 fn decided(order: &Order, decision: Decision, key: PaymentKey, passengers: Vec<InHand>) -> Outcome {
     let Decision { change, timeline, outcome } = decision;
     tell(&change.order, &key, outcome);
@@ -500,11 +503,11 @@ pub(crate) fn only_asked(order: &Order, change: &Change) -> Option<PaymentCheck>
     (alone(order) == alone(after)).then_some(PaymentCheck { key, next_check_at, checks, asked: Some(asked) })
 }
 
-/// Why a hint could not be settled, for this time or for ever.
+/// The reason why a hint could not be settled, for this time or for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) class: Class,
-    /// What was answered last, without bodies or secrets.
+    /// The last answer, without bodies or secrets.
     pub(crate) detail: String,
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct OfOthers {
     pub(crate) elsewhere: Vec<(RefundId, PaymentKey)>,
 }
 
-/// The refunds that were asked about by themselves, and that are of another payment by its id. What the payment's own answer lists is its own.
+/// The refunds that were asked about by themselves, and that are of another payment by its id. Refunds that the
+/// payment's own answer lists are its own.
 pub(crate) fn named_elsewhere(key: &PaymentKey, answer: &Answer) -> Vec<(RefundId, PaymentKey)> {
     let other = |asked: &RefundAnswer| {
         let id = asked.payment.clone().filter(|id| *id != key.id)?;
@@ -34,8 +35,9 @@ pub(crate) fn named_elsewhere(key: &PaymentKey, answer: &Answer) -> Vec<(RefundI
 }
 
 impl Context {
-    /// Sorts out the refunds of other payments. One that is only announced goes where the provider says that it belongs; both orders have
-    /// a new revision then, so that whatever was decided on the old one, this answer too, is decided again.
+    /// Sorts out the refunds of other payments. A refund that is only announced goes where the provider says that it
+    /// belongs. Both orders have a new revision then, so that all that was decided on the old one, this answer too, is
+    /// decided again.
     pub(crate) async fn refunds_of_others(
         &self,
         order: &Order,

@@ -16,7 +16,7 @@ use crate::worker::Context;
 
 /// Repeats of the same signed bytes are asked about once in this time, by each worker.
 const REST: SignedDuration = SignedDuration::from_secs(10);
-/// So many are remembered before those that rested are forgotten.
+/// The number of repeats remembered before those that rested are forgotten.
 const REMEMBERED: usize = 4096;
 
 /// For which signed bytes this worker asked lately: when, and on behalf of which notification.
@@ -79,8 +79,9 @@ impl Context {
         self.write(Outcome::new(None, settlement, acked(in_hand), "repeated", UNCHANGED)).await;
     }
 
-    /// Has a repeat that could not be settled go no round of its own: the notification that it repeats is on its way, or was settled. Where
-    /// that one died and nobody replayed it, the repeat dies, too, which raises the dead letter.
+    /// Has a repeat that could not be settled go no round of its own: the notification that it repeats is on its way,
+    /// or was settled. If that notification died and was not replayed, the repeat dies, too, which raises the dead
+    /// letter.
     pub(crate) async fn spare_repeats(&self, outcome: &mut Outcome) {
         let tried_again = outcome.verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Retry { .. }));
         let mut firsts: Vec<&Notification> =

@@ -19,7 +19,7 @@ use crate::refunds::named_elsewhere;
 use crate::sweep;
 use crate::worker::Context;
 
-/// How often items are handed out, and looked for where there are none.
+/// The intervals at which items are handed out, and looked for while there are none.
 const TICK: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 /// A hint has this long to be settled before it is handed out again. Twice is harmless, and little waits on the queue while items are
@@ -53,7 +53,7 @@ pub(crate) async fn replay(context: Arc<Context>, holder: Uuid, stop: Cancellati
     lease.release(&context).await;
 }
 
-/// How fast one replay goes, and from when on.
+/// The pace of one replay, and the time from which it goes on.
 struct Pace {
     /// Items it may hand out by now.
     allowance: f64,
@@ -68,7 +68,7 @@ impl Pace {
         Self { allowance: 0.0, counted_at: now, not_before: now }
     }
 
-    /// How many items may be handed out now.
+    /// Returns the number of items that may be handed out now.
     fn due(&mut self, rate_per_s: u32) -> u32 {
         let (now, rate) = (Instant::now(), f64::from(rate_per_s));
         self.allowance = (self.allowance + (now - self.counted_at).as_secs_f64() * rate).min(rate.max(1.0));
@@ -77,7 +77,7 @@ impl Pace {
     }
 }
 
-/// One round over all replays that run; how long until the next.
+/// Goes once over all replays that run, and returns the time until the next round.
 async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Result<Duration, StoreError> {
     let running = context.store.replay_running().await?;
     paces.retain(|id, _| running.iter().any(|replay| replay.id == *id));
@@ -105,7 +105,7 @@ async fn round(context: &Arc<Context>, paces: &mut HashMap<Uuid, Pace>) -> Resul
     Ok(TICK)
 }
 
-/// How many items were handed out, and whether some of them could not be tried.
+/// The number of items handed out, and whether some of them could not be tried.
 struct Handed {
     items: u32,
     waiting: bool,
@@ -124,7 +124,8 @@ async fn hand_out(context: &Arc<Context>, replay: Uuid, limit: u32) -> Result<Ha
     Ok(Handed { items: handed, waiting: results.iter().any(|result| result.outcome.is_none()) })
 }
 
-/// One item: planned here, or hinted at. Nothing, where its result comes from whoever settles the hint.
+/// Plans an item here, or sends a hint for it. Returns `None` if its result comes from the worker that settles the
+/// hint.
 async fn take(context: &Arc<Context>, item: ReplayItem) -> Option<ReplayResult> {
     let taken = if item.plan { plan(context, &item).await.map(Some) } else { hint(context, &item).await };
     let result = |(outcome, detail)| ReplayResult { item: item.id, outcome, detail };
@@ -196,7 +197,7 @@ async fn payment(context: &Context, item: &ReplayItem) -> Result<Result<Option<P
     })
 }
 
-/// What replaying an item would change, asked of the provider and compared; nothing is written.
+/// Asks the provider, compares, and returns what replaying an item would change; writes nothing.
 async fn plan(context: &Context, item: &ReplayItem) -> Result<Told, String> {
     let key = match payment(context, item).await? {
         Ok(key) => key,

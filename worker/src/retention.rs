@@ -14,10 +14,10 @@ use crate::patience::{chain, jittered};
 use crate::sweep;
 use crate::worker::Context;
 
-/// How often all kinds are gone through: a tenth of the shortest age, within these.
+/// The interval at which all kinds are gone through: a tenth of the shortest age, within these.
 const EVERY_MIN: Duration = Duration::from_secs(1);
 const EVERY_MAX: Duration = Duration::from_hours(1);
-/// How often the lease is looked after meanwhile.
+/// The interval at which the lease is looked after meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Rows one batch reads and deletes at most: a few milliseconds of a store's time.
 const BATCH: u32 = 200;
@@ -25,10 +25,10 @@ const BATCH: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The same while hints wait: forty rows a second are retention's own share.
 const PAUSE_WHILE_BUSY: Duration = Duration::from_secs(5);
-/// So many hints that wait are live work.
+/// More waiting hints than this are live work.
 const HINTS_MAX: u32 = 100;
 
-/// Goes through all kinds of history once in a while. One worker does, by a lease in the store.
+/// Goes through all kinds of history once in a while. Only the worker that has the lease in the store does.
 pub(crate) async fn retain(context: Arc<Context>, holder: Uuid, stop: CancellationToken) {
     let Some(shortest) = context.options.retention.iter().map(|(_, age)| *age).min() else {
         return stop.cancelled().await;
@@ -51,7 +51,7 @@ pub(crate) async fn retain(context: Arc<Context>, holder: Uuid, stop: Cancellati
     lease.release(&context).await;
 }
 
-/// One run through all kinds.
+/// A run through all kinds.
 struct Run<'a> {
     context: &'a Context,
     stop: &'a CancellationToken,

@@ -18,11 +18,11 @@ const HOURLY_LOOKS: usize = 25;
 /// After a payment's own expiry the provider needs a moment to say so.
 const AFTER_EXPIRY: Duration = seconds(120);
 
-/// When a finished payment is asked about again, counted from when it became final: a cancel, or a refund in the provider's dashboard, may
-/// never be notified. Within the time in which its method takes a refund: which method that was is not stored, so the longest counts,
-/// a year, and all of these are within it.
+/// The times at which a finished payment is asked about again, counted from when it became final: a cancel, or a refund
+/// in the provider's dashboard, may never be notified. Within the time in which its method takes a refund: which method
+/// that was is not stored, so the longest counts, a year, and all of these are within it.
 const LATE: [SignedDuration; 5] = [hours(25), hours(7 * 24), hours(30 * 24), hours(90 * 24), hours(180 * 24)];
-/// One that took no money has the first two: the provider may say after all that it is paid.
+/// A payment that took no money has the first two: the provider may say after all that it is paid.
 const LATE_UNPAID: usize = 2;
 
 const fn hours(count: i64) -> SignedDuration {
@@ -38,15 +38,16 @@ fn final_since(payment: &Payment, now: Timestamp) -> Timestamp {
     payment.final_at.unwrap_or(payment.created_at).min(now)
 }
 
-/// When a finished payment is asked about next; never again after the last of its late checks. However often it is asked about in
-/// between, the times stay.
+/// Returns the time of a finished payment's next check; `None` after the last of its late checks. However often it is
+/// asked about in between, the times stay.
 pub(crate) fn late_check(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
     let since = final_since(payment, now);
     late(payment).iter().filter_map(|after| since.checked_add(*after).ok()).find(|at| *at > now)
 }
 
-/// When a finished payment is asked about again that could not be asked about: no sooner than planned, and after a quarter of its age or a
-/// day. An outage must not make rare checks hourly ones, nor lose the last one. Given up at twice the age of the last one.
+/// Returns the next check of a finished payment that could not be asked about: no sooner than planned, and after a
+/// quarter of its age or a day. An outage must not make rare checks hourly ones, nor lose the last one. Given up at
+/// twice the age of the last one.
 pub(crate) fn late_check_again(payment: &Payment, now: Timestamp) -> Option<Timestamp> {
     let since = final_since(payment, now);
     let wait = (now.duration_since(since) / 4).max(hours(24));
@@ -56,7 +57,8 @@ pub(crate) fn late_check_again(payment: &Payment, now: Timestamp) -> Option<Time
     again.map(|again| payment.next_check_at.map_or(again, |planned| planned.max(again)))
 }
 
-/// When to try what did not work: a delivery through the queue's delays, a payment through its provider's checks.
+/// The times at which to try again what did not work: a delivery through the queue's delays, a payment through its
+/// provider's checks.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     retry_delays: Vec<Duration>,
@@ -68,7 +70,7 @@ impl Schedule {
         Self { retry_delays }
     }
 
-    /// How long a delivery waits after its `attempt`-th try failed; `None` when the schedule is used up.
+    /// Returns the wait of a delivery after its `attempt`-th try failed; `None` when the schedule is used up.
     pub fn retry_after(&self, attempt: u32) -> Option<Duration> {
         self.retry_delays.get(usize::try_from(attempt).ok()?.checked_sub(1)?).copied()
     }
@@ -87,12 +89,12 @@ impl Schedule {
         self.retry_delays.iter().copied().filter(|delay| *delay <= wait).max()
     }
 
-    /// How many looks bring a payment to its table's hourly row.
+    /// Returns the number of looks that bring a payment to its table's hourly row.
     pub(crate) fn hourly(provider: Provider) -> i32 {
         Protocol::of(provider).checks.len() as i32 - 1
     }
 
-    /// When an unfinished payment is looked at again, after `checks` looks since something was last new.
+    /// Returns the time of an unfinished payment's next look, after `checks` looks since something was last new.
     pub fn next_check(
         &self,
         provider: Provider,

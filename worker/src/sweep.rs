@@ -9,9 +9,9 @@ use tracing::warn;
 use crate::patience::{chain, jittered};
 use crate::worker::Context;
 
-/// How often the store is asked which payments are due.
+/// The interval at which the store is asked which payments are due.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a due payment is left to the hint that was made for it before another is.
+/// The time a due payment is left to the hint that was made for it before another is.
 const HOLD_FOR: Duration = Duration::from_mins(2);
 /// Hints of one round, and how many may wait before another: what is left is due again in a second.
 const ROUND: u32 = 100;
@@ -79,12 +79,12 @@ pub(crate) async fn sweep(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// Whether live work leaves room for late checks. A queue that cannot say so is not bothered further.
+/// Returns true if live work leaves room for late checks. A queue that cannot say so is not bothered further.
 async fn leaves_room(context: &Context) -> bool {
     context.in_hand.len() <= context.options.concurrency / 4 && more_wait(context, LATE_ROUND).await == Some(false)
 }
 
-/// Whether more than `so_many` hints wait to be taken, ours and the providers'; nothing where the queue cannot say.
+/// Returns true if more than `so_many` hints wait to be taken, ours and the providers'; `None` if the queue cannot say.
 pub(crate) async fn more_wait(context: &Context, so_many: u32) -> Option<bool> {
     let waiting = context.queue.waiting(so_many.saturating_add(1)).await.ok()?;
     Some(waiting > so_many)

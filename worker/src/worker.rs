@@ -26,10 +26,10 @@ use crate::{Schedule, budget, dead, follow, intake, relay, replay, retention, sw
 
 /// Outcomes waiting for a writer: a few batches' worth.
 const OUTCOMES_MAX: usize = 256;
-/// What is in hand when the worker is told to stop has this long to be settled; the rest comes back by itself.
+/// The time to settle the deliveries in hand once the worker is told to stop; the rest comes back by itself.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long a worker that stops takes to give its shares of the budgets to the others; they run out by themselves.
+/// The longest a worker that stops takes to give its shares of the budgets to the others; they run out by themselves.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
@@ -40,9 +40,9 @@ pub struct WorkerOptions {
     pub concurrency: usize,
     /// Transactions written at once: one for a store with one writer, two or more for a server.
     pub writers: usize,
-    /// How far the workers' clocks may be apart; nothing where there is one worker.
+    /// The largest difference between the workers' clocks; zero for one worker.
     pub clocks_differ: SignedDuration,
-    /// How often the providers' own lists of events are read; never, if absent.
+    /// The interval at which the providers' own lists of events are read; never, if absent.
     pub follow_every: Option<Duration>,
     /// Events of these types wait until a queue is bound for them; others are counted and left to the feed.
     pub must_route: Vec<EventType>,
@@ -50,7 +50,7 @@ pub struct WorkerOptions {
     pub retention: Vec<(History, Duration)>,
 }
 
-/// What a worker works with.
+/// The parts a worker works with.
 pub struct WorkerParts {
     pub accounts: Accounts,
     pub client: Client,

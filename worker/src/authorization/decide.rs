@@ -4,7 +4,7 @@ use payhook_schema::{
 };
 use payhook_store::{AuthorizationChange, TimelineEntry};
 
-/// What was learned about an authorization: from a notification, or from the answer to a call of ours.
+/// A fact learned about an authorization: from a notification, or from the answer to a call of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// The customer agreed. The code is sealed where it is ours to exchange.
@@ -15,7 +15,7 @@ pub(crate) enum Told {
     Cancelled { token: Option<SecretDigest>, reason: Option<String>, is_old: bool },
 }
 
-/// How we heard of a token.
+/// The way we heard of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Telling {
     /// In answer to a call of ours: the newest there is, with everything that belongs to it.
@@ -26,7 +26,7 @@ pub(crate) enum Telling {
     Former,
 }
 
-/// What it does: nothing but a line in the history, or a change with what is to be told.
+/// The effect of a fact: nothing but a line in the history, or a change with the events that tell of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Decision {
     pub(crate) change: Option<AuthorizationChange>,
@@ -39,14 +39,15 @@ const REFRESH_AHEAD_MAX: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A token that was just given is not asked for again sooner, however short its life.
 const REFRESH_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// When a token is to be refreshed; never where the wallet gave nothing to do it with.
+/// Returns the time to refresh a token; `None` if it does not expire, or the wallet gave nothing to refresh it with.
 pub(crate) fn refresh_at(token: &Token) -> Option<Timestamp> {
     let expires_at = token.expires_at.filter(|_| token.refresh.is_some())?;
     let life = expires_at.duration_since(token.issued_at);
     Some(expires_at - (life / 10).clamp(SignedDuration::ZERO, REFRESH_AHEAD_MAX))
 }
 
-/// What `told` does to `authorization`: a pure function. States only go forward, repeats change nothing, and what is over stays over.
+/// Applies `told` to `authorization`: a pure function. States only go forward, repeats change nothing, and what is over
+/// stays over.
 pub(crate) fn decide(authorization: &Authorization, told: Told, now: Timestamp) -> Decision {
     let mut next = Authorization { updated_at: now, ..authorization.clone() };
     let moved = match told {
@@ -176,7 +177,8 @@ fn cancelled(
     }
 }
 
-/// What the merchant's programs are told of a change: that the customer agreed, and that it is over. Each once, unless it goes on after all.
+/// Returns the events that tell the merchant's programs of a change: that the customer agreed, and that it is over.
+/// Each once, unless it goes on after all.
 fn announce(was: &Authorization, next: &mut Authorization, now: Timestamp) -> Vec<Event> {
     let cancelled = next.state == AuthorizationState::Cancelled;
     let over = was.state == AuthorizationState::Cancelled;

@@ -18,8 +18,8 @@ use crate::outcome::Failure;
 use crate::patience::GaveUp;
 use crate::worker::Context;
 
-/// One worker may take this long for a call and what it writes of it; then another may take over. The call has ten seconds, and the
-/// clocks of two workers may be a minute apart.
+/// The time a worker may take for a call and for writing its result; then another may take over. The call has ten
+/// seconds, and the clocks of two workers may be a minute apart.
 const CLAIM_FOR: Duration = Duration::from_mins(3);
 /// A token that could not be refreshed is tried again at least this often, for as long as it can be refreshed at all.
 const HOURLY: Duration = Duration::from_hours(1);
@@ -27,7 +27,7 @@ const HOURLY: Duration = Duration::from_hours(1);
 /// Authorizations one worker sees to at once; beyond that, refreshes wait in the store, where they do not stand before payments.
 const TENDED_AT_ONCE: usize = 16;
 
-/// What is to be done next for an authorization, and with which secret.
+/// The next step for an authorization, and the secret it needs.
 enum Step<'a> {
     Exchange(&'a Sealed),
     Refresh(&'a Sealed),
@@ -65,8 +65,8 @@ struct Tending<'a> {
 }
 
 impl Tended {
-    /// Nothing where it is seen to already, or where so many tokens are being refreshed that another would only stand in the way of
-    /// those who ask about payments. A code never waits: it is good for minutes.
+    /// Returns `None` if it is seen to already, or if so many tokens are being refreshed that another would only stand
+    /// in the way of those who ask about payments. A code never waits: it is good for minutes.
     fn begin(&self, id: &AuthorizationId, step: &Step<'_>) -> Option<Tending<'_>> {
         let mut tended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = tended.len() >= TENDED_AT_ONCE && matches!(step, Step::Refresh(_));

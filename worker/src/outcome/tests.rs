@@ -3,7 +3,7 @@ use payhook_schema::PaymentState;
 use super::*;
 use crate::decide::tests::{at, facts, key, order, paid};
 
-/// What the answer comes to for the order, which becomes what the store makes of it.
+/// Returns the settlement of an answer, and applies it to the order as the store does.
 fn settled(order: &mut Order, facts: &PaymentFacts) -> Settlement {
     let next = NextCheck { at: at(100), checks: order.payments[0].checks + 1 };
     let (key, now) = (&key("P1"), at(11));

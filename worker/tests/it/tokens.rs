@@ -71,7 +71,7 @@ impl House {
         }
     }
 
-    /// What the merchant's programs were told about an authorization.
+    /// Returns the types of the events that tell the merchant's programs of an authorization.
     async fn told(&self, id: &str) -> Vec<&'static str> {
         self.store.events_sequence(100, self.now()).await.unwrap();
         let events = self.store.events_after(0, 100).await.unwrap();
