@@ -49,7 +49,8 @@ pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usi
     waves
 }
 
-/// Why a settlement can never be written, if so: told alike for both databases, and before either sees it.
+/// Returns the reason why a settlement can never be written, if there is one: alike for both databases, and before
+/// either sees it.
 pub(crate) fn unkeepable(settlement: &Settlement) -> Option<String> {
     let Settlement { notifications, about: _, order: _, timeline, check: _, change } = settlement;
     let nul = notifications.iter().any(|notification| !keepable(notification))
@@ -61,7 +62,7 @@ pub(crate) fn unkeepable(settlement: &Settlement) -> Option<String> {
     change.as_ref().and_then(wrong_change)
 }
 
-/// Whether every text of `notification` can be kept. Its body can be anything.
+/// Returns true if every text of `notification` can be stored. Its body can be anything.
 pub(crate) fn keepable(notification: &Notification) -> bool {
     let Notification { kind, about, idempotency_key, verified_by, signed_path, headers, .. } = notification;
     let reference = match about {
@@ -107,7 +108,7 @@ fn change_has_nul(change: &Change) -> bool {
     optional.chain(details).chain(refunds::texts(payment)).any(|text| has_nul(text)) || events.iter().any(event_has_nul)
 }
 
-/// What contradicts itself in a change, whatever the store holds.
+/// Returns how a change contradicts itself, if it does, whatever the store holds.
 fn wrong_change(Change { order, payment, events }: &Change) -> Option<String> {
     if order.payment(&payment.key).is_none() {
         return Some(format!("payment {} is not of order {}", payment.key, order.id));
@@ -132,8 +133,8 @@ impl Serialize for Micros {
     }
 }
 
-/// The rows of some settlements, by table. Where a row has `guard`, it is written only if the order of the change with
-/// that `ord` was.
+/// The rows of some settlements, by table. A row with a `guard` is written only if the order of the change with that
+/// `ord` was.
 #[derive(Default)]
 pub(crate) struct Batch<'a> {
     pub(crate) changes: Vec<ChangeRow<'a>>,

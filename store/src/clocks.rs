@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How long a call may have waited for its turn after it read the clock: the deadline of one that came before it is that much later.
+/// The longest a call may have waited for its turn after it read the clock: the deadline of one that came before it is
+/// that much later.
 const TURN: Duration = Duration::from_secs(5);
 
 /// The longest an unfinished payment waits for its next check is a day.
@@ -15,7 +16,7 @@ pub(crate) const LATEST: &str = "clock";
 /// It is written this often. A clock that went back by less goes unnoticed, and deadlines are late by as much at most.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
-/// Whether the clock was at `latest` within the last seconds, and did not go back since.
+/// Returns true if the clock was at `latest` within the last seconds, and did not go back since.
 pub(crate) fn is_recent(latest: Option<Timestamp>, now: Timestamp) -> bool {
     latest.is_some_and(|latest| now.duration_since(latest).abs() < LOOK_EVERY)
 }

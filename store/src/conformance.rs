@@ -38,14 +38,14 @@ pub use schedule::*;
 pub use sealed::*;
 pub use settling::*;
 
-/// One empty store, not migrated yet, as two processes see it.
+/// An empty store, not migrated yet, as two processes see it.
 pub struct Harness {
     pub store: Arc<dyn Store>,
     /// The same store, used by another worker: its own connections where the backend has more than one process.
     pub other: Arc<dyn Store>,
     /// The same store as the program has it: its clock is the machine's or the server's, and no caller decides what now is.
     pub program: Arc<dyn Store>,
-    /// What the random operations are made of. Whoever makes the harness prints it.
+    /// The seed of the random operations. The code that makes the harness prints it.
     pub seed: u64,
 }
 

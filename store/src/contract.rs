@@ -27,7 +27,7 @@ pub use settlements::{Asked, Change, PaymentCheck, Settled, Settlement};
 pub(crate) use timeline::PlaceOf;
 pub use timeline::{TIMELINE_PAGE, TimelineEntry, TimelinePage, TimelinePlace};
 
-/// What payhook remembers. Each method is one whole unit of work: all of it happens or none.
+/// The data that payhook stores. Each method is one whole unit of work: all of it happens or none.
 ///
 /// Every backend keeps these promises; each is the name of a test in `conformance`:
 ///
@@ -118,8 +118,8 @@ pub use timeline::{TIMELINE_PAGE, TimelineEntry, TimelinePage, TimelinePlace};
 /// - `migrating_twice_does_no_harm`
 /// - `any_operations_do_what_a_plain_model_does`
 ///
-/// Where workers share a server, its clock says what is due and how long leases and claims last, not the caller's `now`. A deadline later than
-/// its length allows was written by a clock that was ahead, and holds nobody up.
+/// If workers share a server, its clock says what is due and how long leases and claims last, not the caller's `now`. A
+/// deadline later than its length allows was written by a clock that was ahead, and holds nobody up.
 ///
 /// Times have microsecond precision; what is finer is cut off. All reads are of the primary: what was written is read.
 /// Every call returns within a bounded time, whatever the database does.
@@ -131,7 +131,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Outdated`] unless the store is at this program's version.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// Where it is, without credentials.
+    /// Returns the store's address, without credentials.
     fn address(&self) -> String;
 
     /// Registers an order, or adds payments to it, with a `registered` entry in its timeline. Repeating is fine and
@@ -147,8 +147,9 @@ pub trait Store: Send + Sync + 'static {
     /// Newest first. A page after an order that does not exist is empty.
     async fn order_list(&self, filter: &OrderFilter) -> Result<Vec<Order>, StoreError>;
 
-    /// What happened to an order, oldest first: the written entries, the archived notifications of its payments (`notification`), and its
-    /// published events (`publish`). Up to `limit` entries after a place; what is written later with an earlier time is in its place.
+    /// Returns the history of an order, oldest first: the written entries, the archived notifications of its payments
+    /// (`notification`), and its published events (`publish`). Up to `limit` entries after a place; what is written
+    /// later with an earlier time is in its place.
     async fn order_timeline_page(
         &self,
         id: &OrderId,
@@ -172,9 +173,9 @@ pub trait Store: Send + Sync + 'static {
     /// For each key, in the same order, the order it belongs to.
     async fn payments_find(&self, keys: &[PaymentKey]) -> Result<Vec<Found>, StoreError>;
 
-    /// The payment a notification names without its id; none where we do not know of it. Where several payments have one
-    /// reference, none is told: a name that is not unique names nobody. Only payments of a provider whose notifications name them so
-    /// are found by it (`Profile::names_payments_by_reference`).
+    /// The payment a notification names without its id; none where we do not know of it. If several payments have one
+    /// reference, none is returned: a name that is not unique names no payment. Only payments of a provider whose
+    /// notifications name them so are found by it (`Profile::names_payments_by_reference`).
     async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError>;
 
     /// The provider's payments under `account` that a refund of `amount` may be of, the last registered first: those that took money
@@ -197,16 +198,18 @@ pub trait Store: Send + Sync + 'static {
     /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that
     /// touch different orders and payments share one transaction, so a batch costs little more than one alone.
     ///
-    /// What cannot be kept is [`Settled::Refused`] and leaves its neighbours alone. An error is never about one
-    /// settlement: it is about the store, some may have been written, and asking again for all is safe: a change that was
-    /// written is then a [`Settled::Conflict`]. Where there was no change, at worst a timeline entry is there twice.
+    /// A settlement that cannot be kept is [`Settled::Refused`] and leaves its neighbours alone. An error is never
+    /// about one settlement: it is about the store, some may have been written, and asking again for all is safe: a
+    /// change that was written is then a [`Settled::Conflict`]. A settlement without a change leaves, at worst, a
+    /// timeline entry twice.
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
-    /// Takes up to `limit` unfinished payments whose `next_check_at` has come, each account's oldest first, and moves their `next_check_at` to
-    /// `now + hold_for`, so that no other sweeper takes them meanwhile. Accounts share the limit evenly: one with many due payments
-    /// leaves room for the others. Of an account in `at_most`, no more than so many are taken; of the others, as many as fit.
-    /// Due are also payments that were asked about at a time yet to come, or that would wait for more than 25 hours: a wrong clock wrote that.
-    /// Where `now` is earlier than at an earlier call, all checks within a day come as much sooner, those of authorizations too.
+    /// Takes up to `limit` unfinished payments whose `next_check_at` has come, each account's oldest first, and moves
+    /// their `next_check_at` to `now + hold_for`, so that no other sweeper takes them meanwhile. Accounts share the
+    /// limit evenly: one with many due payments leaves room for the others. Of an account in `at_most`, no more than so
+    /// many are taken; of the others, as many as fit. Due are also payments that were asked about at a time yet to
+    /// come, or that would wait for more than 25 hours: a wrong clock wrote that. If `now` is earlier than at an
+    /// earlier call, all checks within a day come as much sooner, those of authorizations too.
     async fn payments_due(
         &self,
         now: Timestamp,
@@ -227,12 +230,12 @@ pub trait Store: Send + Sync + 'static {
     /// Has an order's payments checked at `at`, the final ones too; false if there is no such order.
     async fn order_refresh(&self, id: &OrderId, at: Timestamp) -> Result<bool, StoreError>;
 
-    /// Writes a release and its audit entry, both or neither. One with a known id changes nothing.
+    /// Writes a release and its audit entry, both or neither. A release with a known id changes nothing.
     async fn release_write(&self, release: &Release, audit: &AuditEntry) -> Result<(), StoreError>;
 
     async fn release_get(&self, id: Uuid) -> Result<Option<Release>, StoreError>;
 
-    /// What fulfilment was sent about an order so far, whether published yet or not.
+    /// Returns what fulfilment was sent about an order so far, whether published yet or not.
     async fn events_of(&self, order: &OrderId) -> Result<Sent, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
@@ -255,7 +258,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Registers an authorization, with a `registered` entry in its history. Repeating is fine and changes nothing.
     ///
-    /// Where a notification about it came before, it is due at once: whoever registers it may be gone before it says so.
+    /// If a notification about it came before, it is due at once: the caller may be gone before it says so.
     async fn authorization_register(
         &self,
         new: &NewAuthorization,
@@ -315,15 +318,15 @@ pub trait Store: Send + Sync + 'static {
     /// To an authorization it is a write like any other: whoever read it before would bring the old secret back.
     async fn sealed_replace(&self, replacements: &[Resealed]) -> Result<usize, StoreError>;
 
-    /// How many things are sealed under each key, by key.
+    /// Counts the things sealed under each key, by key.
     async fn sealed_count(&self) -> Result<Vec<(u32, u64)>, StoreError>;
 
-    /// Which of our keys verified notifications last, and when: of the newest ten thousand in the archive, one entry for
-    /// each account and key, by provider, account and key.
+    /// Returns which of our keys verified notifications last, and when: of the newest ten thousand in the archive, one
+    /// entry for each account and key, by provider, account and key.
     async fn keys_used(&self) -> Result<Vec<KeyUse>, StoreError>;
 
-    /// Writes down who did what. Whoever does something that must be audited writes first and does it then. An entry with
-    /// a known id changes nothing, and a NUL character in it becomes U+FFFD.
+    /// Writes down who did what. A caller that does something that must be audited writes first and does it then. An
+    /// entry with a known id changes nothing, and a NUL character in it becomes U+FFFD.
     async fn audit_write(&self, entry: &AuditEntry) -> Result<(), StoreError>;
 
     /// Newest first; only entries older than `before`, if given.
@@ -332,23 +335,25 @@ pub trait Store: Send + Sync + 'static {
     /// The names of the leases that begin with `prefix` and are held now, sorted.
     async fn leases_held(&self, prefix: &str, now: Timestamp) -> Result<Vec<String>, StoreError>;
 
-    /// How far something was followed.
+    /// Returns how far something was followed.
     async fn watermark_get(&self, name: &str) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Moves a watermark forward; one that would go back stays. One that lies after `now` was set by a clock that was wrong, and gives way.
+    /// Moves a watermark forward; one that would go back stays. A watermark that lies after `now` was set by a clock
+    /// that was wrong, and gives way.
     async fn watermark_set(&self, name: &str, at: Timestamp, now: Timestamp) -> Result<(), StoreError>;
 
     /// Archived notifications without their bodies, newest first.
     async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Archived>, StoreError>;
 
-    /// One archived notification, with its exact bytes (sealed, where it is).
+    /// Returns an archived notification, with its exact bytes (sealed, where it is).
     async fn notification_get(&self, id: Uuid) -> Result<Option<Archived>, StoreError>;
 
     /// For each id of what was signed, in the same order, the id of the notification it is archived under.
     async fn notifications_known(&self, signed: &[Uuid]) -> Result<Vec<Option<Uuid>>, StoreError>;
 
-    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. One that did died again: the
-    /// letter is open, with its new failure and the attempts of both. Their notifications, if any, are archived with them.
+    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. A letter that
+    /// did fail later died again: it is open, with its new failure and the attempts of both. Their notifications, if
+    /// any, are archived with them.
     ///
     /// A letter can always be kept: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
     /// archived is in the letter's bytes all the same.
@@ -357,7 +362,7 @@ pub trait Store: Send + Sync + 'static {
     /// Latest failure first; without their bytes.
     async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// One dead letter with its exact bytes.
+    /// Returns a dead letter with its exact bytes.
     async fn dead_letter_get(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError>;
 
     /// The open ones of `filter`, one entry for each cause, provider and account, the largest group first.
@@ -370,9 +375,9 @@ pub trait Store: Send + Sync + 'static {
     /// Puts a note on the letters of `filter`, in the place of an older one; an empty one takes it away. Returns how many.
     async fn dead_letter_note(&self, filter: &DeadLetterFilter, note: &str) -> Result<u64, StoreError>;
 
-    /// Begins a replay: everything of its selection that is not in another replay still going on, oldest first, at most `limit`. A plan
-    /// takes what others have, too, and keeps nothing from them. Of nothing, it is done at once. One with a known id changes nothing.
-    /// Also says whether the limit left something out that it would have taken.
+    /// Begins a replay: everything of its selection that is not in another replay still going on, oldest first, at most
+    /// `limit`. A plan takes what others have, too, and keeps nothing from them. Of nothing, it is done at once. A
+    /// replay with a known id changes nothing. Also says whether the limit left something out that it would have taken.
     async fn replay_create(&self, new: &NewReplay) -> Result<(Replay, bool), StoreError>;
 
     async fn replay_get(&self, id: Uuid) -> Result<Option<Replay>, StoreError>;
@@ -386,8 +391,8 @@ pub trait Store: Send + Sync + 'static {
     /// The items of a replay, in the order they are taken, after `after` (0 for the first).
     async fn replay_items(&self, id: Uuid, after: i64, limit: u32) -> Result<Vec<ReplayItem>, StoreError>;
 
-    /// Pauses, resumes or cancels; the replay as it is then, none if there is no such. What does not fit its state changes nothing.
-    /// A stopped replay can be resumed: its failures so far are forgiven.
+    /// Pauses, resumes or cancels; the replay as it is then, none if there is no such. A request that does not fit its
+    /// state changes nothing. A stopped replay can be resumed: its failures so far are forgiven.
     async fn replay_steer(&self, id: Uuid, steer: Steer, now: Timestamp) -> Result<Option<Replay>, StoreError>;
 
     /// Hands out up to `limit` items of one replay, if it runs, and claims them until `now + hold_for`. An item whose claim ran out
@@ -412,10 +417,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// - Of an order, timeline, releases, events and notifications stay while it is held or something is expected of its payments, and until
     ///   it has not changed for `age`. Of an authorization, the timeline stays while it is not cancelled.
-    /// - An event that is not published keeps all of its order. What fulfilment has seen is noted with the order: [`Store::events_of`].
-    /// - A dead letter counts from when it was closed. One in a replay stays as long as the replay.
-    /// - A notification stays as long as a dead letter or a replay names it. One that names a payment, refund or authorization that is not
-    ///   registered stays for 30 days at least.
+    /// - An event that is not published keeps all of its order. The order keeps a note of what fulfilment has seen:
+    ///   [`Store::events_of`].
+    /// - A dead letter counts from when it was closed. A letter in a replay stays as long as the replay.
+    /// - A notification stays as long as a dead letter or a replay names it. A notification that names a payment,
+    ///   refund or authorization that is not registered stays for 30 days at least.
     /// - A replay goes with its items, done or cancelled.
     async fn history_delete(
         &self,
@@ -426,7 +432,7 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Deleted, StoreError>;
 
-    /// What is left to do; for metrics.
+    /// Counts what is left to do; for metrics.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
 
     /// Takes or renews the lease `name` for `holder` until `now + hold_for`; false while another holds it.
@@ -462,25 +468,26 @@ pub struct AccountLimit {
     pub limit: u32,
 }
 
-/// What a registration did.
+/// The result of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registered {
     /// The order as it now is. `parked`: those of its newly linked payments whose notifications came earlier; their next
     /// check is due at once.
     Order { order: Order, created: bool, parked: Vec<PaymentKey> },
-    /// Nothing was changed: the order is registered with another amount or currency.
+    /// No change: the order is registered with another amount or currency.
     AmountDiffers { registered: payhook_schema::Money },
-    /// Nothing was changed: the order has `registered` payments, and with the `added` ones more than [`payhook_schema::PAYMENTS_MAX`].
+    /// No change: the order has `registered` payments, and with the `added` ones more than
+    /// [`payhook_schema::PAYMENTS_MAX`].
     TooManyPayments { registered: usize, added: usize },
-    /// Nothing was changed: a payment belongs to another order.
+    /// No change: a payment belongs to another order.
     PaymentTaken { payment: PaymentKey, order: OrderId },
-    /// Nothing was changed: a refund is known to be of another payment.
+    /// No change: a refund is known to be of another payment.
     RefundTaken { refund: RefundId, payment: PaymentKey },
-    /// Nothing was changed: a refund names a payment the order does not have.
+    /// No change: a refund names a payment the order does not have.
     RefundOfNoPayment { refund: RefundId, payment: PaymentKey },
 }
 
-/// What a notification names a payment by, where it leaves its id out.
+/// The name of a payment in a notification that leaves its id out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentName {
     Refund {
@@ -496,19 +503,19 @@ pub enum PaymentName {
     },
 }
 
-/// What registering an authorization did.
+/// The result of registering an authorization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one is made for a registration, and taken apart at once")]
 pub enum AuthorizationRegistered {
     /// `parked`: notifications about it came earlier.
     Authorization { authorization: Authorization, created: bool, parked: bool },
-    /// Nothing was changed: it is registered with another account, auth state or wallet.
+    /// No change: it is registered with another account, auth state or wallet.
     Differs,
-    /// Nothing was changed: the account's `auth_state` is another authorization's.
+    /// No change: the account's `auth_state` is another authorization's.
     AuthStateTaken { by: AuthorizationId },
 }
 
-/// One unit of work about an authorization.
+/// A unit of work about an authorization.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AuthorizationSettlement {
     /// Archived, each once by its id.
@@ -533,7 +540,7 @@ pub struct SealedThing {
     pub sealed: Sealed,
 }
 
-/// One thing sealed anew.
+/// A thing sealed anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resealed {
     pub place: SealedPlace,
@@ -541,7 +548,7 @@ pub struct Resealed {
     pub now: Sealed,
 }
 
-/// Where a payment was found.
+/// The result of looking for a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Order(Box<Order>),

@@ -1,4 +1,5 @@
-//! What of a dead letter is kept, and how several are grouped, alike for both databases: a letter can always be kept, whatever is in it.
+//! The stored parts of a dead letter, and the grouping of several, alike for both databases: a letter can always be
+//! kept, whatever is in it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -81,7 +82,7 @@ pub(crate) fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// What the timeline says of a letter that was discarded.
+/// Returns the timeline's text for a letter that was discarded.
 pub(crate) fn discarded_by(Act { who, reason, .. }: &Act) -> String {
     without_nul(&format!("discarded by {who}: {reason}")).into_owned()
 }

@@ -39,7 +39,7 @@ pub(crate) fn providers() -> Vec<&'static str> {
     Provider::ALL.iter().map(|provider| provider.as_str()).collect()
 }
 
-/// One account's part of a sweep: take up to `quota` of its due payments, and note how many there were.
+/// The part of one account in a sweep: take up to `quota` of its due payments, and note how many there were.
 pub(crate) struct Part {
     pub(crate) provider: Provider,
     pub(crate) account: AccountName,
@@ -65,7 +65,8 @@ impl Part {
         Ok(parts)
     }
 
-    /// Divides up to `limit` evenly. Where there are more parts than that, each asks for one until the limit is reached: some may have none.
+    /// Divides up to `limit` evenly. If there are more parts than that, each asks for one until the limit is reached:
+    /// some may have none.
     pub(crate) fn divide(mut parts: Vec<Self>, limit: u32) -> Vec<Self> {
         let even = (limit / u32::try_from(parts.len()).unwrap_or(u32::MAX).max(1)).max(1);
         for part in &mut parts {

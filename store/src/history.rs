@@ -1,4 +1,4 @@
-//! Which rows of history may go, alike for both databases.
+//! Decides which rows of history may go, alike for both databases.
 //!
 //! A pass reads a kind from its oldest row on, in batches. Each batch reads a bounded number of rows by an index, and deletes those that are
 //! old enough and that nothing needs. It goes on behind the last row read, so rows that stay are read once a pass and hold nothing up.
@@ -22,7 +22,7 @@ const UNREGISTERED_STAYS: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// The feed's watermark: up to here, events were deleted.
 pub(crate) const EVENTS_DELETED: &str = "events_deleted";
 
-/// What is deleted now.
+/// The bounds of one deletion.
 #[derive(Clone, Copy)]
 pub(crate) struct Ends {
     pub(crate) before: Timestamp,
@@ -45,7 +45,7 @@ impl Ends {
     }
 }
 
-/// One row as a pass reads it.
+/// A row as a pass reads it.
 pub(crate) struct Read {
     pub(crate) place: Place,
     pub(crate) order: Option<OrderId>,
@@ -113,14 +113,14 @@ impl Batch {
         Timestamp::from_microsecond(last).unwrap_or(Timestamp::MAX)
     }
 
-    /// What the batch came to, once `gone` is deleted.
+    /// Returns the result of the batch, once `gone` is deleted.
     pub(crate) fn deleted(&self) -> Deleted {
         let deleted = self.gone.len() as u64;
         Deleted { deleted, needed: self.old as u64 - deleted, next: self.next }
     }
 }
 
-/// What fulfilment had been sent before events were deleted, from an order's columns.
+/// Reads from an order's columns what fulfilment had been sent before events were deleted.
 pub(crate) fn sent_before(row: &impl Columns) -> sqlx::Result<Option<SentBefore>> {
     let Some(state) = read(row, "sent_state")? else { return Ok(None) };
     Ok(Some(SentBefore {
@@ -247,7 +247,8 @@ pub(crate) const DELETE_ITEMS: &str = "delete from replay_items where replay_id 
 
 pub(crate) const DELETE_REPLAY: &str = "delete from replays where id = $1";
 
-/// What one replay came to, of which so many items were deleted; with fewer than the limit, it is gone itself.
+/// Returns the result for one replay, of which so many items were deleted. With fewer than the limit, it is gone
+/// itself.
 pub(crate) fn replay_deleted(items: u64, limit: u32) -> Deleted {
     let whole = items < u64::from(limit);
     Deleted { deleted: items + u64::from(whole), needed: 0, next: Some(Place::START) }

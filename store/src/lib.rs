@@ -1,5 +1,6 @@
-//! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events, the dead letters and their replays.
-//! One contract, [`Store`], cut at whole units of work; two backends keep it: [`postgres`] and [`sqlite`].
+//! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events, the dead letters and
+//! their replays. The contract is [`Store`], cut at whole units of work; two backends keep it: [`postgres`] and
+//! [`sqlite`].
 
 mod contract;
 

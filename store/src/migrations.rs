@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-/// Where the applied ones are remembered. Not sqlx's default name: the embedded queue lives in the same SQLite file.
+/// The table of the applied ones. Not sqlx's default name: the embedded queue lives in the same SQLite file.
 const TABLE: &str = "store_migrations";
 
 macro_rules! embedded {
@@ -84,10 +84,10 @@ fn migrator(embedded: Embedded) -> Migrator {
 /// Reads `(version, checksum, success)` of what was applied, in order.
 pub(crate) const APPLIED: &str = "select version, checksum, success from store_migrations order by version";
 
-/// One row of [`APPLIED`].
+/// A row of [`APPLIED`].
 pub(crate) type Applied = (i64, Vec<u8>, bool);
 
-/// What is wrong with the migrations `applied`, if anything.
+/// Returns what is wrong with the migrations `applied`, if anything.
 pub(crate) fn difference(migrator: &Migrator, applied: &[Applied]) -> Option<String> {
     if let Some((version, ..)) = applied.iter().find(|(version, ..)| !migrator.version_exists(*version)) {
         return Some(format!("its migration {version} is of a newer payhook"));
@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    /// What version 5 leaves behind, and what of it a newer version must still have.
+    /// Rows as version 5 leaves them behind. A newer version must still have what the queries below read of them.
     const BEFORE: &str = "
         insert into orders (id, amount_minor, currency, state, captured_minor, refunded_minor, version, revision,
             created_at, updated_at)

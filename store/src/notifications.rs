@@ -1,4 +1,4 @@
-//! What the rows of archived notifications mean, alike for both databases.
+//! The meaning of the rows of archived notifications, alike for both databases.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::columns::{Columns, some, wrong};
 use crate::rows::read;
 use crate::{due, names};
 
-/// How much earlier than it was received a notification may be by its id. Both are of one reading of the clock; a day is for clocks that
-/// were set.
+/// The longest time by which a notification's id may be earlier than its receipt. Both are of one reading of the clock;
+/// a day is for clocks that were set.
 const ID_BEFORE_RECEIPT: Duration = Duration::from_hours(24);
 
 /// The columns of a notification but for its body, as [`archived`] reads them.

@@ -4,7 +4,7 @@
 //! - All reads are of the primary: a replica can show two settlements in different orders, and money depends on it.
 //! - A server that freezes is only noticed by our deadlines. A call then gives up its connection, and what it had asked
 //!   for may still happen once the server thaws.
-//! - After an asynchronous failover the last settlements may be gone. Nothing here can know; the hints that come again
+//! - After an asynchronous failover the last settlements may be gone. The store cannot know; the hints that come again
 //!   and the sweep find the same truth again, and events keep their ids because those are made of the fact.
 
 use std::str::FromStr;
@@ -55,10 +55,10 @@ mod settle;
 mod tls;
 mod watermarks;
 
-/// How long a migration may take: an index over 10⁷ rows is minutes, and another process may be migrating first.
+/// The longest a migration may take: an index over 10⁷ rows is minutes, and another process may be migrating first.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// How often a transaction that lost against another is tried before the caller hears of it.
+/// The number of tries of a transaction that lost against another, before the caller hears of it.
 const TRIES_MAX: u32 = 4;
 
 /// The store on PostgreSQL.

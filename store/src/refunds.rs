@@ -101,7 +101,8 @@ pub(crate) fn known(row: &impl Columns) -> sqlx::Result<Vec<NewRefund>> {
     Ok(announced.into_iter().chain([payment]).map(|payment| NewRefund { payment, id: id.clone() }).collect())
 }
 
-/// What the timelines say of a refund that is another payment's than was announced: one entry for each payment it concerns.
+/// Returns the timeline entries for a refund that is another payment's than was announced: one for each payment it
+/// concerns.
 pub(crate) fn assigned(
     refund: &NewRefund,
     from: Option<&PaymentKey>,

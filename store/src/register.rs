@@ -1,4 +1,4 @@
-//! What a registration means, alike for both databases.
+//! The meaning of a registration, alike for both databases.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +10,9 @@ use serde_json::json;
 
 use crate::{Found, Registered, TimelineEntry};
 
-/// When a newly registered payment is first asked about on the schedule. Most customers have paid within a minute, and
-/// their notification came long before: whoever is asked about then is likely one whose notification was lost.
+/// The time until a newly registered payment is first asked about on the schedule. Most customers have paid within a
+/// minute, and their notification came long before: a payment that is asked about then is likely one whose notification
+/// was lost.
 pub(crate) const FIRST_CHECK_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
 /// The payments of `new` that `order` does not have yet, each once, in the order they were given.
@@ -20,7 +21,7 @@ pub(crate) fn missing(order: &Order, new: &NewOrder) -> Vec<PaymentKey> {
     new.payments.iter().filter(|&key| seen.insert(key)).cloned().collect()
 }
 
-/// What stands between `added` and the order they are to be added to: it has too many payments then.
+/// Returns the refusal of `added` if the order would have too many payments with them.
 pub(crate) fn too_many(order: &Order, added: &[PaymentKey]) -> Option<Registered> {
     let (registered, added) = (order.payments.len(), added.len());
     (added > 0 && registered + added > PAYMENTS_MAX).then_some(Registered::TooManyPayments { registered, added })
@@ -36,8 +37,8 @@ pub(crate) fn taken(wanted: &[PaymentKey], found: Vec<Found>, order: &OrderId) -
     })
 }
 
-/// What stands between `new`'s refunds and its order, if anything: one that is of no payment of the order, or one of another
-/// payment than said. `known` says whose the refunds are that are there already, and last whose each is now.
+/// Returns the refusal of one of `new`'s refunds, if any: it is of no payment of the order, or of another payment than
+/// said. `known` says whose the refunds are that are there already, and last whose each is now.
 pub(crate) fn refund_refused(order: &Order, new: &NewOrder, known: &[NewRefund]) -> Option<Registered> {
     let mut owners: HashMap<(Provider, &AccountName, &RefundId), &PaymentKey> = HashMap::new();
     for NewRefund { payment, id } in known {
@@ -74,7 +75,7 @@ pub(crate) fn parked(order: &Order, added: &[PaymentKey], now: Timestamp) -> Vec
     added.iter().filter(due).cloned().collect()
 }
 
-/// What the timeline says of it.
+/// Returns the timeline entry of a registration.
 pub(crate) fn entry(
     created: bool,
     new: &NewOrder,

@@ -53,19 +53,19 @@ mod watermarks;
 /// Readers see the last commit and wait for nobody; more than a few only share the same two cores.
 const READERS_MAX: u32 = 4;
 
-/// How long to wait for a turn. The longest anyone holds the writer is a batch and its sync to disk: far below 1 s.
+/// The longest wait for a turn. The longest anyone holds the writer is a batch and its sync to disk: far below 1 s.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a call may take altogether, on a disk that hardly answers.
+/// The longest a call may take altogether, on a disk that hardly answers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a migration may take.
+/// The longest a migration may take.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// How long SQLite itself waits for a lock: someone may look at the file with another program.
+/// The time SQLite itself waits for a lock: someone may look at the file with another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the writer keeps in memory, in KiB: its indexes are written all over, and SQLite's own 2 MB are soon too few.
+/// The writer's memory for pages, in KiB: its indexes are written all over, and SQLite's own 2 MB are soon too few.
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
 /// The store in an SQLite file.
@@ -171,7 +171,7 @@ impl SqliteStore {
 
     /// The one connection that writes, as a pool of exactly one: shared with the queue in the same file.
     ///
-    /// Whoever holds it keeps everyone from writing: begin, write, commit, and never wait for anything else meanwhile.
+    /// Its holder keeps everyone else from writing: begin, write, commit, and never wait for anything else meanwhile.
     pub fn writer(&self) -> SqlitePool {
         self.0.writer.clone()
     }

@@ -1,4 +1,4 @@
-//! One story of three tables, alike for both databases.
+//! Merges three tables into one story, alike for both databases.
 
 use jiff::Timestamp;
 use payhook_schema::{PaymentKey, TimelineKind, fact_shown};
@@ -12,7 +12,8 @@ use crate::{TimelineEntry, TimelinePage, TimelinePlace};
 
 /// Merges the rows of `notifications`, `timeline` and published `events`, each already in its own order, oldest first.
 ///
-/// What has the same time is told in the order it must have happened: the notification, what was done, what was published.
+/// Entries of the same time are in the order they must have happened: the notification, what was done, what was
+/// published.
 pub(crate) fn merge<R: Columns>(
     notifications: &[R],
     written: &[R],
@@ -27,7 +28,8 @@ pub(crate) fn merge<R: Columns>(
     Ok(entries)
 }
 
-/// One page of an order's: its rows are of places after the last one, in their order, and one more of each than the page has place for.
+/// Builds a page of an order's timeline. The rows are of places after the last one, in their order, and one more of
+/// each than the page has place for.
 pub(crate) fn page<R: Columns>(
     notifications: &[R],
     written: &[R],

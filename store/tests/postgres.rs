@@ -1,4 +1,4 @@
-//! What only PostgreSQL shows: a server that is away, slow, frozen, of another version, or lost in the middle.
+//! Tests what only PostgreSQL shows: a server that is away, slow, frozen, of another version, or lost in the middle.
 
 use std::time::{Duration, Instant};
 

@@ -14,7 +14,7 @@ use crate::{PaymentCheck, Settled, Settlement};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const HOLD_FOR: Duration = Duration::from_secs(1);
-/// One lease, and some time for a busy machine.
+/// The time of one lease, and some more for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn now() -> Timestamp {

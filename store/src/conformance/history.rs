@@ -18,7 +18,7 @@ use crate::{
     NotificationFilter, Place, Release, Selection, Sent, SentBefore, Settled, Settlement, Steer, Store,
 };
 
-/// What is older ends: by [`NOW`], all from before the 900th second.
+/// Older rows end: by [`NOW`], all from before the 900th second.
 const AGE: Duration = Duration::from_secs(100);
 const NOW: i64 = 1_000;
 

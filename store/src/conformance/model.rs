@@ -22,7 +22,7 @@ use crate::{
 mod random;
 use random::{dead_letter, new_order, some_key, some_order, some_payment, some_refund, tell_more};
 
-/// How many random operations are made of one seed.
+/// The number of random operations made of one seed.
 const OPERATIONS: usize = 400;
 
 /// More than the operations leave behind of anything.
@@ -163,7 +163,7 @@ impl Model {
         }
     }
 
-    /// Whose the refund `id` of `payment`'s account is, if it is known.
+    /// Returns the payment that has the refund `id` of `payment`'s account, if it is known.
     fn refunded(&self, payment: &PaymentKey, id: &RefundId) -> Option<PaymentKey> {
         let payments = self.orders.values().flat_map(|order| &order.payments);
         let mut same = payments.filter(|it| (it.key.provider, &it.key.account) == (payment.provider, &payment.account));
@@ -405,7 +405,7 @@ impl Model {
         }
     }
 
-    /// What no right clock wrote is due now.
+    /// Makes each payment due now whose times no right clock wrote.
     fn set_right(&mut self, now: Timestamp, hold_for: Duration) {
         let payments = self.orders.values_mut().flat_map(|order| &mut order.payments);
         for payment in payments.filter(|payment| !payment.state.is_final()) {
@@ -502,7 +502,8 @@ impl Model {
         }
     }
 
-    /// When and what kind, and for what was written the text: what the words are is promised elsewhere.
+    /// Returns time and kind of each entry, and the text of the written ones: the words of the others are promised
+    /// elsewhere.
     fn timeline(&self, order: &Order) -> Vec<(Timestamp, &'static str, String)> {
         let ours = |of: &Option<PaymentKey>| of.as_ref().is_some_and(|key| order.payment(key).is_some());
         let kept = self.notifications.values().filter(|(_, of)| ours(of));
@@ -538,7 +539,7 @@ impl Model {
     }
 }
 
-/// What is there afterwards: the same ones as they now are, in their old order, and then the new ones.
+/// Returns what is there afterwards: the same ones as they now are, in their old order, and then the new ones.
 fn upserted<T: Clone>(mut known: Vec<T>, told: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
     for told in told {
         match known.iter_mut().find(|known| same(known, told)) {
@@ -560,8 +561,8 @@ pub(super) fn brief(entry: &TimelineEntry) -> (Timestamp, &'static str, String) 
     (entry.at, entry.kind.as_str(), text)
 }
 
-/// Whether a lease or claim is `holder`'s to take for `hold_for`: it is theirs, it ended, or it ends later than a clock that is right would
-/// have it.
+/// Returns true if a lease or claim is `holder`'s to take for `hold_for`: it is theirs, it ended, or it ends later than
+/// a clock that is right would have it.
 pub(super) fn is_free((by, until): (Uuid, Timestamp), holder: Uuid, now: Timestamp, hold_for: Duration) -> bool {
     by == holder || until <= now || until > crate::clocks::longest(now, hold_for)
 }

@@ -108,7 +108,7 @@ pub(super) fn event(order: &Order, key: &PaymentKey, event_type: EventType, now:
     Event::of_order(event_type, data, now)
 }
 
-/// What `event` says about its order, to say something else.
+/// Returns what `event` says about its order, so that a test can change it.
 pub(super) fn order_event(event: &mut Event) -> &mut OrderEvent {
     match &mut event.data {
         EventData::Order(data) => data,

@@ -66,13 +66,14 @@ pub struct DeadLetterGroup {
     pub count: u64,
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,
-    /// What the orders they are about amount to, each order once, as far as they are not paid meanwhile; one entry for each currency.
+    /// The amounts of the orders they are about, each order once, without those paid meanwhile; one sum for each
+    /// currency.
     pub at_stake: Vec<Money>,
     /// Of how many the order is paid meanwhile.
     pub paid_meanwhile: u64,
 }
 
-/// Who does something to many things at once, when, and why.
+/// The person who does something to many things at once, the time, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
     pub who: String,

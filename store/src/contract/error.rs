@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// What a caller can do next when the store did not do as asked.
+/// An error of the store, by what the caller can do next.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// Not reachable, overloaded, or lost on the way: try again later. The outcome of a write is unknown, and writing it
@@ -36,7 +36,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether waiting may help.
+    /// Returns true if waiting may help.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Held { .. } | Self::Outdated { .. } => true,

@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use payhook_schema::{AccountName, DeadCause, DeadLetterState, Notification, PaymentId, Provider};
 use uuid::Uuid;
 
-/// Which dead letters are meant, alike for all that is done to several at once: what is listed is what is noted or discarded.
+/// Selects dead letters, alike for all that is done to several at once: what is listed is what is noted or discarded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
     /// Empty for any.
@@ -24,12 +24,13 @@ pub struct DeadLetterFilter {
 pub struct Archived {
     /// As it was received first.
     pub notification: Notification,
-    /// How often the same signed bytes were received. One that a crash had delivered or written twice is counted twice.
+    /// The number of times the same signed bytes were received. A notification that a crash had delivered or written
+    /// twice is counted twice.
     pub received: u64,
     pub last_received_at: Timestamp,
 }
 
-/// Which archived notifications are meant.
+/// Selects archived notifications.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotificationFilter {
     /// Empty for any.

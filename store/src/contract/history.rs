@@ -1,7 +1,8 @@
 use payhook_schema::{Event, OrderState};
 use uuid::Uuid;
 
-/// A kind of rows that end at an age. What orders, payments, refunds, disputes and authorizations are now never ends.
+/// A kind of rows that end at an age. The present values of orders, payments, refunds, disputes and authorizations
+/// never end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum History {
     /// Finished ones, with their items.
@@ -33,7 +34,7 @@ impl History {
     }
 }
 
-/// How far a pass through one kind of history came: the row that was read last.
+/// The position of a pass through one kind of history: the row that was read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     pub(crate) number: i64,
@@ -45,13 +46,13 @@ impl Place {
     pub const START: Self = Self { number: 0, id: Uuid::nil() };
 }
 
-/// What one batch of a pass came to.
+/// The result of one batch of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deleted {
     pub deleted: u64,
     /// Rows older than their age that something still needs.
     pub needed: u64,
-    /// Where the pass goes on; none where it has ended.
+    /// The place where the pass goes on; `None` if it has ended.
     pub next: Option<Place>,
 }
 
@@ -64,7 +65,7 @@ pub struct Sent {
     pub events: Vec<Event>,
 }
 
-/// What fulfilment had seen of an order when events of it were deleted: all that the order was then.
+/// The values of an order that fulfilment had seen when events of it were deleted: all that the order was then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentBefore {
     pub state: OrderState,

@@ -3,13 +3,13 @@ use payhook_schema::{Event, Notification, Order, OrderId, Payment, PaymentKey};
 
 use crate::TimelineEntry;
 
-/// One unit of work of the worker: what was learned about one payment, and what it changes.
+/// A unit of work of the worker: what was learned about one payment, and what it changes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settlement {
     /// Archived, each once by its id. Of those that were signed as the same bytes the first is stored, and the others are counted there.
     pub notifications: Vec<Notification>,
-    /// The payment that notifications which name none, but its reference or a refund, turned out to be about: they are found
-    /// under it, also those that were archived before this was known. What was found first stays.
+    /// The payment that notifications which name none, but its reference or a refund, turned out to be about: they are
+    /// found under it, also those that were archived before this was known. The payment found first stays.
     pub about: Option<PaymentKey>,
     /// The order the timeline entries belong to; without one there are none.
     pub order: Option<OrderId>,
@@ -35,7 +35,8 @@ pub struct PaymentCheck {
 pub struct Asked {
     /// The payment's new `asked_at`; an earlier one than it has changes nothing.
     pub at: Timestamp,
-    /// The payment's `asked_at` when the answer was compared with it. Where another answer was written since, that one says the schedule.
+    /// The payment's `asked_at` when the answer was compared with it. If another answer was written since, that one
+    /// says the schedule.
     pub before: Option<Timestamp>,
 }
 
@@ -53,7 +54,7 @@ pub struct Change {
     pub events: Vec<Event>,
 }
 
-/// What became of one settlement.
+/// The result of one settlement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     Written,

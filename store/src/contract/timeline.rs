@@ -15,7 +15,7 @@ pub struct TimelineEntry {
     pub at: Timestamp,
     pub kind: TimelineKind,
     pub payment: Option<PaymentKey>,
-    /// One sentence for a person.
+    /// A sentence for a person.
     pub text: String,
     /// The same for a program; null when the text says it all.
     pub detail: serde_json::Value,

@@ -13,7 +13,7 @@ use crate::columns::{Columns, pg_time, some};
 /// the answer would cost a busy store a round trip each time.
 const IDLE_TRUSTED: Duration = Duration::from_secs(2);
 
-/// Whose clock leases, claims and the sweep go by.
+/// The clock that leases, claims and the sweep go by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseClock {
     /// The database's, which all workers share: a machine whose clock is wrong keeps nobody from working.

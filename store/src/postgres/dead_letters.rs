@@ -10,7 +10,7 @@ use crate::columns::{Columns, pg_time, some};
 use crate::dead_letters::{self, archived, kept, without_nul};
 use crate::{Act, DeadLetter, DeadLetterFilter, DeadLetterGroup, rows};
 
-/// What had died before dies anew: nothing hides behind what was done about the death before. A redelivery is no newer.
+/// Opens a letter that died again: what was done about the death before hides nothing. A redelivery is no newer.
 const KEEP: &str = "
 insert into dead_letters (id, cause, detail, provider, account, payment_id, attempts, first_failed_at, last_failed_at,
     bytes, notification_id)

@@ -11,7 +11,7 @@ use crate::{FeedEvent, Sent, history, rows};
 /// The advisory lock of the feed: "payhook feed", read as digits of nothing else in this database.
 const FEED_LOCK: i64 = 0x7061_7968_6f6f_6b01;
 
-/// Whether there are events without a place in the feed.
+/// Returns true if there are events without a place in the feed.
 pub(super) async fn waiting(on: &mut PgConnection) -> sqlx::Result<bool> {
     let row = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(on).await?;
     Ok(row.is_some())

@@ -86,7 +86,7 @@ async fn rest(on: &mut PgConnection, batch: &mut Batch, ends: Ends) -> sqlx::Res
     Ok(())
 }
 
-/// One replay at a time, its items first.
+/// Deletes one replay at a time, its items first.
 async fn replay(on: &mut PgConnection, ends: Ends) -> sqlx::Result<Deleted> {
     let oldest: Option<Uuid> =
         sqlx::query_scalar(FINISHED_REPLAY).bind(pg_time(ends.before)).fetch_optional(&mut *on).await?;

@@ -186,7 +186,7 @@ pub(super) async fn list(on: &mut PgConnection, filter: &OrderFilter) -> sqlx::R
     rows::orders(&rows)
 }
 
-/// One look for all keys; where a key is unknown, another of our accounts with the same payment id is looked at.
+/// Finds all keys in one query. For an unknown key, another of our accounts with the same payment id is looked at.
 const FIND: &str = concat!(
     "select k.ord, (f.account = k.account)::int::bigint as exact, ",
     order_columns!(),

@@ -22,7 +22,8 @@ macro_rules! of_payment {
 }
 pub(super) use of_payment;
 
-/// Those of `refunds` that are known, whosever they are. One that moved is there twice, last with the payment it is of now.
+/// Those of `refunds` that are known, whosever they are. A refund that moved is there twice, last with the payment it
+/// is of now.
 pub(super) async fn known(on: &mut PgConnection, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
     let rows = sqlx::query(
         "select r.provider, r.account, r.payment_id, r.id, r.announced_for from refunds r \

@@ -15,8 +15,9 @@ use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer, clock
 /// The advisory lock of who takes things into a replay, or discards what could be taken. The feed's is the one below.
 const TAKING_LOCK: i64 = 0x7061_7968_6f6f_6b02;
 
-/// Where `$same` has the item `i` be about the same thing: no replay that is still going on has it left to do. A plan has nothing. A
-/// scalar subquery and no `not exists`: that would be planned as a join, of tables whose statistics know nothing yet of a replay just made.
+/// True if no replay that is still going on has the thing left to do. `$same` is the condition that the item `i` is
+/// about it. A plan has nothing left to do. A scalar subquery and no `not exists`: that would be planned as a join, of
+/// tables whose statistics know nothing yet of a replay just made.
 macro_rules! taken_by_nobody {
     ($same:literal) => {
         concat!(
@@ -65,7 +66,7 @@ pub(super) async fn create(on: &mut PgConnection, new: &NewReplay) -> sqlx::Resu
     Ok((replay, more))
 }
 
-/// What a new replay takes, oldest first, and one more where there is one.
+/// Selects what a new replay takes, oldest first, and one more if there is one.
 async fn selected(on: &mut PgConnection, new: &NewReplay) -> sqlx::Result<Vec<PgRow>> {
     let query = match &new.selection {
         Selection::DeadLetters(filter) => {

@@ -11,8 +11,8 @@ use crate::columns::{Columns, micros, some};
 use crate::dead_letters::{self, archived, kept, without_nul};
 use crate::{Act, DeadLetter, DeadLetterFilter, DeadLetterGroup, rows};
 
-/// What had died before dies anew: nothing hides behind what was done about the death before. A redelivery is no newer.
-/// As a repeat, its notification is archived under another id.
+/// Keeps letters, and opens one that died before and died again: what was done about the death before hides nothing. A
+/// redelivery is no newer. As a repeat, its notification is archived under another id.
 pub(super) async fn keep(on: &mut SqliteConnection, letters: &[DeadLetter]) -> sqlx::Result<()> {
     archive(on, &archived(letters), false).await?;
     for row in kept(letters) {

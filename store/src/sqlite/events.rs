@@ -9,7 +9,7 @@ use crate::columns::micros;
 use crate::history::EVENTS_DELETED;
 use crate::{FeedEvent, Sent, history, rows};
 
-/// Whether there are events without a place in the feed.
+/// Returns true if there are events without a place in the feed.
 pub(super) async fn waiting(on: &mut SqliteConnection) -> sqlx::Result<bool> {
     let row = sqlx::query("select 1 from events where seq is null limit 1").fetch_optional(on).await?;
     Ok(row.is_some())

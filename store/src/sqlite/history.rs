@@ -63,7 +63,7 @@ pub(super) async fn delete(on: &mut SqliteConnection, history: History, ends: En
     Ok(batch.deleted())
 }
 
-/// One replay at a time, its items first.
+/// Deletes one replay at a time, its items first.
 async fn replay(on: &mut SqliteConnection, ends: Ends) -> sqlx::Result<Deleted> {
     let oldest: Option<String> =
         sqlx::query_scalar(FINISHED_REPLAY).bind(micros(ends.before)).fetch_optional(&mut *on).await?;

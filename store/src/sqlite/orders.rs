@@ -152,7 +152,7 @@ pub(super) async fn list(on: &mut SqliteConnection, filter: &OrderFilter) -> sql
     rows::orders(&rows)
 }
 
-/// One look for all keys; where a key is unknown, another of our accounts with the same payment id is looked at.
+/// Finds all keys in one query. For an unknown key, another of our accounts with the same payment id is looked at.
 const FIND: &str = concat!(
     "select k.key + 1 as ord, (f.account = k.value ->> 'account') as exact, ",
     order_columns!(),

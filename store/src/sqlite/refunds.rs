@@ -23,7 +23,8 @@ macro_rules! of_payment {
 }
 pub(super) use of_payment;
 
-/// Those of `refunds` that are known, whosever they are. One that moved is there twice, last with the payment it is of now.
+/// Those of `refunds` that are known, whosever they are. A refund that moved is there twice, last with the payment it
+/// is of now.
 pub(super) async fn known(on: &mut SqliteConnection, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
     let named: Vec<_> = refunds
         .iter()

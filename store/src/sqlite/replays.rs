@@ -13,7 +13,8 @@ use crate::dead_letters::without_nul;
 use crate::replays::{self, Canary, ItemRow, Kept, item_columns, replay_columns};
 use crate::{NewReplay, Replay, ReplayItem, ReplayResult, Selection, Steer, clocks};
 
-/// Where `$same` has the item `i` be about the same thing: no replay that is still going on has it left to do. A plan has nothing.
+/// True if no replay that is still going on has the thing left to do. `$same` is the condition that the item `i` is
+/// about it. A plan has nothing left to do.
 macro_rules! taken_by_nobody {
     ($same:literal) => {
         concat!(
@@ -53,7 +54,7 @@ pub(super) async fn create(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::
     Ok((get(on, new.id).await?.ok_or(sqlx::Error::RowNotFound)?, more))
 }
 
-/// What a new replay takes, oldest first, and one more where there is one.
+/// Selects what a new replay takes, oldest first, and one more if there is one.
 async fn selected(on: &mut SqliteConnection, new: &NewReplay) -> sqlx::Result<Vec<SqliteRow>> {
     let query = match &new.selection {
         Selection::DeadLetters(filter) => {

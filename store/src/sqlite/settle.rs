@@ -31,7 +31,7 @@ set state = c.value ->> 'payment_state', captured_minor = c.value ->> 'payment_c
 from jsonb_each(?1) c
 where p.provider = c.value ->> 'provider' and p.id = c.value ->> 'payment_id' and p.account = c.value ->> 'account'";
 
-/// Where another answer was written since this one was compared, that one's schedule stays.
+/// If another answer was written since this one was compared, that one's schedule stays.
 const CHECK: &str = "
 update payments as p
 set asked_at = coalesce(max(p.asked_at, c.value ->> 'asked_at'), p.asked_at, c.value ->> 'asked_at'),
@@ -58,7 +58,7 @@ set received = notifications.received + 1,
     last_received_at = max(coalesce(notifications.last_received_at, 0), excluded.received_at)
 where ?3 and notifications.id <> excluded.id";
 
-/// What is of no payment yet is of this one.
+/// Links notifications that are of no payment yet to the payment they turned out to be about.
 const LINK: &str = "
 update notifications as n set payment_id = l.value ->> 'link'
 from jsonb_each(?1) l
@@ -71,7 +71,7 @@ update payments as p set has_refunds_or_disputes = 1
 from jsonb_each(?1) r
 where p.provider = r.value ->> 'provider' and p.id = r.value ->> 'payment_id' and p.account = r.value ->> 'account'";
 
-/// One that is there of another payment is no conflict of this kind, and refused.
+/// A refund that is there of another payment hits another unique key than the one below, and is refused.
 const REFUND: &str = "
 insert into refunds (provider, account, payment_id, id, provider_reference, state, amount_minor, currency, voided, reason,
     occurred_at)
