@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{AccountName, AuthState, AuthorizationId, AuthorizationState, Provider, SecretDigest, Wallet};
 
-/// What the merchant registers before it sends a customer to a wallet.
+/// A merchant's registration of an authorization, made before it sends the customer to the wallet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAuthorization {
     pub id: AuthorizationId,
@@ -14,7 +14,7 @@ pub struct NewAuthorization {
     pub wallet: Wallet,
 }
 
-/// How a notification names an authorization: `TOKEN_CANCELED` knows only the token.
+/// The name of an authorization in a notification: `TOKEN_CANCELED` has only the token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthorizationName {
@@ -35,7 +35,7 @@ impl AuthorizationName {
 /// A secret under one of our keys; bound to the place it was sealed for, so that it opens nowhere else.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// Which of `[tokens] keys`.
+    /// The key's number in `[tokens] keys`.
     pub key: u32,
     /// Nonce, ciphertext and tag.
     #[serde(with = "crate::notification::base64_bytes")]
@@ -48,7 +48,8 @@ impl std::fmt::Debug for Sealed {
     }
 }
 
-/// Where something sealed lies. Its [`binding`](Self::binding) goes into the seal: the same bytes do not open anywhere else.
+/// The place of a sealed value. Its [`binding`](Self::binding) goes into the seal: the same bytes do not open anywhere
+/// else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SealedPlace {
     Code(AuthorizationId),
@@ -77,7 +78,7 @@ pub struct Authorization {
     pub auth_state: AuthState,
     pub wallet: Wallet,
     pub state: AuthorizationState,
-    /// How many events it has had: the `version` of the last one, 0 before the first.
+    /// The number of its events: the `version` of the last one, 0 before the first.
     pub version: i64,
     /// Counts every write; what is written must have been decided on the one stored.
     pub revision: i64,
@@ -87,7 +88,7 @@ pub struct Authorization {
     pub token: Option<Token>,
     /// The provider's word for what went wrong last.
     pub reason: Option<String>,
-    /// When to exchange the code or refresh the token without being told to; absent when there is nothing to do.
+    /// The scheduled time to exchange the code or refresh the token; absent if there is nothing to do.
     pub next_check_at: Option<Timestamp>,
     /// Tries of what is to be done next that came to nothing.
     pub attempts: i32,

@@ -14,7 +14,7 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Half as much again as base64 makes of the largest body, for the fields around it.
 const ENVELOPE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
-/// What sealing adds to a body, and more.
+/// An upper bound of the bytes that sealing adds to a body.
 const SEAL_BYTES_MAX: usize = 1024;
 /// The longest name in a notification, in bytes: the longest ones we make have 255 characters of four bytes, and an index takes little more.
 const NAME_BYTES_MAX: usize = 1024;
@@ -22,7 +22,7 @@ const NAME_BYTES_MAX: usize = 1024;
 const HEADERS_MAX: usize = 16;
 
 words! {
-    /// Why we ask a provider without having been notified.
+    /// The reason to ask a provider without a notification.
     pub enum Because ("reason to ask") {
         /// The payment is not final and its next check is due.
         Sweep = "sweep",
@@ -37,7 +37,7 @@ words! {
     }
 }
 
-/// Whatever makes us ask the provider.
+/// Work for a worker: usually, to ask the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     /// As it came off the queue: whoever settles it checks its signature again.
@@ -51,7 +51,8 @@ pub enum Hint {
         authorization: AuthorizationId,
         because: Because,
     },
-    /// A person released a held order. Who, why, and which version is in the store: whoever can write to the broker releases nothing.
+    /// A person released a held order. The person, the reason, and the version are in the store: write access to the
+    /// broker is not enough to release an order.
     Release {
         order: OrderId,
         /// The release's id in the store.
@@ -59,7 +60,7 @@ pub enum Hint {
     },
 }
 
-/// What travels on the queue: one hint, versioned and named. How often it was tried travels beside it.
+/// A message on the queue: one hint, versioned and named. The number of tries travels beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The message's id on the queue. A notification's envelope carries the notification's id.
@@ -69,7 +70,7 @@ pub struct Envelope {
     pub replay: Option<Uuid>,
 }
 
-/// Why bytes from the queue are no envelope. Trying again will not help.
+/// The reason bytes from the queue are not an envelope. Trying again does not help.
 #[derive(Debug, Error)]
 pub enum EnvelopeError {
     #[error("the envelope has {0} bytes, more than any payhook writes")]

@@ -1,4 +1,4 @@
-//! What every part of payhook agrees on: money, ids, states, notifications, the envelope on the queue, the order
+//! The data that every part of payhook shares: money, ids, states, notifications, the envelope on the queue, the order
 //! events. Plain data: no I/O, no async, no opinions. Everyone may use it; it uses nobody.
 
 mod authorization;

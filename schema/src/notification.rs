@@ -4,15 +4,15 @@ use uuid::Uuid;
 
 use crate::{AccountName, AuthorizationName, PaymentId, PaymentKey, Provider, RefundId};
 
-/// What a notification is about, as far as we act on it.
+/// The subject of a notification, as far as payhook acts on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum About {
-    /// One payment: settling it is what the notification asks for.
+    /// A payment: the notification asks to settle it.
     Payment(PaymentId),
-    /// One payment, by the provider's own second name for it: a capture of Antom's names nothing else.
+    /// A payment, by the provider's own second name for it: an Antom capture names nothing else.
     Reference(String),
-    /// One refund. Of which payment is for us to know, unless the provider says so.
+    /// A refund. payhook must know its payment, unless the provider names it.
     Refund { id: RefundId, payment: Option<PaymentId> },
     /// A customer's consent to be charged: believed on the signature alone, for there is no inquiry.
     Authorization(AuthorizationName),
@@ -22,7 +22,8 @@ pub enum About {
     Unreadable(String),
 }
 
-/// One HTTP request of a provider, as received, with what it says about itself. It is a hint: nothing in it moves money.
+/// An HTTP request of a provider, as received, with the facts it states about itself. It is a hint: nothing in it moves
+/// money.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// Ours, made on receipt; sorts by time.
@@ -35,9 +36,9 @@ pub struct Notification {
     /// Equal for repeats of the same fact, within one provider and account.
     pub idempotency_key: String,
     pub received_at: Timestamp,
-    /// When the provider says it signed; absent when the header cannot be read as a time.
+    /// The time of signing, by the provider's word; absent if the header cannot be read as a time.
     pub signed_at: Option<Timestamp>,
-    /// Which of our keys held, by name and never by value: `keyVersion 1`, `secret 3fa1c2d4`.
+    /// The key that verified it, by name and never by value: `keyVersion 1`, `secret 3fa1c2d4`.
     pub verified_by: String,
     /// Method target that was signed; empty where the provider signs none (Omise).
     pub signed_path: String,
@@ -50,7 +51,7 @@ pub struct Notification {
     /// The exact bytes, never re-printed; sealed under key `sealed_with` where there is one.
     #[serde(with = "base64_bytes")]
     pub body: Vec<u8>,
-    /// Which of `[tokens] keys` the body is sealed under.
+    /// The number in `[tokens] keys` of the key that seals the body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed_with: Option<u32>,
 }
@@ -70,7 +71,7 @@ impl Notification {
         }
     }
 
-    /// Whether its body may carry a token or a card, and must not be kept in the clear.
+    /// Returns true if the body may carry a token or a card: it must not be stored in the clear.
     pub fn is_confidential(&self) -> bool {
         self.provider.profile().has_confidential_bodies
     }

@@ -6,7 +6,7 @@ use crate::{Currency, Dispute, HoldReason, Money, NewRefund, OrderId, OrderState
 /// The most payments an order has: every answer about one of them reads all of them.
 pub const PAYMENTS_MAX: usize = 100;
 
-/// What the merchant registers: what is to be paid, and by which payments.
+/// A merchant's registration of an order: the amount to be paid, and the payments that may pay it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
     pub id: OrderId,
@@ -20,10 +20,10 @@ pub struct NewOrder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     pub reason: HoldReason,
-    /// One sentence that names the payment, what was registered, and what the provider says. It is the objection's identity: another
-    /// fact makes another sentence.
+    /// A sentence that names the payment, what was registered, and what the provider says. It is the objection's
+    /// identity: another fact makes another sentence.
     pub detail: String,
-    /// When it was raised, by our clock.
+    /// The time it was raised, by our clock.
     pub since: Timestamp,
 }
 
@@ -44,7 +44,7 @@ pub struct Order {
     pub captured_minor: i64,
     /// Sum over its payments; never shrinks.
     pub refunded_minor: i64,
-    /// How many events this order has had: the `version` of the last one, 0 before the first.
+    /// The number of events of this order: the `version` of the last one, 0 before the first.
     pub version: i64,
     /// The open objections, oldest first. The order is `held` while there is one.
     pub holds: Vec<Hold>,
@@ -58,23 +58,24 @@ pub struct Order {
     pub payments: Vec<Payment>,
 }
 
-/// One attempt to pay an order, as the store has it.
+/// An attempt to pay an order, as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payment {
     pub key: PaymentKey,
     pub state: PaymentState,
-    /// What the provider captured, in the currency it captured it in: not the order's when the order is held for it.
+    /// The captured amount, in the currency of the capture. If that is not the order's currency, the order is held.
     pub captured_minor: i64,
     pub refunded_minor: i64,
     /// The currency the provider names; the order's until the provider was asked.
     pub currency: Currency,
     pub provider_reference: Option<String>,
     pub reason: Option<String>,
-    /// When the provider was last asked with success, by our clock.
+    /// The time of the last successful inquiry, by our clock.
     pub asked_at: Option<Timestamp>,
-    /// When it became final as it now is, by our clock: paid, or over without money. The late checks of a finished payment count from here.
+    /// The time it reached its current final state, by our clock: paid, or over without money. The late checks of a
+    /// finished payment count from here.
     pub final_at: Option<Timestamp>,
-    /// When to ask again without being told to; absent after the last late check of a finished payment.
+    /// The time of the next scheduled check; absent after the last late check of a finished payment.
     pub next_check_at: Option<Timestamp>,
     /// Checks made since something was last new: how far along its schedule the payment is.
     pub checks: i32,
@@ -92,8 +93,8 @@ impl Order {
 }
 
 impl Payment {
-    /// Whether the provider is expected to say more by itself, so that somebody must ask again if it does not: about the payment, a
-    /// refund on its way, or a dispute that its answers carry.
+    /// Returns true if the provider's answer is expected to change: the payment is not final, a refund is on its way,
+    /// or a dispute that its answers carry is not over. If the provider does not notify, payhook must ask again.
     pub fn is_unfinished(&self) -> bool {
         let refunding = self.refunds.iter().any(|refund| !refund.state.is_final());
         let disputed = self.disputes.iter().any(|dispute| !dispute.state.is_over());

@@ -3,8 +3,8 @@
 
 use crate::Provider;
 
-/// How a provider differs from others where we store, settle, or show. Paths, answers, limits, and schedules are in the provider
-/// crate's `Protocol`.
+/// The differences between providers where payhook stores, settles, or shows. Paths, answers, limits, and schedules are
+/// in the provider crate's `Protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each asked by its own name")]
 pub struct Profile {
@@ -25,7 +25,8 @@ pub struct Profile {
     pub has_disputes_in_answers: bool,
     /// The provider lists what happened, also what no notification reached us about.
     pub lists_events: bool,
-    /// The provider grants authorizations and tokens. One provider may: see [`crate::Authorization::PROVIDER`].
+    /// The provider grants authorizations and tokens. At most one provider may grant them: see
+    /// [`crate::Authorization::PROVIDER`].
     pub has_authorizations: bool,
 }
 

@@ -1,7 +1,7 @@
 use crate::words::words;
 
 words! {
-    /// Who takes the money. [`Provider::profile`] says how they differ; `docs/adding-a-provider.md` says how to add one.
+    /// A payment provider. [`Provider::profile`] says how they differ; `docs/adding-a-provider.md` says how to add one.
     pub enum Provider ("provider") {
         Antom = "antom",
         Omise = "omise",
@@ -9,7 +9,7 @@ words! {
 }
 
 words! {
-    /// Where one payment (one attempt to pay an order) stands.
+    /// The state of a payment, which is one attempt to pay an order.
     pub enum PaymentState ("payment state") {
         Awaiting = "awaiting",
         Authorized = "authorized",
@@ -23,7 +23,7 @@ words! {
 }
 
 words! {
-    /// Where an order stands, for fulfilment.
+    /// The state of an order, for fulfilment.
     pub enum OrderState ("order state") {
         Pending = "pending",
         Authorized = "authorized",
@@ -35,7 +35,7 @@ words! {
 }
 
 words! {
-    /// Why an order waits for a person instead of being paid.
+    /// The reason an order waits for a person instead of being paid.
     pub enum HoldReason ("hold reason") {
         AmountMismatch = "amount_mismatch",
         CurrencyMismatch = "currency_mismatch",
@@ -46,7 +46,7 @@ words! {
 }
 
 words! {
-    /// Where one refund stands. Money that went back stays gone: nothing leads away from `succeeded`.
+    /// The state of a refund. Money that went back stays gone: nothing leads away from `succeeded`.
     pub enum RefundState ("refund state") {
         Pending = "pending",
         Succeeded = "succeeded",
@@ -55,7 +55,7 @@ words! {
 }
 
 words! {
-    /// Where a customer's dispute of a payment stands: an overlay, which moves no money of the order by itself.
+    /// The state of a customer's dispute of a payment: an overlay, which moves no money of the order by itself.
     pub enum DisputeState ("dispute state") {
         /// The merchant has to answer.
         Open = "open",
@@ -69,7 +69,7 @@ words! {
 }
 
 words! {
-    /// Where an authorization stands: a customer's consent to be charged by a wallet.
+    /// The state of an authorization, which is a customer's consent to be charged by a wallet.
     pub enum AuthorizationState ("authorization state") {
         /// Registered; the customer has not agreed yet.
         Awaiting = "awaiting",
@@ -81,7 +81,7 @@ words! {
 }
 
 words! {
-    /// Why a hint ended in the dead letters.
+    /// The reason a hint ended in the dead letters.
     pub enum DeadCause ("dead-letter cause") {
         UnknownPayment = "unknown_payment",
         ProviderRefused = "provider_refused",
@@ -93,7 +93,7 @@ words! {
 }
 
 words! {
-    /// What became of a dead letter.
+    /// The state of a dead letter.
     pub enum DeadLetterState ("dead-letter state") {
         Open = "open",
         Replayed = "replayed",
@@ -102,7 +102,7 @@ words! {
 }
 
 words! {
-    /// Where a replay stands.
+    /// The state of a replay.
     pub enum ReplayState ("replay state") {
         Running = "running",
         Paused = "paused",
@@ -114,7 +114,7 @@ words! {
 }
 
 words! {
-    /// What became of one thing a replay took.
+    /// The outcome of one item of a replay.
     pub enum ReplayOutcome ("replay outcome") {
         Changed = "changed",
         Unchanged = "unchanged",
@@ -123,7 +123,7 @@ words! {
 }
 
 words! {
-    /// What an entry of an order's timeline tells.
+    /// The kind of an entry in an order's timeline.
     pub enum TimelineKind ("timeline kind") {
         Registered = "registered",
         Notification = "notification",
@@ -137,10 +137,10 @@ words! {
     }
 }
 
-/// What a provider's answer does to a payment in a given state.
+/// The effect of a provider's answer on a payment in a given state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Nothing new, unless the amounts grew.
+    /// The same state as before; the amounts may have grown.
     Stay,
     /// Along an arrow of the state diagram.
     Move,
@@ -153,12 +153,12 @@ pub enum Step {
 }
 
 impl PaymentState {
-    /// Whether the provider is not expected to change its mind, so nobody needs to ask again on a schedule.
+    /// Returns true if the provider is not expected to change its answer about the payment.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Awaiting | Self::Authorized)
     }
 
-    /// Whether money was taken, even if some or all of it went back since.
+    /// Returns true if money was taken, even if some or all of it went back since.
     pub fn took_money(self) -> bool {
         matches!(self, Self::Paid | Self::PartlyRefunded | Self::Refunded)
     }
@@ -202,7 +202,8 @@ impl RefundState {
         self != Self::Pending
     }
 
-    /// What a refund is when the provider says `told`. A failure may turn out well after all; a success is never taken back.
+    /// Returns the refund's state after the provider says `told`. A failure may turn out well after all; a success is
+    /// never taken back.
     #[must_use]
     pub fn then(self, told: Self) -> Self {
         match (self, told) {
@@ -218,8 +219,8 @@ impl DisputeState {
         matches!(self, Self::Won | Self::Lost | Self::Closed)
     }
 
-    /// What a dispute is when the provider says `told`: notifications come in any order, so it only goes forward, and the first
-    /// end stands, unless it said less than another.
+    /// Returns the dispute's state after the provider says `told`. Notifications come in any order, so it only goes
+    /// forward. The first final state stands, except that `closed` gives way to `won` or `lost`.
     #[must_use]
     pub fn then(self, told: Self) -> Self {
         match (self, told) {
@@ -303,7 +304,7 @@ mod tests {
         table
     }
 
-    /// What a thing is after each word, drawn from the code.
+    /// Draws the table of the next states from the code.
     fn drawn_then<T: Copy + std::fmt::Display>(all: &[T], then: impl Fn(T, T) -> T) -> String {
         let heads: Vec<_> = all.iter().map(|told| format!("`{told}`")).collect();
         let mut table = format!("| is \\ told | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
