@@ -18,16 +18,17 @@ use crate::{Consumer, Delivery, Lane, Queue, Verdict};
 pub use model::random_operations_agree_with_a_model;
 pub use promises::*;
 
-/// How long anything may take that must happen: far longer than it ever does, so that reaching it is a failure.
+/// The time limit for everything that must happen: far longer than it ever takes, so that reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a backend lends the suite: one queue, empty and migrated.
+/// A backend's queue for the suite: empty and migrated.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// The queue as one more process has it. Where one process owns the queue, the same again.
+    /// Returns the queue as one more process has it; the same queue again if one process owns it.
     async fn process(&self) -> Arc<dyn Queue>;
 
-    /// Ends all processes at once and without a word, as `kill -9` does. What they held is of no use any more.
+    /// Ends all processes at once and without a word, as `kill -9` does. Their handles and deliveries are of no use any
+    /// more.
     async fn crash(&self);
 
     /// Puts bytes among the notifications that no payhook would write.
@@ -57,7 +58,7 @@ macro_rules! conformance {
     };
 }
 
-/// One test of one promise.
+/// Makes the test of one promise.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_test {

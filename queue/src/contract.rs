@@ -43,7 +43,7 @@ pub trait Queue: Send + Sync + 'static {
     /// Starts taking from `lane`, with at most `prefetch` deliveries in hand at once.
     async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError>;
 
-    /// Whether order events can be published here. Where not, consumers read them from the feed.
+    /// Returns true if order events can be published here. If not, consumers read them from the feed.
     fn carries_events(&self) -> bool;
 
     /// Publishes one event for fulfilment and returns once it is durable, or once the broker says that no queue wants it.
@@ -73,20 +73,20 @@ pub trait Queue: Send + Sync + 'static {
         Ok(MovedBack::default())
     }
 
-    /// How much waits, per queue.
+    /// Counts the waiting messages, per queue.
     async fn depths(&self) -> Result<Vec<Depth>, QueueError>;
 
-    /// How many notifications and hints could be taken now, counted to `up_to`: cheap, however many wait for later.
+    /// Counts the notifications and hints that could be taken now, up to `up_to`: cheap, however many wait for later.
     async fn waiting(&self, up_to: u32) -> Result<u32, QueueError>;
 
-    /// Where it is, without credentials: for `payhook check` and errors.
+    /// Returns the queue's address without credentials, for `payhook check` and errors.
     fn address(&self) -> String;
 
     /// Finishes what is in flight and lets go of connections.
     async fn close(&self);
 }
 
-/// What a consumer takes.
+/// The kind of messages that a consumer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Hints to be settled.
@@ -123,35 +123,35 @@ pub trait Settler: Send + Sync {
     async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError>;
 }
 
-/// One hand-over of an envelope to a consumer.
+/// A hand-over of an envelope to a consumer.
 #[derive(Debug)]
 pub struct Delivery {
     /// The backend's own handle; meaningless outside the consumer it came from.
     pub tag: u64,
     /// The exact bytes, for moving them on unread.
     pub bytes: Vec<u8>,
-    /// What the bytes say, or why they say nothing: poison.
+    /// The decoded bytes, or the reason they cannot be decoded: poison.
     pub envelope: Result<Envelope, EnvelopeError>,
-    /// Which try this is, from 1. Counted by [`Verdict::Retry`] alone: a crash or a redelivery does not raise it.
+    /// The number of this try, from 1. Counted by [`Verdict::Retry`] alone: a crash or a redelivery does not raise it.
     pub attempt: u32,
-    /// When the first try failed; absent on the first.
+    /// The time the first try failed; absent on the first.
     pub first_failed_at: Option<Timestamp>,
-    /// Why it is here, on [`Lane::Dead`].
+    /// The reason it is here, on [`Lane::Dead`].
     pub death: Option<Death>,
 }
 
-/// Why either backend gives up on what nobody settles.
+/// The reason both backends state when they give up on a delivery that nobody settles.
 pub(crate) const HANDED_OUT_TOO_OFTEN: &str =
     "handed to workers again and again and never settled: it may be what crashes them";
 
-/// How much of [`Death::detail`] is kept, in bytes: it travels as a message header on RabbitMQ.
+/// The most of [`Death::detail`] that is kept, in bytes: it travels as a message header on RabbitMQ.
 pub const DEATH_DETAIL_BYTES_MAX: usize = 1024;
 
-/// Why a hint was given up on.
+/// The reason a hint was given up on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     pub cause: DeadCause,
-    /// What was answered last, without bodies or secrets. Cut to [`DEATH_DETAIL_BYTES_MAX`].
+    /// The last answer, without bodies or secrets. Cut to [`DEATH_DETAIL_BYTES_MAX`].
     pub detail: String,
     pub died_at: Timestamp,
 }
@@ -163,16 +163,16 @@ impl Death {
     }
 }
 
-/// How a consumer settles a delivery.
+/// A consumer's decision about a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Ack,
     /// Hidden for at least `after`, and at most for the smallest configured delay not below it, then delivered as `attempt`
     /// on [`Lane::Notifications`], from whichever lane it came. Beyond the longest delay, it is the longest.
     ///
-    /// The embedded queue waits exactly `after`. On RabbitMQ the retries of one delay are a queue, which lets nothing past its
-    /// head: behind one that waits longer, a retry waits as long, which is never more than the delay. So jitter spreads
-    /// retries, and thinly where many wait at once.
+    /// The embedded queue waits exactly `after`. On RabbitMQ the retries of one delay are a queue, which lets nothing
+    /// past its head: behind one that waits longer, a retry waits as long, which is never more than the delay. Jitter
+    /// therefore spreads retries, but only a little where many wait at once.
     Retry {
         after: Duration,
         attempt: u32,
@@ -194,11 +194,11 @@ pub struct Depth {
     pub consumers: Option<u32>,
     /// Since when the oldest waits that can be taken now. Unknown on RabbitMQ, where looking would count as a delivery.
     pub oldest_at: Option<Timestamp>,
-    /// When the next retry is due, where the backend tells.
+    /// The time the next retry is due, where the backend tells.
     pub next_due_at: Option<Timestamp>,
 }
 
-/// What became of a published event.
+/// The result of publishing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routed {
     /// At least one queue has it.
@@ -207,7 +207,7 @@ pub enum Routed {
     Unwanted,
 }
 
-/// One way a message can take, as `payhook check` shows it.
+/// A way a message can take, as `payhook check` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The exchange's name.
@@ -259,7 +259,7 @@ impl UnroutedKind {
     }
 }
 
-/// Which messages leave `payhook.unrouted`.
+/// The choice of messages to move out of `payhook.unrouted`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MoveBack {
     /// All but [`UnroutedKind::Crashing`], which is for a person to move.
@@ -267,7 +267,7 @@ pub enum MoveBack {
     All,
 }
 
-/// What was moved out of `payhook.unrouted`.
+/// The counts of messages moved out of `payhook.unrouted`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MovedBack {
     pub hints: u64,
@@ -283,7 +283,7 @@ impl MovedBack {
     }
 }
 
-/// What a caller can do next when the queue did not do as asked.
+/// A failure of the queue, by what the caller can do next.
 #[derive(Debug, Error)]
 pub enum QueueError {
     /// Not reachable, blocked, or silent past the deadline: try again later. The outcome of a publish is unknown.
@@ -316,7 +316,7 @@ impl QueueError {
         Self::Misconfigured { address: address.to_owned(), what: what.into(), source: None }
     }
 
-    /// Whether waiting may help.
+    /// Returns true if waiting may help.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Full { .. } => true,

@@ -44,25 +44,25 @@ use publisher::Publisher;
 use supervisor::{Live, Supervisor, Target};
 use topology::{DEAD, EVENTS, NOTIFICATIONS, RETURNED, Topology, UNROUTED, retry_name};
 
-/// How many publishes may be in the air at once, one per channel. RabbitMQ allows 2047 channels on a connection.
+/// The most publishes in flight at once, one per channel. RabbitMQ allows 2047 channels on a connection.
 const PUBLISH_CHANNELS: u16 = 128;
 
-/// How much may wait, with nobody taking, for probes to be added to it as often as elsewhere.
+/// The largest backlog without a consumer to which probes are added as often as elsewhere.
 const PROBED_BACKLOG_MAX: u64 = 1000;
 
-/// How long the broker may take over any one answer. A leader that dies is replaced well within it.
+/// The time limit for each answer of the broker. A leader that dies is replaced well within it.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How to use a broker.
+/// The settings for the use of a broker.
 #[derive(Clone)]
 pub struct RabbitOptions {
     /// The process as the broker's list of connections shows it: `worker at host-7`.
     pub role: String,
     /// The delays a retry can wait, in whole seconds: each is a queue.
     pub retry_delays: Vec<Duration>,
-    /// Publishes in the air at once; 128 by default.
+    /// The most publishes in flight at once; 128 by default.
     pub publish_channels: u16,
-    /// How long the broker may take over any one answer; 5 s by default.
+    /// The time limit for each answer of the broker; 5 s by default.
     pub deadline: Duration,
     /// Certificate authorities to trust for `amqps`, in PEM, besides the system's.
     pub tls_ca_pem: Option<String>,
@@ -136,7 +136,8 @@ impl RabbitQueue {
         self.publisher.publish(exchange, "probe", properties, b"{}").await
     }
 
-    /// Whether `payhook.events` is there with the alternate exchange of earlier versions. Declares it where it is not there at all.
+    /// Returns true if `payhook.events` has the alternate exchange of earlier versions. Declares the exchange if it
+    /// does not exist.
     async fn events_have_an_alternate(&self) -> Result<bool, QueueError> {
         let declared = async {
             let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
@@ -198,7 +199,7 @@ fn delays(retry_delays: &[Duration], address: &str) -> Result<Delays, QueueError
     Delays::new(retry_delays, address)
 }
 
-/// How many messages a queue holds that nobody has in hand.
+/// Counts the messages of a queue that no consumer has in hand.
 async fn depth(channel: &Channel, queue: &str) -> Result<Depth, Failure> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;

@@ -18,12 +18,12 @@ const OPERATIONS: usize = 150;
 const PREFETCH: u16 = 5;
 const CONSUMERS_MAX: usize = 3;
 
-/// How often a consumer or a process may die, and a hint may be released. What comes back more often than this together, in RabbitMQ's
-/// eyes, is handed out alone: it waits for what the walk holds.
+/// The most deaths of a consumer or a process, and the most releases of a hint. A hint that comes back more often than
+/// both together, by RabbitMQ's count, is handed out alone: it waits for the deliveries that the walk holds.
 const DEATHS_MAX: usize = 3;
 const RELEASES_MAX: usize = 1;
 
-/// What the queue should hold, kept in a map.
+/// The expected content of the queue, in a map.
 struct Model {
     entries: HashMap<Uuid, Entry>,
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{Harness, consume, depth_becomes, envelope, nothing_else_comes, publish, settle_all, take, take_one};
 use crate::{Consumer, Death, Delivery, Lane, Verdict};
 
-/// How far apart two clocks of one machine may be.
+/// The largest difference between two clocks of one machine.
 const CLOCKS_DIFFER: Duration = Duration::from_millis(5);
 
 fn at(second: i64) -> Timestamp {
@@ -150,7 +150,7 @@ pub async fn a_retry_stays_hidden_for_as_long_as_was_asked(harness: &dyn Harness
     nothing_else_comes(&*queue).await;
 }
 
-/// How often a machine may be too busy to show that a retry came early.
+/// The number of tries to see a retry come early: the machine may be too busy to show it.
 const EARLY_TRIES: usize = 10;
 
 pub async fn a_retry_that_asked_for_less_than_its_delay_comes_sooner(harness: &dyn Harness) {
@@ -324,7 +324,8 @@ pub async fn the_neighbours_of_what_crashes_its_process_are_settled(harness: &dy
     nothing_else_comes(&*harness.process().await).await;
 }
 
-/// Takes everything that is ready, with what comes within a moment. What it took is there if it is dropped.
+/// Takes everything that is ready, with what comes within a moment. If the future is dropped, `taken` has the
+/// deliveries so far.
 async fn together(consumer: &mut Consumer, taken: &mut Vec<Delivery>) {
     if taken.is_empty() {
         taken.extend(consumer.deliveries.next(16).await.expect("the consumption goes on"));

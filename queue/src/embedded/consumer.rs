@@ -15,7 +15,7 @@ use crate::contract::HANDED_OUT_TOO_OFTEN;
 use crate::delays::{Wait, delay_name};
 use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
 
-/// How long a consumer trusts its reckoning of when the next retry is due: the machine's clock may be set meanwhile.
+/// The longest sleep before the next look for due retries: the machine's clock may be set meanwhile.
 const TRUST_IN_CLOCK: Duration = Duration::from_secs(30);
 
 /// An envelope that was handed out so often without being settled is handed out alone, and after so many more times not at all.
@@ -153,7 +153,7 @@ impl Holder {
         Ok(())
     }
 
-    /// How long until the next retry comes out of hiding, if one hides.
+    /// Returns the time until the next hidden retry is due, if there is one.
     async fn next_due(&self, now: i64) -> Result<Option<Duration>, QueueError> {
         let due_at: Option<i64> =
             sqlx::query_scalar("select min(due_at) from queue_envelope where lane = ?1 and due_at > ?2")

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 
 use crate::Lane;
 
-/// Who holds which rows, and the bells that wake consumers.
+/// The rows that each consumer holds, and the bells that wake consumers.
 #[derive(Default)]
 pub(super) struct Hands {
     held: Mutex<HashMap<i64, Held>>,
@@ -54,7 +54,7 @@ impl Hands {
         self.lock().extend(ids.into_iter().map(held));
     }
 
-    /// Whether `id` is in this holder's hand and nobody else settles it already.
+    /// Marks `id` as being settled. Returns false if this holder does not hold it, or if it is being settled already.
     pub(super) fn begin_settling(&self, holder: u64, id: i64) -> bool {
         match self.lock().get_mut(&id) {
             Some(held) if held.holder == holder && !held.settling => {

@@ -12,16 +12,16 @@ use tracing::error;
 use super::Shared;
 use crate::{Death, Lane, QueueError};
 
-/// How many publishes and settles may wait for the writer; the next ones wait in their callers.
+/// The most publishes and settles that may wait for the writer; the next ones wait in their callers.
 const WAITING_MAX: usize = 1024;
 
-/// How many of them share one commit at most: enough that the sync no longer counts, small enough to stay in memory.
+/// The most of them in one commit: enough that the sync no longer counts, small enough to stay in memory.
 const COMMIT_MAX: usize = 512;
 
 /// Rows per insert statement: past this, preparing the longer statement costs what it saves.
 const INSERT_ROWS: usize = 32;
 
-/// The one task that writes. Whatever waits is committed together, then each is answered.
+/// The one task that writes. It commits waiting work together, then answers each caller.
 #[derive(Clone)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -36,7 +36,7 @@ pub(super) struct Put {
     pub(super) due_at: i64,
 }
 
-/// What becomes of a row that somebody held.
+/// The change to a row that a consumer held.
 pub(super) struct Settle {
     pub(super) id: i64,
     pub(super) to: To,
@@ -48,7 +48,7 @@ pub(super) enum To {
     Dead { death: Death, due_at: i64 },
 }
 
-/// What a retry leaves of the count of hand-overs.
+/// The part of the count of hand-overs that a retry leaves.
 #[derive(Clone, Copy)]
 pub(super) enum Counts {
     /// It was tried.
@@ -137,7 +137,8 @@ async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Work>, closing: 
     }
 }
 
-/// One transaction for all of `batch`: each is answered only once all of it is on the disk, or none of it is.
+/// Commits all of `batch` in one transaction. Each caller is answered only once all of it is on the disk, or none of it
+/// is.
 async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
     histogram!("payhook_queue_commit_works").record(batch.len() as f64);
     let outcome = match write_all(shared, batch).await {

@@ -27,7 +27,7 @@ use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Ve
 /// Before what may not stay in hand is published again. It is tried while the channel lives: giving back would count.
 const PUT_ASIDE_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a consumption needs to know of its queue.
+/// The parts of the queue that a consumption needs.
 pub(super) struct Source {
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) publisher: Arc<Publisher>,
@@ -65,8 +65,8 @@ fn queue_of(lane: Lane) -> &'static str {
     }
 }
 
-/// One channel and what came over it. Both halves share it: the channel closes, and the broker takes back what was not
-/// settled, when the last is dropped.
+/// A channel and the deliveries that came over it. Both halves share it: the channel closes, and the broker takes back
+/// what was not settled, when the last is dropped.
 struct Hand {
     source: Arc<Source>,
     lane: Lane,
@@ -80,13 +80,14 @@ struct Hand {
     settled: Notify,
 }
 
-/// Which tags are out, which are settled, and up to where all of them are: what one `ack multiple` may cover.
+/// The tags that are out, the settled tags, and the tag up to which all are settled: a single `ack multiple` may cover
+/// that prefix.
 #[derive(Default)]
 struct Ledger {
     out: BTreeMap<u64, Acker>,
-    /// How many are being settled: still in hand, and no longer out.
+    /// The number of deliveries being settled: still in hand, and no longer out.
     leaving: usize,
-    /// How often a hint came back, where it ever did.
+    /// The number of times each hint came back, where it ever did.
     returns: BTreeMap<u64, i64>,
     /// Settled beyond `all_settled_to`, past a gap.
     settled: BTreeSet<u64>,
@@ -159,7 +160,7 @@ impl Drop for Leaving<'_> {
 struct RabbitDeliveries {
     hand: Arc<Hand>,
     flow: Flow,
-    /// Why it ended, met while others were ready: told by the next call.
+    /// The failure that ended it, met while others were ready: the next call returns it.
     ended: Option<Failure>,
     /// In hand, for the next calls.
     ready: VecDeque<Delivery>,
@@ -167,14 +168,14 @@ struct RabbitDeliveries {
     suspect: Option<Delivery>,
 }
 
-/// Whether the broker hands out.
+/// The state of the broker's flow of deliveries.
 enum Flow {
     Runs(lapin::Consumer),
     Starts(JoinHandle<Result<lapin::Consumer, Failure>>),
     Stopped,
 }
 
-/// How a delivery leaves the hand unseen.
+/// The way a delivery leaves the hand without being handed out.
 enum Aside {
     /// It only proved a route.
     Probe,
@@ -405,7 +406,7 @@ struct RabbitSettler {
     hand: Arc<Hand>,
 }
 
-/// What settles a delivery.
+/// The step that settles a delivery.
 enum Step<'a> {
     Ack,
     Release,
@@ -567,7 +568,7 @@ impl RabbitSettler {
         Ok(lost)
     }
 
-    /// Whether the frame went out: `false` when the channel is gone and the delivery comes again.
+    /// Returns true if the frame went out, and false if the channel is gone and the delivery comes again.
     async fn sent(&self, frame: impl Future<Output = lapin::Result<bool>>) -> Result<bool, QueueError> {
         self.hand.live.answer("take an ack", frame).await.map_err(|failure| self.hand.failed(failure))
     }

@@ -1,4 +1,4 @@
-//! What travels: properties and headers, flat scalars only, so that any reader of any AMQP version can read them.
+//! The properties and headers of messages: flat scalars only, so that any reader of any AMQP version can read them.
 //! `x-death` is the broker's: read where it tells why, never copied, because a copy arms the broker's cycle detection.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ const FIRST_FAILED_AT: &str = "x-first-failed-at";
 const CAUSE: &str = "x-cause";
 const DETAIL: &str = "x-detail";
 const DIED_AT: &str = "x-died-at";
-/// How often a hint came back unsettled before this copy of it was published.
+/// The number of times a hint came back unsettled before this copy of it was published.
 const RETURNS: &str = "x-returns";
 
 /// The type of a message that proves a route: consumers ack it unseen.
@@ -29,12 +29,12 @@ const PERSISTENT: u8 = 2;
 /// The longest text AMQP takes as a routing key, message id or type, in bytes.
 const SHORT_TEXT_MAX: usize = 255;
 
-/// How often it was tried, and why it died: what a hint carries beside its bytes.
+/// The data that a hint carries beside its bytes: the number of its tries, and the reason it died.
 pub(super) struct Trail<'a> {
     pub(super) attempt: u32,
     pub(super) first_failed_at: Option<Timestamp>,
     pub(super) death: Option<&'a Death>,
-    /// How often it came back unsettled; nothing once somebody settled it.
+    /// The number of times it came back unsettled; 0 once somebody settled it.
     pub(super) returns: i64,
 }
 
@@ -137,18 +137,18 @@ pub(super) fn unrouted(message: &lapin::message::Delivery) -> (Unrouted, BasicPr
     (unrouted, again)
 }
 
-/// How often a message was handed out before, as the broker counts.
+/// Returns how often a message was handed out before, as the broker counts.
 pub(super) fn deliveries(properties: &BasicProperties) -> i64 {
     properties.headers().as_ref().and_then(|headers| read_number(headers, "x-delivery-count")).unwrap_or(0)
 }
 
-/// How often a hint came back before this copy of it was published, as our header says.
+/// Returns how often a hint came back before this copy of it was published, as our header says.
 pub(super) fn returns_before(properties: &BasicProperties) -> i64 {
     let returns = properties.headers().as_ref().and_then(|headers| read_number(headers, RETURNS));
     returns.unwrap_or(0).max(0)
 }
 
-/// Whether the broker gave up handing it out from `queue`.
+/// Returns true if the broker gave up handing it out from `queue`.
 fn died_in(headers: &FieldTable, queue: &str) -> bool {
     let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else { return false };
     deaths.as_slice().iter().any(|death| match death {
@@ -186,7 +186,8 @@ pub(super) fn delivery(lane: Lane, message: lapin::message::Delivery) -> Deliver
     }
 }
 
-/// Why a dead letter died. The broker's word comes first: our own publishes carry no `x-death`, so where it is, it is newer.
+/// Reads why a dead letter died. The broker's word comes first: our own publishes carry no `x-death`, so an `x-death`
+/// is newer.
 fn death(headers: &FieldTable, sent_at_s: u64) -> Death {
     if let Some(death) = by_the_broker(headers) {
         return death;

@@ -21,14 +21,14 @@ use super::failure::Failure;
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How often every node is asked before publishes are refused without waiting: once more than it takes to meet a node
-/// that is just being restarted, or a cut in the middle of connecting.
+/// The number of times every node is asked before publishes are refused without waiting: one more than it takes to meet
+/// a node that is just being restarted, or a cut in the middle of connecting.
 const ROUNDS: usize = 2;
 
-/// How long a connection may take over saying goodbye before it is dropped.
+/// The time limit for closing a connection before it is dropped.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// One connection, made again whenever it is lost. Ends with the last handle to it.
+/// A connection that is made again whenever it is lost. Ends with the last handle to it.
 pub(super) struct Supervisor {
     state: watch::Receiver<State>,
     deadline: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Supervisor {
     _stop_on_drop: DropGuard,
 }
 
-/// How to connect, and under which name.
+/// The settings of a connection, with its name.
 pub(super) struct Target {
     pub(super) address: Address,
     /// Shown in the broker's list of connections.
@@ -50,7 +50,7 @@ pub(super) struct Target {
 
 #[derive(Clone)]
 enum State {
-    /// Nobody knows yet: worth waiting for.
+    /// Not known yet: worth waiting for.
     Connecting,
     Up(Arc<Live>),
     /// Every node was asked and none took us. Asked again in the background.

@@ -1,12 +1,12 @@
 //! Tells the hint that crashes its consumer from those that were in hand with it.
 //!
-//! The broker's delivery count does not: a crash counts for everything its process had in hand. So a hint that came back unsettled
-//! again and again is published anew, with its count in a header of ours and the broker's count at zero. It rests, and is then handed
-//! out alone: its consumer stops the flow, publishes other suspects anew, and waits until nothing else is in hand. From then on a crash
-//! counts for the hint that caused it.
+//! The broker's delivery count does not: a crash counts for everything its process had in hand. Therefore a hint that
+//! came back unsettled again and again is published anew, with its count in a header of ours and the broker's count at
+//! zero. It rests, and is then handed out alone: its consumer stops the flow, publishes other suspects anew, and waits
+//! until nothing else is in hand. From then on a crash counts for the hint that caused it.
 //!
-//! A broker that breaks connections counts like a crash. What is tried in between starts from zero, and what goes round the queue untried
-//! keeps its count.
+//! A broker that breaks connections counts like a crash. A hint that is tried in between starts from zero, and a hint
+//! that goes round the queue untried keeps its count.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ const SUSPECT_FROM: i64 = 5;
 /// A hint that came back so often is poison. The work queue's own limit is higher: it counts for the neighbours, too.
 const RETURNS_MAX: i64 = 10;
 
-/// How long a suspect rests after it came back, so that a worker it crashed gets other work done.
+/// The time a suspect rests after it came back, so that a worker it crashed gets other work done.
 pub(super) const REST: Duration = Duration::from_secs(1);
 
-/// How a hint off the work queue is dealt with.
+/// The treatment of a hint from the work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Handed out with others.
@@ -34,7 +34,7 @@ pub(super) enum Standing {
     Poison,
 }
 
-/// How often a hint came back unsettled, over all copies of it.
+/// Returns how often a hint came back unsettled, over all copies of it.
 pub(super) fn returns(properties: &BasicProperties) -> i64 {
     message::returns_before(properties).saturating_add(message::deliveries(properties))
 }

@@ -1,10 +1,10 @@
 //! Every exchange, queue and binding, in one table: what `migrate` declares and what `definitions` exports.
 //!
-//! Why it is this and nothing shorter: each queue is written to through the exchange of its name, so that one right
-//! suffices; retries wait in one queue per delay, because a queue blocks at its head: a retry that asks for less than its
-//! delay may wait behind others, and all of it at most; the work queue
-//! dead-letters to the terminal `payhook.dead` and never to a retry queue, because the broker stops a dead-letter cycle
-//! that no rejection broke, silently; and at-least-once dead lettering counts only with `reject-publish`.
+//! Each part has its reason: each queue is written to through the exchange of its name, so that one right suffices;
+//! retries wait in one queue per delay, because a queue blocks at its head: a retry that asks for less than its delay
+//! may wait behind others, and all of it at most; the work queue dead-letters to the terminal `payhook.dead` and never
+//! to a retry queue, because the broker stops a dead-letter cycle that no rejection broke, silently; and at-least-once
+//! dead lettering counts only with `reject-publish`.
 //!
 //! `payhook.notifications` has an alternate exchange since the first version, and it cannot be taken off in place. It is bound to
 //! `payhook.returned`, so that a publish the work queue did not take is refused instead of acknowledged.
@@ -27,8 +27,8 @@ pub(super) const UNROUTED: &str = "payhook.unrouted";
 /// aside; no queue takes the message, so a mandatory publish comes back: the publisher learns that nobody took it.
 pub(super) const RETURNED: &str = "payhook.returned";
 
-/// How often the broker hands out one copy of a hint. The net below `suspects`, which counts over all copies and gives up sooner: the
-/// broker counts a crash for everything in hand.
+/// The most times the broker hands out one copy of a hint. It is the net below `suspects`, which counts over all copies
+/// and gives up sooner: the broker counts a crash for everything in hand.
 const WORK_DELIVERIES_MAX: i32 = 20;
 /// The broker's own default would drop a dead letter; past this one it lies in `payhook.unrouted`.
 const DEAD_DELIVERIES_MAX: i32 = 100;
@@ -93,9 +93,9 @@ impl Topology {
         Self { exchanges, queues, returning: vec![NOTIFICATIONS] }
     }
 
-    /// The topology of a broker whose `payhook.events` was declared with an alternate exchange, as versions before this one did. That
-    /// cannot be changed in place, and deleting the exchange would delete the bindings of the merchants' queues: so it stays, and is
-    /// made to return what nobody wants.
+    /// The topology of a broker whose `payhook.events` was declared with an alternate exchange, as versions before this
+    /// one did. The argument cannot be changed in place, and deleting the exchange would delete the bindings of the
+    /// merchants' queues: so it stays, and is made to return what nobody wants.
     pub(super) fn with_alternate_of_events(mut self) -> Self {
         self.exchanges.retain(|exchange| exchange.name != EVENTS);
         self.exchanges.push(exchange(EVENTS, ExchangeKind::Topic, Some(UNROUTED)));
@@ -103,7 +103,7 @@ impl Topology {
         self
     }
 
-    /// Declares all of it. What exists as it should be stays untouched; what exists otherwise is an error.
+    /// Declares all of it. A part that exists as declared stays untouched; a part that differs is an error.
     pub(super) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         for Exchange { name, kind, arguments } in &self.exchanges {
@@ -126,7 +126,7 @@ impl Topology {
         Ok(())
     }
 
-    /// How many questions `declare` asks the broker.
+    /// Returns the number of questions `declare` asks the broker.
     pub(super) fn steps(&self) -> usize {
         self.exchanges.len() + 2 * self.queues.len() + self.returning.len()
     }

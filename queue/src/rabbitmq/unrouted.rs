@@ -1,4 +1,4 @@
-//! What lies in `payhook.unrouted`: shown, and moved to where it belongs.
+//! Shows the messages in `payhook.unrouted`, and moves them to where they belong.
 
 use lapin::Channel;
 use lapin::message::BasicGetMessage;

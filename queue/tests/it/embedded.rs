@@ -1,4 +1,4 @@
-//! What only the embedded queue shows.
+//! Tests of what only the embedded queue shows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -144,7 +144,7 @@ async fn a_failed_commit_leaves_deliveries_in_hand_to_be_settled_again() {
     assert_eq!(queue.depths().await.unwrap()[0].ready, 0, "neither the acked nor the refused is there");
 }
 
-/// What is there now, nothing if nothing comes.
+/// Takes the deliveries that are there now; none if nothing comes.
 async fn take(queue: &Arc<dyn Queue>, lane: Lane) -> (payhook_queue::Consumer, Vec<payhook_queue::Delivery>) {
     let mut consumer = queue.consume(lane, 16).await.unwrap();
     let taken = timeout(Duration::from_millis(100), consumer.deliveries.next(16)).await;

@@ -1,4 +1,4 @@
-//! What only RabbitMQ shows, on a real broker.
+//! Tests of what only RabbitMQ shows, on a real broker.
 
 use std::collections::HashSet;
 use std::sync::Arc;
