@@ -49,7 +49,7 @@ impl AskError {
         Self::Unavailable { what: what.into(), connected: true }
     }
 
-    /// A question this provider has no answer for. Nothing was sent.
+    /// A question this provider has no answer for. No request was sent.
     fn not_offered(what: &str) -> Self {
         Self::OutsideTables { what: what.to_owned() }
     }

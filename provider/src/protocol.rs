@@ -4,15 +4,16 @@ use payhook_schema::{AccountName, Provider};
 
 use crate::{antom, omise};
 
-/// What a provider posts and wants answered, and how often we ask it. How it differs where we store, settle, or show is in the schema's
-/// `Profile`.
+/// A provider's notification paths, the answer it wants, and the schedule on which payhook asks it. The differences
+/// where payhook stores, settles, or shows are in the schema's `Profile`.
 #[derive(Debug)]
 pub struct Protocol {
     /// The ends of the paths notifications come to, after `/{provider}/{account}`. The first is the usual one.
     pub notify: &'static [&'static str],
     /// The JSON body of the 200 that makes it forget a notification; absent where an empty body does.
     pub success: Option<&'static str>,
-    /// How long after the n-th look at an unfinished payment the next one follows, in rising order. The last is an hour.
+    /// The delay between the n-th check of an unfinished payment and the next one, in rising order. The last is an
+    /// hour.
     pub checks: &'static [Duration],
 }
 

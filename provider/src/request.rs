@@ -31,7 +31,7 @@ pub(crate) struct Signed {
     pub(crate) path: String,
     /// The headers that carry the signature.
     pub(crate) headers: Vec<(String, String)>,
-    /// What was signed, but for the body.
+    /// The signed bytes before the body.
     pub(crate) before_body: Vec<u8>,
 }
 

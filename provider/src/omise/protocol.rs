@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{Limits, Protocol};
 
-/// One path for each account, and an empty 200.
+/// A single path for each account, and an empty 200.
 pub const PROTOCOL: Protocol = Protocol { notify: &[""], success: None, checks: CHECKS };
 
 /// Omise promises no resend, and may fail an abandoned charge a day late.
