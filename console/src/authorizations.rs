@@ -168,7 +168,7 @@ impl Console {
         Ok(NewAuthorization { id, account, auth_state, wallet })
     }
 
-    /// Whether notifications came before the authorization was registered, and nobody has applied them.
+    /// Returns true if notifications came before the authorization was registered, and nobody has applied them.
     async fn still_parked(&self, authorization: &Authorization) -> Result<bool, Problem> {
         if authorization.state != AuthorizationState::Awaiting {
             return Ok(false);

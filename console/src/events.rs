@@ -15,8 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// `GET /v1/events?after=SEQ&wait=`: the order events as a feed. Reading on from `next` misses nothing,
 /// also after the store was restored; then events come again under the same ids.
 ///
-/// A reader that stands before an event that retention deleted is answered 410, so that it does not go on as if it had read everything.
-/// One that begins at 0 has read nothing yet, and begins with the oldest that is left.
+/// A reader that stands before an event that retention deleted is answered 410, so that it does not go on as if it had
+/// read everything. A reader that begins at 0 has read nothing yet, and begins with the oldest event that is left.
 pub(crate) async fn feed(
     State(console): State<Arc<Console>>,
     query: RawQuery,

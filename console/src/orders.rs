@@ -28,7 +28,7 @@ const REFUNDS_MAX: usize = 100;
 /// A refresh hints at its payments itself. The sweep makes up for hints that were lost, and leaves them this long: two hints of one
 /// payment would be two questions.
 const HINT_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-/// How often a waiting request looks again.
+/// The time between two looks of a waiting request.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
@@ -180,7 +180,7 @@ pub(crate) async fn timeline(
     Ok(Json(json!({ "order_id": order.id, "timeline": entries, "next": next })))
 }
 
-/// Whether all that is known of a refund is that it was announced.
+/// Returns true if all that is known of a refund is that it was announced.
 fn is_untold(order: &Order, announced: &NewRefund) -> bool {
     let payment = order.payment(&announced.payment);
     let refund = payment.and_then(|payment| payment.refunds.iter().find(|refund| refund.id == announced.id));

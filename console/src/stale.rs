@@ -6,18 +6,18 @@ use payhook_schema::{Because, Order, OrderId, Payment, PaymentKey};
 
 use crate::Console;
 
-/// What the provider said within this time is news enough for somebody who looks.
+/// The age after which a provider's answer is stale.
 const STALE_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// Orders remembered before those of longer ago are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// When an order was last refreshed because somebody looked at it. A provider that does not answer leaves a payment as stale as it
-/// was, and a page that looks every second must not have it asked every second.
+/// The time each order was last refreshed because somebody looked at it. A provider that does not answer leaves a
+/// payment as stale as it was, and a page that looks every second must not have it asked every second.
 #[derive(Default)]
 pub struct Looked(Mutex<HashMap<OrderId, Timestamp>>);
 
 impl Looked {
-    /// Whether it is this order's turn; from then on it is not for a while.
+    /// Returns true if it is this order's turn; from then on it is not for a while.
     fn is_due(&self, order: &OrderId, now: Timestamp) -> bool {
         let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Not lately where the clock went back since, either.
@@ -33,7 +33,7 @@ impl Looked {
     }
 }
 
-/// Whether the provider may know more than we do, has not been asked for a while, and is not about to be.
+/// Returns true if the provider may know more than we do, has not been asked for a while, and is not about to be.
 fn is_stale(payment: &Payment, now: Timestamp) -> bool {
     let known_at = payment.asked_at.unwrap_or(payment.created_at);
     payment.is_unfinished()

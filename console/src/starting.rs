@@ -24,9 +24,9 @@ const CANARY: u32 = 5;
 /// Things one replay takes, unless asked otherwise, and at most.
 const LIMIT: u32 = 1000;
 const LIMIT_MAX: u32 = 100_000;
-/// How long whoever asks for a plan waits for it, unless they say otherwise, and at most.
+/// The time a request waits for a plan, by default and at most.
 const PLAN_WITHIN: Duration = Duration::from_mins(1);
-/// How often a waiting request looks again.
+/// The time between two looks of a waiting request.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Items in a plan's answer; all of them are under the replay's own path.
 const ITEMS_SHOWN: u32 = 200;
@@ -47,7 +47,7 @@ pub(crate) struct Replaying {
     limit: Option<u32>,
 }
 
-/// How a replay goes about it.
+/// The settings of a replay.
 struct How {
     plan: bool,
     rate_per_s: u32,
@@ -123,7 +123,8 @@ pub(crate) struct Drift {
     limit: Option<u32>,
 }
 
-/// `POST /v1/drift`: a plan over payments registered in a period. What the providers say differently from us.
+/// `POST /v1/drift`: a plan over payments registered in a period. It shows the differences between the providers'
+/// answers and the store.
 pub(crate) async fn drift(
     State(console): State<Arc<Console>>,
     Extension(caller): Extension<Caller>,

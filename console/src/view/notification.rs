@@ -26,7 +26,7 @@ pub(crate) struct NotificationView {
     /// Null where it is made of a digest.
     idempotency_key: Option<String>,
     received_at: Timestamp,
-    /// How often the same signed bytes came, and when last: of one in the archive.
+    /// Only for a notification in the archive: how often the same signed bytes came, and when last.
     #[serde(skip_serializing_if = "Option::is_none")]
     received: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ impl NotificationView {
     }
 }
 
-/// One notification with everything that is known about it but what is in it.
+/// A notification with everything that is known about it except its content.
 #[derive(Serialize)]
 pub(crate) struct NotificationWhole {
     #[serde(flatten)]

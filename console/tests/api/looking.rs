@@ -1,4 +1,4 @@
-//! Whoever looks at an order has what is stale asked about, and waits for nothing.
+//! A look at an order has its stale payments asked about, and waits for nothing.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl House {
         .await;
     }
 
-    /// What was hinted at because of a look; a hint comes a moment after the answer.
+    /// Returns the hints that a look caused; a hint comes a moment after the answer.
     async fn hinted_by_a_look(&self) -> Vec<String> {
         assert_eq!(self.call("GET", PATH).await.0, 200);
         for _ in 0..50 {
