@@ -69,7 +69,7 @@ pub(crate) fn attackers(payhook: &TestPayhook, attack: Attack) -> JoinSet<()> {
     attackers
 }
 
-/// One attacker, for as long as the test lets it.
+/// Runs one attacker for as long as the test lets it.
 async fn attacks(address: String, attack: Attack) {
     loop {
         if let Ok(mut stream) = TcpStream::connect(&address).await {

@@ -15,7 +15,7 @@ use crate::harness::{LogTo, Plan, TestPayhook};
 /// As a provider resends, only sooner.
 const RESENDS: [Duration; 160] = [Duration::from_millis(250); 160];
 
-/// Where every write to the file's log of changes fails: behind its first page.
+/// The file size at which every write to the file's log of changes fails: behind its first page.
 pub(crate) const FULL_AT_BYTES: u64 = 4096;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +64,7 @@ pub(crate) fn let_go(mut strace: Child) {
     strace.wait().unwrap();
 }
 
-/// Nothing can be made durable, nothing is acknowledged, and `/readyz` says why.
+/// Checks that `/readyz` is 503 and that nothing is acknowledged, because nothing can be made durable.
 async fn faulty(payhook: &TestPayhook, payment: &PaymentId) {
     payhook
         .until("it is not ready", async || match payhook.readiness().await? {
@@ -81,7 +81,8 @@ async fn faulty(payhook: &TestPayhook, payment: &PaymentId) {
     }
 }
 
-/// Nobody restarts anything: what is sent again is acknowledged and applied, and what was before is still there.
+/// Checks the recovery without a restart: what is sent again is acknowledged and applied, and what was before is still
+/// there.
 async fn mended(payhook: &TestPayhook, payment: &PaymentId) {
     let replies = payhook.antom_signed(payment, AntomKind::State).send_until_acknowledged(&RESENDS).await;
     let last = replies.last().unwrap();

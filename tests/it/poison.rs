@@ -32,7 +32,7 @@ const CRASHES_MAX: usize = 40;
 const RESENDS: [Duration; 300] = [Duration::from_millis(100); 300];
 
 impl TestPayhook {
-    /// Whoever takes hints.
+    /// Returns the processes that take hints.
     fn workers(&self) -> Vec<String> {
         self.names().into_iter().filter(|name| name == "serve" || name.starts_with("worker")).collect()
     }

@@ -1,4 +1,4 @@
-//! What is not genuine, not readable or not for us: refused as the interface says, at no cost to anybody.
+//! Requests that are not genuine, not readable, or not for us are refused as the interface says, at no cost to anybody.
 
 use payhook_schema::PaymentId;
 use payhook_simulator::{AntomKind, AntomStatus, SignedRequest};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{KEYS, STRANGER, TestPayhook, journeys, other, shop};
 
-/// One more byte than ingress reads.
+/// The size of a body that is one byte too large for ingress.
 const TOO_LARGE: usize = payhook_schema::BODY_BYTES_MAX + 1;
 
 journeys! { Plan::usual();

@@ -1,4 +1,4 @@
-//! One captured request, sent as often as anybody likes: counted, and neither stored, asked about nor dead-lettered each time.
+//! A captured request that is sent many times is counted, and neither stored, asked about, nor dead-lettered each time.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{TestPayhook, journeys};
 
-/// Nobody is slowed down: what comes behind ingress must bear it.
+/// Ingress slows nobody down: the parts behind it must bear the load.
 const UNLIMITED: &[(&str, &str)] = &[("PAYHOOK__INGRESS__REPEATS_PER_S", "1000000")];
 
 journeys! { Plan::usual().environment(super::UNLIMITED);

@@ -1,4 +1,4 @@
-//! History ends at its age. What is open stays, and what comes again changes nothing.
+//! History ends at its age. Open items stay, and repeats change nothing.
 
 use payhook_schema::{PaymentId, Provider};
 use payhook_simulator::{AntomKind, AntomStatus, SignedRequest};

@@ -1,4 +1,5 @@
-//! A process whose clock is an hour off takes work and is killed; one with the right clock goes on at once. Nothing waits for the hour.
+//! A process whose clock is an hour off takes work and is killed; one with the right clock goes on at once. No work
+//! waits for the hour.
 
 use payhook_schema::Provider;
 use payhook_simulator::{AntomKind, AntomStatus, Fault};

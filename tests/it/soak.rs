@@ -19,9 +19,9 @@ use crate::crowded::{Attack, FEW, attackers};
 use crate::harness::{LogTo, Plan, TestPayhook};
 use crate::machine::{FULL_AT_BYTES, failing_syncs, file_limit, let_go};
 
-/// How long a fault lasts each time.
+/// The duration of each fault.
 const LASTS: Duration = Duration::from_secs(2);
-/// How long a session of ours holds the rows it has locked: long enough for the program to wait for them.
+/// The time a session of ours holds the rows it has locked: long enough for the program to wait for them.
 const HOLDS_S: &str = "0.2";
 /// Between two acts of sabotage.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! What customers, providers, merchants and operators do in a world.
+//! The acts of customers, providers, merchants, and operators in a world.
 
 use payhook_schema::*;
 use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus, OmiseStatus};

@@ -11,7 +11,7 @@ use crate::world::{BASE, World, shop};
 /// A wallet that gives no refresh token: what it gave is what counts, whatever time passes.
 const WALLET: &str = "PAYPAY";
 
-/// What a customer agreed to, and what Antom signed about it when it happened.
+/// A customer's consent, and the requests that Antom signed about it when it happened.
 pub(crate) struct Consent {
     id: AuthorizationId,
     auth_state: AuthState,

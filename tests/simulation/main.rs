@@ -33,7 +33,7 @@ const THREADS: u64 = 2;
 const TANGLED_WORLDS: u64 = 40;
 const WORLDS_ON_POSTGRESQL: u64 = 4;
 
-/// How a world ended.
+/// The end of a world.
 struct End {
     wrong: Vec<String>,
     calls: Vec<String>,

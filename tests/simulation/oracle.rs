@@ -1,4 +1,4 @@
-//! What is true at the providers, and what must follow from it for every order, whatever happened in between.
+//! The truth at the providers, and what must follow from it for every order, whatever happened in between.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(crate) struct OrderTruth {
     pub(crate) registered: bool,
 }
 
-/// What a provider says about a payment at one time.
+/// A provider's answer about a payment at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) state: PaymentState,
@@ -30,7 +30,7 @@ pub(crate) struct PaymentTruth {
     pub(crate) history: Vec<Said>,
     pub(crate) refunds: Vec<RefundId>,
     pub(crate) announced: Vec<RefundId>,
-    /// What the last notification is about, in Omise's words.
+    /// The event of the last notification, in Omise's words.
     pub(crate) event: &'static str,
     pub(crate) to_capture: i64,
     /// Its money was notified under another of our accounts.
@@ -53,7 +53,8 @@ impl PaymentTruth {
         self.ever_took_money() && !self.now().state.took_money()
     }
 
-    /// Whether the store has what is true. Where the provider took its word back, money that was seen stays, under an objection.
+    /// Returns true if the store has the truth. If the provider took its word back, money that was seen stays, under an
+    /// objection.
     pub(crate) fn is_as_stored(&self, stored: &Payment, objections: &Objections) -> bool {
         let Payment { state, captured_minor, refunded_minor, .. } = *stored;
         let is = |said: &Said| *said == Said { state, captured_minor, refunded_minor };
@@ -91,7 +92,7 @@ impl From<&Hold> for Objection {
     }
 }
 
-/// What was objected to about an order.
+/// The objections to an order.
 pub(crate) struct Objections {
     open: Vec<Objection>,
     released: Vec<Objection>,

@@ -14,10 +14,10 @@ use rand::rngs::StdRng;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// What one call takes on the virtual clock, at least. The runtime moves that clock only when every task waits, so a call ends
-/// after everything it could wake has run: the order of all tasks depends on the seed and on nothing else.
+/// The least time one call takes on the virtual clock. The runtime moves that clock only when every task waits, so a
+/// call ends after everything it could wake has run: the order of all tasks depends on the seed and on nothing else.
 const STEP: Duration = Duration::from_millis(1);
-/// How often an idle consumer looks at its queue.
+/// The time between two looks of an idle consumer at its queue.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOST_ONE_OF: u32 = 150;
 /// More queries than a consumer of the embedded queue makes before it waits.
@@ -52,7 +52,7 @@ impl Gate {
     }
 }
 
-/// One process, from its start until it is killed. What still waits for a reply then, waits for ever.
+/// A process, from its start until it is killed. Calls that still wait for a reply then wait for ever.
 pub(crate) struct Life {
     gate: Arc<Gate>,
     clock: Clock,
@@ -261,7 +261,7 @@ forward! {
     lease_release(name: &str, holder: Uuid) -> ();
 }
 
-/// The queue of one process. What a consumer waits for is looked for through the gate: it may not wait inside.
+/// The queue of one process. A consumer looks for deliveries through the gate: it may not wait inside.
 pub(crate) struct SeamQueue {
     pub(crate) life: Arc<Life>,
     pub(crate) queue: Arc<dyn Queue>,
@@ -277,7 +277,7 @@ pub(crate) struct Hands {
     pub(crate) held: AtomicUsize,
 }
 
-/// What one consumption has in hand.
+/// The deliveries that one consumption has in hand.
 struct Held {
     count: AtomicUsize,
     hands: Arc<Hands>,
@@ -399,7 +399,7 @@ impl Deliveries for SeamDeliveries {
     }
 }
 
-/// How many deliveries could be taken, as far as one cares.
+/// Counts the deliveries that could be taken; of notifications, at most one.
 async fn ready(queue: &dyn Queue, lane: Lane) -> Result<u64, QueueError> {
     if lane == Lane::Notifications {
         return Ok(queue.waiting(1).await?.into());

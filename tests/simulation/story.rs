@@ -10,7 +10,7 @@ use rand::RngExt;
 use crate::oracle::PaymentTruth;
 use crate::world::{HOUR, World};
 
-/// How many seconds a notification may take at the end of a story, when everything works.
+/// The most seconds a notification may take at the end of a story, when everything works.
 const SOON: u32 = 30;
 
 pub(crate) async fn story(world: &mut World) {
@@ -82,7 +82,8 @@ async fn act(world: &mut World) {
     }
 }
 
-/// Whether a notification of this under another account of ours leads to the payment: Antom's refunds and captures do not name one.
+/// Returns true if a notification of this under another account of ours leads to the payment: Antom's refunds and
+/// captures do not name one.
 fn is_found_elsewhere(truth: &PaymentTruth) -> bool {
     truth.registered && truth.now().state.took_money() && names_payment(truth)
 }
@@ -136,7 +137,8 @@ fn outage(world: &mut World) {
     world.simulator.faults().set_next(provider, fault, times).expect("a fault of both");
 }
 
-/// Nothing new happens, all is mended, and time passes. Then the operator replays and releases what there is.
+/// Ends the story: all is mended, time passes, and nothing new happens. Then the operator replays and releases what
+/// there is.
 pub(crate) async fn finish(world: &mut World) {
     for provider in [Provider::Antom, Provider::Omise] {
         world.simulator.faults().clear(provider);

@@ -1,4 +1,5 @@
-//! One world: the program's parts over one file, both providers, a wall clock that the story moves, and what truly happened.
+//! A world: the program's parts over one file, both providers, a wall clock that the story moves, and what truly
+//! happened.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -83,7 +84,7 @@ impl Carrier for SeamCarrier {
     }
 }
 
-/// One run of the program: all roles over one file.
+/// A run of the program: all roles over one file.
 struct Process {
     life: Arc<Life>,
     store: Arc<dyn Store>,
@@ -145,7 +146,7 @@ pub(crate) struct World {
     accounts: Accounts,
     client: Client,
     postgres: Option<Arc<dyn Store>>,
-    /// How far the next process's clock is ahead.
+    /// The time by which the next process's clock is ahead.
     pub(crate) next_ahead: SignedDuration,
     process: Option<Process>,
     observer: Arc<Life>,
@@ -163,7 +164,7 @@ fn vault() -> Vault {
     VAULT.get_or_init(make).clone()
 }
 
-/// What takes long to make, and may be the same in all worlds: where the accounts' API is does not matter to a carrier.
+/// Values that take long to make and may be the same in all worlds: a carrier ignores the address of the accounts' API.
 #[derive(Clone)]
 struct Shared {
     accounts: Accounts,
@@ -359,7 +360,7 @@ impl World {
         }
     }
 
-    /// One HTTP request to the program; none where it died before it answered.
+    /// Sends an HTTP request to the program; `None` if the program died before it answered.
     async fn answered(&mut self, router: Router, request: http::Request<Body>) -> Option<(u16, Value)> {
         let life = self.process().life.clone();
         let response = tokio::select! {
@@ -412,7 +413,7 @@ impl World {
         self.observer.call("front", at(self.process().store.clone())).await.expect("the store answers")
     }
 
-    /// How many questions the providers were asked about payments.
+    /// Counts the inquiries to the providers about payments.
     pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
@@ -421,7 +422,7 @@ impl World {
         self.look(async |store| store.order_get(id).await).await
     }
 
-    /// How many deliveries of hints were handed out.
+    /// Counts the deliveries of hints that were handed out.
     pub(crate) fn handed(&self) -> usize {
         self.handed_before + self.process().hands.handed.load(Ordering::Relaxed)
     }
@@ -441,7 +442,7 @@ impl World {
         lock(&self.problems).push("the queue never becomes quiet".to_owned());
     }
 
-    /// Whether hints wait on the queue for a later try, or anything has not reached the feed.
+    /// Returns whether hints wait on the queue for a later try, and whether anything has not reached the feed.
     async fn is_pending(&self) -> (bool, bool) {
         let depths = self.observer.call("front", self.process().queue.depths()).await.expect("the queue answers");
         let unsent = self.look(async |store| store.backlog().await).await.events_unpublished > 0;
@@ -482,7 +483,7 @@ impl World {
         }
     }
 
-    /// When the payments that are stored otherwise than they are will be looked at next.
+    /// Returns the time of the next check of each payment that is not stored as it truly is.
     async fn wrong_payments(&self) -> Vec<Option<Timestamp>> {
         let mut wrong = Vec::new();
         for payment in 0..self.payments.len() {

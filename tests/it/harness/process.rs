@@ -23,7 +23,7 @@ fn payhook(config: &Path, environment: &BTreeMap<String, String>) -> Command {
     command
 }
 
-/// Where a process logs to.
+/// The destination of a process's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogTo {
     File,
@@ -35,19 +35,19 @@ pub(crate) enum LogTo {
     FullDevice,
 }
 
-/// What a pipe holds on Linux before a writer waits.
+/// The bytes a pipe holds on Linux before a writer waits.
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// A process that can be ended and started again.
 pub(crate) struct Process {
     arguments: Vec<String>,
-    /// Where its health is.
+    /// The address of its health endpoints.
     pub(crate) console: String,
-    /// Where providers post to, if it takes notifications.
+    /// The address providers post to, if it takes notifications.
     pub(crate) ingress: Option<String>,
     pub(crate) log: PathBuf,
     pub(crate) log_to: LogTo,
-    /// Whether it lives on where a file may not grow, as on a full disk, instead of dying of SIGXFSZ.
+    /// True if it lives on where a file may not grow, as on a full disk, instead of dying of SIGXFSZ.
     pub(crate) survives_file_limit: bool,
     config: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
@@ -127,7 +127,7 @@ impl Process {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// How it ended, if it did by itself.
+    /// Returns the exit status, if it ended by itself.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("a child can be asked")
     }
@@ -179,12 +179,12 @@ impl Process {
         }
     }
 
-    /// Where what it prints goes.
+    /// Returns the path of the file that its output goes to.
     fn output(&self) -> PathBuf {
         self.log.with_extension("out")
     }
 
-    /// What it printed so far.
+    /// Returns its output so far.
     pub(crate) fn printed(&self) -> String {
         std::fs::read_to_string(self.output()).unwrap_or_default()
     }

@@ -13,7 +13,7 @@ const PAGE: usize = 500;
 
 /// Orders.
 impl TestPayhook {
-    /// One call of the merchant's API.
+    /// Calls the merchant's API.
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -51,7 +51,7 @@ impl TestPayhook {
         answer.bytes().await.expect("it sends them").to_vec()
     }
 
-    /// Where the API is.
+    /// Returns the address of the API.
     fn console_url(&self) -> String {
         let processes = self.processes();
         let process = processes.get("console").or_else(|| processes.get("serve")).expect("somebody has the API");
@@ -158,12 +158,12 @@ impl TestPayhook {
 
 /// Notifications.
 impl TestPayhook {
-    /// How often the providers were asked about this payment.
+    /// Counts the inquiries to the providers about this payment.
     pub(crate) fn asked(&self, payment: &PaymentId) -> usize {
         self.simulator.journal().calls_for(payment).len()
     }
 
-    /// Where the next notification goes: the ingresses take turns.
+    /// Returns the address for the next notification: the ingresses take turns.
     pub(crate) fn ingress(&self) -> String {
         let all = self.ingresses();
         all[self.next_ingress.fetch_add(1, Ordering::Relaxed) % all.len()].clone()
@@ -173,13 +173,13 @@ impl TestPayhook {
         self.processes().values().filter_map(|process| process.ingress.clone()).collect()
     }
 
-    /// What Antom would send, with our marker in its body.
+    /// Returns the request that Antom would send, with our marker in its body.
     pub(crate) fn antom_signed(&self, payment: &PaymentId, kind: AntomKind) -> SignedRequest {
         let signed = self.simulator.antom().signed(&self.ingress(), &shop(), payment, kind);
         self.marked(signed.expect("Antom would send it"))
     }
 
-    /// What Omise would send, with our marker in its body.
+    /// Returns the request that Omise would send, with our marker in its body.
     pub(crate) fn omise_signed(&self, charge: &PaymentId, key: &str) -> SignedRequest {
         let signed = self.simulator.omise().signed(&self.ingress(), &shop(), charge, key);
         self.marked(signed.expect("Omise would send it"))
@@ -223,7 +223,7 @@ impl TestPayhook {
     }
 }
 
-/// What is seen.
+/// Observations.
 impl TestPayhook {
     /// Looks until it holds; otherwise fails with what was seen last and the end of every log.
     pub(crate) async fn until<T>(&self, what: &str, look: impl AsyncFn() -> Result<T, String>) -> T {
@@ -242,7 +242,7 @@ impl TestPayhook {
         .await;
     }
 
-    /// How many of these outcomes the workers have counted by now.
+    /// Returns how many of these outcomes the workers have counted by now.
     pub(crate) async fn counted(&self, outcome: &str) -> u64 {
         let metric = format!("payhook_worker_outcomes_total{{outcome=\"{outcome}\"}} ");
         let mut seen = 0;
@@ -281,7 +281,7 @@ impl TestPayhook {
         sum
     }
 
-    /// Where each process's health and metrics are.
+    /// Returns the addresses of each process's health and metrics.
     fn consoles(&self) -> Vec<String> {
         self.processes().values().map(|process| process.console.clone()).collect()
     }

@@ -48,7 +48,7 @@ pub(crate) fn money(text: &str) -> Money {
     text.parse().expect("an amount")
 }
 
-/// What a cluster has that one file has not.
+/// The servers and proxies of a cluster, which the shape with one file does not have.
 pub(crate) struct Servers {
     pub(crate) vhost: Vhost,
     pub(crate) broker: Option<Proxy>,
@@ -64,11 +64,11 @@ pub(crate) struct TestPayhook {
     pub(super) processes: Mutex<BTreeMap<String, Process>>,
     pub(super) http: reqwest::Client,
     pub(super) next_ingress: AtomicUsize,
-    /// What no log may hold, with a name for each.
+    /// The texts that no log may hold, with a name for each.
     pub(super) secrets: Mutex<Vec<(String, String)>>,
     pub(crate) plan: Plan,
     pub(super) token: String,
-    /// What every body we send has in it.
+    /// A text that is in every body we send.
     pub(super) marker: String,
     pub(crate) servers: Option<Servers>,
     folder: TempDir,
@@ -89,8 +89,8 @@ impl Plan {
         payhook
     }
 
-    /// Two ingresses, two workers (or as many as planned) and a console, on a virtual host and a database of their own. Nothing where there are no
-    /// servers to lend them.
+    /// Two ingresses, two workers (or as many as planned) and a console, on a virtual host and a database of their own.
+    /// `None` if there are no servers for them.
     pub(crate) async fn cluster(self) -> Option<TestPayhook> {
         let (rabbit, postgres) = (rabbit().await?, postgres().await?);
         Some(self.cluster_on(&rabbit, &postgres).await)
@@ -171,7 +171,7 @@ impl TestPayhook {
         self.folder.path()
     }
 
-    /// What every body we send has in it.
+    /// Returns the text that is in every body we send.
     pub(crate) fn marker(&self) -> &str {
         &self.marker
     }
@@ -180,7 +180,7 @@ impl TestPayhook {
         self.folder.path().join("payhook.toml")
     }
 
-    /// Whether this is the shape with servers.
+    /// Returns true for the shape with servers.
     pub(crate) fn is_cluster(&self) -> bool {
         self.processes().len() > 1
     }
@@ -251,7 +251,7 @@ impl TestPayhook {
         self.with(name, |process| process.console.clone())
     }
 
-    /// What `serve` says about its readiness, over a connection of its own.
+    /// Asks `serve` for its readiness, over a connection of its own.
     pub(crate) async fn readiness(&self) -> Result<(StatusCode, String), String> {
         let answer = reqwest::Client::builder().timeout(CALL_WITHIN).no_proxy().build().expect("an HTTP client");
         let answer = answer.get(format!("{}/readyz", self.console_of("serve"))).send().await;
@@ -376,7 +376,7 @@ impl TestPayhook {
         .await;
     }
 
-    /// `payhook check --json`. One process owns a file: there it stops for the look.
+    /// Runs `payhook check --json`. In the shape with one file, `serve` owns the file and is stopped for the check.
     pub(crate) async fn checked(&self) -> Value {
         let serve = (!self.is_cluster()).then_some("serve");
         if let Some(serve) = serve {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::{TestPayhook, shop};
 
-/// How long a soak takes, in seconds.
+/// The environment variable with the duration of a soak, in seconds.
 const VARIABLE: &str = "PAYHOOK_SOAK_SECONDS";
 const USUAL: Duration = Duration::from_secs(10);
 
@@ -34,7 +34,7 @@ const MENDED_WITHIN: Duration = Duration::from_secs(90);
 /// Timelines read at once.
 const TOGETHER: usize = 8;
 
-/// What became of all that was sent.
+/// The results of all that was sent.
 pub(super) struct Counts {
     sent: usize,
     acknowledged: usize,
@@ -227,7 +227,7 @@ async fn order(payhook: &TestPayhook, number: usize) -> (String, SignedRequest) 
     (order, request.expect("the provider would send it"))
 }
 
-/// How often each order is paid, by the feed.
+/// Counts how often each order is paid, by the feed.
 async fn paid_events(payhook: &TestPayhook) -> BTreeMap<String, usize> {
     let mut paid = BTreeMap::new();
     for event in payhook.until("the feed can be read", async || payhook.feed().await).await {

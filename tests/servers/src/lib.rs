@@ -59,7 +59,7 @@ pub fn not_run(why: &str) {
     }
 }
 
-/// What to say; an error where saying it is not enough.
+/// Returns the line to print; an error if printing it is not enough.
 fn not_run_line(why: &str, required: bool) -> Result<String, String> {
     let thread = std::thread::current();
     let line = format!("not run: {}: {why}; use cargo xtask test", thread.name().unwrap_or("a test"));

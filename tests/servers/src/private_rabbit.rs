@@ -27,12 +27,12 @@ const STOP_TIMEOUT: Duration = Duration::from_mins(1);
 const DROP_TIMEOUT: Duration = Duration::from_secs(3);
 const ONE_GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether this machine has what [`PrivateRabbit::start`] needs.
+/// Returns true if this machine has what [`PrivateRabbit::start`] needs.
 pub fn rabbit_is_installed() -> bool {
     Path::new(SERVER).exists() && Path::new(EPMD).exists()
 }
 
-/// One RabbitMQ node of our own, with the management API and its own epmd.
+/// A RabbitMQ node of our own, with the management API and its own epmd.
 ///
 /// Its data, logs, settings and Erlang cookie are in the directory it was started in. It runs as whoever we are, root too.
 pub struct PrivateRabbit {
