@@ -16,12 +16,12 @@ use crate::config::{Config, QueueConfig, StoreConfig};
 use crate::failure::{Ended, failed};
 use crate::{backends, house, output};
 
-/// How long anything may take to answer.
+/// The time limit for each answer.
 const WITHIN: Duration = Duration::from_secs(6);
 /// Clocks further apart than this are worth a line: signatures and schedules suffer.
 const SKEW_MAX_S: i64 = 30;
 
-/// One line of the report.
+/// A line of the report.
 #[derive(Clone)]
 struct Finding {
     what: String,
@@ -108,7 +108,7 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
     }
 }
 
-/// Whether they are reachable, and what the store knows of our keys if it is.
+/// Checks that the queue and the store are reachable, and reads from the store which of our keys are in use.
 async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
     // A look leaves nothing behind: a file that is not there yet is made by `serve`, not by us.
     if let StoreConfig::Sqlite(path) = &config.store
@@ -154,7 +154,7 @@ fn file_to_be(path: &Path) -> Finding {
     }
 }
 
-/// Whether a file cannot be opened because the process that owns it runs.
+/// Returns true if a file cannot be opened because the process that owns it runs.
 fn is_held(error: &anyhow::Error) -> bool {
     error.downcast_ref::<StoreError>().is_some_and(|error| matches!(error, StoreError::Held { .. }))
 }
@@ -176,7 +176,7 @@ async fn check_store(config: &Config, store: &dyn Store) -> Finding {
     if is_brought_up { brought_up(checked) } else { checked }
 }
 
-/// Whether it takes what is published, has every queue that a worker needs, and leads there.
+/// Checks that the queue takes a publish, has every queue that a worker needs, and routes messages to them.
 async fn check_queue(config: &Config, queue: &dyn Queue) -> Vec<Finding> {
     let probed = tokio::time::timeout(WITHIN, async {
         queue.probe().await.map_err(|error| error.to_string())?;
@@ -239,7 +239,7 @@ async fn check_accounts(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Whether anybody answers there, and whether we agree on the time. Sends no key.
+/// Checks that the API answers and that its clock agrees with ours. Sends no key.
 async fn check_api(http: &reqwest::Client, account: &Account, name: &str) -> Finding {
     let what = format!("{name}.api");
     let response = match http.head(account.api()).send().await {

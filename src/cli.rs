@@ -26,7 +26,7 @@ pub(crate) struct Cli {
     /// The configuration file; payhook.toml if it is there.
     #[arg(long, global = true, env = "PAYHOOK_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// How the log on standard error is written.
+    /// The format of the log on standard error.
     #[arg(long, global = true, env = "PAYHOOK_LOG_FORMAT", value_enum, default_value = "text", hide_env = true)]
     pub(crate) log_format: LogFormat,
     #[command(subcommand)]
@@ -95,7 +95,7 @@ pub(crate) struct JsonOutput {
     pub(crate) json: bool,
 }
 
-/// Where the console's API is; the configuration says, unless told here.
+/// The address of the console's API; taken from the configuration unless given here.
 #[derive(Debug, Args)]
 pub(crate) struct ConsoleAddress {
     /// The console's address, such as http://127.0.0.1:8081
@@ -119,7 +119,7 @@ pub(crate) enum OrderCommand {
     /// Register an order and its payments; repeating it is fine
     Register {
         order: OrderId,
-        /// What is to be paid, such as "120.00 THB"
+        /// The amount to be paid, such as "120.00 THB"
         #[arg(long)]
         amount: Money,
         /// PROVIDER/ACCOUNT/ID of a payment; may be repeated
@@ -167,7 +167,7 @@ pub(crate) enum OrderCommand {
     /// Let a held order go on, after somebody looked at it: lifts every objection open at the version shown
     Release {
         order: OrderId,
-        /// Why it may go on; written to its timeline and the audit log
+        /// The reason it may go on; written to its timeline and the audit log
         #[arg(long)]
         reason: String,
         /// The version that was looked at; without it, the one the command finds and shows
@@ -230,7 +230,7 @@ pub(crate) enum QueueCommand {
         /// Move all of it to where it belongs: published, confirmed, then taken out. Events are dropped, the feed has them
         #[arg(long)]
         republish: bool,
-        /// How many to list
+        /// The number of messages to list, at most
         #[arg(long, default_value_t = 50, conflicts_with = "republish")]
         limit: usize,
         #[command(flatten)]
@@ -277,7 +277,7 @@ pub(crate) enum AuditCommand {
 pub(crate) struct SendArguments {
     /// antom or omise
     pub(crate) provider: Provider,
-    /// What to report: paid, failed, pending, … for Antom; an event's key such as charge.complete for Omise
+    /// The kind of notification: paid, failed, pending, … for Antom; an event's key such as charge.complete for Omise
     pub(crate) kind: String,
     /// The account it is for, as configured
     #[arg(long)]
@@ -294,7 +294,7 @@ pub(crate) struct SendArguments {
     /// Omise's is taken from the configuration unless given
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
-    /// Where payhook's ingress is; the configuration says, unless told here
+    /// The address of payhook's ingress; taken from the configuration unless given
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
     #[arg(long, default_value_t = 1)]
@@ -309,7 +309,7 @@ pub(crate) struct SimulateArguments {
     /// A loopback address
     #[arg(long, default_value = "127.0.0.1:8090")]
     pub(crate) listen: SocketAddr,
-    /// Where its keys are kept, so that a configuration outlives a restart
+    /// The directory that keeps its keys, so that a configuration outlives a restart
     #[arg(long, value_name = "DIR", default_value = "simulator-keys")]
     pub(crate) keys: PathBuf,
     /// The account name its configuration is printed for

@@ -46,17 +46,17 @@ pub(crate) struct Config {
     pub(crate) events: EventsConfig,
     /// The age each kind of history ends at.
     pub(crate) retention: Vec<(History, Duration)>,
-    /// How long everything goes on after SIGTERM, so that a load balancer looks elsewhere first.
+    /// The time the process goes on working after SIGTERM, so that a load balancer stops sending to it first.
     pub(crate) lame_duck: Duration,
     pub(crate) accounts: Accounts,
     pub(crate) tokens: Tokens,
     /// Every key as it was read, to tell what changed when it is read again.
     pub(crate) taken: Taken,
-    /// Where it came from, for `payhook check`.
+    /// The source of the configuration, for `payhook check`.
     pub(crate) source: String,
-    /// What works and deserves a look: told at start, and by `payhook check`.
+    /// Settings that work and deserve a look: reported at start, and by `payhook check`.
     pub(crate) notices: Vec<String>,
-    /// What is missing for the roles that sign or authenticate, where it was [not insisted on](Keys::Welcome).
+    /// Settings missing for the roles that sign or authenticate, where they were [not required](Keys::Welcome).
     pub(crate) lacks: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) enum StoreConfig {
 pub(crate) struct WorkerConfig {
     pub(crate) concurrency: usize,
     pub(crate) retry_delays: Vec<Duration>,
-    /// How often the providers' own lists of events are read; never, if absent.
+    /// The time between two readings of the providers' own lists of events; absent if they are not read.
     pub(crate) follow_events: Option<Duration>,
 }
 
@@ -122,12 +122,12 @@ pub(crate) struct EventsConfig {
     pub(crate) must_route: Vec<EventType>,
 }
 
-/// Whether our own keys with the providers must be there: whoever asks signs or authenticates with them. The processes that face the
-/// Internet ask nothing, and need not hold what could.
+/// The need for our own keys with the providers: each inquiry is signed or authenticated with them. The processes that
+/// face the Internet ask nothing, and need not hold these keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {
     Wanted,
-    /// Whoever looks can do without: what is missing is told in [`Config::lacks`].
+    /// Optional: missing ones are listed in [`Config::lacks`].
     Welcome,
     NotNeeded,
 }
@@ -152,7 +152,7 @@ impl std::fmt::Display for Mistakes {
     }
 }
 
-/// Where the mistake is, and not what stands there: it may be a secret.
+/// Names the place of the mistake without the text there: it may be a secret.
 fn not_toml(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));

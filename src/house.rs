@@ -26,7 +26,7 @@ use crate::process::Stop;
 use crate::reload::Reload;
 use crate::{backends, listen, process, readiness};
 
-/// What a process does.
+/// The roles of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Roles {
     pub(crate) ingress: bool,
@@ -46,12 +46,12 @@ const WRITERS_SQLITE: usize = 1;
 const WRITERS_POSTGRES: usize = 2;
 /// Machines' clocks are kept closer than this, or a check on them is red.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
-/// How often the gauges are read.
+/// The time between two updates of the gauges.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 
 /// A running process: its roles' addresses, and the way to end it.
 pub(crate) struct House {
-    /// Where providers post to, if this process takes notifications.
+    /// The address providers post to, if this process takes notifications.
     pub(crate) ingress: Option<SocketAddr>,
     pub(crate) console: SocketAddr,
     stop: Stop,
@@ -61,7 +61,7 @@ pub(crate) struct House {
     store: Option<Arc<dyn Store>>,
 }
 
-/// What a configuration cannot run without.
+/// Returns the error for a configuration without an account.
 pub(crate) fn no_account() -> String {
     format!("no account is configured: add {}", account_sections())
 }
@@ -205,8 +205,8 @@ impl House {
         self.store.clone().expect("a role that needs the store has one")
     }
 
-    /// Runs a part of the process until the stop. Where it ends before, which only a bug does, the process ends too: it must not
-    /// look alive and do half of its work.
+    /// Runs a part of the process until the stop. If it ends earlier, which only a bug causes, the process ends too: it
+    /// must not look alive and do half of its work.
     fn part(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let (stop, died) = (self.stop.clone(), self.died.clone());
         self.tasks.spawn(async move {
@@ -307,7 +307,7 @@ impl House {
     }
 }
 
-/// What waits, where, and since when: the numbers an alarm is set on.
+/// Updates the gauges again and again: how much waits, where, and since when. Alerts are set on them.
 async fn gauges(queue: Arc<dyn Queue>, store: Arc<dyn Store>, clock: Clock) {
     loop {
         match queue.depths().await {

@@ -178,7 +178,7 @@ fn show_disputes(order: &Value) {
     output::table(["DISPUTE", "PAYMENT", "STATE", "AMOUNT", "REASON", "ANSWER BY"], rows);
 }
 
-/// What happened to an order or an authorization, oldest first.
+/// Prints the timeline of an order or an authorization, oldest first.
 pub(crate) fn show_timeline(timeline: Option<&Value>) {
     if let Some(timeline) = timeline.and_then(Value::as_array) {
         let rows = timeline.iter().map(|entry| [text(&entry["at"]), text(&entry["kind"]), text(&entry["text"])]);

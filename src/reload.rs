@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, Keys, Mistakes, Taken};
 
-/// What a running process was started with, and shares with its roles.
+/// The settings a running process was started with and shares with its roles.
 pub(crate) struct Reload {
     file: Option<PathBuf>,
     keys: Keys,
@@ -23,7 +23,7 @@ pub(crate) struct Reload {
     notices: BTreeSet<String>,
 }
 
-/// One thing that changed, in words.
+/// A change in the configuration, in words.
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
     TakenUp(String),

@@ -67,13 +67,13 @@ fn read(file: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
         .map_err(|error| failed_by(error, format!("cannot read {}", file.display()), format!("{flag} takes a file")))
 }
 
-/// Where the request was sent to.
+/// The destination of the request.
 struct Target {
     account: Arc<Account>,
     /// The public path.
     path: String,
     query: Option<String>,
-    /// Nobody told the path: it is the one the account's notifications come to.
+    /// True if no path was given: then it is the usual path of the account's notifications.
     assumed: bool,
 }
 

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::{Finding, State, WITHIN, finding};
 use crate::config::Config;
 
-/// What the store knows of our keys: which of them still matter.
+/// The use of our keys, as the store knows it: it shows which of them still matter.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     used: Vec<KeyUse>,
     sealed: BTreeMap<u32, u64>,
 }
 
-/// One key that can verify an account's notifications, or did.
+/// A key that can verify an account's notifications, or did.
 struct Verifier {
     account: String,
     key: String,
@@ -23,7 +23,7 @@ struct Verifier {
     configured: bool,
 }
 
-/// Nothing where the store does not answer: why not is told elsewhere.
+/// Reads the use of our keys from the store; `None` if it does not answer, which another check reports.
 pub(super) async fn look(store: &dyn Store) -> Option<Known> {
     let looked = tokio::time::timeout(WITHIN, async { (store.keys_used().await, store.sealed_count().await) });
     let (Ok(used), Ok(sealed)) = looked.await.ok()? else { return None };
@@ -74,7 +74,7 @@ impl Known {
         verifiers
     }
 
-    /// How much is sealed under each of `[tokens] keys`, and under others that nobody has any more.
+    /// Reports how much is sealed under each of `[tokens] keys`, and under keys that are no longer configured.
     fn sealing(&self, config: &Config) -> Vec<Finding> {
         let configured = &config.tokens.numbers;
         let newest = configured.last();

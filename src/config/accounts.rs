@@ -9,7 +9,7 @@ use toml::Value;
 use super::reader::Reader;
 use super::{Keys, Tokens};
 
-/// Nobody's API takes more at once, or in a second.
+/// The highest limits accepted: no provider's API takes more at once, or in a second.
 const PARALLEL_MAX: u32 = 1000;
 const REQUESTS_PER_S_MAX: u32 = 10_000;
 
@@ -211,7 +211,7 @@ fn age_limit(reader: &mut Reader, section: &str) -> Option<AgeLimit> {
     }
 }
 
-/// What the provider bears of us, all workers together.
+/// Reads the limits on our requests to the provider, for all workers together.
 fn limits(reader: &mut Reader, section: &str, unless_said: Limits) -> Limits {
     let parallel = reader.parsed(section, "parallel").unwrap_or(unless_said.parallel);
     if !(1..=PARALLEL_MAX).contains(&parallel) {

@@ -10,11 +10,11 @@ use toml::{Table, Value};
 
 use super::exposed;
 
-/// What an environment variable of ours begins with.
+/// The prefix of our environment variables.
 const PREFIX: &str = "PAYHOOK__";
 
-/// Takes keys out of a configuration and notes every mistake, so that all are told at once. What is left in the end is a mistake
-/// as well: a misspelled key must not silently mean its default.
+/// Takes keys out of a configuration and notes every mistake, so that all are told at once. A key left in the end is a
+/// mistake as well: a misspelled key must not silently mean its default.
 pub(super) struct Reader {
     table: Table,
     folder: PathBuf,

@@ -1,4 +1,4 @@
-//! How long history is kept.
+//! The time that history is kept.
 
 use std::time::Duration;
 
