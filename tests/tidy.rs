@@ -332,6 +332,32 @@ fn code_asks_the_profile_and_does_not_compare_providers() {
     );
 }
 
+/// They open a noun clause, where a verb or the thing itself should stand.
+const CLAUSES: [&str; 10] =
+    ["What ", "Whatever ", "Whether ", "Who ", "Whoever ", "Which ", "Nobody ", "Nothing ", "One ", "So "];
+
+#[test]
+fn doc_comments_open_with_a_verb_or_the_thing() {
+    let rule = |tree: &Tree| {
+        let (mut blocks, mut found) = (0, Vec::new());
+        for (path, text) in tree.0.iter().filter(|(path, _)| path.ends_with(".rs")) {
+            let mut before = None;
+            for line in text.lines().map(str::trim_start) {
+                let doc = line.strip_prefix("/// ").or_else(|| line.strip_prefix("//! "));
+                if let (Some(doc), None) = (doc, before) {
+                    blocks += 1;
+                    found
+                        .extend(CLAUSES.iter().any(|clause| doc.starts_with(clause)).then(|| format!("{path}: {doc}")));
+                }
+                before = doc;
+            }
+        }
+        // A habit is caught, a sentence is not.
+        if found.len() * 100 < blocks * 3 { Vec::new() } else { found }
+    };
+    holds(rule, &[&[("a.rs", "/// What it does.\nfn a() {}\n\n/// Reads it.\nfn b() {}\n")]]);
+}
+
 #[test]
 fn an_exception_from_a_lint_is_expected_and_says_why() {
     let [allow, expect] = [concat!("[", "allow("), concat!("[", "expect(")];
