@@ -138,7 +138,9 @@ impl Context {
                 (false, _) => {}
             }
             for authorization in new {
-                touched.push(self.learn_about(authorization, name, &said, &archived).await?);
+                // With the first write: a repeat is counted there, and counts once.
+                let archives = touched.is_empty();
+                touched.push(self.learn_about(authorization, name, &said, &archived, archives).await?);
             }
             // Once more: one that is issued the token meanwhile looks for what is archived. Whichever comes first sees the other.
         }
@@ -151,10 +153,12 @@ impl Context {
         name: &AuthorizationName,
         said: &AuthorizationSaid,
         archived: &Notification,
+        archives: bool,
     ) -> Result<Touched, Unlearned> {
         loop {
             let told = self.told(&authorization, name, said, archived).await?;
-            match self.apply(&authorization, told, vec![archived.clone()]).await? {
+            let notifications = if archives { vec![archived.clone()] } else { Vec::new() };
+            match self.apply(&authorization, told, notifications).await? {
                 Applied::Changed(next) => {
                     info!(authorization.id = %next.id, state = %next.state, "authorization {} is {}", next.id, next.state);
                     return Ok(Touched { authorization: *next, changed: true });

@@ -7,7 +7,7 @@ use payhook_schema::{
     AuthState, Authorization, AuthorizationId, AuthorizationState, NewAuthorization, TimelineKind, Wallet,
 };
 use payhook_simulator::{AntomKind, SignedRequest};
-use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, Store};
+use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, Store, TimelineEntry};
 
 use crate::house::{House, SOON, shop};
 
@@ -56,14 +56,15 @@ impl House {
         }
     }
 
-    /// Waits until the history of an authorization has so many notifications, and a refusal for each of `refusals`.
-    async fn history(&self, id: &str, notifications: usize, refusals: &[&str]) {
+    /// Waits until the history of an authorization has so many notifications, repeats among them, and a refusal for each of `refusals`.
+    async fn history(&self, id: &str, notifications: u64, refusals: &[&str]) {
         let (id, started) = (AuthorizationId::new(id).unwrap(), tokio::time::Instant::now());
         loop {
             let timeline = self.store.authorization_timeline(&id).await.unwrap();
             let of = |kind| timeline.iter().filter(move |entry| entry.kind == kind);
             let texts: Vec<_> = of(TimelineKind::Refusal).map(|entry| entry.text.as_str()).collect();
-            if of(TimelineKind::Notification).count() == notifications && texts == refusals {
+            let received = |entry: &TimelineEntry| entry.detail["received"].as_u64().expect("a count");
+            if of(TimelineKind::Notification).map(received).sum::<u64>() == notifications && texts == refusals {
                 return;
             }
             assert!(started.elapsed() < SOON, "waited for the history of {id}: {timeline:#?}");
