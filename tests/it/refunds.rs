@@ -173,7 +173,8 @@ async fn the_same_refund_notified_five_times_counts_once(payhook: &TestPayhook) 
     for _ in 0..5 {
         notified(payhook, &refund, AntomKind::RefundState).await;
     }
-    payhook.handled(6).await;
+    // Copies that come at once may count as one.
+    payhook.recorded("R-7", "notification", 2).await;
     let order = payhook.becomes("R-7", "partly_refunded").await;
     assert_eq!((&order["refunded_minor"], order["refunds"].as_array().map(Vec::len)), (&4_000.into(), Some(1)));
     payhook.told("R-7", &["order.paid", "order.refunded"]).await;

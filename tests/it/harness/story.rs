@@ -316,21 +316,6 @@ impl TestPayhook {
         .await
     }
 
-    /// Waits until the workers have dealt with at least so many hints, whatever came of each.
-    pub(crate) async fn handled(&self, count: u64) {
-        self.until(&format!("{count} hints are dealt with"), async || {
-            let mut seen = 0;
-            for console in self.consoles() {
-                let Ok(answer) = self.http.get(format!("{console}/metrics")).send().await else { continue };
-                let text = answer.text().await.unwrap_or_default();
-                let outcomes = text.lines().filter(|line| line.starts_with("payhook_worker_outcomes_total{"));
-                seen += outcomes.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>();
-            }
-            if seen >= count { Ok(()) } else { Err(seen.to_string()) }
-        })
-        .await;
-    }
-
     /// Waits until fulfilment was told this much about the order, and fails if it was told anything else: versions run from 1
     /// without gaps, and no id comes twice.
     pub(crate) async fn told(&self, order: &str, types: &[&str]) -> Vec<Value> {
