@@ -34,9 +34,9 @@ impl AskedLately {
     }
 
     /// Returns until when nothing is asked for a delivery, if it is the first try of a repeat of what was asked for lately. A later try is
-    /// of one that found no answer, and rests by its schedule.
+    /// of one that found no answer, and rests by its schedule. A hint that only went round, untried, is still at its first.
     pub(crate) fn rests(&self, delivery: &Delivery, now: Timestamp) -> Option<Timestamp> {
-        let it = notification(delivery).filter(|_| goes_round(delivery) && delivery.first_failed_at.is_none())?;
+        let it = notification(delivery).filter(|_| goes_round(delivery) && delivery.attempt <= 1)?;
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, by) = *asked.get(&it.signed_id?)?;
         rests_until(at, now).filter(|_| by != it.id)
