@@ -340,7 +340,7 @@ const CLAUSES: [&str; 10] =
 fn doc_comments_open_with_a_verb_or_the_thing() {
     let rule = |tree: &Tree| {
         let (mut blocks, mut found) = (0, Vec::new());
-        for (path, text) in tree.0.iter().filter(|(path, _)| path.ends_with(".rs")) {
+        for (path, text) in tree.sources() {
             let mut before = None;
             for line in text.lines().map(str::trim_start) {
                 let doc = line.strip_prefix("/// ").or_else(|| line.strip_prefix("//! "));
