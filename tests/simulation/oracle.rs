@@ -260,7 +260,8 @@ impl Checked<'_> {
                 }
                 EventType::OrderPaid => shipped = true,
                 // The amounts are of the order's own currency; the state knows of money in another one, too.
-                EventType::OrderRefunded if data.state == Some(OrderState::Refunded) => shipped = false,
+                EventType::OrderRefunded if data.state.is_some_and(is_paid) => {}
+                EventType::OrderRefunded if data.refunded_minor >= data.captured_minor => shipped = false,
                 _ => {}
             }
         }
@@ -272,4 +273,8 @@ impl Checked<'_> {
             _ => {}
         }
     }
+}
+
+fn is_paid(state: OrderState) -> bool {
+    matches!(state, OrderState::Paid | OrderState::PartlyRefunded)
 }
