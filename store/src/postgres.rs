@@ -40,6 +40,7 @@ use crate::{
 
 mod audit;
 mod authorizations;
+mod bind;
 mod clock;
 mod dead_letters;
 mod events;

@@ -88,6 +88,26 @@ pub(crate) fn texts(payment: &Payment) -> impl Iterator<Item = &String> {
     refunds.chain(payment.disputes.iter().map(|dispute| &dispute.reason)).flatten()
 }
 
+/// True if the payment $3 of an account is registered.
+pub(crate) const IS_REGISTERED: &str = "select 1 from payments where provider = $1 and account = $2 and id = $3";
+
+/// Moves the refund $3 from the payment $5 to $4, if it is in state $6.
+pub(crate) const MOVE: &str = "update refunds set payment_id = $4, announced_for = coalesce(announced_for, payment_id) \
+    where provider = $1 and id = $3 and account = $2 and payment_id = $5 and state = $6";
+
+/// Has the payment $3, of which a refund is expected, be asked about at $4.
+pub(crate) const DUE: &str = "update payments \
+    set next_check_at = $4, checks = 0, has_refunds_or_disputes = true, finished = false \
+    where provider = $1 and id = $3 and account = $2";
+
+/// Links the notifications that name $4 to the payment $3.
+pub(crate) const LINK: &str = "update notifications set payment_id = $3 \
+    where provider = $1 and account = $2 and names = $4 and payment_id is null";
+
+/// Notes the text $6 in the timeline of the payment $3.
+pub(crate) const NOTE: &str = "insert into timeline (order_id, at, kind, provider, account, payment_id, text) \
+    select order_id, $4, $5, provider, account, id, $6 from payments where provider = $1 and account = $2 and id = $3";
+
 /// The name under which the payment of `refund` is looked up.
 pub(crate) fn name(NewRefund { payment, id }: &NewRefund) -> PaymentName {
     PaymentName::Refund { provider: payment.provider, account: payment.account.clone(), id: id.clone() }

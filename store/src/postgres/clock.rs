@@ -26,7 +26,7 @@ pub enum LeaseClock {
 const TOLERATED: SignedDuration = SignedDuration::from_millis(500);
 
 /// The server's time as it was read last, and when. It goes on with the monotonic clock, which nobody can set: all processes that share a
-/// server have the same time, whatever the clocks of their machines say.
+/// server have the same time, also where the clocks of their machines differ.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerClock(Arc<Mutex<Option<(Timestamp, Instant)>>>);
 

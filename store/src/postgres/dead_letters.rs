@@ -4,10 +4,11 @@ use sqlx::query::Query;
 use sqlx::{Connection, PgConnection, Postgres};
 use uuid::Uuid;
 
+use super::bind::bind;
 use super::notifications::archive;
 use super::replays::{self, taken_by_nobody};
 use crate::columns::{Columns, pg_time, some};
-use crate::dead_letters::{self, archived, kept, without_nul};
+use crate::dead_letters::{self, Kept, archived, kept, without_nul};
 use crate::{Act, DeadLetter, DeadLetterFilter, DeadLetterGroup, rows};
 
 /// Opens a letter that died again: what was done about the death before hides nothing. A redelivery is no newer.
@@ -30,14 +31,10 @@ pub(super) async fn keep(on: &mut PgConnection, letters: &[DeadLetter]) -> sqlx:
     let mut transaction = on.begin().await?;
     archive(&mut transaction, &archived(letters), false).await?;
     let kept = kept(letters);
-    macro_rules! bind {
-        ($query:expr, |$row:ident| $($column:expr),+ $(,)?) => {
-            $query$(.bind(kept.iter().map(|$row| $column).collect::<Vec<_>>()))+
-        };
-    }
     let query = bind!(
         sqlx::query(KEEP),
-        |row| row.id,
+        kept,
+        |row: Kept<'_>| row.id,
         row.cause,
         &*row.detail,
         row.provider,

@@ -4,6 +4,7 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
+use super::bind::bind;
 use crate::batch::NotificationRow;
 use crate::columns::{Columns, pg_time};
 use crate::notifications::{archived, first_id, notification_columns, providers};
@@ -55,14 +56,19 @@ pub(super) async fn archive(on: &mut PgConnection, rows: &[NotificationRow<'_>],
     if rows.is_empty() {
         return Ok(());
     }
-    macro_rules! bind {
-        ($query:expr, |$row:ident| $($column:expr),+ $(,)?) => {
-            $query$(.bind(rows.iter().map(|$row| $column).collect::<Vec<_>>()))+
-        };
-    }
-    let query = bind!(
-        sqlx::query(ARCHIVE),
-        |row| row.id,
+    bind_came(sqlx::query(ARCHIVE), rows).bind(counts).execute(on).await?;
+    Ok(())
+}
+
+/// Binds the columns of `came` that describe a notification.
+pub(super) fn bind_came<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    rows: &'q [NotificationRow<'_>],
+) -> Query<'q, Postgres, PgArguments> {
+    bind!(
+        query,
+        rows,
+        |row: NotificationRow<'_>| row.id,
         row.provider,
         row.account,
         row.kind,
@@ -78,9 +84,7 @@ pub(super) async fn archive(on: &mut PgConnection, rows: &[NotificationRow<'_>],
         row.sealed_with,
         row.signed_id,
         row.link,
-    );
-    query.bind(counts).execute(on).await?;
-    Ok(())
+    )
 }
 
 /// Notifications `n` of a filter, which is the first eight parameters: one of three statements, each with what narrows it most, so that

@@ -57,16 +57,13 @@ pub(super) async fn announce(on: &mut PgConnection, refund: &NewRefund, now: Tim
         return Ok(false);
     }
     due(&mut *on, payment, now).await?;
-    sqlx::query(
-        "update notifications set payment_id = $3 \
-         where provider = $1 and account = $2 and names = $4 and payment_id is null",
-    )
-    .bind(payment.provider.as_str())
-    .bind(payment.account.as_str())
-    .bind(payment.id.as_str())
-    .bind(names::refund(id))
-    .execute(on)
-    .await?;
+    sqlx::query(refunds::LINK)
+        .bind(payment.provider.as_str())
+        .bind(payment.account.as_str())
+        .bind(payment.id.as_str())
+        .bind(names::refund(id))
+        .execute(on)
+        .await?;
     Ok(true)
 }
 
@@ -90,7 +87,7 @@ pub(super) async fn assign(on: &mut PgConnection, refund: &NewRefund, now: Times
     .bind(&ids)
     .execute(&mut *transaction)
     .await?;
-    let registered = sqlx::query("select 1 from payments where provider = $1 and account = $2 and id = $3")
+    let registered = sqlx::query(refunds::IS_REGISTERED)
         .bind(to.provider.as_str())
         .bind(to.account.as_str())
         .bind(to.id.as_str())
@@ -101,18 +98,15 @@ pub(super) async fn assign(on: &mut PgConnection, refund: &NewRefund, now: Times
     }
     let is_assigned = match &from {
         Some(from) => {
-            let moved = sqlx::query(
-                "update refunds set payment_id = $4, announced_for = coalesce(announced_for, payment_id) \
-                 where provider = $1 and id = $3 and account = $2 and payment_id = $5 and state = $6",
-            )
-            .bind(to.provider.as_str())
-            .bind(to.account.as_str())
-            .bind(id.as_str())
-            .bind(to.id.as_str())
-            .bind(from.id.as_str())
-            .bind(RefundState::Pending.as_str())
-            .execute(&mut *transaction)
-            .await?;
+            let moved = sqlx::query(refunds::MOVE)
+                .bind(to.provider.as_str())
+                .bind(to.account.as_str())
+                .bind(id.as_str())
+                .bind(to.id.as_str())
+                .bind(from.id.as_str())
+                .bind(RefundState::Pending.as_str())
+                .execute(&mut *transaction)
+                .await?;
             moved.rows_affected() == 1
         }
         None => announce(&mut transaction, refund, now).await?,
@@ -132,18 +126,15 @@ pub(super) async fn assign(on: &mut PgConnection, refund: &NewRefund, now: Times
     .execute(&mut *transaction)
     .await?;
     for (of, entry) in refunds::assigned(refund, from.as_ref(), now) {
-        sqlx::query(
-            "insert into timeline (order_id, at, kind, provider, account, payment_id, text) \
-             select order_id, $4, $5, provider, account, id, $6 from payments where provider = $1 and account = $2 and id = $3",
-        )
-        .bind(of.provider.as_str())
-        .bind(of.account.as_str())
-        .bind(of.id.as_str())
-        .bind(pg_time(entry.at))
-        .bind(entry.kind.as_str())
-        .bind(entry.text)
-        .execute(&mut *transaction)
-        .await?;
+        sqlx::query(refunds::NOTE)
+            .bind(of.provider.as_str())
+            .bind(of.account.as_str())
+            .bind(of.id.as_str())
+            .bind(pg_time(entry.at))
+            .bind(entry.kind.as_str())
+            .bind(entry.text)
+            .execute(&mut *transaction)
+            .await?;
     }
     transaction.commit().await?;
     Ok(true)
@@ -151,16 +142,13 @@ pub(super) async fn assign(on: &mut PgConnection, refund: &NewRefund, now: Times
 
 /// Has a payment that a refund of is expected be asked about at once.
 async fn due(on: &mut PgConnection, payment: &PaymentKey, now: Timestamp) -> sqlx::Result<()> {
-    sqlx::query(
-        "update payments set next_check_at = $4, checks = 0, has_refunds_or_disputes = true, finished = false \
-         where provider = $1 and id = $3 and account = $2",
-    )
-    .bind(payment.provider.as_str())
-    .bind(payment.account.as_str())
-    .bind(payment.id.as_str())
-    .bind(pg_time(now))
-    .execute(on)
-    .await?;
+    sqlx::query(refunds::DUE)
+        .bind(payment.provider.as_str())
+        .bind(payment.account.as_str())
+        .bind(payment.id.as_str())
+        .bind(pg_time(now))
+        .execute(on)
+        .await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::bind::bind;
 use super::{dead_letters, notifications};
 use crate::columns::pg_time;
 use crate::dead_letters::without_nul;
@@ -111,11 +112,6 @@ async fn selected(on: &mut PgConnection, new: &NewReplay) -> sqlx::Result<Vec<Pg
 }
 
 async fn insert(on: &mut PgConnection, replay: Uuid, items: &[ItemRow]) -> sqlx::Result<()> {
-    macro_rules! bind {
-        ($query:expr, |$row:ident| $($column:expr),+ $(,)?) => {
-            $query$(.bind(items.iter().map(|$row| $column).collect::<Vec<_>>()))+
-        };
-    }
     let query = sqlx::query(
         "insert into replay_items (replay_id, n, id, dead_letter_id, letter_failed_at, notification_id, provider, account, \
             payment_id, state) \
@@ -126,7 +122,8 @@ async fn insert(on: &mut PgConnection, replay: Uuid, items: &[ItemRow]) -> sqlx:
     .bind(replay);
     let query = bind!(
         query,
-        |row| row.n,
+        items,
+        |row: ItemRow| row.n,
         row.id,
         row.dead_letter_id,
         row.letter_failed_at.map(|at| pg_time(at.0)),

@@ -1,6 +1,7 @@
 use sqlx::{PgConnection, Row};
 
-use super::notifications::archive_came;
+use super::bind::bind;
+use super::notifications::{archive_came, bind_came};
 use crate::batch::{Batch, ChangeRow, CheckRow, EventRow, Micros, NotificationRow, TimelineRow};
 use crate::columns::pg_time;
 use crate::refunds::{DisputeRow, RefundRow};
@@ -134,11 +135,6 @@ disputed as (
 pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Result<Vec<i64>> {
     let Batch { changes, checks, notifications, refunds, disputes, timeline, events } = batch;
     let more = !(refunds.is_empty() && disputes.is_empty());
-    macro_rules! bind {
-        ($query:expr, $rows:expr, |$row:ident: $type:ty| $($column:expr),+ $(,)?) => {
-            $query$(.bind($rows.iter().map(|$row: &$type| $column).collect::<Vec<_>>()))+
-        };
-    }
     let query = bind!(
         sqlx::query(if more { WRITE_MORE } else { WRITE }),
         changes,
@@ -180,27 +176,7 @@ pub(super) async fn write(to: &mut PgConnection, batch: &Batch<'_>) -> sqlx::Res
         row.asked_at.map(time),
         row.asked_before.map(time),
     );
-    let query = bind!(
-        query,
-        notifications,
-        |row: NotificationRow<'_>| row.guard,
-        row.id,
-        row.provider,
-        row.account,
-        row.kind,
-        row.payment_id,
-        row.idempotency_key,
-        time(row.received_at),
-        row.signed_at.map(time),
-        row.verified_by,
-        row.signed_path,
-        row.headers.as_str(),
-        row.body,
-        row.names.as_deref(),
-        row.sealed_with,
-        row.signed_id,
-        row.link,
-    );
+    let query = bind_came(bind!(query, notifications, |row: NotificationRow<'_>| row.guard), notifications);
     let query = bind!(
         query,
         timeline,
