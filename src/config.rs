@@ -170,7 +170,9 @@ impl Config {
         match std::fs::read_to_string(&wanted) {
             Ok(text) => {
                 let folder = wanted.parent().unwrap_or(Path::new("")).to_owned();
-                Self::read(&text, &wanted.display().to_string(), &folder, environment, keys)
+                let mut config = Self::read(&text, &wanted.display().to_string(), &folder, environment, keys)?;
+                config.notices.extend(exposed::by_its_text(&wanted, &text));
+                Ok(config)
             }
             Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 Self::read("", "defaults, no payhook.toml here", Path::new(""), environment, keys)
@@ -193,14 +195,9 @@ impl Config {
         let failed = |mistakes| Mistakes { source: source.to_owned(), mistakes };
         let written: toml::Table = toml::from_str(text).map_err(|error| failed(vec![not_toml(text, &error)]))?;
         let mut table: toml::Table = toml::from_str(EXAMPLE).expect("payhook.example.toml is TOML");
-        reader::overlay(&mut table, written.clone());
+        reader::overlay(&mut table, written);
         reader::overlay_environment(&mut table, environment);
         let mut reader = Reader::new(table, folder);
-        if exposed::has_secrets(&written)
-            && let Some(notice) = exposed::readable_by_all(Path::new(source))
-        {
-            reader.notice(notice);
-        }
         let config = Self::take(&mut reader, source, keys);
         let mistakes = reader.finish();
         match config {

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use payhook_schema::NowAndThen;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -158,8 +159,8 @@ impl Server {
             http,
             graceful: GracefulShutdown::new(),
             connections: Arc::default(),
-            full_log: NowAndThen::default(),
-            accept_log: NowAndThen::default(),
+            full_log: NowAndThen::new(LOG_EVERY),
+            accept_log: NowAndThen::new(LOG_EVERY),
         }
     }
 
@@ -242,25 +243,6 @@ impl Server {
                 }
             }
         }
-    }
-}
-
-/// Lets a line through now and then, with the number of those it kept back.
-#[derive(Debug, Default)]
-struct NowAndThen {
-    last: Option<Instant>,
-    missed: u64,
-}
-
-impl NowAndThen {
-    fn due(&mut self) -> Option<u64> {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| now - last < LOG_EVERY) {
-            self.missed += 1;
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.missed))
     }
 }
 

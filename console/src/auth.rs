@@ -1,12 +1,13 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use payhook_schema::NowAndThen;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -80,8 +81,8 @@ impl Callers {
     }
 }
 
-/// `localhost:8081`, `127.0.0.1:8081`, `[::1]:8081`.
-fn is_this_machine(host: &str) -> bool {
+/// Returns true for a host as URLs and requests name this machine: `localhost:8081`, `127.0.0.1`, `[::1]:8081`.
+pub fn is_this_machine(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
     let name = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -117,14 +118,9 @@ pub(crate) async fn require_role(State(may): State<&'static [Role]>, request: Re
 
 /// Counts a refusal, and logs one a second: guessing tokens must show, and must not fill the disk.
 fn refused(reason: &'static str, why: &str) {
-    /// The time of the last line, and the number of refusals without a line since.
-    static LOG: Mutex<(Option<Instant>, u64)> = Mutex::new((None, 0));
+    static LOG: Mutex<NowAndThen> = Mutex::new(NowAndThen::new(LOG_EVERY));
     metrics::counter!("payhook_console_refused_total", "reason" => reason).increment(1);
-    let (last, missed) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_some_and(|last| last.elapsed() < LOG_EVERY) {
-        *missed += 1;
-        return;
+    if let Some(missed) = LOG.lock().unwrap_or_else(PoisonError::into_inner).due() {
+        warn!(reason, missed, "the console refused a request: {why}");
     }
-    *last = Some(Instant::now());
-    warn!(reason, missed = std::mem::take(missed), "the console refused a request: {why}");
 }

@@ -31,7 +31,7 @@ use payhook_schema::{AccountName, Clock, Provider};
 use payhook_store::Store;
 use payhook_vault::Vault;
 
-pub use auth::{Caller, Callers};
+pub use auth::{Caller, Callers, is_this_machine};
 pub use health::{Health, ReadyCheck, health_routes};
 pub use role::{Role, UnknownRole};
 pub use stale::Looked;

@@ -11,6 +11,7 @@ mod ids;
 mod method;
 mod money;
 mod notification;
+mod now_and_then;
 mod order;
 mod profile;
 mod refund;
@@ -32,6 +33,7 @@ pub use ids::{
 pub use method::{Known, METHODS, Method, MethodError, Refunds};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
+pub use now_and_then::NowAndThen;
 pub use order::{Hold, NewOrder, Order, PAYMENTS_MAX, Payment};
 pub use profile::Profile;
 pub use refund::{Dispute, NewRefund, Refund, distinct};

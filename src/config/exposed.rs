@@ -1,17 +1,23 @@
 //! Notices about a configuration that works and gives something away: secrets in a file that others may read, connections that
 //! others may listen to.
 
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use payhook_console::is_this_machine;
 use payhook_schema::shown_url;
 use secrecy::ExposeSecret;
 use toml::{Table, Value};
 
 use super::{QueueConfig, StoreConfig};
 
-/// Returns a notice if every user of the machine may read this file.
+/// Returns a notice if a configuration file has secrets in its text, and every user of the machine may read it. A text that is not TOML
+/// has none to tell of.
+pub(super) fn by_its_text(file: &Path, text: &str) -> Option<String> {
+    toml::from_str(text).is_ok_and(|written| has_secrets(&written)).then(|| readable_by_all(file)).flatten()
+}
+
+/// Returns a notice if every user of the machine may read this file of secrets.
 pub(super) fn readable_by_all(path: &Path) -> Option<String> {
     const OTHERS_READ: u32 = 0o004;
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
@@ -21,8 +27,8 @@ pub(super) fn readable_by_all(path: &Path) -> Option<String> {
     })
 }
 
-/// Returns true if a secret stands in the file itself: not in a file it names, nor in the environment.
-pub(super) fn has_secrets(written: &Table) -> bool {
+/// Returns true if a secret stands in the text itself, not in a file that it names.
+fn has_secrets(written: &Table) -> bool {
     written.iter().any(|(key, value)| match (key.as_str(), value) {
         ("public_keys", _) => false,
         ("keys", Value::Table(keys)) => keys.values().any(is_inline),
@@ -67,15 +73,6 @@ fn remote_hosts(url: &str) -> Option<String> {
     let hosts = shown.split_once("://")?.1.split('/').next()?.to_owned();
     let is_remote = |host: &str| !host.is_empty() && !is_this_machine(host);
     hosts.split(',').any(is_remote).then_some(hosts)
-}
-
-/// `localhost`, `127.0.0.1:5672`, `[::1]:5672`.
-fn is_this_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn insists_on_tls(url: &str) -> bool {
