@@ -246,13 +246,22 @@ mod tests {
         migrator(&embedded[..embedded.iter().position(|&(number, ..)| number == migration).unwrap()])
     }
 
+    async fn sqlite_before(migration: i64) -> sqlx::SqliteConnection {
+        let mut connection = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        before(migration, SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        connection
+    }
+
+    async fn postgres_before(migration: i64) -> Option<(payhook_test_servers::Database, sqlx::PgConnection)> {
+        let database = payhook_test_servers::postgres().await?.fresh_database().await;
+        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
+        before(migration, POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        Some((database, connection))
+    }
+
     #[tokio::test]
     async fn payments_that_were_final_before_have_a_late_check_in_sqlite() {
-        let folder = tempfile::tempdir().unwrap();
-        let options =
-            sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("p.db")).create_if_missing(true);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        before(16, SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        let mut connection = sqlite_before(16).await;
         let finished =
             FINISHED.replace("NOW", "unixepoch() * 1000000").replace("OLD", "(unixepoch() - 31536000) * 1000000");
         sqlx::raw_sql(sqlx::AssertSqlSafe(finished)).execute(&mut connection).await.unwrap();
@@ -264,10 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn payments_that_were_final_before_have_a_late_check_in_postgres() {
-        let Some(server) = payhook_test_servers::postgres().await else { return };
-        let database = server.fresh_database().await;
-        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-        before(16, POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        let Some((_database, mut connection)) = postgres_before(16).await else { return };
         let finished = FINISHED.replace("NOW", "now()").replace("OLD", "now() - interval '365 days'");
         sqlx::raw_sql(sqlx::AssertSqlSafe(finished)).execute(&mut connection).await.unwrap();
         postgres().run_direct(None, &mut connection, false).await.unwrap();
@@ -302,11 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shared_token_names_all_that_had_it_before_in_sqlite() {
-        let folder = tempfile::tempdir().unwrap();
-        let options =
-            sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("p.db")).create_if_missing(true);
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        before(15, SQLITE).run_direct(None, &mut connection, false).await.unwrap();
+        let mut connection = sqlite_before(15).await;
         sqlx::raw_sql(shared("1")).execute(&mut connection).await.unwrap();
         sqlite().run_direct(None, &mut connection, false).await.unwrap();
         each_is_named_by_its_token(&sqlx::query_as(NAMED).fetch_all(&mut connection).await.unwrap());
@@ -314,10 +316,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_shared_token_names_all_that_had_it_before_in_postgres() {
-        let Some(server) = payhook_test_servers::postgres().await else { return };
-        let database = server.fresh_database().await;
-        let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
-        before(15, POSTGRES).run_direct(None, &mut connection, false).await.unwrap();
+        let Some((_database, mut connection)) = postgres_before(15).await else { return };
         sqlx::raw_sql(shared("now()")).execute(&mut connection).await.unwrap();
         postgres().run_direct(None, &mut connection, false).await.unwrap();
         each_is_named_by_its_token(&sqlx::query_as(NAMED).fetch_all(&mut connection).await.unwrap());

@@ -1,4 +1,4 @@
-//! Changes that no notification told of: found by asking, and by reading the provider's own list of events.
+//! Changes without a notification: found by asking, and by reading the provider's own list of events.
 
 use payhook_simulator::{AntomStatus, OmiseDispute};
 

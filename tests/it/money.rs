@@ -25,11 +25,7 @@ async fn held(payhook: &TestPayhook, order: &str, reason: &str, sides: &[&str]) 
 }
 
 async fn a_wrong_amount_holds_the_order_and_shows_both_sides(payhook: &TestPayhook) {
-    let charge = payhook.simulator.omise().new_charge_id();
-    payhook.simulator.omise().create(&charge, money("50.00 THB"));
-    payhook.registers("M-1", "500.00 THB", Provider::Omise, &charge).await;
-    payhook.simulator.omise().pay(&charge).unwrap();
-    payhook.omise_notifies(&charge, "charge.complete").await;
+    let charge = payhook.underpaid("M-1").await;
     held(payhook, "M-1", "amount_mismatch", &["500.00 THB", "50.00 THB", charge.as_str()]).await;
     let events = payhook.told("M-1", &["order.held"]).await;
     assert_eq!(events[0]["data"]["reason"], "amount_mismatch");

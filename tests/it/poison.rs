@@ -37,7 +37,7 @@ impl TestPayhook {
         self.names().into_iter().filter(|name| name == "serve" || name.starts_with("worker")).collect()
     }
 
-    /// Puts envelopes on the work queue, as whoever stole the broker's password or has the file can.
+    /// Puts envelopes on the work queue, as an attacker with the broker's password or the file can.
     async fn queue_has(&self, envelopes: &[Envelope]) {
         let (clock, delays) = (Clock::system(), self.plan.delays());
         if self.is_cluster() {
@@ -128,7 +128,7 @@ async fn what_crashes_its_worker_each_time_is_given_up_on_and_its_neighbours_are
         join_all(all.iter().map(async |request| request.send_until_acknowledged(&RESENDS).await)).await
     });
     if payhook.is_cluster() {
-        // What is sent last may be sent once more later: that is a provider's way.
+        // A provider may send its last notification once more.
         tokio::time::sleep(ANSWER).await;
         payhook.workers().iter().for_each(|worker| payhook.start(worker));
     }
@@ -163,7 +163,7 @@ async fn a_letter_that_was_never_proven_is_replayed_from_its_own_bytes(payhook: 
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.antom_notifies(&payment, AntomKind::State).await;
     payhook.becomes("P-late", "paid").await;
-    // Signed with a key that no worker has yet. A dispute is told by its notification only.
+    // Signed with a key that no worker has yet. A dispute is known from its notification alone.
     let dispute = payhook.antom_signed(&payment, AntomKind::Dispute).signed_by_version(2, &NEW);
     let envelope = enveloped(&payhook.known(dispute), &payment, "2026-11-28T00:00:00Z");
     payhook.queue_has(&[Envelope::decode(envelope.to_string().as_bytes()).unwrap()]).await;

@@ -35,11 +35,7 @@ impl TestPayhook {
 }
 
 async fn a_held_order_is_released_with_a_reason_and_fulfilment_is_told(payhook: &TestPayhook) {
-    let charge = payhook.simulator.omise().new_charge_id();
-    payhook.simulator.omise().create(&charge, money("50.00 THB"));
-    payhook.registers("H-1", "500.00 THB", Provider::Omise, &charge).await;
-    payhook.simulator.omise().pay(&charge).unwrap();
-    payhook.omise_notifies(&charge, "charge.complete").await;
+    payhook.underpaid("H-1").await;
     payhook.becomes("H-1", "held").await;
 
     let without = payhook.cli(&["order", "release", "H-1"]).await;

@@ -114,7 +114,7 @@ async fn repeats_beyond_the_limit_are_answered_429_and_nothing_else_is(payhook: 
         })
         .await;
     assert!(refused.body.contains("no need to send it again"), "{}", refused.body);
-    // What is new is served beside it.
+    // New notifications are served beside it.
     let new = payhook.omise_order("F-4", "10.00 THB").await;
     payhook.simulator.omise().pay(&new).unwrap();
     payhook.omise_notifies(&new, "charge.complete").await;

@@ -1,6 +1,6 @@
 //! History ends at its age. Open items stay, and repeats change nothing.
 
-use payhook_schema::{PaymentId, Provider};
+use payhook_schema::PaymentId;
 use payhook_simulator::{AntomKind, AntomStatus, SignedRequest};
 use reqwest::Method;
 use serde_json::Value;
@@ -47,20 +47,16 @@ impl TestPayhook {
 }
 
 async fn closed_things_end_and_open_ones_stay(payhook: &TestPayhook) {
-    let charge = payhook.simulator.omise().new_charge_id();
-    payhook.simulator.omise().create(&charge, money("50.00 THB"));
-    payhook.registers("HELD", "500.00 THB", Provider::Omise, &charge).await;
-    payhook.simulator.omise().pay(&charge).unwrap();
-    payhook.omise_notifies(&charge, "charge.complete").await;
+    payhook.underpaid("HELD").await;
     payhook.becomes("HELD", "held").await;
-    // Nobody registers this one.
+    // This one is never registered.
     let unknown = payhook.simulator.omise().new_charge_id();
     payhook.simulator.omise().create(&unknown, money("50.00 THB"));
     payhook.simulator.omise().pay(&unknown).unwrap();
     payhook.omise_notifies(&unknown, "charge.complete").await;
     let letter = payhook.dies(&unknown).await;
 
-    // It was paid after all that, so whatever is old enough to end has ended when its history has.
+    // It was paid last: when its history has ended, all older history has.
     payhook.pays("PAID").await;
     payhook.forgets("PAID", "paid").await;
     payhook.logged("deleted history older than its age").await;
@@ -82,7 +78,7 @@ async fn closed_things_end_and_open_ones_stay(payhook: &TestPayhook) {
     assert_eq!(payhook.call(Method::GET, &path, None).await.unwrap().0.as_u16(), 200);
     assert_eq!(payhook.call(Method::GET, "/v1/events", None).await.unwrap().0.as_u16(), 200);
 
-    // What is closed ends: the letter, what it was about, and what is written down about closing it.
+    // Closed things end: the letter, its notification, and the audit entry of its discard.
     let id = letter["id"].as_str().unwrap();
     payhook.cli(&["dead", "discard", "--id", id, "--reason", "another shop's"]).await.ends_with(0);
     payhook

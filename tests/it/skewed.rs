@@ -34,7 +34,7 @@ async fn an_answer_asked_for_by_a_clock_that_was_ahead_hides_nothing_in_omises_l
     payhook.kill9("serve");
     payhook.sets_clock("serve", None);
     payhook.restart("serve").await;
-    // Nobody notifies of it.
+    // No notification comes for it.
     payhook.simulator.omise().refund(&charge, 1_000).unwrap();
     payhook.becomes("S-1", "partly_refunded").await;
     payhook.ends_well().await;
@@ -106,7 +106,7 @@ async fn holds_nothing_up(payhook: &TestPayhook, off: &str) {
     let replayed = ends(payhook, &replay, "done").await;
     assert_eq!(replayed["done"], LETTERS, "{replayed}");
     payhook.told("S-during", &["order.paid"]).await;
-    // Nobody looks at the order: that would have it asked about. On a slow machine the next check is a minute away by now.
+    // The order is not looked at: a look asks about it. On a slow machine the next check is a minute away by now.
     let is_told = async || match payhook.events("S-unseen").await?.len() {
         0 => Err("nothing".to_owned()),
         _ => Ok(()),
@@ -131,7 +131,7 @@ async fn dead_letters(payhook: &TestPayhook) {
     }
 }
 
-/// An order is paid, and fulfilment is told.
+/// An order is paid, and its event is published.
 async fn takes_work(payhook: &TestPayhook, order: &str) {
     let charge = payhook.omise_order(order, "30.00 THB").await;
     payhook.simulator.omise().pay(&charge).unwrap();

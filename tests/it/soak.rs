@@ -128,12 +128,7 @@ async fn postgres_deadlock() {
          perform 1 from orders where id = any(held) for update; \
          end $$"
     );
-    soak("postgres_deadlock", &payhook, async || {
-        for_a_while(async || drop(payhook.postgres().run(&sabotage).await)).await;
-    })
-    .await;
-    counted(&payhook, "deadlocks").await;
-    payhook.ends_well().await;
+    sabotaged("postgres_deadlock", &payhook, &sabotage, "deadlocks").await;
 }
 
 /// Every transaction of the program is serializable, and a session of ours writes the same rows.
@@ -150,11 +145,16 @@ async fn postgres_serialization_failure() {
          perform pg_sleep({HOLDS_S}); \
          end $$"
     );
-    soak("postgres_serialization_failure", &payhook, async || {
-        for_a_while(async || drop(payhook.postgres().run(&sabotage).await)).await;
+    sabotaged("postgres_serialization_failure", &payhook, &sabotage, "xact_rollback").await;
+}
+
+/// Soaks while a session of ours runs this again and again, until PostgreSQL has counted what comes of it.
+async fn sabotaged(name: &str, payhook: &TestPayhook, sabotage: &str, counter: &str) {
+    soak(name, payhook, async || {
+        for_a_while(async || drop(payhook.postgres().run(sabotage).await)).await;
     })
     .await;
-    counted(&payhook, "xact_rollback").await;
+    counted(payhook, counter).await;
     payhook.ends_well().await;
 }
 

@@ -232,55 +232,46 @@ pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn Harness)
     assert_eq!((&delivery.bytes, &delivery.death, delivery.attempt), (&sent.encode(), &None, 1));
 }
 
-pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison(harness: &dyn Harness) {
+/// Crashes the process each time `in_hand` has taken the one hint, until it is dead-lettered. Returns the number of crashes and the letter.
+async fn crashes_until_dead(harness: &dyn Harness, in_hand: impl AsyncFn(&mut Consumer)) -> (usize, Delivery) {
     // RabbitMQ gives up after 10 deliveries, the embedded queue sooner.
     const CRASHES_MAX: usize = 15;
-    let sent = publish(&*harness.process().await, 1).await.remove(0);
     let mut crashes = 0;
-    let dead = loop {
+    loop {
         let queue = harness.process().await;
         let mut work = consume(&*queue, Lane::Notifications, 1).await;
         let mut dead = consume(&*queue, Lane::Dead, 1).await;
-        let handed_out = tokio::select! {
-            work = take_one(&mut work) => work,
-            dead = take_one(&mut dead) => break dead,
+        tokio::select! {
+            () = in_hand(&mut work) => {}
+            dead = take_one(&mut dead) => return (crashes, dead),
         };
-        assert_eq!(handed_out.bytes, sent.encode());
         crashes += 1;
         assert!(crashes <= CRASHES_MAX, "handed out {crashes} times and never given up on");
+        drop((work, dead, queue));
         harness.crash().await;
-    };
+    }
+}
+
+pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison(harness: &dyn Harness) {
+    let sent = publish(&*harness.process().await, 1).await.remove(0);
+    let taken = async |work: &mut Consumer| assert_eq!(take_one(work).await.bytes, sent.encode());
+    let (crashes, dead) = crashes_until_dead(harness, taken).await;
     assert!(crashes > 1, "one crash says nothing about what was in hand");
     let death = dead.death.expect("it says why it is here");
     assert_eq!((dead.bytes, death.cause), (sent.encode(), DeadCause::Poison));
     assert!(death.detail.contains("again and again"), "{}", death.detail);
 }
 
-/// Hands it back as it is, and takes it once more.
-async fn round(consumer: &mut Consumer) -> Delivery {
-    let delivery = take_one(consumer).await;
-    let again = Verdict::Retry { after: Duration::ZERO, attempt: delivery.attempt, first_failed_at: at(7) };
-    settle_all(consumer, vec![delivery], &again).await;
-    take_one(consumer).await
-}
-
 pub async fn what_goes_round_between_crashes_is_dead_lettered_as_poison_all_the_same(harness: &dyn Harness) {
-    const CRASHES_MAX: usize = 15;
     let sent = publish(&*harness.process().await, 1).await.remove(0);
-    let mut crashes = 0;
-    let dead = loop {
-        let queue = harness.process().await;
-        let mut work = consume(&*queue, Lane::Notifications, 1).await;
-        let mut dead = consume(&*queue, Lane::Dead, 1).await;
-        tokio::select! {
-            _ = round(&mut work) => {}
-            dead = take_one(&mut dead) => break dead,
-        };
-        crashes += 1;
-        assert!(crashes <= CRASHES_MAX, "handed out {crashes} times and never given up on");
-        drop((work, dead, queue));
-        harness.crash().await;
+    // Handed back as it is, and taken once more.
+    let round = async |work: &mut Consumer| {
+        let delivery = take_one(work).await;
+        let again = Verdict::Retry { after: Duration::ZERO, attempt: delivery.attempt, first_failed_at: at(7) };
+        settle_all(work, vec![delivery], &again).await;
+        take_one(work).await;
     };
+    let (_, dead) = crashes_until_dead(harness, round).await;
     assert_eq!((dead.bytes, dead.death.expect("it says why").cause), (sent.encode(), DeadCause::Poison));
 }
 

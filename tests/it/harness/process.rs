@@ -137,7 +137,7 @@ impl Process {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
-            // What libfaketime leaves behind: a later process of this number would stumble over it.
+            // libfaketime leaves these behind, and a later process with this number fails on them.
             for left in ["faketime_shm_", "sem.faketime_sem_"] {
                 let _ = std::fs::remove_file(format!("/dev/shm/{left}{}", child.id()));
             }

@@ -96,6 +96,16 @@ impl TestPayhook {
         payment
     }
 
+    /// Registers an order of 500 baht, of which Omise's customer pays 50: it will be held.
+    pub(crate) async fn underpaid(&self, order: &str) -> PaymentId {
+        let (charge, omise) = (self.simulator.omise().new_charge_id(), self.simulator.omise());
+        omise.create(&charge, money("50.00 THB"));
+        self.registers(order, "500.00 THB", Provider::Omise, &charge).await;
+        omise.pay(&charge).unwrap();
+        self.omise_notifies(&charge, "charge.complete").await;
+        charge
+    }
+
     /// Registers an order to be paid by Omise, which knows the charge and waits for the customer.
     pub(crate) async fn omise_order(&self, order: &str, amount: &str) -> PaymentId {
         let charge = self.simulator.omise().new_charge_id();

@@ -40,12 +40,17 @@ impl House {
         };
     }
 
+    async fn receives_the_refund(&self) {
+        let (antom, to) = (self.simulator.antom(), "http://payhook.test");
+        self.receives(&antom.signed_refund(to, &shop(), &refund(), AntomKind::RefundState).unwrap()).await;
+    }
+
     fn succeeds(&self) {
         self.simulator.antom().decide_refund(&refund(), AntomOutcome::Success).unwrap();
         self.becomes(self.now() + SignedDuration::from_hours(1));
     }
 
-    /// The second order is told of its money once; the first never was of any, and nobody has to look.
+    /// The second order has its refund event once, the first has none, and neither is held.
     async fn is_told_where_it_is(&self) {
         self.until("A-2", "the refund", |order, _| order.refunded_minor == 4_000).await;
         let [first, second] = [self.order("A-1").await, self.order("A-2").await];
@@ -74,9 +79,7 @@ async fn a_refund_that_is_done_already_is_booked_where_the_answer_names_it() {
     let house = House::start().await;
     house.habits(false, true);
     house.announces_for_the_wrong_payment(AntomOutcome::Success).await;
-    let notified =
-        house.simulator.antom().signed_refund("http://payhook.test", &shop(), &refund(), AntomKind::RefundState);
-    house.receives(&notified.unwrap()).await;
+    house.receives_the_refund().await;
     house.is_told_where_it_is().await;
 }
 
@@ -106,9 +109,7 @@ async fn a_refund_whose_money_was_booked_never_moves_and_a_person_must_look() {
     house.until("A-2", "an objection", |order, _| order.state == OrderState::Held).await;
     // The answer about the refund names the other payment.
     house.habits(false, true);
-    let notified =
-        house.simulator.antom().signed_refund("http://payhook.test", &shop(), &refund(), AntomKind::RefundState);
-    house.receives(&notified.unwrap()).await;
+    house.receives_the_refund().await;
     house.until("A-1", "an objection", |order, _| order.state == OrderState::Held).await;
     let [first, second] = [house.order("A-1").await, house.order("A-2").await];
     assert_eq!((first.refunded_minor, second.refunded_minor), (4_000, 0));

@@ -28,6 +28,12 @@ impl House {
         self.simulator.antom().signed_authorization("http://payhook.test", &shop(), of, kind).unwrap()
     }
 
+    /// The customer takes the consent back, and Antom notifies of it.
+    async fn revokes(&self, of: &AuthState) {
+        self.simulator.antom().revoke(of, None).unwrap();
+        self.receives(&self.signs(of, AntomKind::TokenCanceled)).await;
+    }
+
     /// Two authorizations with one token.
     async fn shares(&self) -> [AuthState; 2] {
         let [first, second] = [self.consults("AU-1").await, self.consults("AU-2").await];
@@ -138,8 +144,7 @@ async fn a_cancellation_that_overtakes_the_token_of_the_second_reaches_it_all_th
     house.receives(&house.signs(&first, AntomKind::TokenCreated)).await;
     house.is("AU-1", AuthorizationState::TokenIssued).await;
     house.becomes(house.now() + HOUR);
-    house.simulator.antom().revoke(&first, None).unwrap();
-    house.receives(&house.signs(&first, AntomKind::TokenCanceled)).await;
+    house.revokes(&first).await;
     house.is("AU-1", AuthorizationState::Cancelled).await;
 
     house.receives(&late).await;
@@ -172,8 +177,7 @@ async fn a_customer_who_comes_back_keeps_a_token_that_was_cancelled_before() {
     assert_eq!(house.told("AU-3").await, [GRANTED]);
 
     house.becomes(house.now() + HOUR);
-    house.simulator.antom().revoke(&again, None).unwrap();
-    house.receives(&house.signs(&again, AntomKind::TokenCanceled)).await;
+    house.revokes(&again).await;
     house.is("AU-3", AuthorizationState::Cancelled).await;
     assert_eq!(house.told("AU-1").await, [GRANTED, CANCELLED], "once, however often the token is cancelled");
 }
