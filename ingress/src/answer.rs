@@ -12,7 +12,7 @@ use serde::Serialize;
 /// is two minutes.
 const RETRY_AFTER_S: u64 = 5;
 
-/// The paths there are, for whoever posts elsewhere.
+/// The text that a sender gets who posts to an unknown path: it lists the notify paths.
 static WHERE_TO: LazyLock<String> = LazyLock::new(|| {
     let paths = Provider::ALL.iter().map(|&provider| {
         let mut ends = Protocol::of(provider).notify.iter();

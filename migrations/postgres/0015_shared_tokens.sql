@@ -1,4 +1,4 @@
--- A wallet may give one token to several authorizations of one customer: a cancellation of the token is told to each of them.
+-- A wallet may give one token to several authorizations of one customer: a cancellation of the token ends each of them.
 --
 -- Programs of earlier versions cannot store a token from here on, and wait: they would tell one of them alone.
 

@@ -1,7 +1,7 @@
 -- History ends at an age of its own ([retention] in the configuration). Events go with what a later release must know of them.
 
 alter table orders
-    -- What fulfilment had been sent when events were deleted; null for an order that lost none.
+    -- The values that fulfilment had seen when events were deleted; null for an order that lost none.
     add column sent_state text
         check (sent_state in ('pending', 'authorized', 'paid', 'partly_refunded', 'refunded')),
     add column sent_captured_minor bigint check (sent_captured_minor >= 0),
@@ -11,7 +11,7 @@ alter table orders
 -- Null for those closed before this: they count from their last failure.
 alter table dead_letters add column closed_at timestamptz;
 
--- The oldest rows, whatever order they are of. The other kinds are read in the order of their ids or of their places.
+-- The oldest rows of all orders. The other kinds are read in the order of their ids or of their places.
 create index timeline_by_n on timeline (n);
 create index authorization_timeline_by_n on authorization_timeline (n);
 create index replays_finished on replays (updated_at, id) where state in ('done', 'cancelled');

@@ -1,4 +1,4 @@
--- A wallet may give one token to several authorizations of one customer: a cancellation of the token is told to each of them.
+-- A wallet may give one token to several authorizations of one customer: a cancellation of the token ends each of them.
 
 create table authorization_tokens_shared (
     account text not null,

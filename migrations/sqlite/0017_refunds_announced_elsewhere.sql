@@ -1,3 +1,3 @@
--- A refund moves to the payment that its provider names. Whoever announces it again for the payment it was announced for changes nothing.
+-- A refund moves to the payment that its provider names. A repeated announcement for the first payment changes nothing.
 
 alter table refunds add column announced_for text;

@@ -1,6 +1,6 @@
 -- History ends at an age of its own ([retention] in the configuration). Events go with what a later release must know of them.
 
--- What fulfilment had been sent when events were deleted; null for an order that lost none.
+-- The values that fulfilment had seen when events were deleted; null for an order that lost none.
 alter table orders add column sent_state text
     check (sent_state in ('pending', 'authorized', 'paid', 'partly_refunded', 'refunded'));
 alter table orders add column sent_captured_minor integer check (sent_captured_minor >= 0);

@@ -105,7 +105,7 @@ impl Account {
         }
     }
 
-    /// Describes the account to whoever checks the configuration. It holds no secret.
+    /// Describes the account for `payhook check`, without a secret.
     pub fn summary(&self) -> String {
         match self {
             Self::Antom(account) => format!(

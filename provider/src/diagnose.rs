@@ -37,7 +37,7 @@ pub struct Cause {
     pub what: String,
     /// The next step.
     pub advice: String,
-    /// True if the signature holds with this undone, or if the request is refused for this whatever its signature.
+    /// True if the signature holds with this undone, or if the request is refused for this with every signature.
     pub proven: bool,
 }
 

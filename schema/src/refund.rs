@@ -41,7 +41,7 @@ impl Refund {
         self.id == other.id || matches!(references, (Some(left), Some(right)) if left == right)
     }
 
-    /// Returns the refund after the provider reported `told` of it: a known fact is not forgotten because `told` lacks
+    /// Returns the refund after an answer with `told`: a known fact is not forgotten because `told` lacks
     /// it.
     #[must_use]
     pub fn then(&self, told: &Self) -> Self {
@@ -81,7 +81,7 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// Returns the dispute after the provider reported `told` of it.
+    /// Returns the dispute after an answer with `told`.
     #[must_use]
     pub fn then(&self, told: &Self) -> Self {
         let state = self.state.then(told.state);

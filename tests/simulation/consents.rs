@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::world::{BASE, World, shop};
 
-/// A wallet that gives no refresh token: what it gave is what counts, whatever time passes.
+/// A wallet that gives no refresh token: its tokens stay as they are while time passes.
 const WALLET: &str = "PAYPAY";
 
 /// A customer's consent, and the requests that Antom signed about it when it happened.
@@ -79,7 +79,7 @@ impl World {
         assert!(matches!(status, 200 | 201), "{path}: {status} {problem}");
     }
 
-    /// Antom sends everything it ever said until it is acknowledged, and the merchant has registered everything.
+    /// Antom sends every notification until it is acknowledged, and the merchant has registered everything.
     pub(crate) async fn finish_consents(&mut self) {
         for number in 0..self.consents.len() {
             self.register_consent(number).await;
@@ -95,7 +95,7 @@ impl World {
         shown.expect("there")["state"] == "cancelled"
     }
 
-    /// Every authorization is what Antom has, and the merchant was told of each step once.
+    /// Every authorization is in Antom's state, and each step made one event.
     pub(crate) async fn check_consents(&self, wrong: &mut Vec<String>) {
         let feed = self.look(async |store| store.events_after(0, 10_000).await).await;
         for (number, Consent { id, .. }) in self.consents.iter().enumerate() {

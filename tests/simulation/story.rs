@@ -154,7 +154,7 @@ pub(crate) async fn finish(world: &mut World) {
         world.register(order).await;
     }
     world.finish_consents().await;
-    // What is notified of is known soon, and not by the next look of a schedule: a worker that was just started may have no share of its
+    // A notification takes effect soon, and not by the schedule's next look: a worker that was just started may have no share of its
     // account yet, and then a hint goes once round the queue.
     let mut notified = Vec::new();
     for payment in 0..world.payments.len() {

@@ -271,7 +271,7 @@ fn refunds_failed(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
 }
 
 /// Lists the events of the disputes that changed. A dispute first seen when it was over had been opened all the same. A
-/// dispute that ended for neither side and was judged after all is told again.
+/// dispute that ended for neither side and was judged after all has its event again.
 fn disputes_moved(before: &Before<'_>, payment: &Payment) -> Vec<Fact> {
     let mut facts = Vec::new();
     for dispute in &payment.disputes {

@@ -96,7 +96,7 @@ pub(crate) struct Learned {
 impl Context {
     /// Learns from a delivery, and from what was archived before the authorizations it is about had their tokens.
     ///
-    /// The second is done for a repeat as well: whoever took the delivery first may have died before that.
+    /// The second is done for a repeat as well: the worker that took the delivery first may have died before that.
     async fn learn_from(&self, notification: &Notification) -> Result<Learned, Unlearned> {
         let Some(touched) = self.learn(notification).await? else {
             return Ok(Learned { again: Vec::new(), word: "kept" });
@@ -301,7 +301,7 @@ impl Context {
         if because == Because::Registered || authorization.state == AuthorizationState::Awaiting {
             self.catch_up(&authorization).await?;
         }
-        // Whoever stored the token may have died before that.
+        // The worker that stored the token may have died before that.
         if let Some(now) = self.patiently("looking an authorization up", get).await? {
             self.catch_up_on_token(&now).await?;
         }

@@ -94,7 +94,7 @@ struct Read {
     /// Each charge it names, and from when on an answer asked for has seen all that is new about it.
     seen_by: BTreeMap<PaymentKey, Timestamp>,
     whole: bool,
-    /// The time of its last event, whatever that is about.
+    /// The time of its last event of any kind.
     last_at: Option<Timestamp>,
 }
 

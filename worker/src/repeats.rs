@@ -1,5 +1,5 @@
-//! Requests that come again as the same signed bytes. A provider sends again when it was not answered, and whoever captured a request sends
-//! it as often as they like: a repeat may have its question asked anew, and costs no more than a count otherwise.
+//! Requests that come again as the same signed bytes. A provider sends again when it was not answered, and an attacker sends a
+//! captured request without end: a repeat may have its question asked anew, and costs no more than a count otherwise.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -60,7 +60,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn all(&self, lease: &mut Lease) {
         let mut deleted = Vec::new();
-        // What names other rows is deleted first, so that these may go in the same run.
+        // Rows that name others are deleted first, so that the others may go in the same run.
         let mut ages = self.context.options.retention.clone();
         ages.sort_unstable();
         for (history, age) in ages {

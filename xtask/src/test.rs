@@ -50,7 +50,7 @@ async fn all_tests(arguments: &[String]) -> Result<(Count, ExitCode)> {
     }
 }
 
-/// Runs each, whatever became of the one before. `whole`: nothing may have been left out for lack of a server.
+/// Runs each, also after a failure. `whole`: nothing may have been left out for lack of a server.
 async fn all_well(tests: &mut [&mut Command], whole: bool) -> Result<(Count, ExitCode)> {
     let mut count = Count::default();
     let mut worst = 0;

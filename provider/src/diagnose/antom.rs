@@ -92,7 +92,7 @@ fn guesses(account: &AntomAccount, received: &Received<'_>, header: &str) -> Vec
     causes
 }
 
-/// The `client-id` says whose notification it is: another one is refused whatever its signature.
+/// A notification with another account's `client-id` is refused with every signature.
 ///
 /// # Source
 /// "Sandbox", docs.antom.com, read 2026-11-21: sandbox client ids begin with `SANDBOX_`.

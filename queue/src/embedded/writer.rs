@@ -53,7 +53,7 @@ pub(super) enum To {
 pub(super) enum Counts {
     /// It was tried.
     Nothing,
-    /// It went round untried, which says nothing about what it does to whoever tries it.
+    /// A round without a try: it does not show if the delivery crashes its worker.
     Others,
     /// The same, and this process had counted its own.
     OthersButOne,

@@ -270,7 +270,7 @@ impl RabbitDeliveries {
             }
         };
         let mut taken = vec![received(first, self.hand.lane)?];
-        // From here on nothing is awaited: whatever was taken from the stream is in hand.
+        // From here on nothing is awaited: all messages taken from the stream are in hand.
         while taken.len() < at_most {
             let Some(next) = stream.next().now_or_never() else { break };
             match received(next, self.hand.lane) {
@@ -477,7 +477,7 @@ impl RabbitSettler {
             Verdict::Ack => Step::Ack,
             Verdict::Release => Step::Release,
             Verdict::Retry { after, attempt, first_failed_at } => {
-                // Going round without having been tried says nothing: it may crash whoever tries it.
+                // A round without a try does not show if the delivery crashes its worker.
                 let is_tried = *attempt != delivery.attempt;
                 let returns = self.hand.ledger().returns.get(&delivery.tag).copied().filter(|_| !is_tried);
                 let (attempt, first_failed_at) = (*attempt, Some(*first_failed_at));

@@ -469,7 +469,7 @@ async fn during_an_alarm_nothing_is_taken_that_could_not_be_moved_on() {
         assert!(matches!(refused, Err(QueueError::Unavailable { .. })), "{refused:?}");
         assert!(other.probe().await.is_err(), "not ready either");
     }
-    // What cannot be moved on stays in hand, however often that is tried: nothing counts against it.
+    // A delivery that cannot be moved on stays in hand after every try: nothing counts against it.
     let after = Duration::from_secs(1);
     let retry = Verdict::Retry { after, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
     let moved_on: Vec<_> = moved_on.into_iter().map(|delivery| (delivery, retry.clone())).collect();

@@ -191,7 +191,7 @@ impl Antom {
         Ok(())
     }
 
-    /// The customer takes the consent back: code and tokens are dead, for whoever else has the same token, too.
+    /// The customer takes the consent back: code and tokens are dead, also for other authorizations with the same token.
     pub fn revoke(&self, auth_state: &AuthState, reason: Option<&str>) -> Result<(), SimulatorError> {
         let mut authorizations = self.0.authorizations();
         let access = authorizations.get_mut(auth_state)?.token.as_ref().map(|token| token.access.clone());

@@ -115,7 +115,7 @@ pub async fn archived_notifications_end_unless_something_needs_them(Harness { st
     assert_eq!(read(store, &order_id("rest")).await, before);
     assert_eq!(left().await, [1, 2, 3, 4, 5, 6, 7, 9, 10]);
 
-    // What is not registered may be yet, for a month.
+    // An unknown payment may still be registered, for a month.
     let late = at(NOW) + SignedDuration::from_hours(31 * 24);
     assert_eq!(pass(store, History::Notifications, late).await, (5, 4));
     assert_eq!(left().await, [2, 3, 5, 6]);

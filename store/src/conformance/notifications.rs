@@ -130,7 +130,7 @@ pub async fn a_repeat_is_counted_and_not_stored(Harness { store, .. }: &Harness)
     let counted = Archived { notification: new.clone(), received: 3, last_received_at: at(9) };
     assert_eq!(store.notification_get(new.id).await.unwrap(), Some(counted));
 
-    // What a repeat is found to be about, the first one is.
+    // The first one is linked to the payment that a repeat is found to be about.
     let nameless =
         Notification { about: About::Reference("2026".to_owned()), ..notification(30, Some(&key("p1")), at(1)) };
     archive(&**store, vec![nameless.clone()]).await;

@@ -228,14 +228,14 @@ pub async fn an_announced_refund_moves_to_the_payment_its_provider_names(Harness
         let text = format!("omise says that refund RF-1 is of {p3}, and not of {p1}, for which it was announced");
         assert_eq!((entry.at, entry.payment, entry.text), (at(9), Some(payment), text));
     }
-    // Whoever announces it again for the first payment changes nothing, and a third is told whose it is.
+    // A repeated announcement for the first payment changes nothing; one for a third payment names the owner.
     let again = store.order_register(&new, at(10)).await.unwrap();
     assert_eq!(again, Registered::Order { order: left.clone(), created: false, parked: Vec::new() });
     let mut third = new_order("A-1", &[]);
     third.refunds = vec![announced(&key("p2"), "RF-1")];
     let taken = Registered::RefundTaken { refund: refund_id("RF-1"), payment: key("p3") };
     assert_eq!(store.order_register(&third, at(10)).await.unwrap(), taken);
-    // What was decided before this is decided again.
+    // Decisions made before this are made again.
     for order in [&first, &second] {
         assert_eq!(settled(&**store, order, order.payments[0].clone()).await, [Settled::Conflict]);
     }

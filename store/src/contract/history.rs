@@ -56,7 +56,7 @@ pub struct Deleted {
     pub next: Option<Place>,
 }
 
-/// The events of an order, and what those said that were deleted.
+/// The events of an order, with the values of those that were deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// Absent while no event of the order was deleted.

@@ -325,7 +325,7 @@ impl PrivateRabbit {
         }
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))?;
         fs::write(self.dir.join("enabled_plugins"), "[rabbitmq_management].\n")?;
-        // What a dying leader leaves half dead-lettered is tried again after this long. Its default of three minutes is no time for a test.
+        // Dead lettering that a dying leader left half done is tried again after this time. Its default of three minutes is no time for a test.
         let advanced = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
         fs::write(self.dir.join("advanced.config"), advanced)?;
         // Memory and disk limits are absolute, so that the state of the host cannot raise an alarm.
