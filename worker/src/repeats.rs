@@ -16,21 +16,27 @@ use crate::worker::Context;
 
 /// Repeats of the same signed bytes are asked about once in this time, by each worker.
 const REST: SignedDuration = SignedDuration::from_secs(10);
-/// The number of repeats remembered before those that rested are forgotten.
-const REMEMBERED: usize = 4096;
 
-/// For which signed bytes this worker asked lately: when, and on behalf of which notification.
+/// The signed bytes for which this worker asked lately: when, and on behalf of which notification.
 #[derive(Default)]
-pub(crate) struct AskedLately(Mutex<HashMap<Uuid, (Timestamp, Uuid)>>);
+pub(crate) struct AskedLately(Mutex<Asked>);
+
+/// Two spans of at least [`REST`]: the older one is dropped whole, so that nothing is searched for what rested.
+#[derive(Default)]
+struct Asked {
+    began: Timestamp,
+    lately: HashMap<Uuid, (Timestamp, Uuid)>,
+    before: HashMap<Uuid, (Timestamp, Uuid)>,
+}
 
 impl AskedLately {
     /// Notes that a provider is asked now on behalf of these.
     pub(crate) fn note<'a>(&self, notifications: impl Iterator<Item = &'a Notification>, now: Timestamp) {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if asked.len() >= REMEMBERED {
-            asked.retain(|_, (at, _)| rests_until(*at, now).is_some());
+        if rests_until(asked.began, now).is_none() {
+            (asked.began, asked.before) = (now, std::mem::take(&mut asked.lately));
         }
-        asked.extend(notifications.filter_map(|it| Some((it.signed_id?, (now, it.id)))));
+        asked.lately.extend(notifications.filter_map(|it| Some((it.signed_id?, (now, it.id)))));
     }
 
     /// Returns until when nothing is asked for a delivery, if it is the first try of a repeat of what was asked for lately. A later try is
@@ -38,7 +44,8 @@ impl AskedLately {
     pub(crate) fn rests(&self, delivery: &Delivery, now: Timestamp) -> Option<Timestamp> {
         let it = notification(delivery).filter(|_| goes_round(delivery) && delivery.attempt <= 1)?;
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, by) = *asked.get(&it.signed_id?)?;
+        let signed = it.signed_id?;
+        let (at, by) = *asked.lately.get(&signed).or_else(|| asked.before.get(&signed))?;
         rests_until(at, now).filter(|_| by != it.id)
     }
 }
