@@ -52,7 +52,7 @@ pub(super) fn in_the_clear(queue: &QueueConfig, store: &StoreConfig, store_has_c
         && let Some(hosts) = remote_hosts(url.expose_secret())
     {
         notices.push(format!(
-            "queue.url: the connection to {hosts} is not encrypted, so whoever can listen on the network reads its password: use amqps://"
+            "queue.url: the connection to {hosts} is not encrypted: anyone who listens on the network reads its password. Use amqps://"
         ));
     }
     if let StoreConfig::Postgres(url) = store
@@ -61,7 +61,7 @@ pub(super) fn in_the_clear(queue: &QueueConfig, store: &StoreConfig, store_has_c
         && let Some(hosts) = remote_hosts(url.expose_secret())
     {
         notices.push(format!(
-            "store.url: the connection to {hosts} may be unencrypted, so whoever can listen on the network reads what is stored: add sslmode=verify-full"
+            "store.url: the connection to {hosts} may be unencrypted: anyone who listens on the network reads the stored data. Add sslmode=verify-full"
         ));
     }
     notices
