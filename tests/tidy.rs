@@ -184,8 +184,8 @@ fn the_vault_knows_what_it_seals_and_nobody_else() {
 #[test]
 fn each_protocol_and_each_cipher_has_one_home() {
     let rules: [(&'static [&str], &'static str); 7] = [
-        (&["payhook-queue", "payhook-bench"], "lapin"),
-        (&["payhook-queue", "payhook-store", "payhook-bench"], "sqlx"),
+        (&["payhook-queue", "payhook-bench", "payhook-example-consumer"], "lapin"),
+        (&["payhook-queue", "payhook-store", "payhook-bench", "payhook-example-consumer"], "sqlx"),
         (&["payhook-provider"], "rsa"),
         (&["payhook-provider"], "hmac"),
         (&["payhook-provider"], "aws-lc-rs"),

@@ -14,6 +14,7 @@ mod compared;
 mod crowded;
 mod disputes;
 mod encrypted;
+mod examples;
 mod feed;
 mod forged;
 mod harness;

@@ -52,7 +52,7 @@ impl TestPayhook {
     }
 
     /// Returns the address of the API.
-    fn console_url(&self) -> String {
+    pub(crate) fn console_url(&self) -> String {
         let processes = self.processes();
         let process = processes.get("console").or_else(|| processes.get("serve")).expect("somebody has the API");
         process.console.clone()

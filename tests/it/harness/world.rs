@@ -180,6 +180,11 @@ impl TestPayhook {
         self.folder.path().join("payhook.toml")
     }
 
+    /// Returns the console's token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Returns true for the shape with servers.
     pub(crate) fn is_cluster(&self) -> bool {
         self.processes().len() > 1
