@@ -19,6 +19,7 @@ mod evidence;
 mod failure;
 mod message;
 mod publisher;
+mod rights;
 mod supervisor;
 mod suspects;
 mod topology;

@@ -32,6 +32,7 @@ mod released;
 mod repeated;
 mod replayed;
 mod retained;
+mod rights;
 mod roles;
 mod rotated;
 mod sent;

@@ -16,6 +16,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 use serde_json::{Value, json};
 
+use super::rights;
 use crate::delays::{Delays, delay_name};
 
 pub(super) const NOTIFICATIONS: &str = "payhook.notifications";
@@ -158,6 +159,9 @@ impl Topology {
             })
         };
         json!({
+            "vhosts": [{ "name": vhost }],
+            "users": rights::users(),
+            "permissions": rights::permissions(vhost),
             "exchanges": self.exchanges.iter().map(exchange).collect::<Vec<_>>(),
             "queues": self.queues.iter().map(queue).collect::<Vec<_>>(),
             "bindings": self.queues.iter().map(binding).chain(self.returning.iter().map(returning)).collect::<Vec<_>>(),

@@ -264,6 +264,11 @@ impl TestPayhook {
         Ok((answer.status(), answer.text().await.unwrap_or_default()))
     }
 
+    /// Has a process that was ended start with this variable.
+    pub(crate) fn sets(&self, name: &str, variable: &str, value: &str) {
+        self.with(name, |process| process.environment.insert(variable.to_owned(), value.to_owned()));
+    }
+
     /// Has a process that was ended start by a clock that is off by `by`, such as `+1h`; by the machine's where nothing is given.
     pub(crate) fn sets_clock(&self, name: &str, by: Option<(&Path, &str)>) {
         self.with(name, |process| {
