@@ -1,16 +1,14 @@
 //! The consumers in `examples/`, each as its readers would run it: beside a real payhook and a broker that restarts.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use payhook_schema::{PaymentId, RefundId};
 use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus};
 use payhook_test_servers::{Database, Postgres, PrivateRabbit, Rabbit, not_run, postgres, rabbit_is_installed};
 use serde_json::{Value, json};
 
-use crate::harness::{Plan, TestPayhook, free_port, shop};
+use crate::harness::{Neighbour, Plan, TestPayhook, free_port, is_installed, shop};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 /// Packages that the examples need are installed here once.
@@ -82,8 +80,8 @@ async fn each_consumer_ships_every_paid_order_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_a_customer_returns_to_shows_what_payhook_knows() {
-    if !is_installed("php") {
-        return left_out("php", "php-cli");
+    if !is_installed("php", "php-cli") {
+        return;
     }
     let payhook = TestPayhook::one_file().await;
     let pending = payhook.antom_order("S-1", "30.00 THB").await;
@@ -91,7 +89,7 @@ async fn the_page_a_customer_returns_to_shows_what_payhook_knows() {
     let mut page = Command::new("php");
     page.args(["-S", &format!("127.0.0.1:{port}"), "return.php"]).current_dir(format!("{EXAMPLES}/php"));
     page.env("PAYHOOK_URL", payhook.console_url()).env("PAYHOOK_TOKEN", payhook.token());
-    let _page = Running(started(&mut page, &payhook.folder().join("php.log")));
+    let _page = Neighbour::start(&mut page, &payhook.folder().join("php.txt"));
     let shows = async |query: &str, text: &str| {
         payhook
             .until(&format!("the page shows `{text}` for {query}"), async || {
@@ -153,37 +151,27 @@ async fn programs() -> Vec<Program> {
     let rust = rust.to_str().expect("a path that is text");
     assert!(Path::new(rust).exists(), "{rust} is not built: cargo build -p payhook-example-consumer");
     let mut programs = vec![Program::new("rust", EXAMPLES, &[rust])];
-    if is_installed("python3") {
+    if is_installed("python3", "python3-venv") {
         let python = tokio::task::spawn_blocking(install_python).await.expect("the installation ends");
         let folder = format!("{EXAMPLES}/python");
         programs.push(Program::new("python", &folder, &[&python, "consumer.py"]));
         programs.push(Program { reads_queue: false, ..Program::new("feed", &folder, &[&python, "feed.py"]) });
-    } else {
-        left_out("python", "python3-venv");
     }
-    if is_installed("npm") {
+    if is_installed("npm", "npm") {
         let folder = tokio::task::spawn_blocking(install_node).await.expect("the installation ends");
         programs.push(Program::new("node", folder, &["node", "consumer.js"]));
-    } else {
-        left_out("node", "npm");
     }
-    if is_installed("java") && Path::new("/usr/share/java/amqp-client.jar").exists() {
+    let has_java = is_installed("java", "default-jdk-headless");
+    if has_java && Path::new("/usr/share/java/amqp-client.jar").exists() {
         let folder = format!("{EXAMPLES}/java");
         let java = Program::new("java", folder, &["java", "-cp", JAVA_PATH, "Consumer.java"]);
         programs.push(Program { wants_jdbc: true, ..java });
     } else {
-        left_out("java", "librabbitmq-client-java libjackson2-databind-java libpostgresql-jdbc-java");
+        eprintln!(
+            "left out: the example in Java; apt-get install librabbitmq-client-java libjackson2-databind-java libpostgresql-jdbc-java"
+        );
     }
     programs
-}
-
-fn is_installed(program: &str) -> bool {
-    Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-}
-
-/// Says so where no test harness can swallow it.
-fn left_out(language: &str, packages: &str) {
-    drop(writeln!(std::io::stderr(), "left out: the example in {language}; apt-get install {packages}"));
 }
 
 /// Installs once for each content of `wanted`, in a folder of its own. Returns the folder.
@@ -233,29 +221,13 @@ fn runs(command: &mut Command) {
     assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
 }
 
-fn started(command: &mut Command, log: &Path) -> Child {
-    let log = File::options().create(true).append(true).open(log).expect("a log can be opened");
-    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log has two ends")).stderr(log);
-    command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
-}
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A shop that runs one example on a database of its own.
 struct Shop {
     program: Program,
     database: Database,
     environment: Vec<(&'static str, String)>,
     log: PathBuf,
-    process: Running,
+    process: Neighbour,
 }
 
 impl Shop {
@@ -341,11 +313,11 @@ impl Shop {
     }
 }
 
-fn start(program: &Program, environment: &[(&'static str, String)], log: &Path) -> Running {
+fn start(program: &Program, environment: &[(&'static str, String)], log: &Path) -> Neighbour {
     let mut command = Command::new(&program.command[0]);
     command.args(&program.command[1..]).current_dir(&program.folder).env("PYTHONDONTWRITEBYTECODE", "1");
     command.envs(environment.iter().map(|(name, value)| (name, value)));
-    Running(started(&mut command, log))
+    Neighbour::start(&mut command, log)
 }
 
 /// Returns the address in the form that Java's driver takes.

@@ -3,6 +3,7 @@
 mod config;
 mod ending;
 mod fulfilment;
+mod neighbour;
 mod odd;
 mod port;
 mod process;
@@ -11,6 +12,7 @@ mod watch;
 mod world;
 
 pub(crate) use self::config::Plan;
+pub(crate) use self::neighbour::{Neighbour, is_installed};
 pub(crate) use self::odd::OddOmise;
 pub(crate) use self::port::free_port;
 pub(crate) use self::process::{LogTo, Process, Ran};

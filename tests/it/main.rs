@@ -26,6 +26,7 @@ mod outages;
 mod paid;
 mod paused;
 mod poison;
+mod proxies;
 mod refunds;
 mod refused;
 mod released;

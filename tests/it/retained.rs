@@ -65,7 +65,7 @@ async fn closed_things_end_and_open_ones_stay(payhook: &TestPayhook) {
         assert!(kinds.iter().any(|entry| entry["kind"] == kind), "{kind}: {kinds:#?}");
     }
     assert_eq!(payhook.events("HELD").await.unwrap().len(), 1);
-    assert_eq!(payhook.dead_letters().await.unwrap(), [letter.clone()]);
+    assert_eq!(payhook.dead_letters().await.unwrap(), std::slice::from_ref(&letter));
     let archived = payhook.list("/v1/notifications?limit=100", "notifications").await.unwrap();
     assert!(archived.iter().any(|it| it["id"] == letter["notification_id"]), "{archived:#?}");
 

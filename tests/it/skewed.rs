@@ -95,7 +95,9 @@ async fn holds_nothing_up(payhook: &TestPayhook, off: &str) {
     payhook.recorded("S-during", "inquiry", 1).await;
 
     payhook.kill9(skewed);
-    Provider::ALL.iter().for_each(|provider| faults.clear(*provider));
+    for provider in Provider::ALL {
+        faults.clear(*provider);
+    }
     payhook.antom_decides(&unseen, AntomStatus::Success);
     payhook.sets_clock(skewed, None);
     payhook.restart(right).await;

@@ -21,7 +21,7 @@ if [ ! -e /usr/sbin/policy-rc.d ]; then
 fi
 apt-get update
 apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-server postgresql strace libfaketime \
-    php-cli librabbitmq-client-java libjackson2-databind-java libpostgresql-jdbc-java
+    nginx-light caddy php-cli librabbitmq-client-java libjackson2-databind-java libpostgresql-jdbc-java
 ";
 
 /// The running servers, with the environment variables that lead to them. Dropping it ends the servers it started.
@@ -124,8 +124,8 @@ fn install() -> Result<()> {
         sudo
     };
     eprintln!(
-        "installing RabbitMQ, PostgreSQL, strace, libfaketime, PHP and libraries of Java (for examples/) from Debian's packages; no \
-         service is started"
+        "installing RabbitMQ, PostgreSQL, strace, and libfaketime from Debian's packages; for the tests of deploy/ and examples/ also nginx, \
+         Caddy, PHP, and libraries of Java; no service is started"
     );
     let status = command.args(["-c", INSTALL]).status().context("cannot run apt-get")?;
     ensure!(status.success(), "apt-get: {status}; {by_hand}");

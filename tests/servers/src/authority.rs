@@ -46,7 +46,7 @@ impl Authority {
     }
 
     /// Makes a server's key and certificate in `dir`: `server.key` and `server.pem`.
-    pub(crate) fn issue(&self, dir: &Path) -> Result<[PathBuf; 2]> {
+    pub fn issue(&self, dir: &Path) -> Result<[PathBuf; 2]> {
         let (key, certificate) = (dir.join("server.key"), dir.join("server.pem"));
         let signed = ["-CA".into(), self.certificate(), "-CAkey".into(), self.dir.join("ca.key")];
         self.request("server", &key, &certificate, &signed)?;
