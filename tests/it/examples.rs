@@ -8,11 +8,9 @@ use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus};
 use payhook_test_servers::{Database, Postgres, PrivateRabbit, Rabbit, not_run, postgres, rabbit_is_installed};
 use serde_json::{Value, json};
 
-use crate::harness::{Neighbour, Plan, TestPayhook, free_port, is_installed, shop};
+use crate::harness::{Neighbour, Plan, TestPayhook, free_port, installed, is_installed, python_with, runs, shop};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-/// Packages that the examples need are installed here once.
-const INSTALLED: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/examples");
 const TABLES: &str = include_str!("../../examples/tables.sql");
 /// Debian's `librabbitmq-client-java`, `libjackson2-databind-java` and `libpostgresql-jdbc-java`.
 const JAVA_PATH: &str = "/usr/share/java/*";
@@ -152,7 +150,10 @@ async fn programs() -> Vec<Program> {
     assert!(Path::new(rust).exists(), "{rust} is not built: cargo build -p payhook-example-consumer");
     let mut programs = vec![Program::new("rust", EXAMPLES, &[rust])];
     if is_installed("python3", "python3-venv") {
-        let python = tokio::task::spawn_blocking(install_python).await.expect("the installation ends");
+        let python =
+            tokio::task::spawn_blocking(|| python_with("examples", &format!("{EXAMPLES}/python/requirements.txt")))
+                .await
+                .expect("the installation ends");
         let folder = format!("{EXAMPLES}/python");
         programs.push(Program::new("python", &folder, &[&python, "consumer.py"]));
         programs.push(Program { reads_queue: false, ..Program::new("feed", &folder, &[&python, "feed.py"]) });
@@ -174,36 +175,6 @@ async fn programs() -> Vec<Program> {
     programs
 }
 
-/// Installs once for each content of `wanted`, in a folder of its own. Returns the folder.
-fn installed(name: &str, wanted: &str, install: impl FnOnce(&Path)) -> PathBuf {
-    let folder = Path::new(INSTALLED).join(name);
-    let done = folder.join("installed");
-    let wanted = std::fs::read_to_string(wanted).expect("the example names its packages");
-    if std::fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
-        return folder;
-    }
-    std::fs::create_dir_all(&folder).expect("a folder can be made");
-    install(&folder);
-    std::fs::write(&done, wanted).expect("the folder can be written");
-    folder
-}
-
-/// Returns the Python that has the example's packages.
-fn install_python() -> String {
-    let wanted = format!("{EXAMPLES}/python/requirements.txt");
-    let folder = installed("python", &wanted, |folder| {
-        runs(Command::new("python3").args(["-m", "venv"]).arg(folder));
-        runs(Command::new(folder.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "-r",
-            &wanted,
-        ]));
-    });
-    folder.join("bin/python").display().to_string()
-}
-
 /// Returns the folder that has the example and its packages: nothing is written beside the sources.
 fn install_node() -> PathBuf {
     let folder = installed("node", &format!("{EXAMPLES}/node/package-lock.json"), |folder| {
@@ -214,11 +185,6 @@ fn install_node() -> PathBuf {
     });
     std::fs::copy(format!("{EXAMPLES}/node/consumer.js"), folder.join("consumer.js")).expect("a file can be copied");
     folder
-}
-
-fn runs(command: &mut Command) {
-    let ended = command.output().unwrap_or_else(|error| panic!("{command:?} cannot run: {error}"));
-    assert!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
 }
 
 /// A shop that runs one example on a database of its own.

@@ -10,6 +10,7 @@ mod believed;
 mod budget;
 mod charges;
 mod cli;
+mod clients;
 mod compared;
 mod crowded;
 mod disputes;

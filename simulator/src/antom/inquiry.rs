@@ -20,8 +20,9 @@ struct PaymentAnswer {
     payment_create_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     payment_time: Option<String>,
-    /// `null` while there are none.
-    transactions: Option<Vec<TransactionBody>>,
+    /// Left out while there are none: Antom's own library cannot read `null` here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    transactions: Vec<TransactionBody>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +45,7 @@ struct TransactionBody {
 pub(super) fn payment(payment: &Payment, refunds_listed: bool) -> Vec<u8> {
     let own = ResultBody::new(payment.status.result().0, payment.status.result().1);
     let listed = |it: &&Transaction| refunds_listed || it.kind != TransactionType::Refund;
-    let transactions: Vec<_> = payment.transactions.iter().filter(listed).map(transaction).collect();
+    let transactions = payment.transactions.iter().filter(listed).map(transaction).collect();
     json::compact(&PaymentAnswer {
         result: ResultBody::success(),
         payment_status: payment.status.word(),
@@ -55,7 +56,7 @@ pub(super) fn payment(payment: &Payment, refunds_listed: bool) -> Vec<u8> {
         payment_amount: payment.amount.into(),
         payment_create_time: body_time(payment.created_at),
         payment_time: (payment.status == AntomStatus::Success).then(|| body_time(payment.decided_at)),
-        transactions: Some(transactions).filter(|transactions| !transactions.is_empty()),
+        transactions,
     })
 }
 

@@ -53,7 +53,7 @@ async fn a_refund_is_asked_about_by_the_merchants_name_for_it() {
 async fn a_payment_lists_its_refunds_and_stays_a_success() {
     let simulator = paid().await;
     let (antom, pr) = (simulator.antom(), id("PR-1"));
-    assert!(antom.payment(&pr).unwrap()["transactions"].is_null(), "null while there are none");
+    assert!(antom.payment(&pr).unwrap()["transactions"].is_null(), "left out while there are none");
     antom.refund(&pr, &refund_id("RF-1"), 50_000).unwrap();
     antom.refund(&pr, &refund_id("RF-2"), 100_000).unwrap();
     antom.decide_refund(&refund_id("RF-1"), AntomOutcome::Success).unwrap();
