@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Migrate,
     /// Explain the configuration and what is reachable, secrets hidden
     Check(JsonOutput),
+    /// Ask the process of this configuration whether it lives, or whether it can do its roles
+    Healthcheck(HealthcheckArguments),
     /// Register orders, show their timelines, ask the provider again, release held ones
     Order(OrderArguments),
     /// Register authorizations of Auto Debit, show what became of them
@@ -86,6 +88,16 @@ pub(crate) struct DemoArguments {
     /// Tell the story and exit: non-zero if any step went otherwise than told
     #[arg(long)]
     pub(crate) once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArguments {
+    /// Ask for readiness: 0 only if the process can do its roles now
+    #[arg(long)]
+    pub(crate) ready: bool,
+    /// The process's address, such as http://127.0.0.1:8081; [console] listen unless given
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
 }
 
 #[derive(Debug, Args)]

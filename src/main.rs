@@ -12,6 +12,7 @@ mod dead;
 mod demo;
 mod drift;
 mod failure;
+mod healthcheck;
 mod house;
 mod keys;
 mod listen;
@@ -74,6 +75,7 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Console => house::run(config.as_deref(), Keys::NotNeeded, Roles::CONSOLE, "console").await,
         Command::Migrate => migrate::run(&load(Keys::NotNeeded)?).await,
         Command::Check(arguments) => check::run(load(Keys::Welcome), &arguments).await,
+        Command::Healthcheck(arguments) => healthcheck::run(config.as_deref(), arguments).await,
         Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
         Command::Authorization(arguments) => authorization::run(config.as_deref(), arguments).await,
         Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,

@@ -12,6 +12,7 @@ mod charges;
 mod cli;
 mod clients;
 mod compared;
+mod composed;
 mod crowded;
 mod disputes;
 mod encrypted;
