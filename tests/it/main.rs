@@ -29,6 +29,7 @@ mod paid;
 mod paused;
 mod poison;
 mod proxies;
+mod readme;
 mod refunds;
 mod refused;
 mod released;
