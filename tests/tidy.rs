@@ -189,7 +189,7 @@ fn each_protocol_and_each_cipher_has_one_home() {
         (&["payhook-provider"], "rsa"),
         (&["payhook-provider"], "hmac"),
         (&["payhook-provider"], "aws-lc-rs"),
-        (&["payhook-provider"], "backoff"),
+        (&["payhook-schema"], "backoff"),
         (&["payhook-vault"], "chacha20poly1305"),
     ];
     for (allowed, krate) in rules {
@@ -220,14 +220,21 @@ fn the_crates_these_rules_name_exist() {
 
 #[test]
 fn one_file_knows_the_retry_crate() {
-    let name = concat!("back", "off::");
+    let name = concat!("Exponential", "Backoff");
+    let home = "schema/src/backoff.rs";
     let rule = |tree: &Tree| {
-        let files: Vec<&str> = tree.sources().filter(|(_, text)| text.contains(name)).map(|(path, _)| path).collect();
-        if files.len() > 1 { vec![format!("{name} is used in {}", files.join(" and "))] } else { Vec::new() }
+        let users = tree.sources().filter(|(_, text)| text.contains(name)).map(|(path, _)| path);
+        if users.eq([home]) { Vec::new() } else { vec![format!("only {home} computes waits, with its crate")] }
     };
     holds(
         rule,
-        &[&[("a.rs", concat!("use back", "off::Error;")), ("b.rs", concat!("fn f() { back", "off::retry() }"))]],
+        &[
+            &[
+                (home, concat!("Exponential", "Backoff")),
+                ("schema/src/a.rs", concat!("let waits = Exponential", "Backoff::default();")),
+            ],
+            &[(home, "")],
+        ],
     );
 }
 

@@ -1,7 +1,8 @@
 //! The data that every part of payhook shares: money, ids, states, notifications, the envelope on the queue, the order
-//! events. Plain data: no I/O, no async, no opinions. Everyone may use it; it uses nobody.
+//! events, the waits between tries. No I/O, no async, no opinions. Everyone may use it; it uses nobody.
 
 mod authorization;
+mod backoff;
 mod clock;
 mod duration;
 mod envelope;
@@ -21,6 +22,7 @@ mod verified;
 mod words;
 
 pub use authorization::{Authorization, AuthorizationName, Code, NewAuthorization, Sealed, SealedPlace, Token};
+pub use backoff::{Backoff, jittered, jittered_fully, seed_waits};
 pub use clock::{Clock, content_id, keepable_time, new_id};
 pub use duration::{DurationError, parse_duration};
 pub use envelope::{BODY_BYTES_MAX, Because, ENVELOPE_VERSION, Envelope, EnvelopeError, Hint};

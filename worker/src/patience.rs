@@ -1,10 +1,8 @@
-use std::cell::RefCell;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub use payhook_schema::seed_waits;
+pub(crate) use payhook_schema::{jittered, jittered_fully};
 use payhook_store::StoreError;
-use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -65,32 +63,6 @@ where
             () = tokio::time::sleep(jittered(wait)) => wait = (wait * 2).min(LONGEST_WAIT),
         }
     }
-}
-
-thread_local! {
-    static SEEDED: RefCell<Option<SmallRng>> = const { RefCell::new(None) };
-}
-
-/// Makes the waits of all workers on this thread the same for the same seed: for simulations.
-pub fn seed_waits(seed: u64) {
-    SEEDED.set(Some(SmallRng::seed_from_u64(seed)));
-}
-
-fn random(range: RangeInclusive<f64>) -> f64 {
-    SEEDED.with_borrow_mut(|seeded| match seeded {
-        Some(seeded) => seeded.random_range(range),
-        None => rand::random_range(range),
-    })
-}
-
-/// Between half and the whole of `wait`, so that many workers do not come back at once.
-pub(crate) fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(random(0.5..=1.0))
-}
-
-/// Anything up to `wait`, and not quite nothing: those that failed together come back one by one.
-pub(crate) fn jittered_fully(wait: Duration) -> Duration {
-    wait.mul_f64(random(0.02..=1.0))
 }
 
 /// An error with its causes, in one line.

@@ -9,6 +9,7 @@ use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use metrics::counter;
+use payhook_schema::Backoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -18,8 +19,8 @@ use tracing::{info, warn};
 use super::address::Address;
 use super::failure::Failure;
 
-const WAIT_MIN: Duration = Duration::from_millis(50);
-const WAIT_MAX: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The number of times every node is asked before publishes are refused without waiting: one more than it takes to meet
 /// a node that is just being restarted, or a cut in the middle of connecting.
@@ -161,7 +162,7 @@ impl Live {
 
 async fn supervise(target: Target, state: watch::Sender<State>, stop: CancellationToken) {
     let nodes = &target.address.nodes;
-    let mut wait = WAIT_MIN;
+    let mut waits = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut node = 0;
     let mut refused = 0;
     loop {
@@ -181,12 +182,13 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
                 state.send_replace(State::Connecting);
                 refused = 0;
                 // A broker that takes us and drops us at once is not asked more often for it.
-                wait = if began.elapsed() > WAIT_MIN { WAIT_MIN } else { longer(wait) };
+                if began.elapsed() > FIRST_WAIT {
+                    waits.reset();
+                }
             }
             Err(failure) => {
                 refused += 1;
                 node += 1;
-                wait = longer(wait);
                 let down = refused >= ROUNDS * nodes.len() || failure.needs_a_person();
                 if down && !matches!(*state.borrow(), State::Down(_)) {
                     warn!(
@@ -199,17 +201,12 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
                 }
             }
         }
-        let jittered = rand::random_range(wait / 2..=wait);
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(jittered) => {}
+            () = tokio::time::sleep(waits.next_wait()) => {}
         }
     }
     state.send_replace(State::Closed);
-}
-
-fn longer(wait: Duration) -> Duration {
-    (wait * 2).min(WAIT_MAX)
 }
 
 async fn connect(target: &Target, node: &AMQPUri) -> Result<Connection, Failure> {
