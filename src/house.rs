@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use metrics_exporter_prometheus::PrometheusHandle;
-use payhook_console::{Console, Health, Looked, health_routes};
+use payhook_console::{Console, Health, RecentRefreshes, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::Client;
 use payhook_queue::Queue;
@@ -289,7 +289,7 @@ impl House {
             vault: config.tokens.vault.clone(),
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
             callers: config.console.who_may_come(),
-            looked: Looked::default(),
+            recent_refreshes: RecentRefreshes::default(),
         }
     }
 

@@ -1,27 +1,28 @@
+//! The audit log: who did what, to what, and why. Nothing is done before its entry is written.
+
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use payhook_schema::new_id;
 use payhook_store::{AuditEntry, StoreError};
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::problem::Problem;
-use crate::query::{Parameters, RawQuery};
+use crate::api::{AuditPage, AuditQuery};
+use crate::problem::ApiProblem;
+use crate::query::{Parameters, page_rows};
 use crate::{Caller, Console};
 
 /// `GET /v1/audit?before=&limit=`: who did what, newest first.
 pub(crate) async fn list(
     State(console): State<Arc<Console>>,
-    query: RawQuery,
-) -> Result<Json<serde_json::Value>, Problem> {
-    let mut parameters = Parameters::new(query)?;
-    let (before, limit) = (parameters.take("before")?, parameters.limit()?);
-    parameters.none_left()?;
-    let entries = console.store.audit_list(before, limit).await?;
-    let next = (entries.len() == limit as usize).then(|| entries.last().map(|entry| entry.id)).flatten();
-    Ok(Json(json!({ "audit": entries, "next": next })))
+    Parameters(query): Parameters<AuditQuery>,
+) -> Result<Json<Value>, ApiProblem> {
+    let limit = page_rows(query.limit);
+    let audit = console.store.audit_list(query.before, limit).await?;
+    let next = (audit.len() == limit as usize).then(|| audit.last().map(|entry| entry.id)).flatten();
+    Ok(Json(json!(AuditPage { audit, next })))
 }
 
 impl Console {
@@ -34,12 +35,12 @@ impl Console {
         subject: String,
         count: u64,
         reason: Option<&str>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), ApiProblem> {
         let entry = self.audit_entry(caller, action, subject, count, reason);
         self.store.audit_write(&entry).await.map_err(|error| not_audited(&error, action))
     }
 
-    /// Makes an audit entry, for whoever writes it together with what it is about.
+    /// Makes an audit entry, to be written in one transaction with what it is about.
     pub(crate) fn audit_entry(
         &self,
         caller: &Caller,
@@ -63,10 +64,10 @@ impl Console {
 }
 
 /// Answers that nothing was done, because the audit log could not be written.
-pub(crate) fn not_audited(error: &StoreError, action: &str) -> Problem {
+pub(crate) fn not_audited(error: &StoreError, action: &str) -> ApiProblem {
     warn!(error = %error, action, "refused: the audit log cannot be written");
-    Problem::unavailable(
+    ApiProblem::unavailable(
         "The audit log cannot be written",
-        "It was not done, because nobody could tell later who did it; try again.",
+        "Nothing was changed, because the audit log cannot record who did it. Try again.",
     )
 }

@@ -1,3 +1,5 @@
+//! Finds the caller of a request by its token, and checks that its role may call the route.
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use crate::Console;
-use crate::problem::Problem;
+use crate::problem::ApiProblem;
 use crate::role::{Role, either};
 
 /// From the browser: `same-origin`, `same-site`, `cross-site`, or `none`.
@@ -29,17 +31,17 @@ pub struct Caller {
     pub role: Role,
 }
 
-/// A bearer token, kept as its digest: comparing digests tells nothing about the token through time.
-struct Token([u8; 32]);
+/// The digest of a bearer token: the time that comparing digests takes reveals nothing about the token.
+struct TokenDigest([u8; 32]);
 
-impl Token {
+impl TokenDigest {
     fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 }
 
-/// Everyone who may come, told apart by their tokens.
-pub struct Callers(Option<Vec<(Token, Caller)>>);
+/// Everyone who may call the API, distinguished by their tokens.
+pub struct Callers(Option<Vec<(TokenDigest, Caller)>>);
 
 impl Callers {
     /// Asks no caller for a token. Only for a listener that no other machine can connect to.
@@ -54,11 +56,11 @@ impl Callers {
     ) -> Self {
         let nameless = token.map(|token| (token, Caller { name: "console".to_owned(), role: Role::All }));
         let all = nameless.into_iter().chain(named);
-        Self(Some(all.map(|(token, caller)| (Token::of(token.expose_secret()), caller)).collect()))
+        Self(Some(all.map(|(token, caller)| (TokenDigest::of(token.expose_secret()), caller)).collect()))
     }
 
     /// Returns true if another page than ours may have sent the request. Without tokens, everyone who reaches this address may do
-    /// everything, so a page in a browser of this machine could, too, even one whose name was made to lead here.
+    /// everything; so could a page in a browser of this machine, even one whose host name was made to resolve to it.
     fn distrust(&self, headers: &HeaderMap) -> bool {
         let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let host = text(&HOST);
@@ -76,7 +78,7 @@ impl Callers {
         };
         let mut offered = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (offered.next(), offered.next()) else { return None };
-        let offered = Token::of(value.to_str().ok()?.strip_prefix("Bearer ")?.trim());
+        let offered = TokenDigest::of(value.to_str().ok()?.strip_prefix("Bearer ")?.trim());
         known.iter().find(|(token, _)| token.0 == offered.0).map(|(_, caller)| caller.clone())
     }
 }
@@ -91,12 +93,12 @@ pub fn is_this_machine(host: &str) -> bool {
 /// Passes a request on with its [`Caller`], or refuses it.
 pub(crate) async fn require_caller(State(console): State<Arc<Console>>, mut request: Request, next: Next) -> Response {
     if console.callers.distrust(request.headers()) {
-        refused("elsewhere", "it comes from another page, or names another host: without tokens neither may");
-        return Problem::elsewhere().into_response();
+        refused("elsewhere", "it comes from another page or names another host, and no token is configured");
+        return ApiProblem::elsewhere().into_response();
     }
     let Some(caller) = console.callers.find(request.headers()) else {
         refused("unknown_token", "its token is missing or unknown");
-        return Problem::unauthorized().into_response();
+        return ApiProblem::unauthorized().into_response();
     };
     request.extensions_mut().insert(caller);
     next.run(request).await
@@ -108,15 +110,17 @@ pub(crate) async fn require_role(State(may): State<&'static [Role]>, request: Re
         Some(caller) if caller.role.is_of(may) => next.run(request).await,
         Some(Caller { name, role }) => {
             let wanted = either(may);
-            refused("other_role", &format!("it wants {wanted}, and `{name}` has `{role}`"));
-            Problem::forbidden(format!("This wants the role {wanted}, and `{name}` has `{role}`: send another token."))
-                .into_response()
+            refused("other_role", &format!("it needs {wanted}, and `{name}` has `{role}`"));
+            ApiProblem::forbidden(format!(
+                "This request needs the role {wanted}, and `{name}` has `{role}`: send another token."
+            ))
+            .into_response()
         }
-        None => Problem::unauthorized().into_response(),
+        None => ApiProblem::unauthorized().into_response(),
     }
 }
 
-/// Counts a refusal, and logs one a second: guessing tokens must show, and must not fill the disk.
+/// Counts a refusal and logs one a second: somebody who guesses tokens must be seen, and must not fill the disk.
 fn refused(reason: &'static str, why: &str) {
     static LOG: Mutex<NowAndThen> = Mutex::new(NowAndThen::new(LOG_EVERY));
     metrics::counter!("payhook_console_refused_total", "reason" => reason).increment(1);

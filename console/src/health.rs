@@ -1,3 +1,5 @@
+//! Health, readiness and metrics: every role serves them, and no token is needed.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +17,12 @@ use serde_json::json;
 /// A check that takes longer counts as failed: whoever asks `/readyz` has a deadline too.
 const CHECK_WITHIN: Duration = Duration::from_secs(3);
 
-type Checked = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type CheckFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// A thing that this process's roles cannot do without.
 pub struct ReadyCheck {
     name: &'static str,
-    check: Box<dyn Fn() -> Checked + Send + Sync>,
+    check: Box<dyn Fn() -> CheckFuture + Send + Sync>,
 }
 
 impl ReadyCheck {

@@ -1,3 +1,5 @@
+//! The rotation of the keys that seal tokens: everything is sealed anew under the newest one.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,21 +9,22 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use payhook_store::{Resealed, SealedThing};
 use payhook_vault::VaultError;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::problem::Problem;
+use crate::api::RotationReport;
+use crate::problem::ApiProblem;
 use crate::query::NoParameters;
 use crate::{Caller, Console};
 
 /// Things sealed anew in one transaction.
 const ROUND: usize = 200;
-/// A request ends before whoever sent it gives up; what is left is told, and asking again goes on from there.
+/// A request ends before its sender gives up. Its answer says what is left, and the next request goes on from there.
 const WITHIN: Duration = Duration::from_secs(20);
-/// Things that do not open are passed over; with so many of them, a key is missing, and a person must give it back first.
+/// Things that do not open are skipped. With so many of them a key is missing, and a person must configure it first.
 const UNOPENED_MAX: usize = 10_000;
-/// Others change what we seal anew, and that is a round for nothing; so many in a row are a fault.
+/// A round is fruitless if others changed everything it sealed; so many in a row are a fault.
 const FRUITLESS_MAX: u32 = 3;
 
 /// The progress of one request.
@@ -38,9 +41,9 @@ pub(crate) async fn rotate(
     State(console): State<Arc<Console>>,
     _: NoParameters,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<Value>, ApiProblem> {
     let Some(newest) = console.vault.newest() else {
-        return Err(Problem::conflict("There is no key to seal with: set one under `[tokens] keys`."));
+        return Err(ApiProblem::conflict("There is no key to seal with: set one under `[tokens] keys`."));
     };
     let before = console.sealed_under_others(newest).await?;
     let subject = format!("everything not under key {newest}");
@@ -54,17 +57,17 @@ pub(crate) async fn rotate(
     left.extend(console.sealed_under_others(newest).await?);
     let (resealed, unopened) = (rotation.resealed, rotation.unopened.len());
     info!(newest, resealed, unopened, caller.name = %caller.name, "sealed {resealed} things anew under key {newest}");
-    Ok(Json(json!({ "newest": newest, "resealed": resealed, "left": left, "unopened": unopened })))
+    Ok(Json(json!(RotationReport { newest, resealed, left, unopened })))
 }
 
 impl Console {
-    async fn sealed_under_others(&self, newest: u32) -> Result<BTreeMap<u32, u64>, Problem> {
+    async fn sealed_under_others(&self, newest: u32) -> Result<BTreeMap<u32, u64>, ApiProblem> {
         let counted = self.store.sealed_count().await?;
         Ok(counted.into_iter().filter(|(key, _)| *key != newest).collect())
     }
 
     /// Seals one round of things anew. Breaks when nothing is left that we can seal.
-    async fn round(&self, rotation: &mut Rotation) -> Result<ControlFlow<()>, Problem> {
+    async fn round(&self, rotation: &mut Rotation) -> Result<ControlFlow<()>, ApiProblem> {
         // Asked for anew: the keys may be replaced while we work.
         let Some(newest) = self.vault.newest() else { return Ok(ControlFlow::Break(())) };
         // What does not open stays on the list, in any place: asking for as many more finds the others behind it.

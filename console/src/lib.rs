@@ -1,6 +1,7 @@
 //! HTTP for people and the merchant's programs, on its own listener: orders, authorizations, the event feed, dead letters and
-//! stored notifications with their replays, the audit log, health and metrics. Shows and hints; it never decides anything.
+//! stored notifications with their replays, the audit log, health and metrics. It shows and publishes hints; it decides nothing.
 
+pub mod api;
 mod audit;
 mod auth;
 mod authorizations;
@@ -18,7 +19,6 @@ mod role;
 mod selection;
 mod stale;
 mod starting;
-mod view;
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use payhook_vault::Vault;
 pub use auth::{Caller, Callers, is_this_machine};
 pub use health::{Health, ReadyCheck, health_routes};
 pub use role::{Role, UnknownRole};
-pub use stale::Looked;
+pub use stale::RecentRefreshes;
 
 use role::{ADMINISTER, OPERATE, READ, READ_TOKENS, REFRESH, REGISTER};
 
@@ -51,17 +51,17 @@ pub struct Console {
     pub clock: Clock,
     /// Opens tokens for the merchant's program, and seals everything anew when keys rotate.
     pub vault: Vault,
-    /// Asked each time: accounts come while we run.
+    /// Asked for each request, because a reload adds accounts.
     pub has_account: HasAccount,
     pub callers: Callers,
-    /// The orders that were refreshed because somebody looked at them.
-    pub looked: Looked,
+    /// The orders that were refreshed because somebody read them.
+    pub recent_refreshes: RecentRefreshes,
 }
 
-type Route = (&'static str, &'static [Role], MethodRouter<Arc<Console>>);
+type ApiRoute = (&'static str, &'static [Role], MethodRouter<Arc<Console>>);
 
-/// Every route, and who may: what is not in this table does not exist.
-fn table() -> Vec<Route> {
+/// Every route, and the roles that may call it. A route that is not in this table does not exist.
+fn table() -> Vec<ApiRoute> {
     vec![
         ("/v1/orders", READ, get(orders::list)),
         ("/v1/orders/{order_id}", READ, get(orders::show)),
@@ -107,6 +107,6 @@ pub fn routes(console: Console) -> Router {
         .layer(middleware::from_fn_with_state(console.clone(), auth::require_caller))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(console)
-        .fallback(async || problem::Problem::no_such_path())
-        .method_not_allowed_fallback(async || problem::Problem::method_not_allowed())
+        .fallback(async || problem::ApiProblem::no_such_path())
+        .method_not_allowed_fallback(async || problem::ApiProblem::method_not_allowed())
 }

@@ -1,3 +1,5 @@
+//! Refusals and failures as problem details.
+
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -5,9 +7,9 @@ use axum::response::{IntoResponse, Response};
 use payhook_store::StoreError;
 use serde::Serialize;
 
-/// Problem details, RFC 9457: what failed, why, and what to try next.
+/// ApiProblem details, RFC 9457: what failed, why, and what to try next.
 #[derive(Debug, Serialize)]
-pub(crate) struct Problem {
+pub(crate) struct ApiProblem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -21,7 +23,7 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, 
     to.serialize_u16(status.as_u16())
 }
 
-impl Problem {
+impl ApiProblem {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Self { kind: "about:blank", title, status, detail: detail.into() }
     }
@@ -31,38 +33,37 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        let detail =
-            "Send a token: `Authorization: Bearer …` (configuration: console.token, or console.callers.NAME.token).";
-        Self::new(StatusCode::UNAUTHORIZED, "Token wanted", detail)
+        let detail = "Send `Authorization: Bearer TOKEN`, with console.token or a console.callers.NAME.token of the configuration.";
+        Self::new(StatusCode::UNAUTHORIZED, "Missing or unknown token", detail)
     }
 
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "Another role wanted", detail)
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", detail)
     }
 
     pub(crate) fn elsewhere() -> Self {
-        let detail = "Without a token, this answers to localhost and loopback addresses alone, and to no page of another origin: \
-                      set console.token, and send it.";
-        Self::new(StatusCode::FORBIDDEN, "Not from here", detail)
+        let detail = "No token is configured, so the console answers only requests to localhost or a loopback address, and none from \
+                      a page of another origin. Set console.token in the configuration, and send it.";
+        Self::new(StatusCode::FORBIDDEN, "Only from this machine", detail)
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not found", detail)
     }
 
-    /// It was there, and is no more.
+    /// For a thing that was deleted.
     pub(crate) fn gone(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::GONE, "No longer there", detail)
+        Self::new(StatusCode::GONE, "Gone", detail)
     }
 
-    /// Told apart from a thing that is not there: whoever asks for one may be of another version, or at the wrong address.
+    /// Another title than [`Self::not_found`]: the caller may be of another version, or at the wrong address.
     pub(crate) fn no_such_path() -> Self {
-        let detail = "There is no such path; the API begins at /v1/orders.";
+        let detail = "The API has no such path; it begins with /v1/orders.";
         Self::new(StatusCode::NOT_FOUND, "No such path", detail)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "This path has other methods.")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", "The path exists, and takes another method.")
     }
 
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
@@ -70,7 +71,7 @@ impl Problem {
     }
 
     pub(crate) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", "At most 64 KiB are read.")
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large", "A body has at most 64 KiB.")
     }
 
     pub(crate) fn not_json() -> Self {
@@ -78,50 +79,50 @@ impl Problem {
     }
 
     pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Not acceptable as it is", detail)
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid value", detail)
     }
 
-    /// Trying again later helps.
+    /// For a failure that passes.
     pub(crate) fn unavailable(title: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, title, detail)
     }
 
-    /// Our fault, and trying again does not help.
+    /// For a failure of ours that does not pass.
     pub(crate) fn broken(title: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, title, detail)
     }
 }
 
-/// The store's inside text goes to the log; outside it is only said what to do.
-impl From<StoreError> for Problem {
+/// The store's own text goes to the log; the caller gets only what to do.
+impl From<StoreError> for ApiProblem {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(error = %error, "the store did not do as asked");
+        tracing::warn!(error = %error, "the store failed");
         match error {
             StoreError::Unavailable { .. } | StoreError::Held { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store is unavailable",
-                "It may or may not have been done; doing it again is safe.",
+                "The change was made or was not made. Repeat the request: that is safe.",
             ),
             StoreError::Outdated { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The store is not at this program's version",
+                "The database has the schema of another version",
                 "Run `payhook migrate`, then try again.",
             ),
             StoreError::Unkeepable { .. } => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                "The store does not keep a value of this request",
-                "Nothing was changed; the log says why.",
+                "The database cannot store a value of this request",
+                "Nothing was changed. The console's log says why.",
             ),
             StoreError::Refused { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "The store refused",
-                "Trying again will not help; the log says why.",
+                "The database rejected the request",
+                "Trying again does not help. The console's log says why.",
             ),
         }
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let status = self.status;
         let mut response = (status, Json(self)).into_response();

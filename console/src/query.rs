@@ -1,143 +1,127 @@
-use std::collections::HashMap;
+//! Reads requests: parameters, ids in paths, and JSON bodies, each with a refusal that says what is wrong with which value.
+
+use std::error::Error;
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use jiff::Timestamp;
-use payhook_schema::parse_duration;
+use axum::http::{StatusCode, Uri};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::problem::Problem;
+use crate::api::WaitTime;
+use crate::problem::ApiProblem;
 
 /// Rows of one page, unless asked otherwise, and at most.
 const PAGE: u32 = 50;
 const PAGE_MAX: u32 = 500;
 /// The longest time a request may wait for news: proxies give up after a minute.
 const WAIT_MAX: Duration = Duration::from_secs(55);
+/// serde's words for JSON of another shape: a field too many, too few, or of another type.
+const OTHER_SHAPE: [&str; 4] = ["unknown field", "missing field", "duplicate field", "invalid type"];
 
-/// A request's parameters as axum reads them.
-pub(crate) type RawQuery = Result<Query<Vec<(String, String)>>, QueryRejection>;
+/// The parameters of a request. An unknown one is refused: it may be what somebody wanted to narrow the request by. One
+/// without a value counts as absent.
+pub(crate) struct Parameters<T>(pub(crate) T);
 
-/// The parameters of a request, each taken once by name; what nobody took is a mistake to be told.
-pub(crate) struct Parameters(HashMap<String, String>);
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiProblem;
 
-impl Parameters {
-    pub(crate) fn new(query: RawQuery) -> Result<Self, Problem> {
-        let Query(pairs) = query.map_err(|error| Problem::malformed(error.body_text()))?;
-        let mut parameters = HashMap::new();
-        for (name, value) in pairs.into_iter().filter(|(_, value)| !value.is_empty()) {
-            if parameters.insert(name.clone(), value).is_some() {
-                return Err(Problem::malformed(format!("parameter `{name}` stands twice")));
-            }
-        }
-        Ok(Self(parameters))
-    }
-
-    pub(crate) fn take<T: FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
-        self.take_with(name, |text| text.parse::<T>().map_err(|error| error.to_string()))
-    }
-
-    pub(crate) fn take_with<T>(
-        &mut self,
-        name: &str,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Option<T>, Problem> {
-        let value = self.0.remove(name);
-        value
-            .map(|text| read(&text).map_err(|why| Problem::malformed(format!("parameter `{name}`: {why}"))))
-            .transpose()
-    }
-
-    pub(crate) fn limit(&mut self) -> Result<u32, Problem> {
-        Ok(self.take::<u32>("limit")?.unwrap_or(PAGE).clamp(1, PAGE_MAX))
-    }
-
-    /// A time, or how long ago.
-    pub(crate) fn since(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
-        self.take_with("since", |text| time_or_ago(text, now))
-    }
-
-    /// Takes `id`: an id, or several with commas between them.
-    pub(crate) fn ids(&mut self) -> Result<Vec<Uuid>, Problem> {
-        let read = |text: &str| text.split(',').map(|id| id.trim().parse().map_err(|_| wrong_id(id))).collect();
-        Ok(self.take_with("id", read)?.unwrap_or_default())
-    }
-
-    pub(crate) fn wait(&mut self) -> Result<Duration, Problem> {
-        Ok(self.wait_given()?.unwrap_or_default().min(WAIT_MAX))
-    }
-
-    pub(crate) fn wait_given(&mut self) -> Result<Option<Duration>, Problem> {
-        self.take_with("wait", |text| parse_duration(text).map_err(|error| error.to_string()))
-    }
-
-    pub(crate) fn none_left(self) -> Result<(), Problem> {
-        match self.0.keys().min() {
-            Some(name) => Err(Problem::malformed(format!("there is no parameter `{name}` here"))),
-            None => Ok(()),
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiProblem> {
+        let pairs = parts.uri.query().unwrap_or_default().split('&');
+        let pairs = pairs.filter(|pair| pair.split_once('=').is_some_and(|(_, value)| !value.is_empty()));
+        let query = pairs.collect::<Vec<_>>().join("&");
+        let uri = Uri::builder().path_and_query(format!("/?{query}")).build().expect("parts of a URI that was read");
+        let read = Query::try_from_uri(&uri).map_err(|error| {
+            let why = error.source().map_or_else(|| error.body_text(), ToString::to_string);
+            ApiProblem::malformed(format!("The parameters: {why}"))
+        });
+        read.map(|Query(parameters)| Self(parameters))
     }
 }
 
-/// For what takes no parameters: one that is passed over in silence may be what somebody meant to narrow it by.
-pub(crate) struct NoParameters;
+/// The parameters of a request that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
 
-impl<S: Send + Sync> FromRequestParts<S> for NoParameters {
-    type Rejection = Problem;
+pub(crate) type NoParameters = Parameters<Nothing>;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Parameters::new(RawQuery::from_request_parts(parts, state).await.unwrap_or_else(|never| match never {}))?
-            .none_left()?;
-        Ok(Self)
+/// Returns the rows of a page, of those that were asked for.
+pub(crate) fn page_rows(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(PAGE).clamp(1, PAGE_MAX)
+}
+
+/// Returns the time a request may wait for news.
+pub(crate) fn waits(wait: Option<WaitTime>) -> Duration {
+    wait.map(|WaitTime(wait)| wait).unwrap_or_default().min(WAIT_MAX)
+}
+
+/// The merchant's id in a path.
+pub(crate) struct NameInPath<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: FromStr<Err: Display>> FromRequestParts<S> for NameInPath<T> {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
+        let Path(text) = path(parts, state).await?;
+        text.parse().map(Self).map_err(|error: T::Err| ApiProblem::malformed(error.to_string()))
     }
 }
 
-/// `2026-11-21T10:00:00Z`, or how long before now: `2h`.
-pub(crate) fn time_or_ago(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse() {
-        return Ok(at);
+/// Our own id in a path.
+pub(crate) struct IdInPath(pub(crate) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
+        let Path(text) = path(parts, state).await?;
+        text.parse().map(Self).map_err(|_| ApiProblem::malformed(crate::api::wrong_id(&text)))
     }
-    let shown: String = text.chars().take(40).collect();
-    let ago = parse_duration(text).map_err(|_| {
-        format!("`{shown}` is neither a time (2026-11-21T10:00:00Z) nor how long ago (2h; units are ms, s, m, h and d)")
-    })?;
-    now.checked_sub(ago).map_err(|_| format!("`{shown}` is too long ago"))
 }
 
-/// The one id in a path.
-pub(crate) fn id_in(path: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
-    let Path(id) = path.map_err(|error| Problem::malformed(error.body_text()))?;
-    id.parse().map_err(|_| Problem::malformed(wrong_id(&id)))
+async fn path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<String>, ApiProblem> {
+    Path::from_request_parts(parts, state).await.map_err(|error| ApiProblem::malformed(error.body_text()))
 }
 
-fn wrong_id(text: &str) -> String {
-    let shown: String = text.chars().take(40).collect();
-    format!("`{shown}` is not an id: it looks like 019aa5b2-…, as the lists show it")
-}
-
-/// A JSON body, with refusals as problem details.
+/// A JSON body. Another shape is 400, as text that is no JSON is; a value that cannot be is 422.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiProblem> {
         let content_type =
             request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
-            return Err(Problem::not_json());
+            return Err(ApiProblem::not_json());
         }
         let body = Bytes::from_request(request, state).await.map_err(|error: BytesRejection| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-            _ => Problem::malformed("the body broke off"),
+            StatusCode::PAYLOAD_TOO_LARGE => ApiProblem::too_large(),
+            _ => ApiProblem::malformed("The body broke off."),
         })?;
-        serde_json::from_slice(&body).map(Self).map_err(|error| Problem::malformed(format!("the body: {error}")))
+        let mut reader = serde_json::Deserializer::from_slice(&body);
+        let read = serde_path_to_error::deserialize(&mut reader);
+        let value = read.map_err(|error| {
+            let (place, why) = (error.path().to_string(), error.into_inner());
+            let text = match place.as_str() {
+                "." => format!("The body: {why}"),
+                place => format!("`{place}` in the body: {why}"),
+            };
+            match why.is_data() && !OTHER_SHAPE.iter().any(|words| why.to_string().starts_with(words)) {
+                true => ApiProblem::unprocessable(text),
+                false => ApiProblem::malformed(text),
+            }
+        })?;
+        reader.end().map_err(|why| ApiProblem::malformed(format!("The body: {why}")))?;
+        Ok(Self(value))
     }
 }

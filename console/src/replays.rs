@@ -1,52 +1,48 @@
+//! The routes of replays that were begun: the list, one of them, its items, and pause, resume and cancel.
+
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use payhook_schema::ReplayState;
 use payhook_store::{Replay, Steer};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::problem::Problem;
-use crate::query::{NoParameters, Parameters, RawQuery, id_in};
-use crate::view::{ReplayItemView, ReplayView};
+use crate::api::{PageQuery, ReplayItemPage, ReplayItemQuery, ReplayList, ReplayView};
+use crate::problem::ApiProblem;
+use crate::query::{IdInPath, NoParameters, Parameters, page_rows};
 use crate::{Caller, Console};
-
-type ReplayPath = Result<Path<String>, PathRejection>;
 
 /// `GET /v1/replays?limit=`: newest first, plans among them.
 pub(crate) async fn list(
     State(console): State<Arc<Console>>,
-    query: RawQuery,
-) -> Result<Json<serde_json::Value>, Problem> {
-    let mut parameters = Parameters::new(query)?;
-    let limit = parameters.limit()?;
-    parameters.none_left()?;
-    let replays = console.store.replay_list(limit).await?;
-    let replays: Vec<ReplayView> = replays.into_iter().map(ReplayView::from).collect();
-    Ok(Json(json!({ "replays": replays })))
+    Parameters(query): Parameters<PageQuery>,
+) -> Result<Json<Value>, ApiProblem> {
+    let replays = console.store.replay_list(page_rows(query.limit)).await?;
+    Ok(Json(json!(ReplayList { replays: replays.into_iter().map(ReplayView::from).collect() })))
 }
 
-/// `GET /v1/replays/{replay_id}`: how far it is.
-pub(crate) async fn show(State(console): State<Arc<Console>>, path: ReplayPath) -> Result<Json<ReplayView>, Problem> {
-    Ok(Json(console.replay(id_in(path)?).await?.into()))
+/// `GET /v1/replays/{replay_id}`: its state and its counts.
+pub(crate) async fn show(
+    State(console): State<Arc<Console>>,
+    IdInPath(id): IdInPath,
+) -> Result<Json<ReplayView>, ApiProblem> {
+    Ok(Json(console.replay(id).await?.into()))
 }
 
-/// `GET /v1/replays/{replay_id}/items?after=&limit=`: what it takes, in that order, and what became of each.
+/// `GET /v1/replays/{replay_id}/items?after=&limit=`: its items, in the order they are taken, with their outcomes.
 pub(crate) async fn items(
     State(console): State<Arc<Console>>,
-    path: ReplayPath,
-    query: RawQuery,
-) -> Result<Json<serde_json::Value>, Problem> {
-    let mut parameters = Parameters::new(query)?;
-    let (after, limit) = (parameters.take::<i64>("after")?.unwrap_or(0), parameters.limit()?);
-    parameters.none_left()?;
-    let replay = console.replay(id_in(path)?).await?;
+    IdInPath(id): IdInPath,
+    Parameters(query): Parameters<ReplayItemQuery>,
+) -> Result<Json<Value>, ApiProblem> {
+    let (after, limit) = (query.after.unwrap_or(0), page_rows(query.limit));
+    let replay = console.replay(id).await?;
     let items = console.store.replay_items(replay.id, after, limit).await?;
     let next = (items.len() == limit as usize).then(|| items.last().map(|item| item.n)).flatten();
-    let items: Vec<ReplayItemView> = items.into_iter().map(ReplayItemView::from).collect();
-    Ok(Json(json!({ "replay_id": replay.id, "items": items, "next": next })))
+    let items = items.into_iter().map(Into::into).collect();
+    Ok(Json(json!(ReplayItemPage { replay_id: replay.id, items, next })))
 }
 
 /// `POST /v1/replays/{replay_id}/pause`.
@@ -54,19 +50,19 @@ pub(crate) async fn pause(
     State(console): State<Arc<Console>>,
     _: NoParameters,
     Extension(caller): Extension<Caller>,
-    path: ReplayPath,
-) -> Result<Json<ReplayView>, Problem> {
-    console.steer(&caller, id_in(path)?, Steer::Pause).await
+    IdInPath(id): IdInPath,
+) -> Result<Json<ReplayView>, ApiProblem> {
+    console.steer(&caller, id, Steer::Pause).await
 }
 
-/// `POST /v1/replays/{replay_id}/resume`: one that stopped by itself, too.
+/// `POST /v1/replays/{replay_id}/resume`: also after it stopped by itself.
 pub(crate) async fn resume(
     State(console): State<Arc<Console>>,
     _: NoParameters,
     Extension(caller): Extension<Caller>,
-    path: ReplayPath,
-) -> Result<Json<ReplayView>, Problem> {
-    console.steer(&caller, id_in(path)?, Steer::Resume).await
+    IdInPath(id): IdInPath,
+) -> Result<Json<ReplayView>, ApiProblem> {
+    console.steer(&caller, id, Steer::Resume).await
 }
 
 /// `POST /v1/replays/{replay_id}/cancel`: cancels a replay for good. Its finished items stay done.
@@ -74,9 +70,9 @@ pub(crate) async fn cancel(
     State(console): State<Arc<Console>>,
     _: NoParameters,
     Extension(caller): Extension<Caller>,
-    path: ReplayPath,
-) -> Result<Json<ReplayView>, Problem> {
-    console.steer(&caller, id_in(path)?, Steer::Cancel).await
+    IdInPath(id): IdInPath,
+) -> Result<Json<ReplayView>, ApiProblem> {
+    console.steer(&caller, id, Steer::Cancel).await
 }
 
 /// Returns true if nothing more comes unless a person resumes the replay.
@@ -97,16 +93,16 @@ fn meant_for(steer: Steer) -> (&'static str, &'static [ReplayState]) {
 }
 
 impl Console {
-    pub(crate) async fn replay(&self, id: Uuid) -> Result<Replay, Problem> {
+    pub(crate) async fn replay(&self, id: Uuid) -> Result<Replay, ApiProblem> {
         let replay = self.store.replay_get(id).await?;
-        replay.ok_or_else(|| Problem::not_found(format!("There is no replay {id}: GET /v1/replays lists them.")))
+        replay.ok_or_else(|| ApiProblem::not_found(format!("There is no replay {id}: GET /v1/replays lists them.")))
     }
 
-    async fn steer(&self, caller: &Caller, id: Uuid, steer: Steer) -> Result<Json<ReplayView>, Problem> {
+    async fn steer(&self, caller: &Caller, id: Uuid, steer: Steer) -> Result<Json<ReplayView>, ApiProblem> {
         let (word, states) = meant_for(steer);
         let refused = |state: ReplayState| {
             let states = states.iter().map(|state| state.as_str()).collect::<Vec<_>>().join(" or ");
-            Problem::conflict(format!("Replay {id} is {state}, and only one that is {states} can be told to {word}."))
+            ApiProblem::conflict(format!("Replay {id} is {state}: only one that is {states} takes `{word}`."))
         };
         let before = self.replay(id).await?;
         if !states.contains(&before.state) {
@@ -115,8 +111,8 @@ impl Console {
         let left = before.total.saturating_sub(before.done);
         self.audit(caller, &format!("replay.{word}"), format!("replay {id}"), left, None).await?;
         let after = self.store.replay_steer(id, steer, self.clock.now()).await?;
-        let after = after.ok_or_else(|| Problem::not_found(format!("There is no replay {id} any more.")))?;
-        // It may have ended, or somebody else have steered it, between the look and the word.
+        let after = after.ok_or_else(|| ApiProblem::not_found(format!("There is no replay {id} any more.")))?;
+        // Between the read and the write it may have ended, or somebody else may have steered it.
         let taken = match steer {
             Steer::Pause => after.state == ReplayState::Paused,
             Steer::Resume => !matches!(after.state, ReplayState::Paused | ReplayState::Cancelled),

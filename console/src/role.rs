@@ -1,3 +1,5 @@
+//! The roles of callers, and the sets of roles that routes ask for.
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -5,9 +7,9 @@ use std::str::FromStr;
 /// token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Looks.
+    /// Reads.
     Viewer,
-    /// Looks, asks providers again, and deals with what went wrong: dead letters, replays, held orders.
+    /// Reads, asks providers again, and handles dead letters, replays and held orders.
     Operator,
     /// The merchant's program: registers, and charges customers by the tokens it reads.
     Merchant,

@@ -1,14 +1,13 @@
-use std::fmt::Display;
-use std::str::FromStr;
+//! Turns the filters of requests and lists into those of the store, and into words for the audit log.
 
 use jiff::Timestamp;
-use payhook_schema::{DeadLetterState, PaymentId};
+use payhook_schema::DeadLetterState;
 use payhook_store::{DeadLetterFilter, NotificationFilter};
-use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::problem::Problem;
-use crate::query::{Parameters, time_or_ago};
+use crate::api::{DeadLetterQuery, FilterRequest, GroupQuery, IdList, NotificationQuery, TimeOrAgo};
+use crate::problem::ApiProblem;
+use crate::query::page_rows;
 
 /// Ids named in one request.
 const IDS_MAX: usize = 1000;
@@ -16,118 +15,87 @@ const IDS_MAX: usize = 1000;
 const TEXT_CHARS_MAX: usize = 500;
 /// Providers' words for their notifications are shorter.
 const KIND_CHARS_MAX: usize = 64;
-/// Ids spelled out in the audit log; of more it is said how many.
+/// Ids spelled out in the audit log; the others are counted.
 const IDS_IN_WORDS: usize = 5;
 
-/// The body of a request that changes something: the filter it selects by.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Selecting {
-    ids: Vec<Uuid>,
-    cause: Option<String>,
-    kind: Option<String>,
-    provider: Option<String>,
-    account: Option<String>,
-    payment_id: Option<String>,
-    since: Option<String>,
-    all: bool,
+/// Reads the dead letters that a request selects. The store takes only the open ones of them.
+pub(crate) fn dead_letters(filter: FilterRequest, now: Timestamp) -> Result<DeadLetterFilter, ApiProblem> {
+    if filter.kind.is_some() || filter.payment_id.is_some() {
+        return Err(ApiProblem::unprocessable(
+            "Dead letters are selected by `ids`, `cause`, `provider`, `account` and `since`; `kind` and `payment_id` \
+             select notifications.",
+        ));
+    }
+    check_selects(&filter)?;
+    let FilterRequest { ids, cause, provider, account, since, .. } = filter;
+    let since = since_when(since, now).map_err(|why| ApiProblem::unprocessable(format!("`filter.since`: {why}")))?;
+    Ok(DeadLetterFilter { ids, cause, provider, account, since, state: None, before: None, limit: u32::MAX })
 }
 
-impl Selecting {
-    /// Dead letters, the open ones: that is for the store to see to.
-    pub(crate) fn dead_letters(self, now: Timestamp) -> Result<DeadLetterFilter, Problem> {
-        if self.kind.is_some() || self.payment_id.is_some() {
-            return Err(Problem::unprocessable(
-                "Dead letters are selected by `ids`, `cause`, `provider`, `account` and `since`; `kind` and `payment_id` \
-                 select notifications.",
-            ));
-        }
-        self.is_meant()?;
-        Ok(DeadLetterFilter {
-            cause: word("cause", self.cause.as_deref())?,
-            provider: word("provider", self.provider.as_deref())?,
-            account: word("account", self.account.as_deref())?,
-            since: self.since(now)?,
-            ids: self.ids,
-            state: None,
-            before: None,
-            limit: u32::MAX,
-        })
+/// Reads the notifications that a request selects.
+pub(crate) fn notifications(filter: FilterRequest, now: Timestamp) -> Result<NotificationFilter, ApiProblem> {
+    if filter.cause.is_some() {
+        return Err(ApiProblem::unprocessable(
+            "Notifications are selected by `ids`, `kind`, `provider`, `account`, `payment_id` and `since`; `cause` \
+             selects dead letters.",
+        ));
     }
+    check_selects(&filter)?;
+    let FilterRequest { ids, kind, provider, account, payment_id: payment, since, .. } = filter;
+    check_kind(kind.as_deref()).map_err(|why| ApiProblem::unprocessable(format!("`filter.kind`: {why}")))?;
+    let since = since_when(since, now).map_err(|why| ApiProblem::unprocessable(format!("`filter.since`: {why}")))?;
+    Ok(NotificationFilter { ids, kind, provider, account, payment, since, before: None, limit: u32::MAX })
+}
 
-    pub(crate) fn notifications(self, now: Timestamp) -> Result<NotificationFilter, Problem> {
-        if self.cause.is_some() {
-            return Err(Problem::unprocessable(
-                "Notifications are selected by `ids`, `kind`, `provider`, `account`, `payment_id` and `since`; `cause` \
-                 selects dead letters.",
-            ));
-        }
-        self.is_meant()?;
-        let payment: Option<PaymentId> = word("payment_id", self.payment_id.as_deref())?;
-        let kind = self.kind.as_deref().map(kind).transpose();
-        Ok(NotificationFilter {
-            kind: kind.map_err(|why| Problem::unprocessable(format!("`filter.kind`: {why}")))?,
-            provider: word("provider", self.provider.as_deref())?,
-            account: word("account", self.account.as_deref())?,
-            payment,
-            since: self.since(now)?,
-            ids: self.ids,
-            before: None,
-            limit: u32::MAX,
-        })
+fn since_when(since: Option<TimeOrAgo>, now: Timestamp) -> Result<Option<Timestamp>, String> {
+    since.map(|since| since.at(now)).transpose()
+}
+
+/// Refuses a filter that selects nothing: one that was forgotten must not mean everything.
+fn check_selects(filter: &FilterRequest) -> Result<(), ApiProblem> {
+    let FilterRequest { ids, cause, kind, provider, account, payment_id, since, all } = filter;
+    if ids.len() > IDS_MAX {
+        return Err(ApiProblem::unprocessable(format!(
+            "At most {IDS_MAX} `ids` go into one request; `since` selects more."
+        )));
     }
-
-    fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
-        let since = self.since.as_deref().map(|text| time_or_ago(text, now)).transpose();
-        since.map_err(|why| Problem::unprocessable(format!("`filter.since`: {why}")))
-    }
-
-    /// Everything is only taken by whoever says so: a filter that was forgotten must not mean all.
-    fn is_meant(&self) -> Result<(), Problem> {
-        if self.ids.len() > IDS_MAX {
-            return Err(Problem::unprocessable(format!(
-                "At most {IDS_MAX} `ids` are named at a time; `since` takes more."
-            )));
-        }
-        let words = [&self.cause, &self.kind, &self.provider, &self.account, &self.payment_id, &self.since];
-        match self.all || !self.ids.is_empty() || words.iter().any(|word| word.is_some()) {
-            true => Ok(()),
-            false => {
-                Err(Problem::unprocessable("The filter selects nothing: name something in it, or say `\"all\": true`."))
-            }
-        }
+    let by_words = cause.is_some() || kind.is_some() || provider.is_some() || account.is_some() || payment_id.is_some();
+    match *all || !ids.is_empty() || by_words || since.is_some() {
+        true => Ok(()),
+        false => Err(ApiProblem::unprocessable(
+            "The filter selects nothing: add a condition, or `\"all\": true` for everything.",
+        )),
     }
 }
 
-fn word<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
-    let read = text.map(str::parse).transpose();
-    read.map_err(|error: T::Err| Problem::unprocessable(format!("`filter.{name}`: {error}")))
-}
-
-/// A provider's word for a notification, as it spells it.
-pub(crate) fn kind(text: &str) -> Result<String, String> {
-    match !text.is_empty() && text.chars().count() <= KIND_CHARS_MAX && !text.chars().any(char::is_control) {
-        true => Ok(text.to_owned()),
+/// Checks a provider's word for a notification.
+fn check_kind(kind: Option<&str>) -> Result<(), String> {
+    let is_kind =
+        |kind: &str| (1..=KIND_CHARS_MAX).contains(&kind.chars().count()) && !kind.chars().any(char::is_control);
+    match kind.is_none_or(is_kind) {
+        true => Ok(()),
         false => Err(format!("a kind has 1 to {KIND_CHARS_MAX} characters, such as PAYMENT_RESULT or charge.complete")),
     }
 }
 
 /// Reads the reason for a change, which is stored with it and in the audit log.
-pub(crate) fn reason(text: &str) -> Result<String, Problem> {
+pub(crate) fn reason(text: &str) -> Result<String, ApiProblem> {
     match text.trim() {
-        "" => Err(Problem::unprocessable("Say why in `reason`: it is kept with what you do, and in the audit log.")),
+        "" => Err(ApiProblem::unprocessable(
+            "`reason` is missing: say why; it is stored with the change and in the audit log.",
+        )),
         text => sentence("reason", text),
     }
 }
 
-/// A text of a person's, on one line: it stands in lists and logs.
-pub(crate) fn sentence(name: &str, text: &str) -> Result<String, Problem> {
+/// Checks a text of a person's: one line, because it stands in lists and logs.
+pub(crate) fn sentence(name: &str, text: &str) -> Result<String, ApiProblem> {
     let text = text.trim();
     match text.chars().count() <= TEXT_CHARS_MAX && !text.chars().any(disguises) {
         true => Ok(text.to_owned()),
-        false => Err(Problem::unprocessable(format!(
-            "`{name}` is one line of at most {TEXT_CHARS_MAX} characters, without control characters and without those that \
-             change the direction of writing."
+        false => Err(ApiProblem::unprocessable(format!(
+            "`{name}` must be one line of at most {TEXT_CHARS_MAX} characters, without control characters and without characters \
+             that change the direction of writing."
         ))),
     }
 }
@@ -140,44 +108,33 @@ fn disguises(character: char) -> bool {
 }
 
 /// Reads the filter of a list of dead letters: the open ones, unless a state is named.
-pub(crate) fn listed_dead_letters(parameters: &mut Parameters, now: Timestamp) -> Result<DeadLetterFilter, Problem> {
-    let state = parameters.take_with("state", |text| match text {
-        "all" => Ok(None),
-        word => word.parse().map(Some).map_err(|error| format!("{error}; `all` for all of them")),
-    })?;
-    Ok(DeadLetterFilter {
-        state: state.unwrap_or(Some(DeadLetterState::Open)),
-        limit: parameters.limit()?,
-        before: parameters.take("before")?,
-        ..grouped_dead_letters(parameters, now)?
-    })
+pub(crate) fn listed_dead_letters(query: DeadLetterQuery, now: Timestamp) -> Result<DeadLetterFilter, ApiProblem> {
+    let DeadLetterQuery { id, cause, provider, account, since, state, before, limit } = query;
+    let state = match state.as_deref() {
+        None => Some(DeadLetterState::Open),
+        Some("all") => None,
+        Some(word) => Some(
+            word.parse().map_err(|error| ApiProblem::malformed(format!("`state`: {error}; `all` for all of them")))?,
+        ),
+    };
+    let groups = grouped_dead_letters(GroupQuery { id, cause, provider, account, since }, now)?;
+    Ok(DeadLetterFilter { state, before, limit: page_rows(limit), ..groups })
 }
 
 /// Reads the filter of groups: they are of open dead letters only, and have no pages.
-pub(crate) fn grouped_dead_letters(parameters: &mut Parameters, now: Timestamp) -> Result<DeadLetterFilter, Problem> {
-    Ok(DeadLetterFilter {
-        ids: parameters.ids()?,
-        cause: parameters.take("cause")?,
-        provider: parameters.take("provider")?,
-        account: parameters.take("account")?,
-        since: parameters.since(now)?,
-        state: None,
-        before: None,
-        limit: u32::MAX,
-    })
+pub(crate) fn grouped_dead_letters(query: GroupQuery, now: Timestamp) -> Result<DeadLetterFilter, ApiProblem> {
+    let GroupQuery { id, cause, provider, account, since } = query;
+    let ids = id.map(|IdList(ids)| ids).unwrap_or_default();
+    let since = since_when(since, now).map_err(|why| ApiProblem::malformed(format!("`since`: {why}")))?;
+    Ok(DeadLetterFilter { ids, cause, provider, account, since, state: None, before: None, limit: u32::MAX })
 }
 
-pub(crate) fn listed_notifications(parameters: &mut Parameters, now: Timestamp) -> Result<NotificationFilter, Problem> {
-    Ok(NotificationFilter {
-        ids: parameters.ids()?,
-        kind: parameters.take_with("kind", kind)?,
-        provider: parameters.take("provider")?,
-        account: parameters.take("account")?,
-        payment: parameters.take("payment_id")?,
-        since: parameters.since(now)?,
-        before: parameters.take("before")?,
-        limit: parameters.limit()?,
-    })
+pub(crate) fn listed_notifications(query: NotificationQuery, now: Timestamp) -> Result<NotificationFilter, ApiProblem> {
+    let NotificationQuery { id, kind, provider, account, payment_id: payment, since, before, limit } = query;
+    check_kind(kind.as_deref()).map_err(|why| ApiProblem::malformed(format!("`kind`: {why}")))?;
+    let ids = id.map(|IdList(ids)| ids).unwrap_or_default();
+    let since = since_when(since, now).map_err(|why| ApiProblem::malformed(format!("`since`: {why}")))?;
+    Ok(NotificationFilter { ids, kind, provider, account, payment, since, before, limit: page_rows(limit) })
 }
 
 /// `dead letters: cause provider_refused, account shop-th`, for the audit log.

@@ -1,3 +1,5 @@
+//! Reading an order refreshes what the providers were not asked about for a while.
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,24 +13,24 @@ const STALE_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// Orders remembered before those of longer ago are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// The time each order was last refreshed because somebody looked at it. A provider that does not answer leaves a
-/// payment as stale as it was, and a page that looks every second must not have it asked every second.
+/// The time each order was last refreshed because somebody read it. A provider that does not answer leaves its payment
+/// stale, and a page that reads every second must not cause a question every second.
 #[derive(Default)]
-pub struct Looked(Mutex<HashMap<OrderId, Timestamp>>);
+pub struct RecentRefreshes(Mutex<HashMap<OrderId, Timestamp>>);
 
-impl Looked {
+impl RecentRefreshes {
     /// Returns true if it is this order's turn; from then on it is not for a while.
     fn is_due(&self, order: &OrderId, now: Timestamp) -> bool {
-        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not lately where the clock went back since, either.
+        let mut refreshed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // By the distance either way: the clock may have gone back.
         let lately = |at: &Timestamp| now.duration_since(*at).abs() < STALE_AFTER;
-        if looked.get(order).is_some_and(lately) {
+        if refreshed.get(order).is_some_and(lately) {
             return false;
         }
-        if looked.len() >= REMEMBERED {
-            looked.retain(|_, at| lately(at));
+        if refreshed.len() >= REMEMBERED {
+            refreshed.retain(|_, at| lately(at));
         }
-        looked.insert(order.clone(), now);
+        refreshed.insert(order.clone(), now);
         true
     }
 }
@@ -42,13 +44,13 @@ fn is_stale(payment: &Payment, now: Timestamp) -> bool {
 }
 
 impl Console {
-    /// Hints at an order's stale payments; the current response does not wait. Should the hints be lost, each payment is checked on its
-    /// schedule all the same.
+    /// Refreshes stale payments in the background; the current response does not wait. If the hints are lost, each payment
+    /// is still checked on its schedule.
     pub(crate) fn refresh_if_stale(self: &Arc<Self>, order: &Order) {
         let now = self.clock.now();
         let stale = order.payments.iter().filter(|payment| is_stale(payment, now));
         let stale: BTreeSet<PaymentKey> = stale.map(|payment| payment.key.clone()).collect();
-        if stale.is_empty() || !self.looked.is_due(&order.id, now) {
+        if stale.is_empty() || !self.recent_refreshes.is_due(&order.id, now) {
             return;
         }
         let console = self.clone();
@@ -62,9 +64,9 @@ mod tests {
 
     #[test]
     fn an_orders_turn_comes_although_the_clock_went_back() {
-        let (looked, order) = (Looked::default(), OrderId::new("O-1").unwrap());
+        let (recent, order) = (RecentRefreshes::default(), OrderId::new("O-1").unwrap());
         let at = |second| Timestamp::from_second(second).unwrap();
-        let is_due = |second| looked.is_due(&order, at(second));
+        let is_due = |second| recent.is_due(&order, at(second));
         assert!(is_due(3600));
         assert!(!is_due(3629) && !is_due(3571), "once in half a minute, and clocks differ by seconds");
         assert!(is_due(10), "not an hour later");

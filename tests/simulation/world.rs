@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use jiff::{SignedDuration, Timestamp};
-use payhook_console::{Callers, Console, Looked};
+use payhook_console::{Callers, Console, RecentRefreshes};
 use payhook_ingress::{Ingress, IngressOptions};
 use payhook_provider::{Accounts, Carried, Carrier, Client};
 use payhook_queue::{Queue, embedded::EmbeddedQueue};
@@ -302,7 +302,7 @@ impl World {
             vault: vault(),
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
             callers: Callers::local(),
-            looked: Looked::default(),
+            recent_refreshes: RecentRefreshes::default(),
         };
         self.process = Some(Process {
             life,

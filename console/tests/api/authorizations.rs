@@ -6,7 +6,7 @@ use payhook_schema::{
 use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, Store};
 use serde_json::{Value, json};
 
-use crate::house::{House, detail, house, house_with_roles, now};
+use crate::harness::{TestConsole, console_with_roles, detail, now, test_console};
 
 pub(crate) const PATH: &str = "/v1/authorizations/AU-1";
 pub(crate) const SECRET: &str = "281001037474638";
@@ -22,7 +22,7 @@ fn with(key: &str, value: &str) -> Value {
     body
 }
 
-impl House {
+impl TestConsole {
     pub(crate) async fn registers(&self, id: &str, auth_state: &str) -> Authorization {
         let body = with("auth_state", auth_state);
         assert_eq!(self.put(&format!("/v1/authorizations/{id}"), &body).await.0, 201);
@@ -78,27 +78,27 @@ impl House {
 
 #[tokio::test]
 async fn an_authorization_is_registered_once_and_shown_without_its_secrets() {
-    let house = house().await;
-    let (status, shown) = house.put(PATH, &registration()).await;
+    let console = test_console().await;
+    let (status, shown) = console.put(PATH, &registration()).await;
     assert_eq!(status, 201);
-    assert_eq!(house.put(PATH, &registration()).await, (200, shown.clone()));
-    assert_eq!(house.call("GET", PATH).await, (200, shown.clone()));
+    assert_eq!(console.put(PATH, &registration()).await, (200, shown.clone()));
+    assert_eq!(console.call("GET", PATH).await, (200, shown.clone()));
     let expected = json!({
         "authorization_id": "AU-1", "provider": "antom", "account": "shop", "customer_belongs_to": "KPLUS",
         "state": "awaiting", "version": 0, "expires_at": null, "refresh_expires_at": null, "reason": null,
         "next_check_at": null, "created_at": "2026-11-21T10:00:00Z", "updated_at": "2026-11-21T10:00:00Z",
     });
     assert_eq!(shown, expected);
-    assert!(house.queue.hints().is_empty(), "nothing came before it");
+    assert!(console.queue.hints().is_empty(), "nothing came before it");
 
-    let authorization = house.store.authorization_get(&AuthorizationId::new("AU-1").unwrap()).await.unwrap().unwrap();
-    house.issues(authorization, SignedDuration::from_hours(1)).await;
-    let (_, shown) = house.call("GET", PATH).await;
+    let authorization = console.store.authorization_get(&AuthorizationId::new("AU-1").unwrap()).await.unwrap().unwrap();
+    console.issues(authorization, SignedDuration::from_hours(1)).await;
+    let (_, shown) = console.call("GET", PATH).await;
     assert_eq!(
         (shown["state"].as_str(), shown["expires_at"].as_str()),
         (Some("token_issued"), Some("2026-11-21T11:00:00Z"))
     );
-    let (status, timeline) = house.call("GET", &format!("{PATH}/timeline")).await;
+    let (status, timeline) = console.call("GET", &format!("{PATH}/timeline")).await;
     assert_eq!((status, timeline["timeline"][0]["kind"].as_str()), (200, Some("registered")));
     for answer in [shown.to_string(), timeline.to_string()] {
         assert!(!answer.contains(SECRET) && !answer.contains("digest"), "{answer}");
@@ -107,21 +107,21 @@ async fn an_authorization_is_registered_once_and_shown_without_its_secrets() {
 
 #[tokio::test]
 async fn a_registration_never_changes_and_its_auth_state_is_its_own() {
-    let house = house().await;
-    house.put(PATH, &registration()).await;
+    let console = test_console().await;
+    console.put(PATH, &registration()).await;
     for other in [with("auth_state", "AS-2"), with("customer_belongs_to", "DANA")] {
-        let (status, body) = house.put(PATH, &other).await;
+        let (status, body) = console.put(PATH, &other).await;
         assert_eq!(status, 409);
-        assert!(detail(&body).contains("none of them ever changes"), "{body}");
+        assert!(detail(&body).contains("these never change"), "{body}");
     }
-    let (status, body) = house.put("/v1/authorizations/AU-2", &registration()).await;
+    let (status, body) = console.put("/v1/authorizations/AU-2", &registration()).await;
     assert_eq!(status, 409);
-    assert!(detail(&body).contains("authorization AU-1's"), "{body}");
+    assert!(detail(&body).contains("belongs to authorization AU-1"), "{body}");
 }
 
 #[tokio::test]
 async fn what_cannot_be_registered_is_told_why() {
-    let house = house().await;
+    let console = test_console().await;
     for (body, expected) in [
         (with("account", "nowhere"), "There is no antom account `nowhere`"),
         (with("account", "kiosk"), "only Antom has authorizations"),
@@ -129,45 +129,45 @@ async fn what_cannot_be_registered_is_told_why() {
         (with("customer_belongs_to", "k plus"), "a wallet must be"),
         (with("auth_state", "with space"), "an auth state must be"),
     ] {
-        let (status, answer) = house.put(PATH, &body).await;
+        let (status, answer) = console.put(PATH, &body).await;
         assert_eq!(status, 422, "{body}");
         assert!(detail(&answer).contains(expected), "{answer}");
     }
-    assert_eq!(house.put(PATH, &with("wallet", "KPLUS")).await.0, 400, "a key nobody knows");
-    assert_eq!(house.put("/v1/authorizations/A%20U", &registration()).await.0, 400);
-    assert_eq!(house.call("GET", PATH).await.0, 404);
-    assert_eq!(house.call("POST", &format!("{PATH}/token")).await.0, 404);
-    assert_eq!(house.call("GET", &format!("{PATH}/timeline")).await.0, 404);
-    let (status, _) = house.put(PATH, &with("customer_belongs_to", "NEW_WALLET_2027")).await;
+    assert_eq!(console.put(PATH, &with("wallet", "KPLUS")).await.0, 400, "a key nobody knows");
+    assert_eq!(console.put("/v1/authorizations/A%20U", &registration()).await.0, 400);
+    assert_eq!(console.call("GET", PATH).await.0, 404);
+    assert_eq!(console.call("POST", &format!("{PATH}/token")).await.0, 404);
+    assert_eq!(console.call("GET", &format!("{PATH}/timeline")).await.0, 404);
+    let (status, _) = console.put(PATH, &with("customer_belongs_to", "NEW_WALLET_2027")).await;
     assert_eq!(status, 201, "Antom adds wallets several times a year");
 }
 
 #[tokio::test]
 async fn notifications_that_came_first_are_hinted_at_until_somebody_applied_them() {
-    let house = house().await;
-    house.archives("AS-1").await;
-    house.queue.goes_down(true);
-    let (status, body) = house.put(PATH, &registration()).await;
+    let console = test_console().await;
+    console.archives("AS-1").await;
+    console.queue.goes_down(true);
+    let (status, body) = console.put(PATH, &registration()).await;
     assert_eq!(status, 503);
     assert!(detail(&body).contains("repeating it is safe"), "{body}");
 
-    house.queue.goes_down(false);
+    console.queue.goes_down(false);
     for _ in 0..2 {
-        assert_eq!(house.put(PATH, &registration()).await.0, 200);
-        assert_eq!(house.queue.hints(), ["tend AU-1 registered"], "they still wait");
+        assert_eq!(console.put(PATH, &registration()).await.0, 200);
+        assert_eq!(console.queue.hints(), ["tend AU-1 registered"], "they still wait");
     }
-    let authorization = house.store.authorization_get(&AuthorizationId::new("AU-1").unwrap()).await.unwrap().unwrap();
-    house.becomes(Authorization { state: AuthorizationState::Granted, ..authorization }).await;
-    assert_eq!(house.put(PATH, &registration()).await.0, 200);
-    assert!(house.queue.hints().is_empty(), "applied");
+    let authorization = console.store.authorization_get(&AuthorizationId::new("AU-1").unwrap()).await.unwrap().unwrap();
+    console.becomes(Authorization { state: AuthorizationState::Granted, ..authorization }).await;
+    assert_eq!(console.put(PATH, &registration()).await.0, 200);
+    assert!(console.queue.hints().is_empty(), "applied");
 }
 
 #[tokio::test]
 async fn a_token_is_given_to_the_merchant_once_it_is_written_down_who_read_it() {
-    let house = house_with_roles().await;
+    let console = console_with_roles().await;
     let token = || {
         let request = axum::http::Request::post(format!("{PATH}/token"));
-        house.answers(
+        console.answers(
             request.header("authorization", "Bearer token-of-merchant").body(axum::body::Body::empty()).unwrap(),
         )
     };
@@ -177,9 +177,9 @@ async fn a_token_is_given_to_the_merchant_once_it_is_written_down_who_read_it() 
         auth_state: AuthState::new("AS-1").unwrap(),
         wallet: payhook_schema::Wallet::new("KPLUS").unwrap(),
     };
-    house.store.authorization_register(&new, now()).await.unwrap();
-    let authorization = house.store.authorization_get(&new.id).await.unwrap().unwrap();
-    house.issues(authorization, SignedDuration::from_hours(1)).await;
+    console.store.authorization_register(&new, now()).await.unwrap();
+    let authorization = console.store.authorization_get(&new.id).await.unwrap().unwrap();
+    console.issues(authorization, SignedDuration::from_hours(1)).await;
     let (status, headers, body) = token().await;
     assert_eq!(status, 200);
     assert_eq!(headers["cache-control"], "no-store");
@@ -187,13 +187,13 @@ async fn a_token_is_given_to_the_merchant_once_it_is_written_down_who_read_it() 
         json!({ "access_token": SECRET, "expires_at": "2026-11-21T11:00:00Z", "customer_belongs_to": "KPLUS" });
     assert_eq!(body, expected);
 
-    let audit = house.store.audit_list(None, 10).await.unwrap();
+    let audit = console.store.audit_list(None, 10).await.unwrap();
     let [entry] = audit.as_slice() else { panic!("{audit:?}") };
     assert_eq!((entry.who.as_str(), entry.role.as_str()), ("the-merchant", "merchant"));
     assert_eq!((entry.action.as_str(), entry.subject.as_str(), entry.count), ("token.read", "AU-1", 1));
     assert!(!format!("{entry:?}").contains(SECRET));
 
-    house.cannot_write().await;
+    console.cannot_write().await;
     let (status, _, body) = token().await;
     assert_eq!(status, 503);
     assert!(!body.to_string().contains(SECRET), "what cannot be written down is not done");
@@ -201,35 +201,35 @@ async fn a_token_is_given_to_the_merchant_once_it_is_written_down_who_read_it() 
 
 #[tokio::test]
 async fn a_token_that_cannot_be_used_is_not_given_and_it_is_told_why() {
-    let house = house().await;
+    let console = test_console().await;
     let refused = async |id: &str| {
-        let (status, body) = house.call("POST", &format!("/v1/authorizations/{id}/token")).await;
+        let (status, body) = console.call("POST", &format!("/v1/authorizations/{id}/token")).await;
         assert_eq!(status, 409, "{body}");
         detail(&body).to_owned()
     };
-    let awaiting = house.registers("AU-1", "AS-1").await;
+    let awaiting = console.registers("AU-1", "AS-1").await;
     assert!(refused("AU-1").await.contains("has not agreed"));
-    house.becomes(Authorization { state: AuthorizationState::Granted, ..awaiting }).await;
+    console.becomes(Authorization { state: AuthorizationState::Granted, ..awaiting }).await;
     assert!(refused("AU-1").await.contains("was not exchanged"));
 
-    let expired = house.registers("AU-2", "AS-2").await;
-    house.issues(expired, SignedDuration::ZERO).await;
+    let expired = console.registers("AU-2", "AS-2").await;
+    console.issues(expired, SignedDuration::ZERO).await;
     assert!(refused("AU-2").await.contains("expired at 2026-11-21T10:00:00Z"));
 
-    let cancelled = house.registers("AU-3", "AS-3").await;
-    house.becomes(Authorization { state: AuthorizationState::Cancelled, ..cancelled }).await;
+    let cancelled = console.registers("AU-3", "AS-3").await;
+    console.becomes(Authorization { state: AuthorizationState::Cancelled, ..cancelled }).await;
     assert!(refused("AU-3").await.contains("was cancelled"));
-    assert!(house.audited().await.is_empty(), "nobody read anything");
+    assert!(console.audited().await.is_empty(), "nobody read anything");
 }
 
 #[tokio::test]
 async fn a_token_under_a_key_that_is_gone_is_our_fault_and_nobody_read_it() {
-    let house = house().await;
-    let authorization = house.registers("AU-1", "AS-1").await;
-    house.issues(authorization, SignedDuration::from_hours(1)).await;
-    house.vault.replace(&crate::house::vault(&[2]));
-    let (status, body) = house.call("POST", &format!("{PATH}/token")).await;
+    let console = test_console().await;
+    let authorization = console.registers("AU-1", "AS-1").await;
+    console.issues(authorization, SignedDuration::from_hours(1)).await;
+    console.vault.replace(&crate::harness::vault(&[2]));
+    let (status, body) = console.call("POST", &format!("{PATH}/token")).await;
     assert_eq!(status, 500);
     assert!(detail(&body).contains("sealed under key 1"), "{body}");
-    assert!(house.audited().await.is_empty());
+    assert!(console.audited().await.is_empty());
 }

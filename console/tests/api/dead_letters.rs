@@ -4,7 +4,7 @@ use payhook_store::{DeadLetter, Store};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::house::{House, detail, house, now};
+use crate::harness::{TestConsole, detail, now, test_console};
 use crate::notifications::{SECRET, notification};
 
 fn payment_key(id: &str) -> PaymentKey {
@@ -33,7 +33,7 @@ fn letter(payment: &str, cause: DeadCause, at: Timestamp) -> DeadLetter {
     }
 }
 
-impl House {
+impl TestConsole {
     /// A dead letter about a payment, so many minutes old.
     pub(crate) async fn gives_up(&self, payment: &str, cause: DeadCause, minutes: i64) -> Uuid {
         let letter = letter(payment, cause, now() - SignedDuration::from_mins(minutes));
@@ -58,42 +58,42 @@ impl House {
 
 #[tokio::test]
 async fn the_open_ones_are_listed_by_every_filter_unless_another_state_is_named() {
-    let house = house().await;
-    let old = house.gives_up("PR-1", DeadCause::ProviderRefused, 120).await;
-    let new = house.gives_up("PR-2", DeadCause::Poison, 1).await;
-    let gone = house.gives_up("PR-3", DeadCause::Poison, 2).await;
+    let console = test_console().await;
+    let old = console.gives_up("PR-1", DeadCause::ProviderRefused, 120).await;
+    let new = console.gives_up("PR-2", DeadCause::Poison, 1).await;
+    let gone = console.gives_up("PR-3", DeadCause::Poison, 2).await;
     let body = json!({ "filter": { "ids": [gone] }, "reason": "a test of ours" });
     assert_eq!(
-        house.post("/v1/dead-letters/discard", &body).await,
+        console.post("/v1/dead-letters/discard", &body).await,
         (200, json!({ "discarded": 1, "in_other_replays": 0 }))
     );
 
-    assert_eq!(house.listed("").await, [new, old]);
-    assert_eq!(house.listed("state=all").await, [new, gone, old]);
-    assert_eq!(house.listed("state=discarded").await, [gone]);
-    assert_eq!(house.listed("state=all&cause=poison").await, [new, gone]);
-    assert_eq!(house.listed("since=1h").await, [new]);
-    assert_eq!(house.listed("provider=antom&account=shop").await, [new, old]);
-    assert!(house.listed("provider=omise").await.is_empty());
-    assert_eq!(house.listed(&format!("id={old},{gone}")).await, [old]);
-    assert_eq!(house.listed(&format!("state=all&limit=1&before={gone}")).await, [old]);
+    assert_eq!(console.listed("").await, [new, old]);
+    assert_eq!(console.listed("state=all").await, [new, gone, old]);
+    assert_eq!(console.listed("state=discarded").await, [gone]);
+    assert_eq!(console.listed("state=all&cause=poison").await, [new, gone]);
+    assert_eq!(console.listed("since=1h").await, [new]);
+    assert_eq!(console.listed("provider=antom&account=shop").await, [new, old]);
+    assert!(console.listed("provider=omise").await.is_empty());
+    assert_eq!(console.listed(&format!("id={old},{gone}")).await, [old]);
+    assert_eq!(console.listed(&format!("state=all&limit=1&before={gone}")).await, [old]);
     for wrong in ["state=closed", "cause=bad", "id=7", "since=1w", "kind=PAYMENT_RESULT"] {
-        assert_eq!(house.call("GET", &format!("/v1/dead-letters?{wrong}")).await.0, 400, "{wrong}");
+        assert_eq!(console.call("GET", &format!("/v1/dead-letters?{wrong}")).await.0, 400, "{wrong}");
     }
 }
 
 #[tokio::test]
 async fn one_is_shown_with_everything_known_but_what_the_provider_sent() {
-    let house = house().await;
-    house.has_order("O-1", "PR-1").await;
+    let console = test_console().await;
+    console.has_order("O-1", "PR-1").await;
     let told = notification("PAYMENT_RESULT", "PR-1", now());
     let bytes = Envelope::again(told.clone(), Uuid::from_u128(7)).encode();
     let length = bytes.len();
     let letter =
         DeadLetter { bytes, notification: Some(told.clone()), ..letter("PR-1", DeadCause::ProviderRefused, now()) };
-    house.store.dead_letter_keep(std::slice::from_ref(&letter)).await.unwrap();
+    console.store.dead_letter_keep(std::slice::from_ref(&letter)).await.unwrap();
 
-    let (_, list) = house.call("GET", "/v1/dead-letters").await;
+    let (_, list) = console.call("GET", "/v1/dead-letters").await;
     let expected = json!([{
         "id": letter.id, "cause": "provider_refused", "provider": "antom", "account": "shop", "payment_id": "PR-1",
         "order_id": "O-1", "order_state": "pending", "notification_id": told.id, "attempts": 7,
@@ -102,7 +102,7 @@ async fn one_is_shown_with_everything_known_but_what_the_provider_sent() {
     }]);
     assert_eq!(list["dead_letters"], expected);
 
-    let (status, mut shown) = house.call("GET", &format!("/v1/dead-letters/{}", letter.id)).await;
+    let (status, mut shown) = console.call("GET", &format!("/v1/dead-letters/{}", letter.id)).await;
     assert_eq!(status, 200);
     for answer in [&list, &shown] {
         assert!(!answer.to_string().contains(SECRET), "{answer}");
@@ -117,25 +117,25 @@ async fn one_is_shown_with_everything_known_but_what_the_provider_sent() {
     }
 
     let garbage = DeadLetter { bytes: SECRET.as_bytes().to_vec(), ..self::letter("PR-9", DeadCause::Poison, now()) };
-    house.store.dead_letter_keep(std::slice::from_ref(&garbage)).await.unwrap();
-    let (_, shown) = house.call("GET", &format!("/v1/dead-letters/{}", garbage.id)).await;
+    console.store.dead_letter_keep(std::slice::from_ref(&garbage)).await.unwrap();
+    let (_, shown) = console.call("GET", &format!("/v1/dead-letters/{}", garbage.id)).await;
     assert_eq!((&shown["envelope"]["hint"], &shown["envelope"]["bytes"]), (&Value::Null, &json!(SECRET.len())));
     assert!(!shown.to_string().contains(SECRET), "{shown}");
-    assert_eq!(house.call("GET", &format!("/v1/dead-letters/{}", Uuid::nil())).await.0, 404);
+    assert_eq!(console.call("GET", &format!("/v1/dead-letters/{}", Uuid::nil())).await.0, 404);
 }
 
 #[tokio::test]
 async fn groups_tell_the_money_that_waits() {
-    let house = house().await;
-    house.has_order("O-1", "PR-1").await;
+    let console = test_console().await;
+    console.has_order("O-1", "PR-1").await;
     for (payment, cause, minutes) in [
         ("PR-1", DeadCause::ProviderRefused, 3),
         ("PR-1", DeadCause::ProviderRefused, 1),
         ("PR-2", DeadCause::UnknownPayment, 2),
     ] {
-        house.gives_up(payment, cause, minutes).await;
+        console.gives_up(payment, cause, minutes).await;
     }
-    let (status, answer) = house.call("GET", "/v1/dead-letters/groups").await;
+    let (status, answer) = console.call("GET", "/v1/dead-letters/groups").await;
     assert_eq!(status, 200);
     let expected = json!([
         {
@@ -150,47 +150,47 @@ async fn groups_tell_the_money_that_waits() {
         },
     ]);
     assert_eq!(answer["groups"], expected);
-    let (_, one) = house.call("GET", "/v1/dead-letters/groups?cause=unknown_payment").await;
+    let (_, one) = console.call("GET", "/v1/dead-letters/groups?cause=unknown_payment").await;
     assert_eq!(one["groups"], json!([expected[1]]));
-    assert_eq!(house.call("GET", "/v1/dead-letters/groups?limit=3").await.0, 400, "there are no pages of groups");
+    assert_eq!(console.call("GET", "/v1/dead-letters/groups?limit=3").await.0, 400, "there are no pages of groups");
 }
 
 #[tokio::test]
 async fn discarding_is_written_down_before_it_is_done() {
-    let house = house().await;
-    house.has_order("O-1", "PR-1").await;
-    house.gives_up("PR-1", DeadCause::Poison, 1).await;
-    house.gives_up("PR-2", DeadCause::Poison, 2).await;
+    let console = test_console().await;
+    console.has_order("O-1", "PR-1").await;
+    console.gives_up("PR-1", DeadCause::Poison, 1).await;
+    console.gives_up("PR-2", DeadCause::Poison, 2).await;
     let body = json!({ "filter": { "cause": "poison", "since": "90s" }, "reason": "a test of ours" });
     assert_eq!(
-        house.post("/v1/dead-letters/discard", &body).await,
+        console.post("/v1/dead-letters/discard", &body).await,
         (200, json!({ "discarded": 1, "in_other_replays": 0 }))
     );
     let subject = "dead letters: cause poison, since 2026-11-21T09:58:30Z".to_owned();
     let reason = Some("a test of ours".to_owned());
-    assert_eq!(house.audited().await, [("dead_letter.discard".to_owned(), subject, 1, reason)]);
-    let (_, timeline) = house.call("GET", "/v1/orders/O-1/timeline").await;
+    assert_eq!(console.audited().await, [("dead_letter.discard".to_owned(), subject, 1, reason)]);
+    let (_, timeline) = console.call("GET", "/v1/orders/O-1/timeline").await;
     assert!(timeline.to_string().contains("a test of ours"), "{timeline}");
-    assert_eq!(house.listed("").await.len(), 1);
+    assert_eq!(console.listed("").await.len(), 1);
 
-    house.cannot_write().await;
+    console.cannot_write().await;
     assert_eq!(
-        house.post("/v1/dead-letters/discard", &json!({ "filter": { "all": true }, "reason": "x" })).await.0,
+        console.post("/v1/dead-letters/discard", &json!({ "filter": { "all": true }, "reason": "x" })).await.0,
         503
     );
-    assert_eq!(house.listed("").await.len(), 1, "what cannot be written down is not done");
+    assert_eq!(console.listed("").await.len(), 1, "what cannot be written down is not done");
 }
 
 #[tokio::test]
 async fn a_note_stands_with_its_letters_until_it_is_taken_away() {
-    let house = house().await;
-    let open = house.gives_up("PR-1", DeadCause::Poison, 1).await;
-    let gone = house.gives_up("PR-2", DeadCause::Poison, 2).await;
-    house.post("/v1/dead-letters/discard", &json!({ "filter": { "ids": [gone] }, "reason": "x" })).await;
+    let console = test_console().await;
+    let open = console.gives_up("PR-1", DeadCause::Poison, 1).await;
+    let gone = console.gives_up("PR-2", DeadCause::Poison, 2).await;
+    console.post("/v1/dead-letters/discard", &json!({ "filter": { "ids": [gone] }, "reason": "x" })).await;
     let note = async |filter: Value, note: &str| {
-        house.post("/v1/dead-letters/note", &json!({ "filter": filter, "note": note })).await
+        console.post("/v1/dead-letters/note", &json!({ "filter": filter, "note": note })).await
     };
-    let shown = async |id: Uuid| house.call("GET", &format!("/v1/dead-letters/{id}")).await.1["note"].clone();
+    let shown = async |id: Uuid| console.call("GET", &format!("/v1/dead-letters/{id}")).await.1["note"].clone();
 
     assert_eq!(note(json!({ "all": true }), "asked Antom").await, (200, json!({ "noted": 1 })));
     assert_eq!((shown(open).await, shown(gone).await), (json!("asked Antom"), Value::Null), "all means the open ones");
@@ -199,33 +199,33 @@ async fn a_note_stands_with_its_letters_until_it_is_taken_away() {
     assert_eq!((shown(open).await, shown(gone).await), (Value::Null, json!("not ours")));
     assert_eq!(note(json!({ "all": true }), "two\nlines").await.0, 422);
     let noted = |subject: String, note: &str| ("dead_letter.note".to_owned(), subject, 1, Some(note.to_owned()));
-    let audited = house.audited().await;
+    let audited = console.audited().await;
     assert!(audited.contains(&noted("dead letters: all".to_owned(), "asked Antom")), "{audited:?}");
     assert!(audited.contains(&noted(format!("dead letters: id {open}"), "")), "{audited:?}");
 }
 
 #[tokio::test]
 async fn a_reason_that_can_disguise_itself_is_refused() {
-    let house = house().await;
-    house.gives_up("PR-1", DeadCause::Poison, 1).await;
+    let console = test_console().await;
+    console.gives_up("PR-1", DeadCause::Poison, 1).await;
     for disguised in ["a\u{1b}[2Kb", "a\nb", "a\u{7f}b", "a\u{202e}b", "a\u{2066}b", "a\u{200f}b", "a\u{2028}b"] {
         let body = json!({ "filter": { "all": true }, "reason": disguised });
-        let (status, answer) = house.post("/v1/dead-letters/discard", &body).await;
+        let (status, answer) = console.post("/v1/dead-letters/discard", &body).await;
         assert_eq!(status, 422, "{disguised:?}: {answer}");
         assert!(detail(&answer).contains("direction of writing"), "{answer}");
     }
     for plain in ["ลูกค้าโทรมา", "קיבלנו טלפון", "👨‍👩‍👧 asked", "naïve"]
     {
         let body = json!({ "filter": { "cause": "misconfigured" }, "reason": plain });
-        let (status, answer) = house.post("/v1/dead-letters/discard", &body).await;
+        let (status, answer) = console.post("/v1/dead-letters/discard", &body).await;
         assert_eq!(status, 200, "{plain}: {answer}");
     }
 }
 
 #[tokio::test]
 async fn a_forgotten_filter_does_not_mean_everything() {
-    let house = house().await;
-    house.gives_up("PR-1", DeadCause::Poison, 1).await;
+    let console = test_console().await;
+    console.gives_up("PR-1", DeadCause::Poison, 1).await;
     for (path, body) in [
         ("/v1/dead-letters/discard", json!({ "reason": "x" })),
         ("/v1/dead-letters/note", json!({ "note": "x" })),
@@ -237,25 +237,25 @@ async fn a_forgotten_filter_does_not_mean_everything() {
             if let Some(filter) = filter {
                 body["filter"] = filter;
             }
-            let (status, answer) = house.post(path, &body).await;
+            let (status, answer) = console.post(path, &body).await;
             assert_eq!(status, 422, "{path}: {answer}");
             assert!(detail(&answer).contains("selects nothing"), "{answer}");
         }
         for (filter, why) in [
-            (json!({ "provider": "paypal" }), "`filter.provider`: `paypal`"),
-            (json!({ "since": "yesterday" }), "`filter.since`: `yesterday`"),
-            (json!({ "account": "Shop" }), "`filter.account`"),
+            (json!({ "provider": "paypal" }), "`filter.provider` in the body: unknown variant `paypal`"),
+            (json!({ "since": "yesterday" }), "`filter.since` in the body: `yesterday`"),
+            (json!({ "account": "Shop" }), "`filter.account` in the body: an account name must be"),
         ] {
             let mut body = body.clone();
             body["filter"] = filter;
-            let (status, answer) = house.post(path, &body).await;
+            let (status, answer) = console.post(path, &body).await;
             assert_eq!(status, 422, "{path}: {answer}");
             assert!(detail(&answer).contains(why), "{answer}");
         }
         let mut body = body.clone();
         body["filter"] = json!({ "al": true });
-        assert_eq!(house.post(path, &body).await.0, 400, "a misspelt word is no word");
+        assert_eq!(console.post(path, &body).await.0, 400, "a misspelt word is no word");
     }
-    assert_eq!(house.listed("").await.len(), 1);
-    assert!(house.audited().await.is_empty(), "nothing was done");
+    assert_eq!(console.listed("").await.len(), 1);
+    assert!(console.audited().await.is_empty(), "nothing was done");
 }

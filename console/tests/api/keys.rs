@@ -4,9 +4,9 @@ use payhook_vault::Vault;
 use serde_json::json;
 
 use crate::authorizations::SECRET;
-use crate::house::{House, detail, house, now, vault};
+use crate::harness::{TestConsole, detail, now, test_console, vault};
 
-impl House {
+impl TestConsole {
     async fn has_tokens(&self, count: usize) {
         for number in 0..count {
             let authorization = self.registers(&format!("AU-{number}"), &format!("AS-{number}")).await;
@@ -33,21 +33,21 @@ impl House {
 
 #[tokio::test]
 async fn everything_is_sealed_anew_under_the_newest_key_and_the_old_one_can_go() {
-    let house = house().await;
+    let console = test_console().await;
     // More than one round of them.
-    house.has_tokens(230).await;
-    house.vault.replace(&vault(&[1, 2]));
-    let (status, body) = house.call("POST", "/v1/keys/rotate").await;
+    console.has_tokens(230).await;
+    console.vault.replace(&vault(&[1, 2]));
+    let (status, body) = console.call("POST", "/v1/keys/rotate").await;
     assert_eq!((status, body), (200, json!({ "newest": 2, "resealed": 230, "left": { "1": 0 }, "unopened": 0 })));
-    house.vault.replace(&vault(&[2]));
+    console.vault.replace(&vault(&[2]));
     for id in ["AU-0", "AU-229"] {
-        let (status, body) = house.call("POST", &format!("/v1/authorizations/{id}/token")).await;
+        let (status, body) = console.call("POST", &format!("/v1/authorizations/{id}/token")).await;
         assert_eq!((status, body["access_token"].as_str()), (200, Some(SECRET)));
     }
-    let (_, again) = house.call("POST", "/v1/keys/rotate").await;
+    let (_, again) = console.call("POST", "/v1/keys/rotate").await;
     assert_eq!(again, json!({ "newest": 2, "resealed": 0, "left": {}, "unopened": 0 }));
 
-    let (_, audit) = house.call("GET", "/v1/audit?limit=500").await;
+    let (_, audit) = console.call("GET", "/v1/audit?limit=500").await;
     let rotations: Vec<_> =
         audit["audit"].as_array().unwrap().iter().filter(|it| it["action"] == "keys.rotate").collect();
     assert_eq!(rotations.len(), 2);
@@ -57,34 +57,34 @@ async fn everything_is_sealed_anew_under_the_newest_key_and_the_old_one_can_go()
 
 #[tokio::test]
 async fn what_does_not_open_is_passed_over_and_the_rest_is_sealed_anew() {
-    let house = house().await;
+    let console = test_console().await;
     for number in 0..3 {
-        house.has_a_token_that_does_not_open(&format!("BAD-{number}")).await;
+        console.has_a_token_that_does_not_open(&format!("BAD-{number}")).await;
     }
-    house.has_tokens(5).await;
-    house.vault.replace(&vault(&[1, 2]));
-    let (status, body) = house.call("POST", "/v1/keys/rotate").await;
+    console.has_tokens(5).await;
+    console.vault.replace(&vault(&[1, 2]));
+    let (status, body) = console.call("POST", "/v1/keys/rotate").await;
     assert_eq!((status, body), (200, json!({ "newest": 2, "resealed": 5, "left": { "1": 3 }, "unopened": 3 })));
 }
 
 #[tokio::test]
 async fn what_is_under_a_key_nobody_has_is_counted_and_left() {
-    let house = house().await;
-    house.has_tokens(3).await;
-    house.vault.replace(&vault(&[7]));
-    let (status, body) = house.call("POST", "/v1/keys/rotate").await;
+    let console = test_console().await;
+    console.has_tokens(3).await;
+    console.vault.replace(&vault(&[7]));
+    let (status, body) = console.call("POST", "/v1/keys/rotate").await;
     assert_eq!((status, body), (200, json!({ "newest": 7, "resealed": 0, "left": { "1": 3 }, "unopened": 3 })));
 }
 
 #[tokio::test]
 async fn without_a_key_or_an_audit_log_nothing_is_rotated() {
-    let house = house().await;
-    house.has_tokens(1).await;
-    house.vault.replace(&Vault::default());
-    let (status, body) = house.call("POST", "/v1/keys/rotate").await;
+    let console = test_console().await;
+    console.has_tokens(1).await;
+    console.vault.replace(&Vault::default());
+    let (status, body) = console.call("POST", "/v1/keys/rotate").await;
     assert_eq!(status, 409);
     assert!(detail(&body).contains("[tokens] keys"), "{body}");
-    house.vault.replace(&vault(&[1, 2]));
-    house.cannot_write().await;
-    assert_eq!(house.call("POST", "/v1/keys/rotate").await.0, 503);
+    console.vault.replace(&vault(&[1, 2]));
+    console.cannot_write().await;
+    assert_eq!(console.call("POST", "/v1/keys/rotate").await.0, 503);
 }

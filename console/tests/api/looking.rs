@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use payhook_schema::{NewOrder, OrderId, PaymentState};
 use payhook_store::Store;
 
-use crate::house::{House, house, now};
+use crate::harness::{TestConsole, now, test_console};
 use crate::orders::PATH;
 
-impl House {
+impl TestConsole {
     /// The order of the other tests, registered so long ago.
     async fn registered(&self, ago: SignedDuration) {
         let payment = "shop".parse().unwrap();
@@ -55,36 +55,36 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 #[tokio::test]
 async fn a_look_has_a_stale_payment_asked_about_once_in_a_while() {
-    let house = house().await;
-    house.registered(MINUTE * 10).await;
-    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
-    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
-    let next_check_at = house.order().await.payments[0].next_check_at;
+    let console = test_console().await;
+    console.registered(MINUTE * 10).await;
+    console.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    assert_eq!(console.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+    let next_check_at = console.order().await.payments[0].next_check_at;
     assert_eq!(next_check_at, Some(now() + MINUTE), "should the hint be lost, its schedule asks");
     // The provider did not answer, and a worker moved the check: looking again does not ask again.
-    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
-    assert!(house.hinted_by_a_look().await.is_empty());
+    console.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    assert!(console.hinted_by_a_look().await.is_empty());
 }
 
 #[tokio::test]
 async fn a_payment_that_was_asked_about_before_the_clock_went_back_is_stale() {
-    let house = house().await;
-    house.registered(MINUTE * 10).await;
+    let console = test_console().await;
+    console.registered(MINUTE * 10).await;
     // By a clock that was an hour ahead.
-    house.is_asked_again(-MINUTE * 60, MINUTE, PaymentState::Awaiting).await;
-    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+    console.is_asked_again(-MINUTE * 60, MINUTE, PaymentState::Awaiting).await;
+    assert_eq!(console.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
 }
 
 #[tokio::test]
 async fn a_payment_nobody_asked_about_counts_from_its_registration() {
-    let house = house().await;
-    house.registered(SECOND * 30).await;
-    house.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
-    assert!(house.hinted_by_a_look().await.is_empty(), "its customer may be at the wallet still");
-    let house = self::house().await;
-    house.registered(SECOND * 31).await;
-    house.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
-    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+    let console = test_console().await;
+    console.registered(SECOND * 30).await;
+    console.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
+    assert!(console.hinted_by_a_look().await.is_empty(), "its customer may be at the wallet still");
+    let console = test_console().await;
+    console.registered(SECOND * 31).await;
+    console.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
+    assert_eq!(console.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
 }
 
 #[tokio::test]
@@ -94,38 +94,38 @@ async fn what_is_fresh_or_final_or_about_to_be_asked_is_left_alone() {
         (MINUTE, SignedDuration::ZERO, PaymentState::Awaiting),
         (MINUTE, MINUTE, PaymentState::Failed),
     ] {
-        let house = house().await;
-        house.registered(MINUTE * 10).await;
-        house.is_asked_again(asked, next, state).await;
-        assert!(house.hinted_by_a_look().await.is_empty(), "{asked:?} {next:?} {state}");
+        let console = test_console().await;
+        console.registered(MINUTE * 10).await;
+        console.is_asked_again(asked, next, state).await;
+        assert!(console.hinted_by_a_look().await.is_empty(), "{asked:?} {next:?} {state}");
     }
 }
 
 #[tokio::test]
 async fn a_look_is_answered_although_nothing_can_be_written() {
-    let house = house().await;
-    house.registered(MINUTE * 10).await;
-    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
-    house.cannot_write().await;
-    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"], "a look writes nothing");
+    let console = test_console().await;
+    console.registered(MINUTE * 10).await;
+    console.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    console.cannot_write().await;
+    assert_eq!(console.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"], "a look writes nothing");
 }
 
 #[tokio::test]
 async fn a_look_asks_about_what_is_stale_and_about_no_other_payment() {
-    let house = house().await;
-    house.registered(MINUTE * 10).await;
+    let console = test_console().await;
+    console.registered(MINUTE * 10).await;
     // Another attempt, whose first check is due in a moment.
     let other =
-        payhook_schema::PaymentKey { id: "PR-2".parse().unwrap(), ..house.order().await.payments[0].key.clone() };
+        payhook_schema::PaymentKey { id: "PR-2".parse().unwrap(), ..console.order().await.payments[0].key.clone() };
     let new = NewOrder {
         id: OrderId::new("O-1").unwrap(),
         amount: "120.00 THB".parse().unwrap(),
         payments: vec![other],
         refunds: Vec::new(),
     };
-    house.store.order_register(&new, now() - SECOND).await.unwrap();
-    house.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
-    let before = house.order().await;
-    assert_eq!(house.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
-    assert_eq!(house.order().await, before, "what is not hinted at does not become due, either");
+    console.store.order_register(&new, now() - SECOND).await.unwrap();
+    console.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
+    let before = console.order().await;
+    assert_eq!(console.hinted_by_a_look().await, ["ask antom/shop/PR-1 refresh"]);
+    assert_eq!(console.order().await, before, "what is not hinted at does not become due, either");
 }

@@ -2,7 +2,7 @@
 
 mod authorizations;
 mod dead_letters;
-mod house;
+mod harness;
 mod keys;
 mod looking;
 mod notifications;

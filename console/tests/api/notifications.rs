@@ -8,7 +8,7 @@ use payhook_vault::Vault;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::house::{House, detail, house, now, vault};
+use crate::harness::{TestConsole, detail, now, test_console, vault};
 
 /// In every body and every header of these tests, and in no answer but one.
 pub(crate) const SECRET: &str = "281001037474638";
@@ -32,7 +32,7 @@ pub(crate) fn notification(kind: &str, payment: &str, at: Timestamp) -> Notifica
     }
 }
 
-impl House {
+impl TestConsole {
     pub(crate) async fn keeps(&self, notification: &Notification) -> Uuid {
         let settlement = Settlement { notifications: vec![notification.clone()], ..Settlement::default() };
         assert_eq!(self.store.settle(&[settlement]).await.unwrap(), [Settled::Written]);
@@ -53,16 +53,16 @@ fn ids(answer: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn notifications_are_listed_newest_first_by_every_filter_and_in_pages() {
-    let house = house().await;
+    let console = test_console().await;
     let minute = SignedDuration::from_mins(1);
     let mut kept = Vec::new();
     for (minutes, kind, payment) in
         [(3, "PAYMENT_RESULT", "PR-1"), (2, "CAPTURE_RESULT", "PR-1"), (1, "PAYMENT_RESULT", "PR-2")]
     {
-        kept.insert(0, house.keeps(&notification(kind, payment, now() - minute * minutes)).await.to_string());
+        kept.insert(0, console.keeps(&notification(kind, payment, now() - minute * minutes)).await.to_string());
     }
     let listed = async |query: &str| {
-        let (status, answer) = house.call("GET", &format!("/v1/notifications?{query}")).await;
+        let (status, answer) = console.call("GET", &format!("/v1/notifications?{query}")).await;
         assert_eq!(status, 200, "{query}: {answer}");
         assert!(!answer.to_string().contains(SECRET), "{answer}");
         ids(&answer)
@@ -74,13 +74,13 @@ async fn notifications_are_listed_newest_first_by_every_filter_and_in_pages() {
     assert_eq!(listed("provider=antom&account=shop").await, kept);
     assert!(listed("provider=omise").await.is_empty());
     assert_eq!(listed(&format!("id={},{}", kept[0], kept[2])).await, [kept[0].clone(), kept[2].clone()]);
-    let (_, first) = house.call("GET", "/v1/notifications?limit=2").await;
+    let (_, first) = console.call("GET", "/v1/notifications?limit=2").await;
     let next = first["next"].as_str().unwrap();
     assert_eq!(listed(&format!("limit=2&before={next}")).await, kept[2..]);
     for (wrong, why) in
-        [("since=yesterday", "neither a time"), ("id=7", "is not an id"), ("cause=poison", "no parameter `cause`")]
+        [("since=yesterday", "neither a time"), ("id=7", "is not an id"), ("cause=poison", "unknown field `cause`")]
     {
-        let (status, answer) = house.call("GET", &format!("/v1/notifications?{wrong}")).await;
+        let (status, answer) = console.call("GET", &format!("/v1/notifications?{wrong}")).await;
         assert_eq!(status, 400);
         assert!(detail(&answer).contains(why), "{answer}");
     }
@@ -88,10 +88,10 @@ async fn notifications_are_listed_newest_first_by_every_filter_and_in_pages() {
 
 #[tokio::test]
 async fn a_notification_is_shown_without_its_body_and_its_headers_values() {
-    let house = house().await;
+    let console = test_console().await;
     let kept = notification("PAYMENT_RESULT", "PR-1", now());
-    let id = house.keeps(&kept).await;
-    let (status, shown) = house.call("GET", &format!("/v1/notifications/{id}")).await;
+    let id = console.keeps(&kept).await;
+    let (status, shown) = console.call("GET", &format!("/v1/notifications/{id}")).await;
     assert_eq!(status, 200);
     let expected = json!({
         "id": id, "provider": "antom", "account": "shop", "kind": "PAYMENT_RESULT", "about": "payment", "payment_id": "PR-1",
@@ -105,68 +105,68 @@ async fn a_notification_is_shown_without_its_body_and_its_headers_values() {
     let kiosk = "kiosk".parse().unwrap();
     let of_omise =
         Notification { provider: Provider::Omise, account: kiosk, ..notification("charge.complete", "chrg_1", now()) };
-    let id = house.keeps(&of_omise).await;
-    let (_, shown) = house.call("GET", &format!("/v1/notifications/{id}")).await;
+    let id = console.keeps(&of_omise).await;
+    let (_, shown) = console.call("GET", &format!("/v1/notifications/{id}")).await;
     assert_eq!(shown["body_sha256"].as_str().unwrap().len(), 64);
-    let (status, answer) = house.call("GET", &format!("/v1/notifications/{}", Uuid::nil())).await;
+    let (status, answer) = console.call("GET", &format!("/v1/notifications/{}", Uuid::nil())).await;
     assert_eq!(status, 404, "{answer}");
-    assert_eq!(house.call("GET", "/v1/notifications/7").await.0, 400);
+    assert_eq!(console.call("GET", "/v1/notifications/7").await.0, 400);
 }
 
 #[tokio::test]
 async fn exact_bytes_are_read_once_it_is_written_down_who_reads_them() {
-    let house = house().await;
+    let console = test_console().await;
     let kept = notification("PAYMENT_RESULT", "PR-1", now());
-    let id = house.keeps(&kept).await;
-    let (status, headers, body) = house.body(id).await;
+    let id = console.keeps(&kept).await;
+    let (status, headers, body) = console.body(id).await;
     assert_eq!((status, body), (200, kept.body));
     assert_eq!(
         (&headers["content-type"], &headers["cache-control"]),
         (&"application/octet-stream".parse().unwrap(), &"no-store".parse().unwrap())
     );
-    assert_eq!(house.audited().await, [("notification.read".to_owned(), id.to_string(), 1, None)]);
+    assert_eq!(console.audited().await, [("notification.read".to_owned(), id.to_string(), 1, None)]);
 
-    house.cannot_write().await;
-    let (status, _, body) = house.body(id).await;
+    console.cannot_write().await;
+    let (status, _, body) = console.body(id).await;
     assert_eq!(status, 503);
     assert!(!String::from_utf8(body).unwrap().contains(SECRET), "what cannot be written down is not done");
 }
 
 #[tokio::test]
 async fn a_sealed_body_is_opened_for_whoever_may_read_it_or_refused_in_words() {
-    let house = house().await;
+    let console = test_console().await;
     let clear = notification("PAYMENT_RESULT", "PR-1", now());
-    let sealed = house.vault.seal(&SealedPlace::NotificationBody(clear.id), &clear.body).unwrap();
+    let sealed = console.vault.seal(&SealedPlace::NotificationBody(clear.id), &clear.body).unwrap();
     let Sealed { key, bytes } = sealed;
-    let id = house.keeps(&Notification { body: bytes, sealed_with: Some(key), ..clear.clone() }).await;
+    let id = console.keeps(&Notification { body: bytes, sealed_with: Some(key), ..clear.clone() }).await;
 
-    let (_, shown) = house.call("GET", &format!("/v1/notifications/{id}")).await;
+    let (_, shown) = console.call("GET", &format!("/v1/notifications/{id}")).await;
     assert_eq!((&shown["sealed_with"], &shown["body_bytes"]), (&json!(1), &json!(clear.body.len())));
     assert!(shown["body_sha256"].is_null(), "a digest would confirm a guess");
-    assert_eq!(house.body(id).await.2, clear.body);
+    assert_eq!(console.body(id).await.2, clear.body);
 
     for other in [vault(&[2]), Vault::default()] {
-        house.vault.replace(&other);
-        let (status, _, body) = house.body(id).await;
+        console.vault.replace(&other);
+        let (status, _, body) = console.body(id).await;
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(status, 500);
         assert!(detail(&body).contains("sealed under key 1"), "{body}");
-        let (status, shown) = house.call("GET", &format!("/v1/notifications/{id}")).await;
+        let (status, shown) = console.call("GET", &format!("/v1/notifications/{id}")).await;
         assert_eq!((status, &shown["body_bytes"]), (200, &Value::Null), "the rest is worth showing");
     }
-    assert_eq!(house.audited().await.len(), 1, "nobody read anything after the first");
+    assert_eq!(console.audited().await.len(), 1, "nobody read anything after the first");
 }
 
 #[tokio::test]
 async fn a_notification_with_a_token_is_read_by_nobody() {
-    let house = house().await;
+    let console = test_console().await;
     let about = About::Authorization(AuthorizationName::Token(SecretDigest::of(SECRET)));
     let clear = Notification { about, ..notification("TOKEN_CREATED", "PR-1", now()) };
-    let id = house.keeps(&clear).await;
-    let (_, shown) = house.call("GET", &format!("/v1/notifications/{id}")).await;
+    let id = console.keeps(&clear).await;
+    let (_, shown) = console.call("GET", &format!("/v1/notifications/{id}")).await;
     assert!(!shown.to_string().contains(SecretDigest::of(SECRET).as_str()), "{shown}");
-    let (status, _, body) = house.body(id).await;
+    let (status, _, body) = console.body(id).await;
     assert_eq!(status, 403);
     assert!(!body.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()));
-    assert_eq!(house.audited().await.len(), 0);
+    assert_eq!(console.audited().await.len(), 0);
 }

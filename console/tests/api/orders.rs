@@ -3,7 +3,7 @@ use payhook_schema::{Dispute, DisputeId, DisputeState, Order, OrderId, Payment, 
 use payhook_store::{Change, Settled, Settlement, Store};
 use serde_json::{Value, json};
 
-use crate::house::{House, detail, house, now};
+use crate::harness::{TestConsole, detail, now, test_console};
 
 pub(crate) const PATH: &str = "/v1/orders/O-1";
 
@@ -20,7 +20,7 @@ pub(crate) fn registration(refunds: &[&str]) -> Value {
     })
 }
 
-impl House {
+impl TestConsole {
     pub(crate) async fn order(&self) -> Order {
         self.store.order_get(&OrderId::new("O-1").unwrap()).await.unwrap().unwrap()
     }
@@ -38,8 +38,8 @@ impl House {
 
 #[tokio::test]
 async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_told_of_it() {
-    let house = house().await;
-    let (status, order) = house.put(PATH, &registration(&["RF-1"])).await;
+    let console = test_console().await;
+    let (status, order) = console.put(PATH, &registration(&["RF-1"])).await;
     assert_eq!(status, 201);
     let announced = json!([{
         "id": "RF-1", "provider": "antom", "account": "shop", "payment_id": "PR-1", "state": "pending",
@@ -47,15 +47,15 @@ async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_told_of
     }]);
     assert_eq!(order["refunds"], announced);
     assert_eq!(order["disputes"], json!([]));
-    assert_eq!(house.queue.hints(), ["ask antom/shop/PR-1 registered"]);
+    assert_eq!(console.queue.hints(), ["ask antom/shop/PR-1 registered"]);
 
-    house.queue.goes_down(true);
-    assert_eq!(house.put(PATH, &registration(&["RF-1", "RF-2"])).await.0, 200, "the sweep makes up for it");
-    house.queue.goes_down(false);
-    assert_eq!(house.put(PATH, &registration(&["RF-1", "RF-2"])).await.0, 200);
-    assert_eq!(house.queue.hints(), ["ask antom/shop/PR-1 registered"], "one hint a payment");
+    console.queue.goes_down(true);
+    assert_eq!(console.put(PATH, &registration(&["RF-1", "RF-2"])).await.0, 200, "the sweep makes up for it");
+    console.queue.goes_down(false);
+    assert_eq!(console.put(PATH, &registration(&["RF-1", "RF-2"])).await.0, 200);
+    assert_eq!(console.queue.hints(), ["ask antom/shop/PR-1 registered"], "one hint a payment");
 
-    house
+    console
         .learns(|payment| {
             for refund in &mut payment.refunds {
                 let amount = "50.00 THB".parse().ok();
@@ -63,17 +63,17 @@ async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_told_of
             }
         })
         .await;
-    let (_, order) = house.put(PATH, &registration(&["RF-1", "RF-2"])).await;
-    assert!(house.queue.hints().is_empty(), "the provider told of both");
+    let (_, order) = console.put(PATH, &registration(&["RF-1", "RF-2"])).await;
+    assert!(console.queue.hints().is_empty(), "the provider told of both");
     let told: Vec<_> = order["refunds"].as_array().unwrap().iter().map(|it| (&it["id"], &it["amount_minor"])).collect();
     assert_eq!(told, [(&json!("RF-1"), &json!(5000)), (&json!("RF-2"), &json!(5000))]);
 }
 
 #[tokio::test]
 async fn refunds_and_disputes_are_shown_as_the_provider_told_them() {
-    let house = house().await;
-    house.put(PATH, &registration(&[])).await;
-    house
+    let console = test_console().await;
+    console.put(PATH, &registration(&[])).await;
+    console
         .learns(|payment| {
             payment.refunds.push(Refund {
                 state: RefundState::Failed,
@@ -90,7 +90,7 @@ async fn refunds_and_disputes_are_shown_as_the_provider_told_them() {
             });
         })
         .await;
-    let (_, order) = house.call("GET", PATH).await;
+    let (_, order) = console.call("GET", PATH).await;
     assert_eq!(
         (&order["refunds"][0]["state"], &order["refunds"][0]["reason"]),
         (&json!("failed"), &json!("INSUFFICIENT_BALANCE"))
@@ -104,7 +104,7 @@ async fn refunds_and_disputes_are_shown_as_the_provider_told_them() {
 
 #[tokio::test]
 async fn a_refund_that_cannot_be_announced_is_told_why() {
-    let house = house().await;
+    let console = test_console().await;
     let mut of_omise = registration(&[]);
     of_omise["refunds"] = json!([{ "provider": "omise", "account": "kiosk", "payment_id": "chrg_1", "id": "rfnd_1" }]);
     let mut of_nobody = registration(&["RF-1"]);
@@ -112,51 +112,55 @@ async fn a_refund_that_cannot_be_announced_is_told_why() {
     let mut of_another = registration(&["RF-1"]);
     of_another["refunds"][0]["payment_id"] = "PR-2".into();
     for (body, expected) in [
-        (of_omise, "Omise names refunds itself, there is nothing to announce."),
+        (of_omise, "Omise names refunds itself, so there is nothing to announce."),
         (of_nobody, "There is no antom account `nowhere`"),
         (of_another, "which order O-1 does not have"),
         (registration(&["with space"]), "a refund id must be"),
     ] {
-        let (status, answer) = house.put(PATH, &body).await;
+        let (status, answer) = console.put(PATH, &body).await;
         assert_eq!(status, 422, "{answer}");
         assert!(detail(&answer).contains(expected), "{answer}");
     }
-    assert_eq!(house.call("GET", PATH).await.0, 404, "none of it was registered");
+    assert_eq!(console.call("GET", PATH).await.0, 404, "none of it was registered");
 
-    house.put(PATH, &registration(&["RF-1"])).await;
+    console.put(PATH, &registration(&["RF-1"])).await;
     let mut second = registration(&["RF-1"]);
     second["payments"].as_array_mut().unwrap().push(json!({ "provider": "antom", "account": "shop", "id": "PR-2" }));
     second["refunds"][0]["payment_id"] = "PR-2".into();
-    let (status, answer) = house.put(PATH, &second).await;
+    let (status, answer) = console.put(PATH, &second).await;
     assert_eq!(status, 409);
     assert!(detail(&answer).contains("Refund RF-1 is of payment antom/shop/PR-1"), "{answer}");
 }
 
 #[tokio::test]
 async fn an_order_has_a_hundred_payments_and_the_next_one_is_refused() {
-    let house = house().await;
+    let console = test_console().await;
     let body = |from: usize, to: usize| {
         let payments = (from..to).map(|n| json!({ "provider": "antom", "account": "shop", "id": format!("PR-{n}") }));
         json!({ "amount_minor": 12_000, "currency": "THB", "payments": payments.collect::<Vec<_>>() })
     };
-    assert_eq!(house.put(PATH, &body(0, 100)).await.0, 201);
-    let before = house.order().await;
-    let (status, answer) = house.put(PATH, &body(99, 101)).await;
+    assert_eq!(console.put(PATH, &body(0, 100)).await.0, 201);
+    let before = console.order().await;
+    let (status, answer) = console.put(PATH, &body(99, 101)).await;
     assert_eq!(status, 409);
     let expected = "Order O-1 has 100 payments, and this adds 1; an order has at most 100 payments.";
     assert!(detail(&answer).starts_with(expected), "{}", detail(&answer));
-    assert_eq!(house.order().await, before);
-    assert_eq!(house.put(PATH, &body(0, 100)).await.0, 200, "repeating is fine");
-    let (status, answer) = house.put(PATH, &body(0, 101)).await;
+    assert_eq!(console.order().await, before);
+    assert_eq!(console.put(PATH, &body(0, 100)).await.0, 200, "repeating is fine");
+    let (status, answer) = console.put(PATH, &body(0, 101)).await;
     assert_eq!((status, detail(&answer)), (422, "An order has at most 100 payments."));
 }
 
 #[tokio::test]
 async fn a_refresh_hints_at_each_payment_once_and_the_sweep_makes_up_for_hints_that_are_lost() {
-    let house = house().await;
-    house.put(PATH, &registration(&[])).await;
-    assert_eq!(house.call("POST", &format!("{PATH}/refresh")).await.0, 202);
-    assert_eq!(house.queue.hints(), ["ask antom/shop/PR-1 refresh"]);
+    let console = test_console().await;
+    console.put(PATH, &registration(&[])).await;
+    assert_eq!(console.call("POST", &format!("{PATH}/refresh")).await.0, 202);
+    assert_eq!(console.queue.hints(), ["ask antom/shop/PR-1 refresh"]);
     let later = now() + SignedDuration::from_mins(2);
-    assert_eq!(house.order().await.payments[0].next_check_at, Some(later), "not at once: two hints are two questions");
+    assert_eq!(
+        console.order().await.payments[0].next_check_at,
+        Some(later),
+        "not at once: two hints are two questions"
+    );
 }

@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::http::Request;
 use payhook_store::Store;
 
-use crate::house::{House, detail, house, house_with_roles};
+use crate::harness::{TestConsole, console_with_roles, detail, test_console};
 
 /// Everything that can be asked for, and who may, besides whoever has the one token for everything.
 const WHO_MAY: &[(&str, &str, &[&str])] = &[
@@ -38,7 +38,7 @@ const WHO_MAY: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/keys/rotate", &["admin"]),
 ];
 
-impl House {
+impl TestConsole {
     async fn status(&self, method: &str, path: &str, authorization: Option<&str>) -> (u16, serde_json::Value) {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(authorization) = authorization {
@@ -51,12 +51,12 @@ impl House {
 
 #[tokio::test]
 async fn each_role_may_what_its_work_needs_and_no_more() {
-    let house = house_with_roles().await;
+    let console = console_with_roles().await;
     for (method, path, may) in WHO_MAY {
         for role in ["viewer", "operator", "merchant", "admin", "all"] {
-            let (status, body) = house.status(method, path, Some(&format!("Bearer token-of-{role}"))).await;
+            let (status, body) = console.status(method, path, Some(&format!("Bearer token-of-{role}"))).await;
             let allowed = role == "all" || may.contains(&role);
-            // Allowed is whatever the handler makes of an empty house: 200, 404, or 415 for the body that is missing.
+            // Allowed is whatever the handler makes of an empty console: 200, 404, or 415 for the body that is missing.
             assert_eq!(status != 403, allowed, "{role}: {method} {path}: {status} {body}");
             assert_ne!(status, 401);
             if !allowed {
@@ -69,25 +69,25 @@ async fn each_role_may_what_its_work_needs_and_no_more() {
 
 #[tokio::test]
 async fn a_stranger_learns_nothing_but_that_a_token_is_wanted() {
-    let house = house_with_roles().await;
+    let console = console_with_roles().await;
     for (method, path, _) in WHO_MAY {
         for authorization in
             [None, Some("Bearer "), Some("Bearer token-of"), Some("Basic token-of-admin"), Some("token-of-admin")]
         {
-            let (status, body) = house.status(method, path, authorization).await;
+            let (status, body) = console.status(method, path, authorization).await;
             assert_eq!(status, 401, "{method} {path} {authorization:?}: {body}");
         }
     }
     let twice = Request::get("/v1/orders")
         .header("authorization", "Bearer token-of-admin")
         .header("authorization", "Bearer token-of-viewer");
-    let (status, headers, _) = house.answers(twice.body(Body::empty()).unwrap()).await;
+    let (status, headers, _) = console.answers(twice.body(Body::empty()).unwrap()).await;
     assert_eq!((status.as_u16(), &headers["www-authenticate"]), (401, &"Bearer".parse().unwrap()));
 }
 
 #[tokio::test]
 async fn who_registers_and_who_refreshes_is_in_the_audit_log() {
-    let house = house_with_roles().await;
+    let console = console_with_roles().await;
     let order = serde_json::json!({ "amount_minor": 5_000, "currency": "THB", "payments": [] }).to_string();
     let authorization = serde_json::json!({ "account": "shop", "auth_state": "S-1", "customer_belongs_to": "KPLUS" });
     for (method, path, body) in [
@@ -97,10 +97,10 @@ async fn who_registers_and_who_refreshes_is_in_the_audit_log() {
     ] {
         let request = Request::builder().method(method).uri(path).header("authorization", "Bearer token-of-merchant");
         let request = request.header("content-type", "application/json").body(body.into()).unwrap();
-        let (status, _, answer) = house.answers(request).await;
+        let (status, _, answer) = console.answers(request).await;
         assert!(status.is_success(), "{path}: {status} {answer}");
     }
-    let entries = house.store.audit_list(None, 10).await.unwrap();
+    let entries = console.store.audit_list(None, 10).await.unwrap();
     let mut seen: Vec<_> = entries.iter().map(|entry| (&*entry.who, &*entry.action, &*entry.subject)).collect();
     seen.sort_unstable();
     let expected = [("authorization.register", "AU-1"), ("order.refresh", "O-1"), ("order.register", "O-1")];
@@ -109,33 +109,33 @@ async fn who_registers_and_who_refreshes_is_in_the_audit_log() {
 
 #[tokio::test]
 async fn other_methods_of_a_path_are_told_apart_from_other_roles() {
-    let house = house_with_roles().await;
+    let console = console_with_roles().await;
     let viewer = Some("Bearer token-of-viewer");
-    assert_eq!(house.status("DELETE", "/v1/orders/O-1", viewer).await.0, 405);
-    assert_eq!(house.status("POST", "/v1/audit", viewer).await.0, 405);
-    assert_eq!(house.status("HEAD", "/v1/audit", viewer).await.0, 403, "a look is a look");
-    assert_eq!(house.status("GET", "/v1/nothing", viewer).await.0, 404);
+    assert_eq!(console.status("DELETE", "/v1/orders/O-1", viewer).await.0, 405);
+    assert_eq!(console.status("POST", "/v1/audit", viewer).await.0, 405);
+    assert_eq!(console.status("HEAD", "/v1/audit", viewer).await.0, 403, "a look is a look");
+    assert_eq!(console.status("GET", "/v1/nothing", viewer).await.0, 404);
 }
 
 #[tokio::test]
 async fn where_no_token_is_asked_for_everything_may_be_done() {
-    let house = house().await;
+    let console = test_console().await;
     for (method, path, _) in WHO_MAY {
-        let (status, _) = house.status(method, path, None).await;
+        let (status, _) = console.status(method, path, None).await;
         assert!(!matches!(status, 401 | 403), "{method} {path}: {status}");
     }
 }
 
 #[tokio::test]
 async fn the_audit_log_is_listed_newest_first_in_pages() {
-    let house = house_with_roles().await;
+    let console = console_with_roles().await;
     for _ in 0..3 {
-        house.status("POST", "/v1/keys/rotate", Some("Bearer token-of-admin")).await;
+        console.status("POST", "/v1/keys/rotate", Some("Bearer token-of-admin")).await;
     }
     let admin = Some("Bearer token-of-admin");
-    let (_, first) = house.status("GET", "/v1/audit?limit=2", admin).await;
+    let (_, first) = console.status("GET", "/v1/audit?limit=2", admin).await;
     let next = first["next"].as_str().unwrap();
-    let (_, rest) = house.status("GET", &format!("/v1/audit?limit=2&before={next}"), admin).await;
+    let (_, rest) = console.status("GET", &format!("/v1/audit?limit=2&before={next}"), admin).await;
     let ids = |page: &serde_json::Value| -> Vec<String> {
         page["audit"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
     };
@@ -143,12 +143,12 @@ async fn the_audit_log_is_listed_newest_first_in_pages() {
     assert_eq!((all.len(), rest["next"].is_null()), (3, true));
     assert!(all.is_sorted_by(|newer, older| newer > older), "{all:?}");
     assert_eq!(first["audit"][0]["who"], "the-admin");
-    assert_eq!(house.status("GET", "/v1/audit?since=1h", admin).await.0, 400);
+    assert_eq!(console.status("GET", "/v1/audit?since=1h", admin).await.0, 400);
 }
 
 #[tokio::test]
 async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_page() {
-    let open = house().await;
+    let open = test_console().await;
     let asked = async |headers: &[(&str, &str)]| {
         let request = headers
             .iter()
@@ -169,7 +169,7 @@ async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_pag
         assert_eq!(asked(&[("host", "localhost:8081"), ("sec-fetch-site", site)]).await, status, "{site}");
     }
     // A token proves more than a name.
-    let known = house_with_roles().await;
+    let known = console_with_roles().await;
     let request = Request::builder().uri("/v1/orders").header("host", "payhook.example");
     let request = request.header("authorization", "Bearer token-of-viewer").body(Body::empty()).unwrap();
     assert_eq!(known.answers(request).await.0, 200);
@@ -177,12 +177,12 @@ async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_pag
 
 #[tokio::test]
 async fn what_changes_something_passes_over_no_parameter() {
-    let house = house().await;
+    let console = test_console().await;
     let changing = WHO_MAY.iter().filter(|(method, ..)| *method != "GET");
     for (method, path, _) in changing {
         let request = Request::builder().method(*method).uri(format!("{path}?cause=poison"));
         let request = request.header("content-type", "application/json").body(r#"{"reason":"x"}"#.into()).unwrap();
-        let (status, _, body) = house.answers(request).await;
+        let (status, _, body) = console.answers(request).await;
         assert_eq!(status, 400, "{method} {path}: {body}");
     }
 }

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use payhook_console::{Caller, Callers, Console, Looked, Role};
+use payhook_console::{Caller, Callers, Console, RecentRefreshes, Role};
 use payhook_queue::{Consumer, Depth, Lane, Queue, QueueError};
 use payhook_schema::{AccountName, Clock, Envelope, Event, Hint, Provider};
 use payhook_store::{SqliteStore, Store};
@@ -103,7 +103,7 @@ pub(crate) fn vault(numbers: &[u32]) -> Vault {
 }
 
 /// A console with two accounts, `shop` with Antom and `kiosk` with Omise.
-pub(crate) struct House {
+pub(crate) struct TestConsole {
     pub(crate) store: SqliteStore,
     pub(crate) queue: Arc<Recorder>,
     pub(crate) vault: Vault,
@@ -111,19 +111,19 @@ pub(crate) struct House {
     _folder: tempfile::TempDir,
 }
 
-pub(crate) async fn house() -> House {
-    house_for(Callers::local()).await
+pub(crate) async fn test_console() -> TestConsole {
+    console_for(Callers::local()).await
 }
 
-/// A house whose callers have their role's name for a name, and `token-of-<role>` for a token.
-pub(crate) async fn house_with_roles() -> House {
+/// A console whose callers have their role's name for a name, and `token-of-<role>` for a token.
+pub(crate) async fn console_with_roles() -> TestConsole {
     let tokens = Role::NAMED.map(|role| SecretString::from(format!("token-of-{role}")));
     let callers = Role::NAMED.map(|role| Caller { name: format!("the-{role}"), role });
     let token = SecretString::from("token-of-all");
-    house_for(Callers::known(Some(&token), tokens.iter().zip(callers))).await
+    console_for(Callers::known(Some(&token), tokens.iter().zip(callers))).await
 }
 
-async fn house_for(callers: Callers) -> House {
+async fn console_for(callers: Callers) -> TestConsole {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("payhook.db");
     let store = SqliteStore::open(file.to_str().unwrap()).await.unwrap();
@@ -139,12 +139,12 @@ async fn house_for(callers: Callers) -> House {
         vault: vault.clone(),
         has_account: Box::new(has_account),
         callers,
-        looked: Looked::default(),
+        recent_refreshes: RecentRefreshes::default(),
     });
-    House { store, queue, vault, router, _folder: folder }
+    TestConsole { store, queue, vault, router, _folder: folder }
 }
 
-impl House {
+impl TestConsole {
     pub(crate) async fn answers(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Value) {
         let (parts, body) = self.raw(request).await;
         let body = body.collect().await.unwrap().to_bytes();
