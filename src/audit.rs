@@ -1,33 +1,43 @@
+//! `payhook audit`: who did what.
+
 use std::path::Path;
 
-use reqwest::Method;
+use clap::Subcommand;
+use payhook_console::api::{AuditPage, AuditQuery};
+use uuid::Uuid;
 
-use crate::api::{Api, query};
-use crate::cli::{AuditArguments, AuditCommand};
-use crate::failure::Ended;
-use crate::order::text;
-use crate::output;
+use crate::api::Api;
+use crate::cli::ConsoleAddress;
+use crate::failure::Exit;
+use crate::output::{self, or_dash};
 
-/// `payhook audit …`: who did what.
-pub(crate) async fn run(config: Option<&Path>, arguments: AuditArguments) -> anyhow::Result<Ended> {
-    let AuditCommand::List { before, limit, console } = arguments.command;
-    let query = query(&[("before", before.map(|it| it.to_string())), ("limit", Some(limit.to_string()))]);
-    let answer = Api::open(config, &console)?.call(Method::GET, &format!("/v1/audit{query}"), None).await?;
-    let answer = answer.unwrap_or_default();
-    if console.output.json {
-        output::json(&answer);
-    }
-    let entries = answer["audit"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if entries.is_empty() {
-        return Ok(Ended::NothingFound);
-    }
-    if !console.output.json {
-        let columns = ["at", "who", "role", "action", "subject", "count", "reason"];
-        let rows = entries.iter().map(|entry| columns.map(|key| text(&entry[key])));
-        output::table(["AT", "WHO", "ROLE", "ACTION", "SUBJECT", "COUNT", "REASON"], rows);
-        if let Some(next) = answer["next"].as_str() {
-            output::line(format_args!("more: --before {next}"));
-        }
-    }
-    Ok(Ended::Done)
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List what was done, newest first
+    List {
+        /// Only entries older than this one
+        #[arg(long, value_name = "ID")]
+        before: Option<Uuid>,
+        /// Entries to show, at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+pub(crate) async fn run(config: Option<&Path>, command: AuditCommand) -> anyhow::Result<Exit> {
+    let AuditCommand::List { before, limit, console } = command;
+    let query = AuditQuery { before, limit: Some(limit) };
+    let answer = Api::open(config, &console)?.get(&["audit"], &query).await?;
+    Ok(output::answer(answer, console.output.json, text))
+}
+
+pub(crate) fn text(page: &AuditPage) -> Option<String> {
+    let rows = page.audit.iter().cloned().map(|entry| {
+        let (at, count, reason) = (entry.at.to_string(), entry.count.to_string(), or_dash(entry.reason));
+        [at, entry.who, entry.role, entry.action, entry.subject, count, reason]
+    });
+    let next = page.next.map(|id| id.to_string());
+    output::page(["AT", "WHO", "ROLE", "ACTION", "SUBJECT", "COUNT", "REASON"], rows, next)
 }

@@ -1,60 +1,75 @@
+//! `payhook authorization`: registers authorizations of Auto Debit and shows them; never a token.
+
 use std::path::Path;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use clap::Subcommand;
+use payhook_console::api::{AuthorizationRegistration, AuthorizationTimeline, AuthorizationView};
+use payhook_schema::{AccountName, AuthState, AuthorizationId, Wallet};
 
-use crate::api::{Api, path_with_id};
-use crate::cli::{AuthorizationArguments, AuthorizationCommand, ConsoleAddress};
-use crate::failure::Ended;
-use crate::order::{show_timeline, text};
-use crate::output;
+use crate::api::Api;
+use crate::cli::ConsoleAddress;
+use crate::failure::Exit;
+use crate::order::timeline_text;
+use crate::output::{self, or_dash};
 
-/// `payhook authorization …`: the console's API in a shell.
-pub(crate) async fn run(config: Option<&Path>, arguments: AuthorizationArguments) -> anyhow::Result<Ended> {
-    match arguments.command {
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthorizationCommand {
+    /// Register an authorization before its customer is sent to the wallet; repeating it is fine
+    Register {
+        /// The merchant's id of the authorization
+        authorization: AuthorizationId,
+        /// The account with Antom, as configured
+        #[arg(long)]
+        account: AccountName,
+        /// The authState that goes to Antom's consult
+        #[arg(long, value_name = "STATE")]
+        auth_state: AuthState,
+        /// Antom's code of the wallet (customerBelongsTo), such as KPLUS
+        #[arg(long)]
+        wallet: Wallet,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show an authorization and its timeline, oldest entry first; never a token
+    Show {
+        /// The merchant's id of the authorization
+        authorization: AuthorizationId,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+pub(crate) async fn run(config: Option<&Path>, command: AuthorizationCommand) -> anyhow::Result<Exit> {
+    match command {
         AuthorizationCommand::Register { authorization, account, auth_state, wallet, console } => {
-            let body = json!({ "account": account, "auth_state": auth_state, "customer_belongs_to": wallet });
-            let path = path_with_id("/v1/authorizations", authorization.as_str(), "");
-            let answer = Api::open(config, &console)?.call(Method::PUT, &path, Some(body)).await?;
-            Ok(show(&console, answer.as_ref(), None))
+            let body = AuthorizationRegistration { account, auth_state, customer_belongs_to: wallet };
+            let api = Api::open(config, &console)?;
+            let answer = api.put(&["authorizations", authorization.as_str()], &body).await?;
+            Ok(output::answer(answer, console.output.json, |view| Some(text(view))))
         }
         AuthorizationCommand::Show { authorization, console } => {
-            let api = Api::open(config, &console)?;
-            let path = |suffix| path_with_id("/v1/authorizations", authorization.as_str(), suffix);
-            let Some(mut found) = api.call(Method::GET, &path(""), None).await? else {
-                return Ok(Ended::NothingFound);
+            let (api, id) = (Api::open(config, &console)?, authorization.as_str());
+            let Some(mut found) = api.get::<AuthorizationView>(&["authorizations", id], &()).await? else {
+                return Ok(Exit::NothingFound);
             };
-            let timeline = api.call(Method::GET, &path("/timeline"), None).await?;
-            let timeline = timeline.map(|mut it| it["timeline"].take()).unwrap_or_default();
-            if console.output.json {
-                found["timeline"] = timeline;
-                output::json(&found);
-                return Ok(Ended::Done);
-            }
-            Ok(show(&console, Some(&found), Some(&timeline)))
+            let timeline = api.get::<AuthorizationTimeline>(&["authorizations", id, "timeline"], &()).await?;
+            let Some(mut timeline) = timeline else { return Ok(Exit::NothingFound) };
+            found.json["timeline"] = timeline.json["timeline"].take();
+            let timeline = timeline_text(&timeline.view.timeline);
+            Ok(output::answer(Some(found), console.output.json, |view| Some(text(view) + &timeline)))
         }
     }
 }
 
-fn show(console: &ConsoleAddress, authorization: Option<&Value>, timeline: Option<&Value>) -> Ended {
-    let Some(authorization) = authorization else { return Ended::NothingFound };
-    if console.output.json {
-        output::json(authorization);
-        return Ended::Done;
-    }
-    let of = |key: &str| text(&authorization[key]);
-    output::line(format_args!(
-        "{}  {}  {}/{}  {}  version {}",
-        of("authorization_id"),
-        of("state"),
-        of("provider"),
-        of("account"),
-        of("customer_belongs_to"),
-        of("version"),
-    ));
-    let rows = [[of("expires_at"), of("refresh_expires_at"), of("next_check_at"), of("reason")]];
-    output::line("");
-    output::table(["TOKEN EXPIRES", "REFRESH EXPIRES", "NEXT CHECK", "REASON"], rows);
-    show_timeline(timeline);
-    Ended::Done
+pub(crate) fn text(authorization: &AuthorizationView) -> String {
+    let AuthorizationView { authorization_id, state, provider, account, customer_belongs_to, version, .. } =
+        authorization;
+    let row = [
+        or_dash(authorization.expires_at),
+        or_dash(authorization.refresh_expires_at),
+        or_dash(authorization.next_check_at),
+        or_dash(authorization.reason.as_ref()),
+    ];
+    format!("{authorization_id}  {state}  {provider}/{account}  {customer_belongs_to}  version {version}")
+        + &output::section(["TOKEN EXPIRES", "REFRESH EXPIRES", "NEXT CHECK", "REASON"], [row])
 }

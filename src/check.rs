@@ -13,7 +13,7 @@ use tokio::time::error::Elapsed;
 use self::keys::Known;
 use crate::cli::JsonOutput;
 use crate::config::{Config, QueueConfig, StoreConfig};
-use crate::failure::{Ended, failed};
+use crate::failure::{Exit, failed};
 use crate::{backends, house, output};
 
 /// The time limit for each answer.
@@ -53,7 +53,7 @@ fn finding(what: impl Into<String>, state: State, detail: impl Into<String>) -> 
 }
 
 /// `payhook check`: what the configuration means and what is reachable, secrets hidden. Fails if a role could not start.
-pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) -> anyhow::Result<Ended> {
+pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) -> anyhow::Result<Exit> {
     let config = config?;
     let mut findings = vec![
         finding("configuration", State::Ok, config.source.clone()),
@@ -97,10 +97,10 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
         output::json(&report);
     } else {
         let rows = findings.into_iter().map(|finding| [finding.state.word().to_owned(), finding.what, finding.detail]);
-        output::table(["", "WHAT", "DETAIL"], rows);
+        output::line(output::table(["", "WHAT", "DETAIL"], rows));
     }
     match bad {
-        0 => Ok(Ended::Done),
+        0 => Ok(Exit::Done),
         _ => Err(failed(
             format!("{bad} of them would keep a role from working"),
             "mend the lines marked BAD, then check again",

@@ -1,184 +1,244 @@
+//! `payhook dead`: lists, shows, replays, discards and annotates dead letters.
+
 use std::path::Path;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use clap::{ArgGroup, Args, Subcommand};
+use payhook_console::api::{
+    DeadLetterDetails, DeadLetterGroupList, DeadLetterPage, DeadLetterQuery, DeadLetterView, DiscardReport,
+    DiscardRequest, FilterRequest, GroupQuery, IdList, NoteReport, NoteRequest, TimeOrAgo,
+};
+use payhook_schema::{AccountName, DeadCause, DeadLetterState, Provider};
+use uuid::Uuid;
 
-use crate::api::{Api, path_with_id, query};
-use crate::cli::{DeadArguments, DeadCommand, DeadFilter, DeadSelection};
-use crate::failure::{Ended, failed};
-use crate::order::{money, text};
-use crate::watch::payment;
-use crate::{output, watch};
+use crate::api::Api;
+use crate::cli::ConsoleAddress;
+use crate::failure::{Exit, failed};
+use crate::output::{self, or_dash};
+use crate::watch::{self, ReplayPace, payment_text};
 
-/// `payhook dead …`: what was given up on, and what to do about it.
-pub(crate) async fn run(config: Option<&Path>, arguments: DeadArguments) -> anyhow::Result<Ended> {
-    match arguments.command {
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List dead letters, the latest failure first; the open ones unless --state or --all is given
+    List {
+        #[command(flatten)]
+        filter: DeadFilter,
+        /// Those in this state: open, replayed or discarded
+        #[arg(long, conflicts_with = "all")]
+        state: Option<DeadLetterState>,
+        /// Those in every state
+        #[arg(long)]
+        all: bool,
+        /// Only those listed after this one
+        #[arg(long, value_name = "ID")]
+        before: Option<Uuid>,
+        /// Dead letters to show, at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show everything about one dead letter except what the provider sent
+    Show {
+        /// Its id, as the list shows it
+        id: Uuid,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Group the open ones by cause, provider and account, with the money at stake
+    Groups {
+        #[command(flatten)]
+        filter: DeadFilter,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Replay open ones at a limited rate, and watch; ctrl-C leaves the replay running
+    Replay {
+        #[command(flatten)]
+        selection: DeadSelection,
+        #[command(flatten)]
+        pace: ReplayPace,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Mark open ones as not needed any more; they stay in the store
+    Discard {
+        #[command(flatten)]
+        selection: DeadSelection,
+        /// The reason; stored with them and in the audit log
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Put a note on dead letters, for the next reader
+    Note {
+        #[command(flatten)]
+        selection: DeadSelection,
+        /// The note, on one line; an empty one removes a note
+        #[arg(long)]
+        note: String,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadFilter {
+    /// A dead letter's id; may be repeated
+    #[arg(long = "id", value_name = "ID")]
+    pub(crate) ids: Vec<Uuid>,
+    /// unknown_payment, provider_refused, provider_unreachable, attempts_exhausted, poison or misconfigured
+    #[arg(long)]
+    pub(crate) cause: Option<DeadCause>,
+    /// antom or omise
+    #[arg(long)]
+    pub(crate) provider: Option<Provider>,
+    /// The account's name, as configured
+    #[arg(long)]
+    pub(crate) account: Option<AccountName>,
+    /// Last failed at or after: a time, or how long ago: 2026-11-21T10:00:00Z, 2h
+    #[arg(long)]
+    pub(crate) since: Option<TimeOrAgo>,
+}
+
+/// The filters of a change; at least one is required.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true)
+    .args(["ids", "cause", "provider", "account", "since", "all"]))]
+pub(crate) struct DeadSelection {
+    #[command(flatten)]
+    pub(crate) filter: DeadFilter,
+    /// All of them that match the other filters
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+impl From<DeadSelection> for FilterRequest {
+    fn from(DeadSelection { filter, all }: DeadSelection) -> Self {
+        let DeadFilter { ids, cause, provider, account, since } = filter;
+        Self { ids, cause, provider, account, since, all, ..Self::default() }
+    }
+}
+
+pub(crate) async fn run(config: Option<&Path>, command: DeadCommand) -> anyhow::Result<Exit> {
+    match command {
         DeadCommand::List { filter, state, all, before, limit, console } => {
-            let state = if all { Some("all".to_owned()) } else { state.map(|it| it.to_string()) };
-            let mut pairs = asked_by(filter);
-            pairs.extend([
-                ("state", state),
-                ("before", before.map(|it| it.to_string())),
-                ("limit", Some(limit.to_string())),
-            ]);
-            let path = format!("/v1/dead-letters{}", query(&pairs));
-            let answer = Api::open(config, &console)?.call(Method::GET, &path, None).await?;
-            Ok(list(&answer.unwrap_or_default(), console.output.json))
+            let DeadFilter { ids, cause, provider, account, since } = filter;
+            let state = if all { Some("all".to_owned()) } else { state.map(|state| state.to_string()) };
+            let (id, limit) = (IdList::of(ids), Some(limit));
+            let query = DeadLetterQuery { id, cause, provider, account, since, state, before, limit };
+            let answer = Api::open(config, &console)?.get(&["dead-letters"], &query).await?;
+            Ok(output::answer(answer, console.output.json, list_text))
         }
         DeadCommand::Show { id, console } => {
-            let path = path_with_id("/v1/dead-letters", &id.to_string(), "");
-            let letter = Api::open(config, &console)?.call(Method::GET, &path, None).await?;
-            Ok(show(letter.as_ref(), console.output.json))
+            let answer = Api::open(config, &console)?.get(&["dead-letters", &id.to_string()], &()).await?;
+            Ok(output::answer(answer, console.output.json, |letter| Some(text(letter))))
         }
         DeadCommand::Groups { filter, console } => {
-            let path = format!("/v1/dead-letters/groups{}", query(&asked_by(filter)));
-            let answer = Api::open(config, &console)?.call(Method::GET, &path, None).await?;
-            Ok(groups(&answer.unwrap_or_default(), console.output.json))
+            let DeadFilter { ids, cause, provider, account, since } = filter;
+            let query = GroupQuery { id: IdList::of(ids), cause, provider, account, since };
+            let answer = Api::open(config, &console)?.get(&["dead-letters", "groups"], &query).await?;
+            Ok(output::answer(answer, console.output.json, groups_text))
         }
-        DeadCommand::Replay { chosen, pace, console } => {
+        DeadCommand::Replay { selection, pace, console } => {
             let api = Api::open(config, &console)?;
-            watch::replay(&api, "/v1/dead-letters/replay", selected_by(chosen), pace, console.output.json).await
+            watch::replay(&api, &["dead-letters", "replay"], selection.into(), pace, console.output.json).await
         }
-        DeadCommand::Discard { chosen, reason, console } => {
-            let body = json!({ "filter": selected_by(chosen), "reason": reason });
-            let answer =
-                Api::open(config, &console)?.call(Method::POST, "/v1/dead-letters/discard", Some(body)).await?;
-            counted("discarded", &answer.unwrap_or_default(), console.output.json)
+        DeadCommand::Discard { selection, reason, console } => {
+            let body = DiscardRequest { filter: selection.into(), reason };
+            let answer = Api::open(config, &console)?.post(&["dead-letters", "discard"], &body).await?;
+            let mut elsewhere = 0;
+            let exit = output::answer(answer, console.output.json, |report: &DiscardReport| {
+                elsewhere = report.in_other_replays;
+                (report.discarded > 0).then(|| format!("discarded {}", report.discarded))
+            });
+            match elsewhere {
+                0 => Ok(exit),
+                _ => Err(failed(
+                    format!("{elsewhere} are in an unfinished replay and were not discarded"),
+                    "`payhook replay list` shows it; `payhook replay cancel` ends it",
+                )),
+            }
         }
-        DeadCommand::Note { chosen, note, console } => {
-            let body = json!({ "filter": selected_by(chosen), "note": note });
-            let answer = Api::open(config, &console)?.call(Method::POST, "/v1/dead-letters/note", Some(body)).await?;
-            counted("noted", &answer.unwrap_or_default(), console.output.json)
+        DeadCommand::Note { selection, note, console } => {
+            let body = NoteRequest { filter: selection.into(), note };
+            let answer = Api::open(config, &console)?.post(&["dead-letters", "note"], &body).await?;
+            Ok(output::answer(answer, console.output.json, |report: &NoteReport| {
+                (report.noted > 0).then(|| format!("noted {}", report.noted))
+            }))
         }
     }
 }
 
-/// A filter as a query has it.
-fn asked_by(filter: DeadFilter) -> Vec<(&'static str, Option<String>)> {
-    let DeadFilter { ids, cause, provider, account, since } = filter;
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    vec![
-        ("id", (!ids.is_empty()).then(|| ids.join(","))),
-        ("cause", cause.map(|it| it.to_string())),
-        ("provider", provider.map(|it| it.to_string())),
-        ("account", account.map(|it| it.to_string())),
-        ("since", since),
-    ]
+pub(crate) fn list_text(page: &DeadLetterPage) -> Option<String> {
+    let rows = page.dead_letters.iter().map(|letter| {
+        [
+            letter.id.to_string(),
+            letter.state.to_string(),
+            letter.cause.to_string(),
+            letter_payment(letter),
+            or_dash(letter.order_id.as_ref()),
+            or_dash(letter.order_state),
+            letter.attempts.to_string(),
+            letter.last_failed_at.to_string(),
+            or_dash(letter.note.as_ref()),
+            letter.detail.clone(),
+        ]
+    });
+    let head = ["ID", "STATE", "CAUSE", "PAYMENT", "ORDER", "ORDER IS", "ATTEMPTS", "LAST FAILED", "NOTE", "DETAIL"];
+    output::page(head, rows, page.next.map(|id| id.to_string()))
 }
 
-/// The same as a body has it.
-fn selected_by(chosen: DeadSelection) -> Value {
-    let DeadSelection { filter: DeadFilter { ids, cause, provider, account, since }, all } = chosen;
-    json!({ "ids": ids, "cause": cause, "provider": provider, "account": account, "since": since, "all": all })
+fn letter_payment(letter: &DeadLetterView) -> String {
+    payment_text(letter.provider, letter.account.as_ref(), letter.payment_id.as_ref())
 }
 
-fn list(answer: &Value, json: bool) -> Ended {
-    if json {
-        output::json(answer);
-    }
-    let letters = answer["dead_letters"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if letters.is_empty() {
-        return Ended::NothingFound;
-    }
-    if !json {
-        output::table(
-            ["ID", "STATE", "CAUSE", "PAYMENT", "ORDER", "ORDER IS", "ATTEMPTS", "LAST FAILED", "NOTE", "DETAIL"],
-            letters.iter().map(|letter| {
-                let [id, state, cause] = ["id", "state", "cause"].map(|key| text(&letter[key]));
-                let [order, order_state, attempts, last, note, detail] =
-                    ["order_id", "order_state", "attempts", "last_failed_at", "note", "detail"]
-                        .map(|key| text(&letter[key]));
-                [id, state, cause, payment(letter), order, order_state, attempts, last, note, detail]
-            }),
-        );
-        if let Some(next) = answer["next"].as_str() {
-            output::line(format_args!("more: --before {next}"));
-        }
-    }
-    Ended::Done
-}
-
-fn show(letter: Option<&Value>, json: bool) -> Ended {
-    let Some(letter) = letter else { return Ended::NothingFound };
-    if json {
-        output::json(letter);
-        return Ended::Done;
-    }
-    let of = |key: &str| text(&letter[key]);
-    let envelope = &letter["envelope"];
-    output::facts([
-        ("id", of("id")),
-        ("state", of("state")),
-        ("cause", of("cause")),
-        ("detail", of("detail")),
-        ("note", of("note")),
-        ("account", format!("{}/{}", of("provider"), of("account"))),
-        ("payment", of("payment_id")),
-        ("order", of("order_id")),
-        ("order is", of("order_state")),
-        ("order's amount", money(&letter["order_amount"], "amount_minor")),
-        ("attempts", of("attempts")),
-        ("first failed", of("first_failed_at")),
-        ("last failed", of("last_failed_at")),
-        ("notification", of("notification_id")),
+pub(crate) fn text(details: &DeadLetterDetails) -> String {
+    let DeadLetterDetails { letter, order_amount, envelope } = details;
+    let facts = output::facts([
+        ("id", letter.id.to_string()),
+        ("state", letter.state.to_string()),
+        ("cause", letter.cause.to_string()),
+        ("detail", letter.detail.clone()),
+        ("note", or_dash(letter.note.as_ref())),
+        ("account", format!("{}/{}", or_dash(letter.provider), or_dash(letter.account.as_ref()))),
+        ("payment", or_dash(letter.payment_id.as_ref())),
+        ("order", or_dash(letter.order_id.as_ref())),
+        ("order is", or_dash(letter.order_state)),
+        ("order's amount", or_dash(*order_amount)),
+        ("attempts", letter.attempts.to_string()),
+        ("first failed", letter.first_failed_at.to_string()),
+        ("last failed", letter.last_failed_at.to_string()),
+        ("notification", or_dash(letter.notification_id)),
         (
             "envelope",
-            format!("{}, {} bytes, SHA-256 {}", text(&envelope["hint"]), envelope["bytes"], text(&envelope["sha256"])),
+            format!("{}, {} bytes, SHA-256 {}", or_dash(envelope.hint.as_ref()), envelope.bytes, envelope.sha256),
         ),
     ]);
-    let told = &envelope["notification"];
-    if told.is_object() {
-        let of = |key: &str| text(&told[key]);
-        output::line("");
-        output::facts([
-            ("kind", of("kind")),
-            ("received", of("received_at")),
-            ("signed", of("signed_at")),
-            ("verified by", of("verified_by")),
-        ]);
-    }
-    Ended::Done
+    let Some(notification) = &envelope.notification else { return facts };
+    let notification = output::facts([
+        ("kind", notification.kind.clone()),
+        ("received", notification.received_at.to_string()),
+        ("signed", or_dash(notification.signed_at)),
+        ("verified by", notification.verified_by.clone()),
+    ]);
+    format!("{facts}\n\n{notification}")
 }
 
-fn groups(answer: &Value, json: bool) -> Ended {
-    if json {
-        output::json(answer);
-    }
-    let groups = answer["groups"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if groups.is_empty() {
-        return Ended::NothingFound;
-    }
-    if !json {
-        output::table(
-            ["CAUSE", "PROVIDER", "ACCOUNT", "COUNT", "FIRST FAILED", "LAST FAILED", "AT STAKE", "PAID MEANWHILE"],
-            groups.iter().map(|group| {
-                let [cause, provider, account, count, first, last, paid] =
-                    ["cause", "provider", "account", "count", "first_failed_at", "last_failed_at", "paid_meanwhile"]
-                        .map(|key| text(&group[key]));
-                let at_stake = group["at_stake"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let at_stake: Vec<String> = at_stake.iter().map(|it| money(it, "amount_minor")).collect();
-                let at_stake = if at_stake.is_empty() { "-".to_owned() } else { at_stake.join(", ") };
-                [cause, provider, account, count, first, last, at_stake, paid]
-            }),
-        );
-    }
-    Ended::Done
-}
-
-fn counted(what: &str, answer: &Value, json: bool) -> anyhow::Result<Ended> {
-    let count = |what: &str| answer[what].as_u64().unwrap_or_default();
-    let (count, elsewhere) = (count(what), count("in_other_replays"));
-    match json {
-        true => output::json(answer),
-        false if count > 0 => output::line(format_args!("{what} {count}")),
-        false => {}
-    }
-    match (count, elsewhere) {
-        (0, 0) => Ok(Ended::NothingFound),
-        (_, 0) => Ok(Ended::Done),
-        _ => Err(failed(
-            format!("{elsewhere} are in a replay that is not over, and were left to it"),
-            "`payhook replay list` shows it; `payhook replay cancel` ends it",
-        )),
-    }
+pub(crate) fn groups_text(list: &DeadLetterGroupList) -> Option<String> {
+    let rows = list.groups.iter().map(|group| {
+        let at_stake: Vec<String> = group.at_stake.iter().map(ToString::to_string).collect();
+        [
+            group.cause.to_string(),
+            or_dash(group.provider),
+            or_dash(group.account.as_ref()),
+            group.count.to_string(),
+            group.first_failed_at.to_string(),
+            group.last_failed_at.to_string(),
+            or_dash((!at_stake.is_empty()).then(|| at_stake.join(", "))),
+            group.paid_meanwhile.to_string(),
+        ]
+    });
+    let head = ["CAUSE", "PROVIDER", "ACCOUNT", "COUNT", "FIRST FAILED", "LAST FAILED", "AT STAKE", "PAID MEANWHILE"];
+    output::page(head, rows, None)
 }

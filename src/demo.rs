@@ -1,5 +1,5 @@
-//! `payhook demo`: everything in this process, nothing installed. Each step goes through the real HTTP, signature, queue, inquiry,
-//! store and event path; the story only watches from outside, as the merchant's program would.
+//! `payhook demo`: all roles and the simulated providers in one process. Each step goes through the real HTTP, signature, queue,
+//! inquiry, store and event path; the story watches from outside, as the merchant's program would.
 
 mod merchant;
 mod story;
@@ -7,23 +7,30 @@ mod story;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::Args;
 use payhook_schema::{AccountName, Clock};
 use payhook_simulator::{Options, Simulator};
 use secrecy::ExposeSecret;
 
 use self::merchant::Merchant;
 use self::story::Story;
-use crate::cli::DemoArguments;
 use crate::config::{Config, Keys};
-use crate::failure::{Ended, failed};
+use crate::failure::{Exit, failed};
 use crate::house::{House, Roles};
 use crate::process::Stop;
 use crate::{output, process};
 
-/// Short waits, so that the story's dead letter dies while somebody watches.
+/// Short delays, so that the dead letter comes while somebody watches.
 const RETRY_DELAYS: &str = r#"["1s", "2s"]"#;
 
-pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Run the story and exit; non-zero if a step failed
+    #[arg(long)]
+    once: bool,
+}
+
+pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Exit> {
     let stop = Stop::default();
     process::stop_on_signal(stop.clone(), Duration::ZERO);
     let folder = tempfile::Builder::new().prefix("payhook-demo-").tempdir()?;
@@ -40,7 +47,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
          notifications  http://{ingress}/antom/{account}/notifyPayment   http://{ingress}/omise/{account}\n  \
          orders API     http://{console}/v1/orders\n  \
          simulator      {}\n  \
-         data           {}   (gone when the demo ends)\n",
+         data           {}   (deleted when the demo ends)\n",
         env!("CARGO_PKG_VERSION"),
         simulator.url(),
         folder.path().join("payhook.db").display(),
@@ -50,11 +57,11 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
     let mut story = Story::new(&simulator, &merchant, account, format!("http://{ingress}"));
     tokio::select! {
         () = story.tell() => {}
-        () = stop.now.cancelled() => return Err(failed("interrupted before the story's end", "it takes some ten seconds")),
+        () = stop.now.cancelled() => return Err(failed("the demo was interrupted before its last step", "run it again: it takes some ten seconds")),
     }
-    let otherwise = story.close().await?;
+    let failures = story.close().await?;
 
-    if !arguments.once && otherwise == 0 {
+    if !arguments.once && failures == 0 {
         output::line(format_args!(
             "\nStill running; ctrl-C ends it. Meanwhile, in another shell:\n\n  \
              payhook order list --url http://{console}\n  \
@@ -68,10 +75,10 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Ended> {
     stop.at_once();
     running.await??;
     simulator.stop().await;
-    match otherwise {
-        0 => Ok(Ended::Done),
+    match failures {
+        0 => Ok(Exit::Done),
         count => Err(failed(
-            format!("{count} of the story's steps went otherwise than told"),
+            format!("{count} step(s) of the demo failed"),
             "RUST_LOG=info payhook demo --once shows what every part did",
         )),
     }

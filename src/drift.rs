@@ -1,80 +1,104 @@
+//! `payhook drift`: asks the providers about payments, and shows where they differ from the store. Changes nothing.
+
 use std::path::Path;
 
-use serde_json::{Value, json};
+use clap::Args;
+use payhook_console::api::{DriftRequest, ReplayItemView, ReplayView, TimeOrAgo};
+use payhook_schema::{AccountName, Provider, ReplayOutcome, ReplayState};
+use serde_json::json;
 
-use crate::api::Api;
-use crate::cli::DriftArguments;
-use crate::failure::{Ended, failed};
-use crate::order::text;
-use crate::watch::{Watched, payment};
-use crate::{output, watch};
+use crate::api::{Answer, Api};
+use crate::cli::ConsoleAddress;
+use crate::failure::{Exit, failed};
+use crate::output::{self, or_dash};
+use crate::watch::{self, Watched, item_payment, items_json};
 
-/// `payhook drift`: asks the providers about payments, and shows where they say otherwise than we do. Changes nothing.
-pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> anyhow::Result<Ended> {
+#[derive(Debug, Args)]
+pub(crate) struct DriftArguments {
+    /// Payments registered at or after: a time, or how long ago: 2026-11-21T10:00:00Z, 24h
+    #[arg(long)]
+    since: TimeOrAgo,
+    /// And before this: a time, or how long ago
+    #[arg(long)]
+    until: Option<TimeOrAgo>,
+    /// antom or omise
+    #[arg(long)]
+    provider: Option<Provider>,
+    /// The account's name, as configured
+    #[arg(long)]
+    account: Option<AccountName>,
+    /// At most this many, the oldest first
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    limit: u32,
+    #[command(flatten)]
+    console: ConsoleAddress,
+}
+
+pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> anyhow::Result<Exit> {
     let DriftArguments { since, until, provider, account, limit, console } = arguments;
     let api = Api::open(config, &console)?;
-    let mut body = json!({ "since": since, "limit": limit });
-    for (name, value) in [
-        ("until", until),
-        ("provider", provider.map(|it| it.to_string())),
-        ("account", account.map(|it| it.to_string())),
-    ] {
-        if let Some(value) = value {
-            body[name] = value.into();
-        }
-    }
-    let begun = watch::begin(&api, "/v1/drift", body).await?;
+    let body = DriftRequest { since, until, provider, account, limit: Some(limit) };
+    let begun = watch::begin(&api, &["drift"], &body).await?;
+    let id = begun.replay_id;
     if begun.total == 0 {
-        return Ok(Ended::NothingFound);
+        return Ok(Exit::NothingFound);
     }
     if begun.more {
         output::note(format_args!(
-            "only the first {limit} are compared: raise --limit, or narrow the period by --since and --until"
+            "only the first {limit} are compared: raise --limit, or narrow the period with --since and --until"
         ));
     }
-    let Watched::Over(over) = watch::watch(&api, &begun).await? else {
-        output::line(&begun.id);
-        return Ok(Ended::Done);
+    let Watched::Over(over) = watch::watch(&api, id).await? else {
+        output::line(id);
+        return Ok(Exit::Done);
     };
-    let of = |outcome: &'static str| move |item: &Value| item["outcome"] == outcome;
-    let differ = watch::items(&api, &begun.id, of("changed"), usize::MAX).await?;
-    let failures = watch::items(&api, &begun.id, of("failed"), usize::MAX).await?;
+    let of = |outcome| move |item: &ReplayItemView| item.outcome == Some(outcome);
+    let differ = watch::items(&api, id, of(ReplayOutcome::Changed), usize::MAX).await?;
+    let failures = watch::items(&api, id, of(ReplayOutcome::Failed), usize::MAX).await?;
+    let counts = (differ.len(), failures.len());
     if console.output.json {
         output::json(&json!({
-            "replay_id": begun.id, "state": over["state"], "compared": over["done"], "total": over["total"],
-            "differences": differ, "failed": failures,
+            "replay_id": id, "state": over.view.state, "compared": over.view.done, "total": over.view.total,
+            "differences": items_json(differ), "failed": items_json(failures),
         }));
-    } else if !(differ.is_empty() && failures.is_empty()) {
-        let rows = |items: &[Value], what: &'static str| -> Vec<[String; 3]> {
-            items.iter().map(|item| [payment(item), what.to_owned(), text(&item["detail"])]).collect()
-        };
-        let rows = [rows(&differ, "differs"), rows(&failures, "not compared")].concat();
-        output::table(["PAYMENT", "", "WHAT THE PROVIDER SAYS"], rows);
+    } else if let Some(text) = text(&views(differ), &views(failures)) {
+        output::line(text);
     }
-    judge(&over, differ.len(), failures.len())
+    judge(&over.view, counts.0, counts.1)
 }
 
-fn judge(over: &Value, differ: usize, failures: usize) -> anyhow::Result<Ended> {
-    let (done, total) = (text(&over["done"]), text(&over["total"]));
-    if over["state"] != "done" {
-        let (id, state) = (text(&over["replay_id"]), text(&over["state"]));
+fn views(items: Vec<Answer<ReplayItemView>>) -> Vec<ReplayItemView> {
+    items.into_iter().map(|item| item.view).collect()
+}
+
+pub(crate) fn text(differ: &[ReplayItemView], failures: &[ReplayItemView]) -> Option<String> {
+    let row = |word: &'static str| {
+        move |item: &ReplayItemView| [item_payment(item), word.to_owned(), or_dash(item.detail.as_ref())]
+    };
+    let rows = differ.iter().map(row("differs")).chain(failures.iter().map(row("not compared")));
+    output::page(["PAYMENT", "", "WHAT THE PROVIDER SAYS"], rows, None)
+}
+
+fn judge(over: &ReplayView, differ: usize, failures: usize) -> anyhow::Result<Exit> {
+    let ReplayView { replay_id, state, done, total, .. } = over;
+    if *state != ReplayState::Done {
         return Err(failed(
             format!("the comparison is {state}, with {done} of {total} compared"),
-            format!("`payhook replay show {id}` says why; mend it, then begin again"),
+            format!("`payhook replay show {replay_id}` says why; fix that, then compare again"),
         ));
     }
     match (differ, failures) {
         (0, 0) => {
-            output::note(format_args!("{total} compared, and none differs"));
-            Ok(Ended::Done)
+            output::note(format_args!("{total} compared, none differs"));
+            Ok(Exit::Done)
         }
         (0, _) => Err(failed(
-            format!("{failures} of {total} could not be compared, and none of the others differs"),
+            format!("{failures} of {total} could not be compared; none of the others differs"),
             "the rows above say why; `payhook check` shows whether the providers are reachable",
         )),
         _ => Err(failed(
             format!("{differ} of {total} differ"),
-            "`payhook order refresh` takes the provider's word for an order; its timeline shows what is known of it",
+            "`payhook order refresh` stores the provider's answer for an order; `payhook order show` has its timeline",
         )),
     }
 }

@@ -1,16 +1,18 @@
+//! How commands end: done, nothing found, or an error with a hint.
+
 use std::fmt;
 
 use crate::output;
 
 /// The end of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum Exit {
     Done,
-    /// Exit code 3: asked for something that is not there.
+    /// Exit code 3: there is no such thing, or the list is empty.
     NothingFound,
 }
 
-/// An error with what to try next.
+/// An error with the next step to try.
 #[derive(Debug)]
 struct Hinted {
     what: String,
@@ -39,17 +41,17 @@ pub(crate) fn failed_by(
     cause.into().context(Hinted { what: what.into(), hint: hint.into() })
 }
 
-/// Prints what failed, why, and what to try next: readable without colour, on standard error.
+/// Prints what failed, why, and the next step, on standard error; readable without colour.
 pub(crate) fn print(error: &anyhow::Error) {
     output::note(format_args!("error: {error}"));
-    let mut said = error.to_string();
+    let mut printed = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         // Some libraries repeat their cause in their own text.
-        if !said.contains(&text) {
+        if !printed.contains(&text) {
             output::note(format_args!("  caused by: {text}"));
         }
-        said = text;
+        printed = text;
     }
     if let Some(Hinted { hint, .. }) = error.downcast_ref::<Hinted>() {
         output::note(format_args!("hint: {hint}"));

@@ -4,15 +4,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cli::HealthcheckArguments;
+use clap::Args;
+
 use crate::config::Keys;
-use crate::failure::{Ended, failed, failed_by};
+use crate::failure::{Exit, failed, failed_by};
 use crate::{output, process};
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckArguments {
+    /// Ask for readiness: 0 only if the process can do its roles now
+    #[arg(long)]
+    ready: bool,
+    /// The process's address, such as http://127.0.0.1:8081; [console] listen unless given
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
 
 /// Shorter than what containers give a health check by default.
 const WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(config: Option<&Path>, arguments: HealthcheckArguments) -> anyhow::Result<Ended> {
+pub(crate) async fn run(config: Option<&Path>, arguments: HealthcheckArguments) -> anyhow::Result<Exit> {
     let base = match arguments.url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(process::load(config, Keys::NotNeeded)?.console.listen)),
@@ -31,7 +42,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: HealthcheckArguments) 
         ));
     }
     output::line(text.trim());
-    Ok(Ended::Done)
+    Ok(Exit::Done)
 }
 
 /// The address to ask a process at that listens everywhere.

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Keys, StoreConfig};
-use crate::failure::{Ended, failed, failed_by};
+use crate::failure::{Exit, failed, failed_by};
 use crate::listen::Limits;
 use crate::process::Stop;
 use crate::reload::Reload;
@@ -72,7 +72,7 @@ pub(crate) fn account_sections() -> String {
 }
 
 /// Runs roles until a signal ends them; SIGHUP has the configuration read again.
-pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'static str) -> anyhow::Result<Ended> {
+pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'static str) -> anyhow::Result<Exit> {
     let mut config = process::load(file, keys)?;
     if let (Some(why), true) = (config.one_process_only(roles == Roles::INGRESS), roles != Roles::ALL) {
         return Err(failed(
@@ -102,7 +102,7 @@ pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'s
     info!("{serves} at http://{}", house.console);
     house.part("reloading the configuration", house.stoppable(reload.at_each(hangups, process::environment())));
     house.until_stopped().await?;
-    Ok(Ended::Done)
+    Ok(Exit::Done)
 }
 
 /// Files open beside connections: the store's, the broker's, questions to providers, the log.

@@ -28,6 +28,8 @@ mod reload;
 mod replay;
 mod send;
 mod simulate;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod watch;
 
@@ -37,7 +39,7 @@ use clap::Parser;
 
 use self::cli::{Cli, Command};
 use self::config::Keys;
-use self::failure::Ended;
+use self::failure::Exit;
 use self::house::Roles;
 
 fn main() -> ExitCode {
@@ -52,8 +54,8 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     log::flush();
     match ended.and_then(output::finished) {
-        Ok(Ended::Done) => ExitCode::SUCCESS,
-        Ok(Ended::NothingFound) => {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::NothingFound) => {
             output::note("nothing found");
             ExitCode::from(3)
         }
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<Ended> {
+async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { config, command, .. } = cli;
     let load = |keys| process::load(config.as_deref(), keys);
     match command {
@@ -76,15 +78,15 @@ async fn run(cli: Cli) -> anyhow::Result<Ended> {
         Command::Migrate => migrate::run(&load(Keys::NotNeeded)?).await,
         Command::Check(arguments) => check::run(load(Keys::Welcome), &arguments).await,
         Command::Healthcheck(arguments) => healthcheck::run(config.as_deref(), arguments).await,
-        Command::Order(arguments) => order::run(config.as_deref(), arguments).await,
-        Command::Authorization(arguments) => authorization::run(config.as_deref(), arguments).await,
-        Command::Dead(arguments) => dead::run(config.as_deref(), arguments).await,
-        Command::Notification(arguments) => notification::run(config.as_deref(), arguments).await,
-        Command::Replay(arguments) => replay::run(config.as_deref(), arguments).await,
+        Command::Order(command) => order::run(config.as_deref(), command).await,
+        Command::Authorization(command) => authorization::run(config.as_deref(), command).await,
+        Command::Dead(command) => dead::run(config.as_deref(), command).await,
+        Command::Notification(command) => notification::run(config.as_deref(), command).await,
+        Command::Replay(command) => replay::run(config.as_deref(), command).await,
         Command::Drift(arguments) => drift::run(config.as_deref(), arguments).await,
-        Command::Queue(arguments) => queue::run(config.as_deref(), arguments).await,
-        Command::Keys(arguments) => keys::run(config.as_deref(), arguments).await,
-        Command::Audit(arguments) => audit::run(config.as_deref(), arguments).await,
+        Command::Queue(command) => queue::run(config.as_deref(), command).await,
+        Command::Keys(command) => keys::run(config.as_deref(), command).await,
+        Command::Audit(command) => audit::run(config.as_deref(), command).await,
         Command::Send(arguments) => send::run(config.as_deref(), arguments).await,
         Command::Verify(arguments) => verify::run(config.as_deref(), &arguments),
         Command::Simulate(arguments) => simulate::run(arguments).await,

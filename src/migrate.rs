@@ -2,11 +2,11 @@ use payhook_queue::MoveBack;
 use payhook_schema::Clock;
 
 use crate::config::Config;
-use crate::failure::{Ended, failed_by};
+use crate::failure::{Exit, failed_by};
 use crate::{backends, output};
 
 /// `payhook migrate`: the store first, since the broker's topology means nothing without it.
-pub(crate) async fn run(config: &Config) -> anyhow::Result<Ended> {
+pub(crate) async fn run(config: &Config) -> anyhow::Result<Exit> {
     let hint = "`payhook check` shows every address in use and what is wrong with it";
     let open_hint = match config.one_process_only(false) {
         Some(_) => "a running `payhook serve` owns its file, and brings it to this version by itself at start",
@@ -31,5 +31,5 @@ pub(crate) async fn run(config: &Config) -> anyhow::Result<Ended> {
     }
     queue.close().await;
     store.close().await;
-    Ok(Ended::Done)
+    Ok(Exit::Done)
 }

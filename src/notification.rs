@@ -1,116 +1,162 @@
+//! `payhook notification`: lists, shows and replays the notifications that providers sent.
+
 use std::path::Path;
 
-use reqwest::Method;
-use serde_json::{Value, json};
+use clap::{ArgGroup, Args, Subcommand};
+use payhook_console::api::{
+    FilterRequest, IdList, NotificationDetails, NotificationPage, NotificationQuery, TimeOrAgo,
+};
+use payhook_schema::{AccountName, PaymentId, Provider};
+use uuid::Uuid;
 
-use crate::api::{Api, path_with_id, query};
-use crate::cli::{NotificationArguments, NotificationCommand, NotificationFilter, NotificationSelection};
-use crate::failure::{Ended, failed_by};
-use crate::order::text;
-use crate::watch::payment;
-use crate::{output, watch};
+use crate::api::Api;
+use crate::cli::ConsoleAddress;
+use crate::failure::{Exit, failed_by};
+use crate::output::{self, or_dash};
+use crate::watch::{self, ReplayPace, payment_text};
 
-/// `payhook notification …`: what providers sent.
-pub(crate) async fn run(config: Option<&Path>, arguments: NotificationArguments) -> anyhow::Result<Ended> {
-    match arguments.command {
+#[derive(Debug, Subcommand)]
+pub(crate) enum NotificationCommand {
+    /// List what providers sent, newest first
+    List {
+        #[command(flatten)]
+        filter: NotificationWords,
+        /// Only those received before this one
+        #[arg(long, value_name = "ID")]
+        before: Option<Uuid>,
+        /// Notifications to show, at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show everything about one notification except its content
+    Show {
+        /// Its id, as the list shows it
+        id: Uuid,
+        /// Print the exact bytes that were received, and nothing else; for admins, and recorded in the audit log
+        #[arg(long, conflicts_with = "json")]
+        body: bool,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Replay notifications at a limited rate, and watch; ctrl-C leaves the replay running
+    Replay {
+        #[command(flatten)]
+        selection: NotificationSelection,
+        #[command(flatten)]
+        pace: ReplayPace,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NotificationWords {
+    /// A notification's id; may be repeated
+    #[arg(long = "id", value_name = "ID")]
+    pub(crate) ids: Vec<Uuid>,
+    /// The provider's word for it: PAYMENT_RESULT, charge.complete
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// antom or omise
+    #[arg(long)]
+    pub(crate) provider: Option<Provider>,
+    /// The account's name, as configured
+    #[arg(long)]
+    pub(crate) account: Option<AccountName>,
+    /// The payment it is about: a paymentRequestId, a charge id
+    #[arg(long, value_name = "ID")]
+    pub(crate) payment: Option<PaymentId>,
+    /// Received at or after: a time, or how long ago: 2026-11-21T10:00:00Z, 2h
+    #[arg(long)]
+    pub(crate) since: Option<TimeOrAgo>,
+}
+
+/// The filters of a change; at least one is required.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("selection").required(true).multiple(true)
+    .args(["ids", "kind", "provider", "account", "payment", "since", "all"]))]
+pub(crate) struct NotificationSelection {
+    #[command(flatten)]
+    pub(crate) filter: NotificationWords,
+    /// All of them that match the other filters
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+impl From<NotificationSelection> for FilterRequest {
+    fn from(NotificationSelection { filter, all }: NotificationSelection) -> Self {
+        let NotificationWords { ids, kind, provider, account, payment, since } = filter;
+        Self { ids, kind, provider, account, payment_id: payment, since, all, cause: None }
+    }
+}
+
+pub(crate) async fn run(config: Option<&Path>, command: NotificationCommand) -> anyhow::Result<Exit> {
+    match command {
         NotificationCommand::List { filter, before, limit, console } => {
-            let NotificationFilter { ids, kind, provider, account, payment, since } = filter;
-            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            let query = query(&[
-                ("id", (!ids.is_empty()).then(|| ids.join(","))),
-                ("kind", kind),
-                ("provider", provider.map(|it| it.to_string())),
-                ("account", account.map(|it| it.to_string())),
-                ("payment_id", payment.map(|it| it.to_string())),
-                ("since", since),
-                ("before", before.map(|it| it.to_string())),
-                ("limit", Some(limit.to_string())),
-            ]);
-            let path = format!("/v1/notifications{query}");
-            let answer = Api::open(config, &console)?.call(Method::GET, &path, None).await?;
-            Ok(list(&answer.unwrap_or_default(), console.output.json))
+            let NotificationWords { ids, kind, provider, account, payment: payment_id, since } = filter;
+            let (id, limit) = (IdList::of(ids), Some(limit));
+            let query = NotificationQuery { id, kind, provider, account, payment_id, since, before, limit };
+            let answer = Api::open(config, &console)?.get(&["notifications"], &query).await?;
+            Ok(output::answer(answer, console.output.json, list_text))
         }
         NotificationCommand::Show { id, body: true, console } => {
-            let path = path_with_id("/v1/notifications", &id.to_string(), "/body");
-            let Some(bytes) = Api::open(config, &console)?.bytes(&path).await? else { return Ok(Ended::NothingFound) };
-            output::bytes(&bytes).map_err(|error| {
-                failed_by(error, "cannot print the body", "standard output must be open; `> FILE` keeps it")
-            })?;
-            Ok(Ended::Done)
+            let path = ["notifications", &id.to_string(), "body"];
+            let Some(bytes) = Api::open(config, &console)?.bytes(&path).await? else { return Ok(Exit::NothingFound) };
+            output::bytes(&bytes)
+                .map_err(|error| failed_by(error, "cannot print the body", "write it to a file: `> FILE`"))?;
+            Ok(Exit::Done)
         }
         NotificationCommand::Show { id, body: false, console } => {
-            let path = path_with_id("/v1/notifications", &id.to_string(), "");
-            let found = Api::open(config, &console)?.call(Method::GET, &path, None).await?;
-            Ok(show(found.as_ref(), console.output.json))
+            let answer = Api::open(config, &console)?.get(&["notifications", &id.to_string()], &()).await?;
+            Ok(output::answer(answer, console.output.json, |details| Some(text(details))))
         }
-        NotificationCommand::Replay { chosen, pace, console } => {
+        NotificationCommand::Replay { selection, pace, console } => {
             let api = Api::open(config, &console)?;
-            watch::replay(&api, "/v1/notifications/replay", selected_by(chosen), pace, console.output.json).await
+            watch::replay(&api, &["notifications", "replay"], selection.into(), pace, console.output.json).await
         }
     }
 }
 
-fn selected_by(chosen: NotificationSelection) -> Value {
-    let NotificationFilter { ids, kind, provider, account, payment, since } = chosen.filter;
-    json!({
-        "ids": ids, "kind": kind, "provider": provider, "account": account, "payment_id": payment, "since": since,
-        "all": chosen.all,
-    })
+pub(crate) fn list_text(page: &NotificationPage) -> Option<String> {
+    let rows = page.notifications.iter().map(|it| {
+        [
+            it.id.to_string(),
+            it.received_at.to_string(),
+            or_dash(it.received),
+            format!("{}/{}", it.provider, it.account),
+            it.kind.clone(),
+            it.about.to_string(),
+            payment_text(Some(it.provider), Some(&it.account), it.payment_id.as_ref()),
+            it.verified_by.clone(),
+        ]
+    });
+    let head = ["ID", "RECEIVED", "TIMES", "ACCOUNT", "KIND", "ABOUT", "PAYMENT", "VERIFIED BY"];
+    output::page(head, rows, page.next.map(|id| id.to_string()))
 }
 
-fn list(answer: &Value, json: bool) -> Ended {
-    if json {
-        output::json(answer);
-    }
-    let notifications = answer["notifications"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if notifications.is_empty() {
-        return Ended::NothingFound;
-    }
-    if !json {
-        output::table(
-            ["ID", "RECEIVED", "TIMES", "ACCOUNT", "KIND", "ABOUT", "PAYMENT", "VERIFIED BY"],
-            notifications.iter().map(|it| {
-                let [id, received, kind, about, verified_by] =
-                    ["id", "received_at", "kind", "about", "verified_by"].map(|key| text(&it[key]));
-                let account = format!("{}/{}", text(&it["provider"]), text(&it["account"]));
-                [id, received, text(&it["received"]), account, kind, about, payment(it), verified_by]
-            }),
-        );
-        if let Some(next) = answer["next"].as_str() {
-            output::line(format_args!("more: --before {next}"));
-        }
-    }
-    Ended::Done
-}
-
-fn show(found: Option<&Value>, json: bool) -> Ended {
-    let Some(found) = found else { return Ended::NothingFound };
-    if json {
-        output::json(found);
-        return Ended::Done;
-    }
-    let of = |key: &str| text(&found[key]);
-    let headers = found["headers"].as_array().map(Vec::as_slice).unwrap_or_default();
+pub(crate) fn text(details: &NotificationDetails) -> String {
+    let NotificationDetails { notification: it, headers, body_bytes, body_sha256 } = details;
     let headers: Vec<String> =
-        headers.iter().map(|header| format!("{} ({} bytes)", text(&header["name"]), header["bytes"])).collect();
+        headers.iter().map(|header| format!("{} ({} bytes)", header.name, header.bytes)).collect();
     output::facts([
-        ("id", of("id")),
-        ("account", format!("{}/{}", of("provider"), of("account"))),
-        ("kind", of("kind")),
-        ("about", of("about")),
-        ("payment", of("payment_id")),
-        ("refund", of("refund_id")),
-        ("same fact", of("idempotency_key")),
-        ("received", of("received_at")),
-        ("times received", of("received")),
-        ("last received", of("last_received_at")),
-        ("signed", of("signed_at")),
-        ("verified by", of("verified_by")),
-        ("signed path", of("signed_path")),
+        ("id", it.id.to_string()),
+        ("account", format!("{}/{}", it.provider, it.account)),
+        ("kind", it.kind.clone()),
+        ("about", it.about.to_string()),
+        ("payment", or_dash(it.payment_id.as_ref())),
+        ("refund", or_dash(it.refund_id.as_ref())),
+        ("same fact", or_dash(it.idempotency_key.as_ref())),
+        ("received", it.received_at.to_string()),
+        ("times received", or_dash(it.received)),
+        ("last received", or_dash(it.last_received_at)),
+        ("signed", or_dash(it.signed_at)),
+        ("verified by", it.verified_by.clone()),
+        ("signed path", it.signed_path.clone()),
         ("headers", headers.join(", ")),
-        ("body bytes", of("body_bytes")),
-        ("body SHA-256", of("body_sha256")),
-        ("sealed under", of("sealed_with")),
-    ]);
-    Ended::Done
+        ("body bytes", or_dash(*body_bytes)),
+        ("body SHA-256", or_dash(body_sha256.as_ref())),
+        ("sealed under", or_dash(it.sealed_with)),
+    ])
 }

@@ -1,249 +1,282 @@
+//! `payhook order`: registers orders, shows them, asks the providers again, and releases held ones.
+
 use std::path::Path;
 
-use payhook_schema::{Currency, Money, NewRefund};
-use reqwest::Method;
-use serde_json::{Value, json};
+use clap::Subcommand;
+use payhook_console::api::{
+    OrderPage, OrderQuery, OrderRegistration, OrderTimeline, OrderView, PaymentRegistration, RefundRegistration,
+    ReleaseRequest, ReturnedPayment, TimelineQuery, TimelineView,
+};
+use payhook_schema::{AccountName, Money, NewRefund, OrderId, OrderState, PaymentId, PaymentKey, Provider, RefundId};
 
-use crate::api::{Api, path_with_id, query};
-use crate::cli::{ConsoleAddress, OrderArguments, OrderCommand};
-use crate::failure::Ended;
-use crate::output;
+use crate::api::{Answer, Api};
+use crate::cli::ConsoleAddress;
+use crate::failure::Exit;
+use crate::output::{self, or_dash};
 
-/// `payhook order …`: the console's API in a shell.
-pub(crate) async fn run(config: Option<&Path>, arguments: OrderArguments) -> anyhow::Result<Ended> {
-    match arguments.command {
+#[derive(Debug, Subcommand)]
+pub(crate) enum OrderCommand {
+    /// Register an order and its payments; repeating it is fine
+    Register {
+        /// The merchant's id of the order
+        order: OrderId,
+        /// The amount to be paid, such as "120.00 THB"
+        #[arg(long)]
+        amount: Money,
+        /// PROVIDER/ACCOUNT/ID of a payment; may be repeated
+        #[arg(long = "payment", value_name = "PAYMENT", value_parser = payment_key)]
+        payments: Vec<PaymentKey>,
+        /// PROVIDER/ACCOUNT/ID=REFUND of a refund of Antom's, before it is asked for; may be repeated
+        #[arg(long = "refund", value_name = "PAYMENT=REFUND", value_parser = new_refund)]
+        refunds: Vec<NewRefund>,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show an order and its timeline, oldest entry first
+    Show {
+        /// The merchant's id of the order
+        order: OrderId,
+        /// Only timeline entries after this place, which the page before names
+        #[arg(long, value_name = "PLACE")]
+        after: Option<String>,
+        /// Timeline entries to show, at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// List orders, newest first
+    List {
+        /// pending, authorized, paid, partly_refunded, refunded or held
+        #[arg(long)]
+        state: Option<OrderState>,
+        /// antom or omise
+        #[arg(long)]
+        provider: Option<Provider>,
+        /// The account's name, as configured
+        #[arg(long)]
+        account: Option<AccountName>,
+        /// Only orders registered before this one
+        #[arg(long, value_name = "ORDER")]
+        before: Option<OrderId>,
+        /// Orders to show, at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Ask the provider about every payment of an order now
+    Refresh {
+        /// The merchant's id of the order
+        order: OrderId,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Lift every objection to a held order that is open at the version shown, after a person has read them
+    Release {
+        /// The merchant's id of the order
+        order: OrderId,
+        /// The reason it may go on; stored in its timeline and the audit log
+        #[arg(long)]
+        reason: String,
+        /// The version that you read; without it, the version that the command reads and shows
+        #[arg(long, value_name = "N")]
+        version: Option<i64>,
+        /// PROVIDER/ACCOUNT/ID of a payment whose money went back although the provider does not say so; may be repeated
+        #[arg(long = "returned", value_name = "PAYMENT", value_parser = payment_key)]
+        returned: Vec<PaymentKey>,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+pub(crate) async fn run(config: Option<&Path>, command: OrderCommand) -> anyhow::Result<Exit> {
+    match command {
         OrderCommand::Register { order, amount, payments, refunds, console } => {
-            let payments: Vec<_> = payments
-                .iter()
-                .map(|key| json!({ "provider": key.provider, "account": key.account, "id": key.id }))
-                .collect();
-            let mut body =
-                json!({ "amount_minor": amount.amount_minor, "currency": amount.currency, "payments": payments });
-            if !refunds.is_empty() {
-                body["refunds"] = refunds.iter().map(new_refund).collect();
-            }
-            let path = path_with_id("/v1/orders", order.as_str(), "");
-            let answer = Api::open(config, &console)?.call(Method::PUT, &path, Some(body)).await?;
-            Ok(show(&console, answer.as_ref(), None))
+            let body = registration(amount, payments, refunds);
+            let answer = Api::open(config, &console)?.put(&["orders", order.as_str()], &body).await?;
+            Ok(print(answer, &console))
         }
         OrderCommand::Show { order, after, limit, console } => {
-            let api = Api::open(config, &console)?;
-            let Some(mut found) = api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), ""), None).await?
-            else {
-                return Ok(Ended::NothingFound);
+            let (api, id) = (Api::open(config, &console)?, order.as_str());
+            let page = TimelineQuery { after, limit: Some(limit) };
+            let Some(mut found) = api.get::<OrderView>(&["orders", id], &()).await? else {
+                return Ok(Exit::NothingFound);
             };
-            let page = query(&[("after", after), ("limit", Some(limit.to_string()))]);
-            let path = path_with_id("/v1/orders", order.as_str(), "/timeline");
-            let answer = api.call(Method::GET, &format!("{path}{page}"), None).await?;
-            let (timeline, next) = answer.map(|mut it| (it["timeline"].take(), it["next"].take())).unwrap_or_default();
-            if console.output.json {
-                found["timeline"] = timeline;
-                found["timeline_next"] = next;
-                output::json(&found);
-                return Ok(Ended::Done);
-            }
-            let ended = show(&console, Some(&found), Some(&timeline));
-            if let Some(next) = next.as_str() {
-                output::line(format_args!("more: payhook order show {order} --after {next}"));
-            }
-            Ok(ended)
+            let page = api.get::<OrderTimeline>(&["orders", id, "timeline"], &page).await?;
+            let Some(Answer { mut json, view: OrderTimeline { timeline, next, .. } }) = page else {
+                return Ok(Exit::NothingFound);
+            };
+            found.json["timeline"] = json["timeline"].take();
+            found.json["timeline_next"] = json["next"].take();
+            note_release(&found.view, &console);
+            let more = next.map_or_else(String::new, |next| format!("\nmore: payhook order show {id} --after {next}"));
+            let text = |order: &OrderView| Some(order_text(order) + &timeline_text(&timeline) + &more);
+            Ok(output::answer(Some(found), console.output.json, text))
         }
         OrderCommand::List { state, provider, account, before, limit, console } => {
-            let query = query(&[
-                ("state", state.map(|it| it.to_string())),
-                ("provider", provider.map(|it| it.to_string())),
-                ("account", account.map(|it| it.to_string())),
-                ("before", before.map(|it| it.to_string())),
-                ("limit", Some(limit.to_string())),
-            ]);
-            let answer = Api::open(config, &console)?.call(Method::GET, &format!("/v1/orders{query}"), None).await?;
-            Ok(list(&console, &answer.unwrap_or_default()))
+            let query = OrderQuery { state, provider, account, before, limit: Some(limit) };
+            let answer = Api::open(config, &console)?.get(&["orders"], &query).await?;
+            Ok(output::answer(answer, console.output.json, list_text))
         }
         OrderCommand::Refresh { order, console } => {
-            let path = path_with_id("/v1/orders", order.as_str(), "/refresh");
-            let answer = Api::open(config, &console)?.call(Method::POST, &path, None).await?;
-            Ok(show(&console, answer.as_ref(), None))
+            let answer = Api::open(config, &console)?.post(&["orders", order.as_str(), "refresh"], &()).await?;
+            Ok(print(answer, &console))
         }
         OrderCommand::Release { order, reason, version, returned, console } => {
-            let api = Api::open(config, &console)?;
-            let Some(found) = api.call(Method::GET, &path_with_id("/v1/orders", order.as_str(), ""), None).await?
-            else {
-                return Ok(Ended::NothingFound);
+            let (api, id) = (Api::open(config, &console)?, order.as_str());
+            let Some(found) = api.get::<OrderView>(&["orders", id], &()).await? else {
+                return Ok(Exit::NothingFound);
             };
-            for hold in holds(&found) {
-                output::note(format_args!("open: {}: {}", text(&hold["reason"]), text(&hold["detail"])));
+            for hold in &found.view.holds {
+                output::note(format_args!("open: {}: {}", hold.reason, hold.detail));
             }
-            let version = version.map_or_else(|| found["version"].clone(), Value::from);
-            let returned: Vec<Value> = returned
-                .iter()
-                .map(|key| json!({ "provider": key.provider, "account": key.account, "id": key.id }))
-                .collect();
-            let body = json!({ "reason": reason, "version": version, "returned": returned });
-            let path = path_with_id("/v1/orders", order.as_str(), "/release");
-            let answer = api.call(Method::POST, &path, Some(body)).await?;
-            let ended = show(&console, answer.as_ref(), None);
-            if ended == Ended::Done {
+            let returned = returned.into_iter().map(|PaymentKey { provider, account, id }| ReturnedPayment {
+                provider,
+                account,
+                id,
+            });
+            let version = version.or(Some(found.view.version));
+            let body = ReleaseRequest { version, reason, returned: returned.collect() };
+            let exit = print(api.post(&["orders", id, "release"], &body).await?, &console);
+            if exit == Exit::Done {
                 output::note(format_args!("a worker releases it in a moment: `payhook order show {order}`"));
             }
-            Ok(ended)
+            Ok(exit)
         }
     }
 }
 
-/// The open objections of an order.
-fn holds(order: &Value) -> &[Value] {
-    order["holds"].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn show(console: &ConsoleAddress, order: Option<&Value>, timeline: Option<&Value>) -> Ended {
-    let Some(order) = order else { return Ended::NothingFound };
-    if console.output.json {
-        output::json(order);
-        return Ended::Done;
-    }
-    let money = |key: &str| money(order, key);
-    output::line(format_args!(
-        "{}  {}  {}  captured {}  refunded {}  version {}",
-        text(&order["order_id"]),
-        text(&order["state"]),
-        money("amount_minor"),
-        money("captured_minor"),
-        money("refunded_minor"),
-        order["version"]
-    ));
-    for hold in holds(order) {
-        output::line(format_args!(
-            "held since {}: {}: {}",
-            text(&hold["since"]),
-            text(&hold["reason"]),
-            text(&hold["detail"])
-        ));
-    }
-    if !holds(order).is_empty() {
-        let (id, version) = (text(&order["order_id"]), &order["version"]);
-        output::note(format_args!(
-            "hint: once a person has looked: payhook order release {id} --version {version} --reason \"…\""
-        ));
-    }
-    let payments = order["payments"].as_array().cloned().unwrap_or_default();
-    if !payments.is_empty() {
-        let rows = payments.iter().map(|payment| {
-            [
-                payment_key(payment, "id"),
-                text(&payment["state"]),
-                text(&payment["reason"]),
-                text(&payment["asked_at"]),
-                text(&payment["next_check_at"]),
-            ]
-        });
-        output::line("");
-        output::table(["PAYMENT", "STATE", "REASON", "LAST ASKED", "NEXT CHECK"], rows);
-    }
-    show_refunds(order);
-    show_disputes(order);
-    show_timeline(timeline);
-    Ended::Done
-}
-
-fn show_refunds(order: &Value) {
-    let refunds = order["refunds"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if refunds.is_empty() {
-        return;
-    }
-    let rows = refunds.iter().map(|refund| {
-        let state = if refund["voided"] == true { "voided".to_owned() } else { text(&refund["state"]) };
-        let money = money(refund, "amount_minor");
-        [text(&refund["id"]), payment_key(refund, "payment_id"), state, money, text(&refund["reason"])]
+pub(crate) fn registration(amount: Money, payments: Vec<PaymentKey>, refunds: Vec<NewRefund>) -> OrderRegistration {
+    let payments = payments.into_iter().map(|PaymentKey { provider, account, id }| PaymentRegistration {
+        provider,
+        account,
+        id,
+        method: None,
     });
-    output::line("");
-    output::table(["REFUND", "PAYMENT", "STATE", "AMOUNT", "REASON"], rows);
+    let refunds = refunds.into_iter().map(|NewRefund { payment, id }| RefundRegistration {
+        provider: payment.provider,
+        account: payment.account,
+        payment_id: payment.id,
+        id,
+    });
+    let Money { amount_minor, currency } = amount;
+    OrderRegistration { amount_minor, currency, payments: payments.collect(), refunds: refunds.collect() }
 }
 
-fn show_disputes(order: &Value) {
-    let disputes = order["disputes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if disputes.is_empty() {
-        return;
+fn print(answer: Option<Answer<OrderView>>, console: &ConsoleAddress) -> Exit {
+    if let Some(answer) = &answer {
+        note_release(&answer.view, console);
     }
-    let rows = disputes.iter().map(|dispute| {
+    output::answer(answer, console.output.json, |order| Some(order_text(order)))
+}
+
+/// Says how a held order is released.
+fn note_release(order: &OrderView, console: &ConsoleAddress) {
+    if !(order.holds.is_empty() || console.output.json) {
+        output::note(format_args!(
+            "hint: once a person has read the objections: payhook order release {} --version {} --reason \"…\"",
+            order.order_id, order.version
+        ));
+    }
+}
+
+pub(crate) fn order_text(order: &OrderView) -> String {
+    let money = |minor| Money::new(minor, order.currency);
+    let mut text = format!(
+        "{}  {}  {}  captured {}  refunded {}  version {}",
+        order.order_id,
+        order.state,
+        money(order.amount_minor),
+        money(order.captured_minor),
+        money(order.refunded_minor),
+        order.version
+    );
+    for hold in &order.holds {
+        text += &format!("\nheld since {}: {}: {}", hold.since, hold.reason, output::visible(&hold.detail));
+    }
+    let payments = order.payments.iter().map(|payment| {
         [
-            text(&dispute["id"]),
-            payment_key(dispute, "payment_id"),
-            text(&dispute["state"]),
-            money(dispute, "amount_minor"),
-            text(&dispute["reason"]),
-            text(&dispute["answer_by"]),
+            key_text(payment.provider, &payment.account, &payment.id),
+            payment.state.to_string(),
+            or_dash(payment.reason.as_ref()),
+            or_dash(payment.asked_at),
+            or_dash(payment.next_check_at),
         ]
     });
-    output::line("");
-    output::table(["DISPUTE", "PAYMENT", "STATE", "AMOUNT", "REASON", "ANSWER BY"], rows);
+    text += &output::section(["PAYMENT", "STATE", "REASON", "LAST ASKED", "NEXT CHECK"], payments);
+    let refunds = order.refunds.iter().map(|refund| {
+        [
+            refund.id.to_string(),
+            key_text(refund.provider, &refund.account, &refund.payment_id),
+            if refund.voided { "voided".to_owned() } else { refund.state.to_string() },
+            or_dash(refund.amount_minor.zip(refund.currency).map(|(minor, currency)| Money::new(minor, currency))),
+            or_dash(refund.reason.as_ref()),
+        ]
+    });
+    text += &output::section(["REFUND", "PAYMENT", "STATE", "AMOUNT", "REASON"], refunds);
+    let disputes = order.disputes.iter().map(|dispute| {
+        [
+            dispute.id.to_string(),
+            key_text(dispute.provider, &dispute.account, &dispute.payment_id),
+            dispute.state.to_string(),
+            or_dash(dispute.amount_minor.zip(dispute.currency).map(|(minor, currency)| Money::new(minor, currency))),
+            or_dash(dispute.reason.as_ref()),
+            or_dash(dispute.answer_by),
+        ]
+    });
+    text + &output::section(["DISPUTE", "PAYMENT", "STATE", "AMOUNT", "REASON", "ANSWER BY"], disputes)
 }
 
-/// Prints the timeline of an order or an authorization, oldest first.
-pub(crate) fn show_timeline(timeline: Option<&Value>) {
-    if let Some(timeline) = timeline.and_then(Value::as_array) {
-        let rows = timeline.iter().map(|entry| [text(&entry["at"]), text(&entry["kind"]), text(&entry["text"])]);
-        output::line("");
-        output::table(["AT", "KIND", "WHAT HAPPENED"], rows);
-    }
+/// Returns the timeline of an order or an authorization, below its other text.
+pub(crate) fn timeline_text(timeline: &[TimelineView]) -> String {
+    let rows = timeline.iter().map(|entry| [entry.at.to_string(), entry.kind.to_string(), entry.text.clone()]);
+    output::section(["AT", "KIND", "WHAT HAPPENED"], rows)
 }
 
-fn new_refund(refund: &NewRefund) -> Value {
-    let NewRefund { payment, id } = refund;
-    json!({ "provider": payment.provider, "account": payment.account, "payment_id": payment.id, "id": id })
+pub(crate) fn list_text(page: &OrderPage) -> Option<String> {
+    let rows = page.orders.iter().map(|order| {
+        let money = |minor| Money::new(minor, order.currency).to_string();
+        let hold = match order.holds.as_slice() {
+            [] => "-".to_owned(),
+            [first] => first.reason.to_string(),
+            [first, more @ ..] => format!("{} +{}", first.reason, more.len()),
+        };
+        [
+            order.order_id.to_string(),
+            order.state.to_string(),
+            money(order.amount_minor),
+            money(order.captured_minor),
+            money(order.refunded_minor),
+            hold,
+            order.updated_at.to_string(),
+        ]
+    });
+    let next = page.next.as_ref().map(ToString::to_string);
+    output::page(["ORDER", "STATE", "AMOUNT", "CAPTURED", "REFUNDED", "HOLD", "UPDATED"], rows, next)
 }
 
-/// `antom/shop-sg/PR-1`, of an object that has the id under `id_key`.
-fn payment_key(of: &Value, id_key: &str) -> String {
-    format!("{}/{}/{}", text(&of["provider"]), text(&of["account"]), text(&of[id_key]))
+/// `antom/shop-sg/PR-1`.
+fn key_text(provider: Provider, account: &AccountName, id: &PaymentId) -> String {
+    format!("{provider}/{account}/{id}")
 }
 
-fn list(console: &ConsoleAddress, answer: &Value) -> Ended {
-    if console.output.json {
-        output::json(answer);
-    }
-    let orders = answer["orders"].as_array().cloned().unwrap_or_default();
-    if orders.is_empty() {
-        return Ended::NothingFound;
-    }
-    if !console.output.json {
-        let rows = orders.iter().map(|order| {
-            let hold = match holds(order) {
-                [] => "-".to_owned(),
-                [first] => text(&first["reason"]),
-                [first, more @ ..] => format!("{} +{}", text(&first["reason"]), more.len()),
-            };
-            [
-                text(&order["order_id"]),
-                text(&order["state"]),
-                money(order, "amount_minor"),
-                money(order, "captured_minor"),
-                money(order, "refunded_minor"),
-                hold,
-                text(&order["updated_at"]),
-            ]
-        });
-        output::table(["ORDER", "STATE", "AMOUNT", "CAPTURED", "REFUNDED", "HOLD", "UPDATED"], rows);
-        if let Some(next) = answer["next"].as_str() {
-            output::line(format_args!("more: --before {next}"));
-        }
-    }
-    Ended::Done
+fn payment_key(text: &str) -> Result<PaymentKey, String> {
+    let mut parts = text.splitn(3, '/');
+    let (Some(provider), Some(account), Some(id)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err("write it PROVIDER/ACCOUNT/ID, such as antom/shop-sg/PR-1".to_owned());
+    };
+    Ok(PaymentKey {
+        provider: provider.parse().map_err(|error: payhook_schema::UnknownWord| error.to_string())?,
+        account: AccountName::new(account).map_err(|error| error.to_string())?,
+        id: PaymentId::new(id).map_err(|error| error.to_string())?,
+    })
 }
 
-/// A JSON scalar as a person reads it; `-` where there is none.
-pub(crate) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// An amount of an order as the API has it, with its currency.
-pub(crate) fn money(order: &Value, key: &str) -> String {
-    let currency = order["currency"].as_str().and_then(|code| Currency::new(code).ok());
-    match (order[key].as_i64(), currency) {
-        (Some(minor), Some(currency)) => Money::new(minor, currency).to_string(),
-        _ => "-".to_owned(),
-    }
+fn new_refund(text: &str) -> Result<NewRefund, String> {
+    // A payment's id may contain `=`, so the last one separates.
+    let (payment, id) = text
+        .rsplit_once('=')
+        .ok_or_else(|| "write it PROVIDER/ACCOUNT/ID=REFUND, such as antom/shop-sg/PR-1=RF-1".to_owned())?;
+    Ok(NewRefund { payment: payment_key(payment)?, id: RefundId::new(id).map_err(|error| error.to_string())? })
 }

@@ -1,40 +1,62 @@
-//! `payhook queue`: what waits, and what lost its way. It asks the broker of the configuration, or reads the file, and needs no other
-//! process.
+//! `payhook queue`: counts what waits, lists and moves unrouted messages. It asks the broker of the configuration, or reads
+//! the file, and needs no other process.
 
 use std::path::Path;
 
 use anyhow::Context;
+use clap::Subcommand;
 use jiff::Timestamp;
 use payhook_queue::embedded::depths_of_file;
 use payhook_queue::{Depth, MoveBack, MovedBack, Queue, Unrouted};
 use payhook_schema::Clock;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::{QueueArguments, QueueCommand};
+use crate::cli::JsonOutput;
 use crate::config::{Config, Keys, QueueConfig, StoreConfig};
-use crate::failure::{Ended, failed_by};
+use crate::failure::{Exit, failed_by};
+use crate::output::or_dash;
 use crate::{backends, output, process};
 
 const HINT: &str = "`payhook check` shows the queue's address and what is wrong with it";
 /// Messages moved in one go, and shown at most.
 const AT_ONCE: usize = 1000;
 
-pub(crate) async fn run(file: Option<&Path>, arguments: QueueArguments) -> anyhow::Result<Ended> {
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// Count what waits in every queue, and who takes from it
+    Stats {
+        #[command(flatten)]
+        output: JsonOutput,
+    },
+    /// List messages that no queue took, in payhook.unrouted; on RabbitMQ only
+    Unrouted {
+        /// Publish each to its queue again, then remove it. Events are dropped, because the feed has them
+        #[arg(long)]
+        republish: bool,
+        /// Messages to list, at most
+        #[arg(long, value_name = "N", default_value_t = 50, conflicts_with = "republish")]
+        limit: usize,
+        #[command(flatten)]
+        output: JsonOutput,
+    },
+}
+
+pub(crate) async fn run(file: Option<&Path>, command: QueueCommand) -> anyhow::Result<Exit> {
     let config = process::load(file, Keys::NotNeeded)?;
     let clock = Clock::system();
-    match arguments.command {
+    match command {
         QueueCommand::Stats { output } => {
             let depths = depths(&config, &clock).await;
-            show_depths(
-                &depths.map_err(|error| failed_by(error, "cannot count what waits", HINT))?,
-                &clock,
-                output.json,
-            );
-            Ok(Ended::Done)
+            let depths = depths.map_err(|error| failed_by(error, "cannot count what waits in the queues", HINT))?;
+            match output.json {
+                true => output::json(&depths_json(&depths)),
+                false => output::line(depths_text(&depths, clock.now())),
+            }
+            Ok(Exit::Done)
         }
         QueueCommand::Unrouted { republish, limit, output } => {
-            // One file has no routes: nothing in it can lose its way.
-            let QueueConfig::Rabbit(url) = &config.queue else { return Ok(Ended::NothingFound) };
+            // One file has no routes, so none of its messages is unrouted.
+            let QueueConfig::Rabbit(url) = &config.queue else { return Ok(Exit::NothingFound) };
             let queue = backends::rabbit(&config, url, "queue", &clock)?;
             let ended = match republish {
                 true => move_all_back(&*queue, output.json).await,
@@ -63,41 +85,35 @@ async fn depths(config: &Config, clock: &Clock) -> anyhow::Result<Vec<Depth>> {
     }
 }
 
-fn show_depths(depths: &[Depth], clock: &Clock, as_json: bool) {
-    if as_json {
-        let list: Vec<_> = depths
-            .iter()
-            .map(|depth| {
-                json!({
-                    "queue": depth.queue, "ready": depth.ready, "consumers": depth.consumers,
-                    "oldest_at": depth.oldest_at, "next_due_at": depth.next_due_at,
-                })
+fn depths_json(depths: &[Depth]) -> Value {
+    let queues: Vec<_> = depths
+        .iter()
+        .map(|depth| {
+            json!({
+                "queue": depth.queue, "ready": depth.ready, "consumers": depth.consumers,
+                "oldest_at": depth.oldest_at, "next_due_at": depth.next_due_at,
             })
-            .collect();
-        return output::json(&json!({ "queues": list }));
-    }
-    let now = clock.now();
-    let unknown = || "-".to_owned();
-    let seconds = |at: Timestamp| format!("{} s", at.duration_since(now).as_secs().abs());
-    let rows = depths.iter().map(|depth| {
-        [
-            depth.queue.clone(),
-            depth.ready.to_string(),
-            depth.consumers.map_or_else(unknown, |consumers| consumers.to_string()),
-            depth.oldest_at.map_or_else(unknown, seconds),
-            depth.next_due_at.map_or_else(unknown, seconds),
-        ]
-    });
-    output::table(["QUEUE", "READY", "CONSUMERS", "OLDEST", "NEXT DUE IN"], rows);
+        })
+        .collect();
+    json!({ "queues": queues })
 }
 
-async fn list(queue: &dyn Queue, limit: usize, as_json: bool) -> anyhow::Result<Ended> {
+pub(crate) fn depths_text(depths: &[Depth], now: Timestamp) -> String {
+    let seconds = |at: Option<Timestamp>| or_dash(at.map(|at| format!("{} s", at.duration_since(now).as_secs().abs())));
+    let rows = depths.iter().map(|depth| {
+        let (oldest, next) = (seconds(depth.oldest_at), seconds(depth.next_due_at));
+        [depth.queue.clone(), depth.ready.to_string(), or_dash(depth.consumers), oldest, next]
+    });
+    output::table(["QUEUE", "READY", "CONSUMERS", "OLDEST", "NEXT DUE IN"], rows)
+}
+
+async fn list(queue: &dyn Queue, limit: usize, as_json: bool) -> anyhow::Result<Exit> {
     let hint =
         "reading `payhook.unrouted` needs a broker user with read right on it, such as the one for `payhook migrate`";
     let listed = queue.unrouted(limit).await;
     let listed = listed.map_err(|error| failed_by(error, "cannot read `payhook.unrouted`", hint))?;
     if listed.is_empty() {
-        return Ok(Ended::NothingFound);
+        return Ok(Exit::NothingFound);
     }
     if as_json {
         let list: Vec<_> = listed
@@ -108,28 +124,25 @@ async fn list(queue: &dyn Queue, limit: usize, as_json: bool) -> anyhow::Result<
             .collect();
         output::json(&json!({ "unrouted": list }));
     } else {
-        let unknown = || "-".to_owned();
-        let rows = listed.into_iter().map(|message| {
-            [
-                message.kind.as_str().to_owned(),
-                message.message_id.unwrap_or_else(unknown),
-                message.key,
-                message.sent_at.map_or_else(unknown, |at| at.to_string()),
-                message.bytes.to_string(),
-            ]
-        });
-        output::table(["KIND", "ID", "KEY", "SENT", "BYTES"], rows);
+        output::line(unrouted_text(listed));
     }
-    Ok(Ended::Done)
+    Ok(Exit::Done)
 }
 
-async fn move_all_back(queue: &dyn Queue, as_json: bool) -> anyhow::Result<Ended> {
+pub(crate) fn unrouted_text(listed: Vec<Unrouted>) -> String {
+    let rows = listed.into_iter().map(|Unrouted { kind, message_id, key, sent_at, bytes }| {
+        [kind.as_str().to_owned(), or_dash(message_id), key, or_dash(sent_at), bytes.to_string()]
+    });
+    output::table(["KIND", "ID", "KEY", "SENT", "BYTES"], rows)
+}
+
+async fn move_all_back(queue: &dyn Queue, as_json: bool) -> anyhow::Result<Exit> {
     let moved = move_back(queue, MoveBack::All).await.map_err(|error| {
-        let hint = "`payhook migrate` declares what is missing; nothing is lost, what was not moved is still there";
+        let hint = "`payhook migrate` declares what is missing; messages that were not moved are still there";
         failed_by(error, "cannot empty `payhook.unrouted`", hint)
     })?;
     if moved.is_nothing() && moved.left == 0 {
-        return Ok(Ended::NothingFound);
+        return Ok(Exit::NothingFound);
     }
     let MovedBack { hints, dead_letters, events_dropped, left } = moved;
     if as_json {
@@ -137,17 +150,17 @@ async fn move_all_back(queue: &dyn Queue, as_json: bool) -> anyhow::Result<Ended
             "hints": hints, "dead_letters": dead_letters, "events_dropped": events_dropped, "left": left,
         }));
     } else {
-        output::facts([
+        output::line(output::facts([
             ("moved to payhook.notifications", hints.to_string()),
             ("moved to payhook.dead", dead_letters.to_string()),
             ("events dropped (the feed has them)", events_dropped.to_string()),
             ("left", left.to_string()),
-        ]);
+        ]));
     }
-    Ok(Ended::Done)
+    Ok(Exit::Done)
 }
 
-/// Moves in portions, until nothing is left that moves.
+/// Moves messages in portions until none is left that can be moved.
 pub(crate) async fn move_back(queue: &dyn Queue, which: MoveBack) -> anyhow::Result<MovedBack> {
     let mut all = MovedBack::default();
     loop {

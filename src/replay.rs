@@ -1,58 +1,112 @@
+//! `payhook replay`: lists, shows, pauses, resumes and cancels replays and plans.
+
 use std::path::Path;
 
-use reqwest::Method;
-use serde_json::Value;
+use clap::Subcommand;
+use payhook_console::api::{PageQuery, ReplayList, ReplayView};
+use uuid::Uuid;
 
-use crate::api::{Api, path_with_id, query};
-use crate::cli::{ConsoleAddress, ReplayArguments, ReplayCommand};
-use crate::failure::Ended;
+use crate::api::Api;
+use crate::cli::ConsoleAddress;
+use crate::failure::Exit;
 use crate::{output, watch};
 
-/// `payhook replay …`: replays and plans that were begun.
-pub(crate) async fn run(config: Option<&Path>, arguments: ReplayArguments) -> anyhow::Result<Ended> {
-    match arguments.command {
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// List replays and plans, newest first
+    List {
+        /// Replays to show, at most
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Show the progress of a replay, and the items that it changed or that failed
+    Show {
+        /// Its id, as the list shows it
+        id: Uuid,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Pause a running replay
+    Pause {
+        /// Its id, as the list shows it
+        id: Uuid,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// Resume a replay that was paused or that stopped by itself
+    Resume {
+        /// Its id, as the list shows it
+        id: Uuid,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+    /// End a replay for good; its finished items stay done
+    Cancel {
+        /// Its id, as the list shows it
+        id: Uuid,
+        #[command(flatten)]
+        console: ConsoleAddress,
+    },
+}
+
+pub(crate) async fn run(config: Option<&Path>, command: ReplayCommand) -> anyhow::Result<Exit> {
+    match command {
         ReplayCommand::List { limit, console } => {
-            let path = format!("/v1/replays{}", query(&[("limit", Some(limit.to_string()))]));
-            let answer = Api::open(config, &console)?.call(Method::GET, &path, None).await?.unwrap_or_default();
-            if console.output.json {
-                output::json(&answer);
-            }
-            let replays = answer["replays"].as_array().map(Vec::as_slice).unwrap_or_default();
-            if replays.is_empty() {
-                return Ok(Ended::NothingFound);
-            }
-            if !console.output.json {
-                watch::show_all(replays);
-            }
-            Ok(Ended::Done)
+            let answer = Api::open(config, &console)?.get(&["replays"], &PageQuery { limit: Some(limit) }).await?;
+            Ok(output::answer(answer, console.output.json, list_text))
         }
         ReplayCommand::Show { id, console } => {
-            let (api, id) = (Api::open(config, &console)?, id.to_string());
-            let Some(mut replay) = api.call(Method::GET, &path_with_id("/v1/replays", &id, ""), None).await? else {
-                return Ok(Ended::NothingFound);
+            let (api, json) = (Api::open(config, &console)?, console.output.json);
+            let Some(mut found) = api.get::<ReplayView>(&["replays", &id.to_string()], &()).await? else {
+                return Ok(Exit::NothingFound);
             };
-            if console.output.json {
-                replay["items"] = watch::items(&api, &id, |_| true, usize::MAX).await?.into();
-                output::json(&replay);
-            } else {
-                watch::show(&replay);
-                watch::show_items(&api, &replay).await?;
-            }
-            Ok(Ended::Done)
+            let items = match json {
+                true => {
+                    found.json["items"] = watch::items_json(watch::items(&api, id, |_| true, usize::MAX).await?);
+                    String::new()
+                }
+                false => watch::notable_items(&api, &found.view).await?,
+            };
+            Ok(output::answer(Some(found), json, |replay| Some(text(replay) + &items)))
         }
-        ReplayCommand::Pause { id, console } => steer(config, &console, &id.to_string(), "/pause").await,
-        ReplayCommand::Resume { id, console } => steer(config, &console, &id.to_string(), "/resume").await,
-        ReplayCommand::Cancel { id, console } => steer(config, &console, &id.to_string(), "/cancel").await,
+        ReplayCommand::Pause { id, console } => steer(config, &console, id, "pause").await,
+        ReplayCommand::Resume { id, console } => steer(config, &console, id, "resume").await,
+        ReplayCommand::Cancel { id, console } => steer(config, &console, id, "cancel").await,
     }
 }
 
-async fn steer(config: Option<&Path>, console: &ConsoleAddress, id: &str, word: &str) -> anyhow::Result<Ended> {
-    let path = path_with_id("/v1/replays", id, word);
-    let replay: Option<Value> = Api::open(config, console)?.call(Method::POST, &path, None).await?;
-    let Some(replay) = replay else { return Ok(Ended::NothingFound) };
-    match console.output.json {
-        true => output::json(&replay),
-        false => watch::show(&replay),
-    }
-    Ok(Ended::Done)
+async fn steer(config: Option<&Path>, console: &ConsoleAddress, id: Uuid, word: &str) -> anyhow::Result<Exit> {
+    let answer = Api::open(config, console)?.post(&["replays", &id.to_string(), word], &()).await?;
+    Ok(output::answer(answer, console.output.json, |replay| Some(text(replay))))
+}
+
+pub(crate) fn text(replay: &ReplayView) -> String {
+    let stopped = replay.detail.as_ref().map_or_else(String::new, |detail| format!("\n\nit stopped: {detail}"));
+    table(std::slice::from_ref(replay)) + &stopped
+}
+
+pub(crate) fn list_text(list: &ReplayList) -> Option<String> {
+    (!list.replays.is_empty()).then(|| table(&list.replays))
+}
+
+fn table(replays: &[ReplayView]) -> String {
+    let rows = replays.iter().map(|replay| {
+        let count = |count: u64| count.to_string();
+        [
+            replay.replay_id.to_string(),
+            if replay.plan { "plan" } else { "replay" }.to_owned(),
+            replay.state.to_string(),
+            count(replay.total),
+            count(replay.done),
+            count(replay.changed),
+            count(replay.unchanged),
+            count(replay.failed),
+            replay.who.clone(),
+            replay.reason.clone(),
+        ]
+    });
+    let head = ["ID", "KIND", "STATE", "TOTAL", "DONE", "CHANGED", "UNCHANGED", "FAILED", "WHO", "REASON"];
+    output::table(head, rows)
 }

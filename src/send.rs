@@ -1,19 +1,53 @@
-use std::path::Path;
+//! `payhook send`: posts a sample notification to ingress, signed as the provider would.
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use payhook_provider::omise::WebhookSecret;
 use payhook_provider::{Account, AntomAccount, PrivateKey};
-use payhook_schema::{Clock, Provider};
+use payhook_schema::{AccountName, Clock, Money, PaymentId, Provider};
 use payhook_simulator::{AntomKind, Keys, sample};
 use reqwest::Url;
 
-use crate::cli::SendArguments;
 use crate::config::Keys as OurKeys;
-use crate::failure::{Ended, failed, failed_by};
+use crate::failure::{Exit, failed, failed_by};
 use crate::{output, process};
 
-/// `payhook send`: a sample notification, signed as the provider would, posted to ingress.
-pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyhow::Result<Ended> {
+#[derive(Debug, Args)]
+pub(crate) struct SendArguments {
+    /// antom or omise
+    provider: Provider,
+    /// The kind of notification: paid, failed, pending, … of Antom; an event's key such as charge.complete of Omise
+    kind: String,
+    /// The account it is for, as configured
+    #[arg(long)]
+    account: AccountName,
+    /// The payment it is about: a paymentRequestId, a charge id
+    #[arg(long)]
+    payment: PaymentId,
+    /// The amount in the sample
+    #[arg(long, default_value = "120.00 THB")]
+    amount: Money,
+    /// The body to send instead of a sample, byte for byte
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// The key to sign with: the private key of Antom's side (`payhook simulate` writes one to antom_private_key), or a webhook
+    /// secret of Omise; Omise's is taken from the configuration unless given
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The address of payhook's ingress; taken from the configuration unless given
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// The number of times to send it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    times: usize,
+    /// Sign with another key, to see the forgery refused
+    #[arg(long)]
+    forge: bool,
+}
+
+pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyhow::Result<Exit> {
     let config = process::load(config, OurKeys::NotNeeded)?;
     let account = config.accounts.get(arguments.provider, &arguments.account).ok_or_else(|| {
         failed(
@@ -25,7 +59,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
     let to =
         Url::parse(&to).map_err(|error| failed_by(error, "--to is not an address", "such as http://127.0.0.1:8080"))?;
     let path = path(&arguments);
-    // A proxy's prefix is part of what is signed, and is not part of the path on this side of the proxy.
+    // A proxy's prefix is part of the signed path, and not of the path behind the proxy.
     let base = to.path().trim_end_matches('/');
     let signed_path = match arguments.to {
         Some(_) => format!("{base}{path}"),
@@ -62,18 +96,18 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
             failed_by(
                 error.without_url(),
                 format!("cannot post to {url}"),
-                "is `payhook serve` or `payhook ingress` running there?",
+                "start `payhook serve` or `payhook ingress` there, or name another address with --to",
             )
         })?;
         let status = response.status();
         let answer = response.text().await.unwrap_or_default();
         output::line(format_args!("POST {url}  {}  {}", status.as_u16(), answer.trim()));
-        // Somebody who finds nothing there, or no store, has checked no signature.
+        // Another answer was made before any signature was checked: a 404, a 503.
         let unchecked = arguments.forge && !matches!(status.as_u16(), 200..=299 | 401 | 429);
         if unchecked {
             return Err(failed(
-                format!("the forgery was answered {}: that says nothing about its signature", status.as_u16()),
-                "401 is what ingress says to a forgery; is it ingress that listens there, with this account?",
+                format!("the forgery was answered {}, so its signature was not checked", status.as_u16()),
+                "ingress answers 401 to a forgery: check --to, and that ingress has this account",
             ));
         }
         refused += usize::from(!status.is_success());
@@ -83,11 +117,14 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
             let accepted = arguments.times - refused;
             Err(failed(
                 format!("{accepted} forgeries were accepted"),
-                "whatever answers there does not check signatures",
+                "the server at this address does not check signatures: check --to",
             ))
         }
-        (0, _) | (_, true) => Ok(Ended::Done),
-        _ => Err(failed(format!("{refused} of {} were refused", arguments.times), "the log of ingress says why")),
+        (0, _) | (_, true) => Ok(Exit::Done),
+        _ => Err(failed(
+            format!("{refused} of {} were refused", arguments.times),
+            "the log of ingress says why each was refused",
+        )),
     }
 }
 
@@ -107,7 +144,7 @@ fn sample_body(arguments: &SendArguments, now: jiff::Timestamp) -> anyhow::Resul
         Provider::Antom => {
             let kind = sample::antom_kinds().find(|known| known.as_str() == kind).ok_or_else(|| {
                 let known: Vec<&str> = sample::antom_kinds().map(AntomKind::as_str).collect();
-                failed(format!("`{kind}` is no notification of Antom's"), format!("known are {}", known.join(", ")))
+                failed(format!("Antom has no notification `{kind}`"), format!("known are {}", known.join(", ")))
             })?;
             Ok(sample::antom(kind, payment, *amount, now)?)
         }
@@ -121,21 +158,21 @@ fn key_file(arguments: &SendArguments) -> anyhow::Result<Option<String>> {
     Ok(Some(text.map_err(|error| failed_by(error, format!("cannot read {}", file.display()), "--key takes a file"))?))
 }
 
-/// Antom's side's key is in nobody's configuration but the simulator's.
+/// Reads the private key of Antom's side; no configuration has it, only the simulator.
 fn antom_key(arguments: &SendArguments) -> anyhow::Result<PrivateKey> {
     if arguments.forge {
         return Ok(PrivateKey::generate());
     }
     let text = key_file(arguments)?.ok_or_else(|| {
         failed(
-            "signing as Antom needs Antom's side's private key",
-            "`payhook simulate` keeps one: --key simulator-keys/antom_private_key",
+            "signing as Antom needs the private key of Antom's side",
+            "`payhook simulate` writes one: --key simulator-keys/antom_private_key",
         )
     })?;
     Ok(PrivateKey::parse(&text)?)
 }
 
-/// The `keyVersion` under which the account has this key. A key it has under none is sent as the newest, and refused.
+/// Returns the `keyVersion` of this key in the account. An unknown key is sent as the newest, and refused.
 fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
     let probe = b"payhook send";
     let signature = key.sign(probe);

@@ -1,22 +1,50 @@
-//! `payhook verify`: is a captured request genuine, and if not, what was done to it? Asks nobody, and shows nothing of what is in it.
+//! `payhook verify`: checks a captured request offline, and names the likely cause if its signature does not hold. Shows
+//! nothing of its content.
 
 mod captured;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::{Account, Cause, Diagnosis, Protocol, Received, diagnose};
 use payhook_schema::{AccountName, Clock, Provider, new_id};
 use serde_json::json;
 
 use self::captured::Captured;
-use crate::cli::VerifyArguments;
+use crate::cli::JsonOutput;
 use crate::config::{Config, Keys};
-use crate::failure::{Ended, failed, failed_by};
+use crate::failure::{Exit, failed, failed_by};
 use crate::{output, process};
 
-pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow::Result<Ended> {
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// antom or omise
+    provider: Provider,
+    /// The request's headers, one `Name: value` a line; the output of `curl -v` and raw HTTP work too, and give the path
+    #[arg(long, value_name = "FILE")]
+    headers: PathBuf,
+    /// The request's body, byte for byte
+    #[arg(long, value_name = "FILE")]
+    body: PathBuf,
+    /// The account it was sent to, if the path does not say
+    #[arg(long)]
+    account: Option<AccountName>,
+    /// The path it was sent to, as registered with the provider
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// The method it was sent with, if there is no request line
+    #[arg(long, value_name = "METHOD")]
+    method: Option<String>,
+    /// The time when it was received; without it, an account's `signature_age_max` is not checked
+    #[arg(long, value_name = "TIME")]
+    received_at: Option<Timestamp>,
+    #[command(flatten)]
+    output: JsonOutput,
+}
+
+pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow::Result<Exit> {
     let config = process::load(config, Keys::Welcome)?;
     let text = String::from_utf8_lossy(&read(&arguments.headers, "--headers")?).into_owned();
     let body = read(&arguments.body, "--body")?;
@@ -145,7 +173,7 @@ fn is_accepted(diagnosis: &Diagnosis) -> bool {
 fn show(at: &Target, diagnosis: &Diagnosis) {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let assumed = if at.assumed { " (assumed: --path tells)" } else { "" };
-    output::facts([
+    output::line(output::facts([
         ("genuine", if is_accepted(diagnosis) { "yes" } else { "no" }.to_owned()),
         ("account", format!("{}/{}", at.account.provider(), at.account.name())),
         ("path", format!("{}{assumed}", at.path)),
@@ -153,15 +181,12 @@ fn show(at: &Target, diagnosis: &Diagnosis) {
         ("by", or_none(diagnosis.by.clone())),
         ("signed", or_none(diagnosis.signed_at.map(|at| at.to_string()))),
         ("age", or_none(diagnosis.age.map(in_words))),
-    ]);
+    ]));
     for cause in &diagnosis.causes {
         let Cause { word, what, advice, proven } = cause;
-        output::line("");
-        output::facts([
-            ("cause", format!("{word}{}", if *proven { "" } else { " (likely)" })),
-            ("what", what.clone()),
-            ("do", advice.clone()),
-        ]);
+        let cause = format!("{word}{}", if *proven { "" } else { " (likely)" });
+        let facts = output::facts([("cause", cause), ("what", what.clone()), ("do", advice.clone())]);
+        output::line(format_args!("\n{facts}"));
     }
 }
 
@@ -184,9 +209,9 @@ fn as_json(at: &Target, diagnosis: &Diagnosis) -> serde_json::Value {
     })
 }
 
-fn judge(diagnosis: &Diagnosis) -> anyhow::Result<Ended> {
+fn judge(diagnosis: &Diagnosis) -> anyhow::Result<Exit> {
     match (diagnosis.causes.first(), diagnosis.by.is_some()) {
-        (None, true) => Ok(Ended::Done),
+        (None, true) => Ok(Exit::Done),
         (Some(cause), _) => Err(failed(format!("it would be refused: {}", cause.what), cause.advice.clone())),
         (None, false) => Err(failed(
             "the signature does not hold, and nothing that was tried makes it hold",

@@ -4,15 +4,21 @@ mod progress;
 
 use std::time::Duration;
 
+use clap::Args;
+use payhook_console::api::{
+    FilterRequest, PlanQuery, ReplayAnswer, ReplayBegun, ReplayItemPage, ReplayItemQuery, ReplayItemView,
+    ReplayRequest, ReplayView, WaitTime,
+};
+use payhook_schema::{AccountName, PaymentId, Provider, ReplayOutcome, ReplayState};
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use self::progress::Progress;
-use crate::api::{Api, path_with_id, query};
-use crate::cli::Pace;
-use crate::failure::{Ended, failed, failed_by};
-use crate::order::text;
-use crate::output;
+use crate::api::{Answer, Api};
+use crate::failure::{Exit, failed, failed_by};
+use crate::output::{self, or_dash};
 
 /// The time between two looks at a replay.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -22,117 +28,131 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Items of a replay that are printed; `payhook replay show --json` and the API have all.
 const ROWS_MAX: usize = 200;
 /// Items asked for at once.
-const PAGE: usize = 500;
+const PAGE: u32 = 500;
 
-/// A replay that was begun.
-pub(crate) struct Begun {
-    pub(crate) id: String,
-    pub(crate) total: u64,
-    /// The number of selected things that are in another replay already.
-    elsewhere: u64,
-    /// The limit leaves some out.
-    pub(crate) more: bool,
+/// The options of a replay.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayPace {
+    /// Only ask the providers, and show what would change
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// At most this many a second
+    #[arg(long, value_name = "N/s", value_parser = rate, default_value = "50/s")]
+    pub(crate) rate: u32,
+    /// At most this many, the oldest first
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) limit: u32,
+    /// This many go first; the rest follow only if all of them succeed. 5 unless it is a plan
+    #[arg(long, value_name = "N")]
+    pub(crate) canary: Option<u32>,
+    /// The reason; stored with the replay and in the audit log
+    #[arg(long, required_unless_present = "plan")]
+    pub(crate) reason: Option<String>,
+    /// Begin the replay, print its id, and do not watch it
+    #[arg(long)]
+    pub(crate) detach: bool,
 }
 
 pub(crate) enum Watched {
-    Over(Value),
+    Over(Answer<ReplayView>),
     /// The person stopped watching; the replay goes on.
     Left,
 }
 
 /// `payhook dead replay` and `payhook notification replay`.
-pub(crate) async fn replay(api: &Api, path: &str, filter: Value, pace: Pace, json: bool) -> anyhow::Result<Ended> {
-    let mut body = json!({
-        "filter": filter, "plan": pace.plan, "rate_per_s": pace.rate, "limit": pace.limit,
-        "reason": pace.reason.unwrap_or_default(),
-    });
-    if let Some(canary) = pace.canary {
-        body["canary"] = canary.into();
-    }
-    let begun = begin(api, path, body).await?;
+pub(crate) async fn replay(
+    api: &Api,
+    path: &[&str],
+    filter: FilterRequest,
+    pace: ReplayPace,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let ReplayPace { plan, rate, limit, canary, reason, detach } = pace;
+    let reason = reason.unwrap_or_default();
+    let body = ReplayRequest { filter, plan, reason, rate_per_s: Some(rate), canary, limit: Some(limit) };
+    let begun = begin(api, path, &body).await?;
     if begun.more {
-        let limit = pace.limit;
         output::note(format_args!(
-            "only the oldest {limit} are taken, and there are more: raise --limit, or come again after these"
+            "only the oldest {limit} are taken, and there are more: raise --limit, or repeat the command after these"
         ));
     }
-    if begun.elsewhere > 0 {
+    if begun.in_other_replays > 0 {
         output::note(format_args!(
-            "left to another replay that is not over: {}; `payhook replay list` shows it",
-            begun.elsewhere
+            "{} are in another unfinished replay and stay with it; `payhook replay list` shows it",
+            begun.in_other_replays
         ));
     }
     if begun.total == 0 {
-        return Ok(Ended::NothingFound);
+        return Ok(Exit::NothingFound);
     }
-    if pace.detach {
-        say_how_to_steer(&begun.id);
-        leave(&begun, json);
-        return Ok(Ended::Done);
+    if detach {
+        note_steering(begun.replay_id);
+        print_begun(&begun, json);
+        return Ok(Exit::Done);
     }
-    let Watched::Over(over) = watch(api, &begun).await? else {
-        leave(&begun, json);
-        return Ok(Ended::Done);
+    let Watched::Over(over) = watch(api, begun.replay_id).await? else {
+        print_begun(&begun, json);
+        return Ok(Exit::Done);
     };
-    match (json, pace.plan) {
+    match (json, plan) {
         (true, true) => {
-            let items = items(api, &begun.id, |_| true, usize::MAX).await?;
-            output::json(&json!({ "plan": plan(&over, &items) }));
+            let items = items_json(items(api, begun.replay_id, |_| true, usize::MAX).await?);
+            output::json(&json!({ "plan": plan_json(&over.view, &items) }));
         }
-        (true, false) => output::json(&over),
-        (false, _) => {
-            show_result(&over);
-            show_items(api, &over).await?;
-        }
+        (true, false) => output::json(&over.json),
+        (false, _) => output::line(result_text(&over.view) + &notable_items(api, &over.view).await?),
     }
-    judge(&over)
+    judge(&over.view)
 }
 
-/// Has the console begin one. It does not wait for a plan: we watch.
-pub(crate) async fn begin(api: &Api, path: &str, body: Value) -> anyhow::Result<Begun> {
-    let answer = api.call(Method::POST, &format!("{path}?wait=0s"), Some(body)).await?.ok_or_else(|| {
-        failed(format!("this console has no {path}"), "it is of an older version: update the process that serves it")
+/// Begins a replay or a plan. The console does not wait for a plan: we watch it.
+pub(crate) async fn begin(api: &Api, path: &[&str], body: &impl Serialize) -> anyhow::Result<ReplayBegun> {
+    let query = PlanQuery { wait: Some(WaitTime(Duration::ZERO)) };
+    let answer = api.call(Method::POST, path, &query, body).await?.ok_or_else(|| {
+        let what = format!("this console has no /v1/{}", path.join("/"));
+        failed(what, "it is of an older version: update the process that serves it")
     })?;
-    // A plan over nothing is done before it is answered.
-    let begun = if answer["plan"].is_object() { &answer["plan"] } else { &answer };
-    let count = |key: &str| begun[key].as_u64().unwrap_or_default();
-    let more = begun["more"] == true;
-    Ok(Begun { id: text(&begun["replay_id"]), total: count("total"), elsewhere: count("in_other_replays"), more })
+    Ok(match answer.view {
+        ReplayAnswer::Plan { plan } => plan.begun,
+        ReplayAnswer::Begun(begun) => begun,
+    })
 }
 
-/// Until it is over, or ctrl-C.
-pub(crate) async fn watch(api: &Api, begun: &Begun) -> anyhow::Result<Watched> {
+/// Watches until the replay is over, or ctrl-C.
+pub(crate) async fn watch(api: &Api, id: Uuid) -> anyhow::Result<Watched> {
     let mut progress = Progress::default();
     let watched = tokio::select! {
-        over = until_over(api, &begun.id, &mut progress) => over.map(Watched::Over),
+        over = until_over(api, id, &mut progress) => over.map(Watched::Over),
         _ = tokio::signal::ctrl_c() => Ok(Watched::Left),
     };
     progress.end();
     if !matches!(watched, Ok(Watched::Over(_))) {
-        say_how_to_steer(&begun.id);
+        note_steering(id);
     }
     watched
 }
 
-async fn until_over(api: &Api, id: &str, progress: &mut Progress) -> anyhow::Result<Value> {
-    let path = path_with_id("/v1/replays", id, "");
+async fn until_over(api: &Api, id: Uuid, progress: &mut Progress) -> anyhow::Result<Answer<ReplayView>> {
     let mut failures = 0;
     loop {
-        match api.call(Method::GET, &path, None).await {
+        match api.get::<ReplayView>(&["replays", &id.to_string()], &()).await {
             Ok(Some(replay)) => {
                 failures = 0;
-                progress.show(&replay);
-                if matches!(replay["state"].as_str(), Some("done" | "stopped" | "cancelled")) {
-                    return Ok(replay);
+                progress.show(&replay.view);
+                match replay.view.state {
+                    ReplayState::Done | ReplayState::Stopped | ReplayState::Cancelled => return Ok(replay),
+                    ReplayState::Running | ReplayState::Paused => tokio::time::sleep(LOOK_EVERY).await,
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
             }
             Ok(None) => {
-                return Err(failed(format!("replay {id} is gone"), "`payhook replay list` shows those there are"));
+                return Err(failed(
+                    format!("replay {id} does not exist any more"),
+                    "`payhook replay list` shows the others",
+                ));
             }
             Err(error) if failures == LOOKS_FAILED_MAX => {
-                let hint = "whatever became of the console, workers go on with it";
-                return Err(failed_by(error, format!("cannot see how far replay {id} is"), hint));
+                let hint = "the workers go on with it; `payhook replay show` tells once the console answers again";
+                return Err(failed_by(error, format!("cannot read the progress of replay {id}"), hint));
             }
             Err(_) => {
                 failures += 1;
@@ -142,139 +162,122 @@ async fn until_over(api: &Api, id: &str, progress: &mut Progress) -> anyhow::Res
     }
 }
 
-fn say_how_to_steer(id: &str) {
-    output::note(format_args!("replay {id} goes on by itself"));
-    output::note(format_args!("  see it:     payhook replay show {id}"));
-    output::note(format_args!("  pause it:   payhook replay pause {id}"));
-    output::note(format_args!("  cancel it:  payhook replay cancel {id}"));
+fn note_steering(id: Uuid) {
+    output::note(format_args!(
+        "replay {id} goes on by itself\n  show it:    payhook replay show {id}\n  pause it:   payhook replay pause {id}\n  \
+         cancel it:  payhook replay cancel {id}"
+    ));
 }
 
 /// Prints the id of a replay, for the program that began it.
-fn leave(begun: &Begun, json: bool) {
+fn print_begun(begun: &ReplayBegun, json: bool) {
     match json {
-        true => output::json(&json!({ "replay_id": begun.id, "total": begun.total })),
-        false => output::line(&begun.id),
+        true => output::json(&json!({ "replay_id": begun.replay_id, "total": begun.total })),
+        false => output::line(begun.replay_id),
     }
 }
 
-/// Prints the result of a replay that is over.
-fn show_result(replay: &Value) {
-    let count = |key: &str| replay[key].as_u64().unwrap_or_default();
-    let (kind, changed) = if replay["plan"] == true { ("plan", "would change") } else { ("replay", "changed") };
-    output::line(format_args!("{kind} {} {}", text(&replay["replay_id"]), text(&replay["state"])));
-    let left = count("total").saturating_sub(count("done"));
-    let outcomes = [
-        (changed, count("changed")),
-        ("unchanged", count("unchanged")),
-        ("failed", count("failed")),
-        ("not tried", left),
-    ];
+/// Returns the result of a replay that is over.
+pub(crate) fn result_text(replay: &ReplayView) -> String {
+    let (kind, changed) = if replay.plan { ("plan", "would change") } else { ("replay", "changed") };
+    let left = replay.total.saturating_sub(replay.done);
+    let outcomes =
+        [(changed, replay.changed), ("unchanged", replay.unchanged), ("failed", replay.failed), ("not tried", left)];
     let rows = outcomes.into_iter().filter(|(word, count)| *word != "not tried" || *count > 0);
-    output::line("");
-    output::table(["OUTCOME", "COUNT"], rows.map(|(word, count)| [word.to_owned(), count.to_string()]));
+    let rows = rows.map(|(word, count)| [word.to_owned(), count.to_string()]);
+    format!("{kind} {} {}", replay.replay_id, replay.state) + &output::section(["OUTCOME", "COUNT"], rows)
 }
 
-/// Prints a replay, as the lists show it.
-pub(crate) fn show(replay: &Value) {
-    show_all(std::slice::from_ref(replay));
-    if let Some(detail) = replay["detail"].as_str() {
-        output::line(format_args!("\nit stopped: {detail}"));
-    }
+/// Returns the items that changed something, would, or failed, below another text.
+pub(crate) async fn notable_items(api: &Api, replay: &ReplayView) -> anyhow::Result<String> {
+    let count = (replay.changed + replay.failed) as usize;
+    let is_notable =
+        |item: &ReplayItemView| matches!(item.outcome, Some(ReplayOutcome::Changed | ReplayOutcome::Failed));
+    let items = match count {
+        0 => Vec::new(),
+        _ => items(api, replay.replay_id, is_notable, count.min(ROWS_MAX)).await?,
+    };
+    let more = match count - items.len() {
+        0 => String::new(),
+        more => format!("\n… and {more} more; --json has all"),
+    };
+    Ok(items_text(items.iter().map(|item| &item.view)) + &more)
 }
 
-pub(crate) fn show_all(replays: &[Value]) {
-    let columns = ["replay_id", "state", "total", "done", "changed", "unchanged", "failed", "who", "reason"];
-    let rows = replays.iter().map(|replay| {
-        let kind = if replay["plan"] == true { "plan" } else { "replay" };
-        let [id, rest @ ..] = columns.map(|key| text(&replay[key]));
-        let [state, total, done, changed, unchanged, failed, who, reason] = rest;
-        [id, kind.to_owned(), state, total, done, changed, unchanged, failed, who, reason]
+pub(crate) fn items_text<'a>(items: impl Iterator<Item = &'a ReplayItemView>) -> String {
+    let rows = items.map(|item| {
+        let origin = item.dead_letter_id.or(item.notification_id);
+        [
+            origin.map_or_else(|| item.n.to_string(), |id| id.to_string()),
+            item_payment(item),
+            or_dash(item.outcome),
+            or_dash(item.detail.as_ref()),
+        ]
     });
-    let head = ["ID", "KIND", "STATE", "TOTAL", "DONE", "CHANGED", "UNCHANGED", "FAILED", "WHO", "REASON"];
-    output::table(head, rows);
+    output::section(["ITEM", "PAYMENT", "OUTCOME", "DETAIL"], rows)
 }
 
-/// Those items that changed something, would, or failed.
-pub(crate) async fn show_items(api: &Api, replay: &Value) -> anyhow::Result<()> {
-    let count = |key: &str| replay[key].as_u64().unwrap_or_default() as usize;
-    let worth = count("changed") + count("failed");
-    if worth == 0 {
-        return Ok(());
-    }
-    let notable = |item: &Value| matches!(item["outcome"].as_str(), Some("changed" | "failed"));
-    let shown = items(api, &text(&replay["replay_id"]), notable, worth.min(ROWS_MAX)).await?;
-    output::line("");
-    output::table(
-        ["ITEM", "PAYMENT", "OUTCOME", "DETAIL"],
-        shown.iter().map(|item| [origin(item), payment(item), text(&item["outcome"]), text(&item["detail"])]),
-    );
-    if worth > shown.len() {
-        output::line(format_args!("… and {} more; --json has all", worth - shown.len()));
-    }
-    Ok(())
-}
-
-/// Items of a replay for which `keep` holds, in their order, up to `at_most`.
+/// Reads the items of a replay that `is_wanted`, in their order, up to `at_most`.
 pub(crate) async fn items(
     api: &Api,
-    id: &str,
-    keep: impl Fn(&Value) -> bool,
+    id: Uuid,
+    is_wanted: impl Fn(&ReplayItemView) -> bool,
     at_most: usize,
-) -> anyhow::Result<Vec<Value>> {
-    let (mut kept, mut after) = (Vec::new(), 0);
-    while kept.len() < at_most {
-        let page = query(&[("after", Some(after.to_string())), ("limit", Some(PAGE.to_string()))]);
-        let path = path_with_id("/v1/replays", id, "/items");
-        let mut answer = api.call(Method::GET, &format!("{path}{page}"), None).await?.unwrap_or_default();
-        if let Value::Array(items) = answer["items"].take() {
-            kept.extend(items.into_iter().filter(&keep).take(at_most - kept.len()));
-        }
-        match answer["next"].as_i64() {
-            Some(next) => after = next,
-            None => break,
-        }
+) -> anyhow::Result<Vec<Answer<ReplayItemView>>> {
+    let (mut wanted, mut after) = (Vec::new(), Some(0));
+    while wanted.len() < at_most && after.is_some() {
+        let query = ReplayItemQuery { after, limit: Some(PAGE) };
+        let page = api.get::<ReplayItemPage>(&["replays", &id.to_string(), "items"], &query).await?;
+        let Some(Answer { mut json, view }) = page else { break };
+        let items = json["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let items = items.into_iter().zip(view.items).map(|(json, view)| Answer { json, view });
+        wanted.extend(items.filter(|item| is_wanted(&item.view)).take(at_most - wanted.len()));
+        after = view.next;
     }
-    Ok(kept)
+    Ok(wanted)
 }
 
-/// A plan as the API answers it.
-fn plan(replay: &Value, items: &[Value]) -> Value {
-    let of = |key: &str| replay[key].clone();
+pub(crate) fn items_json(items: Vec<Answer<ReplayItemView>>) -> Value {
+    items.into_iter().map(|item| item.json).collect()
+}
+
+/// Returns a plan as the API answers it.
+fn plan_json(replay: &ReplayView, items: &Value) -> Value {
     json!({
-        "replay_id": of("replay_id"), "state": of("state"), "total": of("total"), "would_change": of("changed"),
-        "unchanged": of("unchanged"), "failed": of("failed"), "detail": of("detail"), "items": items,
+        "replay_id": replay.replay_id, "state": replay.state, "total": replay.total, "would_change": replay.changed,
+        "unchanged": replay.unchanged, "failed": replay.failed, "detail": replay.detail, "items": items,
     })
 }
 
-/// Returns the id of what an item was made of, or its number.
-fn origin(item: &Value) -> String {
-    match (&item["dead_letter_id"], &item["notification_id"]) {
-        (Value::Null, Value::Null) => text(&item["n"]),
-        (Value::Null, id) | (id, _) => text(id),
-    }
+pub(crate) fn item_payment(item: &ReplayItemView) -> String {
+    payment_text(item.provider, item.account.as_ref(), item.payment_id.as_ref())
 }
 
 /// `antom/shop-sg/PR-1`; `-` where it is about none.
-pub(crate) fn payment(of: &Value) -> String {
-    match of["payment_id"].is_null() {
-        true => "-".to_owned(),
-        false => format!("{}/{}/{}", text(&of["provider"]), text(&of["account"]), text(&of["payment_id"])),
-    }
+pub(crate) fn payment_text(
+    provider: Option<Provider>,
+    account: Option<&AccountName>,
+    payment: Option<&PaymentId>,
+) -> String {
+    or_dash(payment.map(|id| format!("{}/{}/{id}", or_dash(provider), or_dash(account))))
 }
 
 /// Returns the end of a command that watched a replay until it was over.
-fn judge(replay: &Value) -> anyhow::Result<Ended> {
-    let id = text(&replay["replay_id"]);
-    let failures = replay["failed"].as_u64().unwrap_or_default();
-    match replay["state"].as_str() {
-        Some("stopped") => Err(failed(
-            format!("replay {id} stopped by itself: {}", text(&replay["detail"])),
-            format!("mend what the items above say, then `payhook replay resume {id}`, or cancel it"),
+fn judge(replay: &ReplayView) -> anyhow::Result<Exit> {
+    let (id, failures) = (replay.replay_id, replay.failed);
+    match replay.state {
+        ReplayState::Stopped => Err(failed(
+            format!("replay {id} stopped by itself: {}", or_dash(replay.detail.as_ref())),
+            format!("fix the causes shown above, then `payhook replay resume {id}`, or cancel it"),
         )),
-        Some("cancelled") => Err(failed(format!("replay {id} was cancelled"), "what it did until then stays done")),
-        _ if failures > 0 => {
-            Err(failed(format!("{failures} of {} failed", text(&replay["total"])), "the items above say why"))
-        }
-        _ => Ok(Ended::Done),
+        ReplayState::Cancelled => Err(failed(format!("replay {id} was cancelled"), "its finished items stay done")),
+        _ if failures > 0 => Err(failed(format!("{failures} of {} failed", replay.total), "the items above say why")),
+        _ => Ok(Exit::Done),
     }
+}
+
+/// `50/s`, or `50`.
+fn rate(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).trim();
+    number.parse().map_err(|_| "write how many a second, such as 50/s".to_owned())
 }

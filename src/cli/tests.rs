@@ -1,3 +1,5 @@
+//! What the command line accepts, and its help texts as snapshots.
+
 use clap::CommandFactory;
 
 use super::*;
@@ -15,7 +17,7 @@ fn the_commands_do_not_contradict_each_other() {
 }
 
 #[test]
-fn whoever_changes_something_says_to_what_and_why() {
+fn a_change_requires_a_selection_and_a_reason() {
     for line in [
         "dead replay --reason x",
         "dead replay --all",
@@ -28,7 +30,7 @@ fn whoever_changes_something_says_to_what_and_why() {
         "notification replay --all",
         "order release O-1",
     ] {
-        assert!(parse(line).is_err_and(|told| told.contains("required")), "{line}");
+        assert!(parse(line).is_err_and(|error| error.contains("required")), "{line}");
     }
     for line in [
         "dead replay --all --reason x",
@@ -46,17 +48,17 @@ fn whoever_changes_something_says_to_what_and_why() {
 #[test]
 fn ids_are_named_one_by_one() {
     let line = format!("dead replay --id {ID} --id {ID} --reason x");
-    let Ok(Command::Dead(DeadArguments { command: DeadCommand::Replay { chosen, .. } })) = parse(&line) else {
+    let Ok(Command::Dead(DeadCommand::Replay { selection, .. })) = parse(&line) else {
         panic!("{line}");
     };
-    assert_eq!((chosen.filter.ids.len(), chosen.all), (2, false));
+    assert_eq!((selection.filter.ids.len(), selection.all), (2, false));
     assert!(parse("dead show 7").is_err());
 }
 
 #[test]
 fn a_rate_is_so_many_a_second() {
     let rate = |rate: &str| match parse(&format!("dead replay --all --reason x{rate}")) {
-        Ok(Command::Dead(DeadArguments { command: DeadCommand::Replay { pace, .. } })) => Ok(pace.rate),
+        Ok(Command::Dead(DeadCommand::Replay { pace, .. })) => Ok(pace.rate),
         other => Err(format!("{other:?}")),
     };
     assert_eq!((rate(""), rate(" --rate 7"), rate(" --rate 7/s")), (Ok(50), Ok(7), Ok(7)));
@@ -71,7 +73,7 @@ fn since_is_a_time_or_how_long_ago() {
         assert!(parse(&format!("drift --since {since}")).is_ok(), "{since}");
     }
     for since in ["1w", "yesterday", "2026-11-21"] {
-        assert!(parse(&format!("drift --since {since}")).is_err_and(|told| told.contains("2h")), "{since}");
+        assert!(parse(&format!("drift --since {since}")).is_err_and(|error| error.contains("2h")), "{since}");
     }
     assert!(parse("drift").is_err(), "all payments there ever were are never meant");
 }
@@ -80,4 +82,24 @@ fn since_is_a_time_or_how_long_ago() {
 fn a_body_is_printed_alone() {
     assert!(parse(&format!("notification show {ID} --body")).is_ok());
     assert!(parse(&format!("notification show {ID} --body --json")).is_err());
+}
+
+/// The help of a command and of everything below it, 110 columns wide whatever the terminal.
+fn help(command: &mut clap::Command, text: &mut String) {
+    *text += &format!("{}\n\n", command.render_help());
+    let below = command.get_subcommands_mut().filter(|command| command.get_name() != "help");
+    below.for_each(|command| help(command, text));
+}
+
+#[test]
+fn help_texts() {
+    let mut command = Cli::command().term_width(110);
+    command.build();
+    insta::assert_snapshot!("help", command.render_help());
+    for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        let name = command.get_name().to_owned();
+        let mut text = String::new();
+        help(command, &mut text);
+        insta::assert_snapshot!(format!("help_{name}"), text);
+    }
 }

@@ -90,6 +90,13 @@ impl From<TimeOrAgo> for String {
 #[serde(try_from = "String", into = "String")]
 pub struct IdList(pub Vec<Uuid>);
 
+impl IdList {
+    /// Returns `None` for no ids: an empty list selects nothing.
+    pub fn of(ids: Vec<Uuid>) -> Option<Self> {
+        (!ids.is_empty()).then_some(Self(ids))
+    }
+}
+
 impl TryFrom<String> for IdList {
     type Error = String;
 
