@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cli::ConsoleAddress;
-use crate::config::Keys;
-use crate::failure::{failed, failed_by};
-use crate::process;
+use crate::config::OwnKeys;
+use crate::failure::{Exit, failed, failed_by};
+use crate::{output, process};
 
 const READ_HINT: &str = "repeat the command: that is safe";
 const CHANGE_HINT: &str = "the change may have been made: look before you repeat the command";
@@ -21,10 +21,12 @@ pub(crate) struct Api {
     http: reqwest::Client,
     base: Url,
     token: Option<SecretString>,
+    /// True if answers are printed as they came.
+    pub(crate) json: bool,
 }
 
 /// An answer as it came, for `--json`, and as its type, for people.
-pub(crate) struct Answer<T> {
+pub(crate) struct ApiAnswer<T> {
     pub(crate) json: Value,
     pub(crate) view: T,
 }
@@ -44,21 +46,33 @@ impl Api {
         let (base, token) = match (&address.url, token) {
             (Some(url), token) => (url.clone(), token),
             (None, token) => {
-                let config = process::load(config, Keys::NotNeeded)?;
+                let config = process::load(config, OwnKeys::Unused)?;
                 (format!("http://{}", config.console.listen), token.or(config.console.token))
             }
         };
         let url = Url::parse(&base).ok().filter(Url::has_host);
         let base = url.ok_or_else(|| failed(format!("--url {base} is no address"), "such as http://127.0.0.1:8081"))?;
         let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).no_proxy().build()?;
-        Ok(Self { http, base, token })
+        Ok(Self { http, base, token, json: address.output.json })
+    }
+
+    /// Prints an answer: with `--json` as it came, else as the text that `text` makes of it. No text means: nothing found.
+    pub(crate) fn print<T>(&self, answer: Option<ApiAnswer<T>>, text: impl FnOnce(&T) -> Option<String>) -> Exit {
+        let Some(ApiAnswer { json, view }) = answer else { return Exit::NothingFound };
+        let text = text(&view);
+        match (&text, self.json) {
+            (_, true) => output::json(&json),
+            (Some(text), false) => output::line(text),
+            (None, false) => {}
+        }
+        if text.is_some() { Exit::Done } else { Exit::NothingFound }
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &impl Serialize,
-    ) -> anyhow::Result<Option<Answer<T>>> {
+    ) -> anyhow::Result<Option<ApiAnswer<T>>> {
         self.call(Method::GET, path, query, &()).await
     }
 
@@ -66,7 +80,7 @@ impl Api {
         &self,
         path: &[&str],
         body: &impl Serialize,
-    ) -> anyhow::Result<Option<Answer<T>>> {
+    ) -> anyhow::Result<Option<ApiAnswer<T>>> {
         self.call(Method::PUT, path, &(), body).await
     }
 
@@ -75,7 +89,7 @@ impl Api {
         &self,
         path: &[&str],
         body: &impl Serialize,
-    ) -> anyhow::Result<Option<Answer<T>>> {
+    ) -> anyhow::Result<Option<ApiAnswer<T>>> {
         self.call(Method::POST, path, &(), body).await
     }
 
@@ -86,7 +100,7 @@ impl Api {
         path: &[&str],
         query: &impl Serialize,
         body: &impl Serialize,
-    ) -> anyhow::Result<Option<Answer<T>>> {
+    ) -> anyhow::Result<Option<ApiAnswer<T>>> {
         let hint = if method == Method::GET { READ_HINT } else { CHANGE_HINT };
         let Some(response) = self.send(method, path, query, body).await? else { return Ok(None) };
         let json: Value = response.json().await.map_err(|error| {
@@ -96,7 +110,7 @@ impl Api {
             let what = format!("{} does not answer as a console of this version does", self.address());
             failed_by(error, what, hint)
         })?;
-        Ok(Some(Answer { json, view }))
+        Ok(Some(ApiAnswer { json, view }))
     }
 
     /// The exact bytes that were answered.

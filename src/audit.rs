@@ -1,13 +1,10 @@
 //! `payhook audit`: who did what.
 
-use std::path::Path;
-
 use clap::Subcommand;
 use payhook_console::api::{AuditPage, AuditQuery};
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::cli::ConsoleAddress;
 use crate::failure::Exit;
 use crate::output::{self, or_dash};
 
@@ -21,16 +18,14 @@ pub(crate) enum AuditCommand {
         /// Entries to show, at most
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: AuditCommand) -> anyhow::Result<Exit> {
-    let AuditCommand::List { before, limit, console } = command;
+pub(crate) async fn run(api: &Api, command: AuditCommand) -> anyhow::Result<Exit> {
+    let AuditCommand::List { before, limit } = command;
     let query = AuditQuery { before, limit: Some(limit) };
-    let answer = Api::open(config, &console)?.get(&["audit"], &query).await?;
-    Ok(output::answer(answer, console.output.json, text))
+    let answer = api.get(&["audit"], &query).await?;
+    Ok(api.print(answer, text))
 }
 
 pub(crate) fn text(page: &AuditPage) -> Option<String> {

@@ -1,13 +1,10 @@
 //! `payhook authorization`: registers authorizations of Auto Debit and shows them; never a token.
 
-use std::path::Path;
-
 use clap::Subcommand;
 use payhook_console::api::{AuthorizationRegistration, AuthorizationTimeline, AuthorizationView};
 use payhook_schema::{AccountName, AuthState, AuthorizationId, Wallet};
 
 use crate::api::Api;
-use crate::cli::ConsoleAddress;
 use crate::failure::Exit;
 use crate::order::timeline_text;
 use crate::output::{self, or_dash};
@@ -27,28 +24,23 @@ pub(crate) enum AuthorizationCommand {
         /// Antom's code of the wallet (customerBelongsTo), such as KPLUS
         #[arg(long)]
         wallet: Wallet,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Show an authorization and its timeline, oldest entry first; never a token
     Show {
         /// The merchant's id of the authorization
         authorization: AuthorizationId,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: AuthorizationCommand) -> anyhow::Result<Exit> {
+pub(crate) async fn run(api: &Api, command: AuthorizationCommand) -> anyhow::Result<Exit> {
     match command {
-        AuthorizationCommand::Register { authorization, account, auth_state, wallet, console } => {
+        AuthorizationCommand::Register { authorization, account, auth_state, wallet } => {
             let body = AuthorizationRegistration { account, auth_state, customer_belongs_to: wallet };
-            let api = Api::open(config, &console)?;
             let answer = api.put(&["authorizations", authorization.as_str()], &body).await?;
-            Ok(output::answer(answer, console.output.json, |view| Some(text(view))))
+            Ok(api.print(answer, |view| Some(text(view))))
         }
-        AuthorizationCommand::Show { authorization, console } => {
-            let (api, id) = (Api::open(config, &console)?, authorization.as_str());
+        AuthorizationCommand::Show { authorization } => {
+            let id = authorization.as_str();
             let Some(mut found) = api.get::<AuthorizationView>(&["authorizations", id], &()).await? else {
                 return Ok(Exit::NothingFound);
             };
@@ -56,7 +48,7 @@ pub(crate) async fn run(config: Option<&Path>, command: AuthorizationCommand) ->
             let Some(mut timeline) = timeline else { return Ok(Exit::NothingFound) };
             found.json["timeline"] = timeline.json["timeline"].take();
             let timeline = timeline_text(&timeline.view.timeline);
-            Ok(output::answer(Some(found), console.output.json, |view| Some(text(view) + &timeline)))
+            Ok(api.print(Some(found), |view| Some(text(view) + &timeline)))
         }
     }
 }

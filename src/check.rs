@@ -1,3 +1,5 @@
+//! `payhook check`: what the configuration means and what is reachable, secrets hidden.
+
 mod keys;
 
 use std::path::Path;
@@ -10,11 +12,11 @@ use payhook_store::{Store, StoreError};
 use serde_json::json;
 use tokio::time::error::Elapsed;
 
-use self::keys::Known;
+use self::keys::KnownKeys;
 use crate::cli::JsonOutput;
 use crate::config::{Config, QueueConfig, StoreConfig};
 use crate::failure::{Exit, failed};
-use crate::{backends, house, output};
+use crate::{backends, output, roles};
 
 /// The time limit for each answer.
 const WITHIN: Duration = Duration::from_secs(6);
@@ -25,20 +27,20 @@ const SKEW_MAX_S: i64 = 30;
 #[derive(Clone)]
 struct Finding {
     what: String,
-    state: State,
+    state: FindingState,
     detail: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FindingState {
     Ok,
-    /// Works, and deserves a look.
+    /// Works, and a person should read it.
     Note,
     /// A role could not start, or could not work.
     Bad,
 }
 
-impl State {
+impl FindingState {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -48,23 +50,23 @@ impl State {
     }
 }
 
-fn finding(what: impl Into<String>, state: State, detail: impl Into<String>) -> Finding {
+fn finding(what: impl Into<String>, state: FindingState, detail: impl Into<String>) -> Finding {
     Finding { what: what.into(), state, detail: detail.into() }
 }
 
-/// `payhook check`: what the configuration means and what is reachable, secrets hidden. Fails if a role could not start.
+/// Fails if a role could not start.
 pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) -> anyhow::Result<Exit> {
     let config = config?;
     let mut findings = vec![
-        finding("configuration", State::Ok, config.source.clone()),
+        finding("configuration", FindingState::Ok, config.source.clone()),
         finding(
             "ingress.listen",
-            State::Ok,
+            FindingState::Ok,
             format!("{} (signed path prefix `{}`)", config.ingress.listen, config.ingress.public_path),
         ),
         finding(
             "console.listen",
-            State::Ok,
+            FindingState::Ok,
             format!(
                 "{}, {}",
                 config.console.listen,
@@ -77,14 +79,14 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
         ),
     ];
     let lacks = config.lacks.iter().map(|lack| format!("{lack} (`payhook serve` and `payhook worker` cannot start)"));
-    findings.extend(lacks.map(|lack| finding("configuration", State::Bad, lack)));
-    findings.extend(config.notices.iter().map(|notice| finding("configuration", State::Note, notice)));
+    findings.extend(lacks.map(|lack| finding("configuration", FindingState::Bad, lack)));
+    findings.extend(config.notices.iter().map(|notice| finding("configuration", FindingState::Note, notice)));
     let (of_backends, known) = check_backends(&config).await;
     findings.extend(of_backends);
     findings.extend(check_accounts(&config).await);
     findings.extend(known.iter().flat_map(|known| known.findings(&config)));
 
-    let bad = findings.iter().filter(|finding| finding.state == State::Bad).count();
+    let bad = findings.iter().filter(|finding| finding.state == FindingState::Bad).count();
     if arguments.json {
         let list: Vec<_> = findings
             .iter()
@@ -96,43 +98,50 @@ pub(crate) async fn run(config: anyhow::Result<Config>, arguments: &JsonOutput) 
         }
         output::json(&report);
     } else {
-        let rows = findings.into_iter().map(|finding| [finding.state.word().to_owned(), finding.what, finding.detail]);
-        output::line(output::table(["", "WHAT", "DETAIL"], rows));
+        output::line(text(findings));
     }
     match bad {
         0 => Ok(Exit::Done),
         _ => Err(failed(
-            format!("{bad} of them would keep a role from working"),
-            "mend the lines marked BAD, then check again",
+            format!("{bad} finding(s) would keep a role from working"),
+            "fix what is marked BAD, then check again",
         )),
     }
 }
 
+fn text(findings: Vec<Finding>) -> String {
+    let rows = findings.into_iter().map(|finding| [finding.state.word().to_owned(), finding.what, finding.detail]);
+    output::table(["", "WHAT", "DETAIL"], rows)
+}
+
 /// Checks that the queue and the store are reachable, and reads from the store which of our keys are in use.
-async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
-    // A look leaves nothing behind: a file that is not there yet is made by `serve`, not by us.
+async fn check_backends(config: &Config) -> (Vec<Finding>, Option<KnownKeys>) {
+    // A check changes nothing: `serve` creates the file, not we.
     if let StoreConfig::Sqlite(path) = &config.store
         && !path.exists()
     {
-        let mut findings = vec![file_to_be(path)];
+        let mut findings = vec![missing_file(path)];
         if let QueueConfig::Rabbit(url) = &config.queue {
             match backends::rabbit(config, url, "check", &Clock::system()) {
                 Ok(queue) => findings.extend(check_queue(config, &*queue).await),
-                Err(error) => findings.push(finding("queue", State::Bad, format!("{error:#}"))),
+                Err(error) => findings.push(finding("queue", FindingState::Bad, format!("{error:#}"))),
             }
         }
-        return (findings, Some(Known::default()));
+        return (findings, Some(KnownKeys::default()));
     }
     let backends = match backends::open(config, "check", true, &Clock::system()).await {
         Ok(backends) => backends,
-        // One process owns a file, and while it runs it is the one to ask.
+        // One process owns the file, and it runs: only it can read the file.
         Err(error) if is_held(&error) => {
-            let detail = format!("{error:#}; /readyz of that process tells more");
-            let unknown = "which verified last, and what is sealed under which, shows while `payhook serve` is stopped";
-            let findings = vec![finding("queue and store", State::Note, detail), finding("keys", State::Note, unknown)];
+            let detail = format!("{error:#}; its /readyz shows the state of the store and the queue");
+            let unknown = "the use of each key is shown only while `payhook serve` is stopped";
+            let findings = vec![
+                finding("queue and store", FindingState::Note, detail),
+                finding("keys", FindingState::Note, unknown),
+            ];
             return (findings, None);
         }
-        Err(error) => return (vec![finding("queue and store", State::Bad, format!("{error:#}"))], None),
+        Err(error) => return (vec![finding("queue and store", FindingState::Bad, format!("{error:#}"))], None),
     };
     let store = backends.store.expect("opened with the store");
     let (of_store, of_queue) = tokio::join!(check_store(config, &*store), check_queue(config, &*backends.queue));
@@ -142,14 +151,18 @@ async fn check_backends(config: &Config) -> (Vec<Finding>, Option<Known>) {
     ([vec![of_store], of_queue].concat(), known)
 }
 
-/// A file that is not there yet, in a folder that must be.
-fn file_to_be(path: &Path) -> Finding {
+/// Reports a file that does not exist yet; its folder must.
+fn missing_file(path: &Path) -> Finding {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match folder.is_dir() {
-        true => finding("store", State::Ok, format!("{}: not there yet, `payhook serve` makes it", path.display())),
+        true => finding(
+            "store",
+            FindingState::Ok,
+            format!("{}: does not exist yet; `payhook serve` creates it", path.display()),
+        ),
         false => {
-            let detail = format!("{}: there is no folder {}; make it", path.display(), folder.display());
-            finding("store", State::Bad, detail)
+            let detail = format!("{}: there is no folder {}; create it", path.display(), folder.display());
+            finding("store", FindingState::Bad, detail)
         }
     }
 }
@@ -161,19 +174,19 @@ fn is_held(error: &anyhow::Error) -> bool {
 
 fn answered(what: &'static str, address: String, answer: Result<Result<(), String>, Elapsed>) -> Finding {
     match answer {
-        Ok(Ok(())) => finding(what, State::Ok, address),
-        Ok(Err(why)) => finding(what, State::Bad, why),
-        Err(_) => finding(what, State::Bad, format!("{address}: no answer within {} s", WITHIN.as_secs())),
+        Ok(Ok(())) => finding(what, FindingState::Ok, address),
+        Ok(Err(why)) => finding(what, FindingState::Bad, why),
+        Err(_) => finding(what, FindingState::Bad, format!("{address}: no answer within {} s", WITHIN.as_secs())),
     }
 }
 
 async fn check_store(config: &Config, store: &dyn Store) -> Finding {
     let checked = tokio::time::timeout(WITHIN, store.check()).await;
-    let is_brought_up =
+    let is_updated_at_start =
         matches!(&checked, Ok(Err(StoreError::Outdated { .. }))) && config.one_process_only(false).is_some();
     let checked = checked.map(|checked| checked.map_err(|error| error.to_string()));
     let checked = answered("store", store.address(), checked);
-    if is_brought_up { brought_up(checked) } else { checked }
+    if is_updated_at_start { updated_at_start(checked) } else { checked }
 }
 
 /// Checks that the queue takes a publish, has every queue that a worker needs, and routes messages to them.
@@ -190,25 +203,25 @@ async fn check_queue(config: &Config, queue: &dyn Queue) -> Vec<Finding> {
     let answer = probed.map(|answer| answer.map(drop));
     let whole = answered("queue", queue.address(), answer);
     let whole = match (&config.queue, whole.state) {
-        (QueueConfig::Embedded, State::Bad) => brought_up(whole),
+        (QueueConfig::Embedded, FindingState::Bad) => updated_at_start(whole),
         _ => whole,
     };
     let mut findings = vec![whole];
     if unrouted > 0 {
-        let detail = format!("{unrouted} message(s) that no queue took; `payhook queue unrouted` lists them");
-        findings.push(finding("queue payhook.unrouted", State::Note, detail));
+        let detail = format!("{unrouted} message(s) that no queue took: `payhook queue unrouted` lists them");
+        findings.push(finding("queue payhook.unrouted", FindingState::Note, detail));
     }
     if let Ok(Ok(routes)) = tokio::time::timeout(WITHIN, queue.routes()).await {
         let broken = routes.into_iter().filter_map(|Route { name, state }| match state {
             RouteState::Works => None,
             RouteState::NotPermitted => {
                 let detail =
-                    "this broker user may not write to it; an ingress and a console need payhook.notifications alone";
-                Some(finding(format!("queue {name}"), State::Note, detail))
+                    "this broker user may not write to it; ingress and console need only payhook.notifications";
+                Some(finding(format!("queue {name}"), FindingState::Note, detail))
             }
             RouteState::Broken(why) => {
                 let detail = format!("{why}; `payhook migrate` declares what is missing");
-                Some(finding(format!("queue {name}"), State::Bad, detail))
+                Some(finding(format!("queue {name}"), FindingState::Bad, detail))
             }
         });
         findings.extend(broken);
@@ -216,22 +229,22 @@ async fn check_queue(config: &Config, queue: &dyn Queue) -> Vec<Finding> {
     findings
 }
 
-/// `serve` migrates a file of its own before it does anything else.
-fn brought_up(finding: Finding) -> Finding {
-    let detail = format!("{} (`payhook serve` brings its own file up to date)", finding.detail);
-    Finding { state: State::Note, detail, ..finding }
+/// Softens a finding about the file: `serve` migrates it before it does anything else.
+fn updated_at_start(finding: Finding) -> Finding {
+    let detail = format!("{} (`payhook serve` updates its file at start)", finding.detail);
+    Finding { state: FindingState::Note, detail, ..finding }
 }
 
 async fn check_accounts(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.accounts.all().is_empty() {
-        findings.push(finding("accounts", State::Bad, format!("none: add {}", house::account_sections())));
+        findings.push(finding("accounts", FindingState::Bad, format!("none: add {}", roles::account_sections())));
     }
     let http =
         reqwest::Client::builder().timeout(WITHIN).redirect(reqwest::redirect::Policy::none()).no_proxy().build();
     for account in config.accounts.all() {
         let name = format!("{}.{}", account.provider(), account.name());
-        findings.push(finding(name.clone(), State::Ok, account.summary()));
+        findings.push(finding(name.clone(), FindingState::Ok, account.summary()));
         if let Ok(http) = &http {
             findings.push(check_api(http, &account, &name).await);
         }
@@ -246,15 +259,36 @@ async fn check_api(http: &reqwest::Client, account: &Account, name: &str) -> Fin
         Ok(response) => response,
         Err(error) => {
             let why = if error.is_timeout() { "no answer in time" } else { "cannot be reached" };
-            return finding(what, State::Bad, format!("{}: {why}", account.api()));
+            return finding(what, FindingState::Bad, format!("{}: {why}", account.api()));
         }
     };
     let date = response.headers().get("date").and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
     match theirs.map(|theirs| Clock::system().now().duration_since(theirs.timestamp()).as_secs()) {
-        Some(skew) if skew.abs() > SKEW_MAX_S => {
-            finding(what, State::Note, format!("{}: our clock is {skew} s off theirs", account.api()))
-        }
-        _ => finding(what, State::Ok, format!("{} answers", account.api())),
+        Some(skew) if skew.abs() > SKEW_MAX_S => finding(
+            what,
+            FindingState::Note,
+            format!("{}: our clock differs from theirs by {skew} s; check NTP", account.api()),
+        ),
+        _ => finding(what, FindingState::Ok, format!("{} answers", account.api())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings() {
+        let findings = vec![
+            finding("configuration", FindingState::Ok, "payhook.toml"),
+            finding(
+                "antom.shop-sg.api",
+                FindingState::Note,
+                "https://open-sea-global.alipay.com: our clock differs by 40 s",
+            ),
+            missing_file(Path::new("nowhere/payhook.db")),
+        ];
+        insta::assert_snapshot!("check", text(findings));
     }
 }

@@ -58,31 +58,24 @@ pub(crate) enum Command {
     /// Ask the process of this configuration whether it lives, or whether it can do its roles
     Healthcheck(HealthcheckArguments),
     /// Register orders, show their timelines, ask the provider again, release held ones
-    #[command(subcommand)]
-    Order(OrderCommand),
+    Order(ApiCommand<OrderCommand>),
     /// Register authorizations of Auto Debit, show their state and timeline
-    #[command(subcommand)]
-    Authorization(AuthorizationCommand),
+    Authorization(ApiCommand<AuthorizationCommand>),
     /// List, show, replay and discard dead letters
-    #[command(subcommand)]
-    Dead(DeadCommand),
+    Dead(ApiCommand<DeadCommand>),
     /// List, show and replay what providers sent
-    #[command(subcommand)]
-    Notification(NotificationCommand),
+    Notification(ApiCommand<NotificationCommand>),
     /// Show, pause, resume and cancel replays
-    #[command(subcommand)]
-    Replay(ReplayCommand),
+    Replay(ApiCommand<ReplayCommand>),
     /// Show where the providers differ from the store
     Drift(DriftArguments),
     /// Count what waits in the queues, list and move unrouted messages
     #[command(subcommand)]
     Queue(QueueCommand),
     /// Rotate the keys that seal tokens
-    #[command(subcommand)]
-    Keys(KeysCommand),
+    Keys(ApiCommand<KeysCommand>),
     /// Show who did what
-    #[command(subcommand)]
-    Audit(AuditCommand),
+    Audit(ApiCommand<AuditCommand>),
     /// Sign a sample notification as the provider would, and post it
     Send(SendArguments),
     /// Check a captured request offline, and name the likely cause if its signature does not hold
@@ -94,18 +87,27 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct JsonOutput {
     /// Print JSON instead of a table
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// A command that calls the console's API.
+#[derive(Debug, Args)]
+pub(crate) struct ApiCommand<C: Subcommand + std::fmt::Debug> {
+    #[command(flatten)]
+    pub(crate) console: ConsoleAddress,
+    #[command(subcommand)]
+    pub(crate) command: C,
 }
 
 /// The address of the console's API; taken from the configuration unless given here.
 #[derive(Debug, Args)]
 pub(crate) struct ConsoleAddress {
     /// The console's address, such as http://127.0.0.1:8081
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// The console's token
-    #[arg(long, env = "PAYHOOK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, global = true, env = "PAYHOOK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
     #[command(flatten)]
     pub(crate) output: JsonOutput,

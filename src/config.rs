@@ -1,5 +1,5 @@
-//! The configuration: `payhook.example.toml`'s defaults, under the file's values, under the environment's. All mistakes are told
-//! at once.
+//! The configuration: `payhook.example.toml`'s defaults, under the file's values, under the environment's. All mistakes are
+//! reported at once.
 
 mod accounts;
 mod authorities;
@@ -26,7 +26,7 @@ use self::reader::Reader;
 pub(crate) use self::reader::Taken;
 pub(crate) use self::tokens::Tokens;
 
-/// The defaults, and the manual: they cannot disagree.
+/// The defaults and the manual in one text, so that they agree.
 const EXAMPLE: &str = include_str!("../payhook.example.toml");
 
 /// The file that is read when none is named, if it is there.
@@ -54,9 +54,9 @@ pub(crate) struct Config {
     pub(crate) taken: Taken,
     /// The source of the configuration, for `payhook check`.
     pub(crate) source: String,
-    /// Settings that work and deserve a look: reported at start, and by `payhook check`.
+    /// Settings that work and that a person should read: reported at start, and by `payhook check`.
     pub(crate) notices: Vec<String>,
-    /// Settings missing for the roles that sign or authenticate, where they were [not required](Keys::Welcome).
+    /// Settings missing for the roles that sign or authenticate, where they were [not required](OwnKeys::Optional).
     pub(crate) lacks: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct IngressConfig {
 #[derive(Debug)]
 pub(crate) struct ConsoleConfig {
     pub(crate) listen: SocketAddr,
-    /// May everything, and has no name.
+    /// The token without a name: its caller may do everything.
     pub(crate) token: Option<SecretString>,
     /// By name, each with a role.
     pub(crate) callers: Vec<(SecretString, Caller)>,
@@ -86,7 +86,7 @@ impl ConsoleConfig {
         self.token.is_some() || !self.callers.is_empty()
     }
 
-    pub(crate) fn who_may_come(&self) -> Callers {
+    pub(crate) fn callers(&self) -> Callers {
         match self.asks_for_tokens() {
             true => {
                 Callers::known(self.token.as_ref(), self.callers.iter().map(|(token, caller)| (token, caller.clone())))
@@ -125,11 +125,11 @@ pub(crate) struct EventsConfig {
 /// The need for our own keys with the providers: each inquiry is signed or authenticated with them. The processes that
 /// face the Internet ask nothing, and need not hold these keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keys {
-    Wanted,
+pub(crate) enum OwnKeys {
+    Required,
     /// Optional: missing ones are listed in [`Config::lacks`].
-    Welcome,
-    NotNeeded,
+    Optional,
+    Unused,
 }
 
 /// Every mistake in a configuration, each naming its key.
@@ -164,7 +164,7 @@ impl Config {
     pub(crate) fn load(
         file: Option<&Path>,
         environment: &BTreeMap<String, String>,
-        keys: Keys,
+        keys: OwnKeys,
     ) -> Result<Self, Mistakes> {
         let wanted = file.map_or_else(|| PathBuf::from(DEFAULT_FILE), Path::to_owned);
         match std::fs::read_to_string(&wanted) {
@@ -190,7 +190,7 @@ impl Config {
         source: &str,
         folder: &Path,
         environment: &BTreeMap<String, String>,
-        keys: Keys,
+        keys: OwnKeys,
     ) -> Result<Self, Mistakes> {
         let failed = |mistakes| Mistakes { source: source.to_owned(), mistakes };
         let written: toml::Table = toml::from_str(text).map_err(|error| failed(vec![not_toml(text, &error)]))?;
@@ -206,8 +206,8 @@ impl Config {
         }
     }
 
-    /// Takes every key; what cannot be taken is noted by the reader, and the result is then not used.
-    fn take(reader: &mut Reader, source: &str, keys: Keys) -> Option<Self> {
+    /// Takes every key. The reader notes mistakes; with a mistake, the result is not used.
+    fn take(reader: &mut Reader, source: &str, keys: OwnKeys) -> Option<Self> {
         let ingress = IngressConfig {
             listen: reader.parsed("ingress", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             public_path: reader
@@ -220,7 +220,7 @@ impl Config {
             connections: ConnectionsConfig::take(reader, "ingress"),
         };
         if ingress.body_timeout.is_zero() {
-            reader.mistake("ingress.body_timeout must be longer than nothing");
+            reader.mistake("ingress.body_timeout must be longer than 0s");
         }
         let console = ConsoleConfig {
             listen: reader.parsed("console", "listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
@@ -243,8 +243,7 @@ impl Config {
             }
             text => match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
                 Some(path) if path.contains('?') => {
-                    reader
-                        .mistake("store.url: a SQLite file takes no parameters; how it is opened is payhook's to know");
+                    reader.mistake("store.url: a SQLite file takes no parameters: remove `?` and what follows");
                     None
                 }
                 Some(path) if !path.is_empty() => Some(StoreConfig::Sqlite(reader.path(path))),
@@ -256,15 +255,15 @@ impl Config {
         });
         if matches!((&queue, &store), (Some(QueueConfig::Embedded), Some(StoreConfig::Postgres(_)))) {
             reader.mistake(
-                "queue.url is `embedded`, which is a table in store.url's SQLite file, and store.url is PostgreSQL: \
-                 use RabbitMQ (amqp://…) with it",
+                "queue.url is `embedded`, which needs a SQLite file, and store.url is PostgreSQL: use RabbitMQ (amqp://…) with \
+                 PostgreSQL",
             );
         }
         let encrypted = matches!(&queue, Some(QueueConfig::Rabbit(url)) if url.expose_secret().starts_with("amqps://"));
         let queue_ca = authorities::take(
             reader,
             "queue",
-            (!encrypted).then_some("it is for amqps://, and queue.url begins with something else"),
+            (!encrypted).then_some("it is for amqps://, and queue.url does not begin with that"),
         );
         let server = matches!(&store, Some(StoreConfig::Postgres(_)));
         let store_ca =
@@ -348,7 +347,7 @@ fn public_path(reader: &mut Reader, base: &str) -> String {
     }
 }
 
-/// A delay is a queue's name on RabbitMQ: whole seconds; and a schedule that goes back and forth is a mistake.
+/// A delay is in a queue's name on RabbitMQ, so it has whole seconds; a schedule that does not rise is a mistake.
 fn check_delays(reader: &mut Reader, delays: &[Duration]) {
     if delays.is_empty() {
         reader.mistake("worker.retry_delays must have at least one delay");
@@ -357,7 +356,7 @@ fn check_delays(reader: &mut Reader, delays: &[Duration]) {
         reader.mistake("worker.retry_delays must be whole seconds, minutes or hours, and not zero");
     }
     if !delays.is_sorted_by(|earlier, later| earlier < later) {
-        reader.mistake("worker.retry_delays must rise");
+        reader.mistake("worker.retry_delays must rise: each is longer than the one before");
     }
 }
 

@@ -1,17 +1,14 @@
 //! `payhook dead`: lists, shows, replays, discards and annotates dead letters.
 
-use std::path::Path;
-
 use clap::{ArgGroup, Args, Subcommand};
 use payhook_console::api::{
     DeadLetterDetails, DeadLetterGroupList, DeadLetterPage, DeadLetterQuery, DeadLetterView, DiscardReport,
-    DiscardRequest, FilterRequest, GroupQuery, IdList, NoteReport, NoteRequest, TimeOrAgo,
+    DiscardRequest, FilterRequest, IdList, NoteReport, NoteRequest, TimeOrAgo,
 };
 use payhook_schema::{AccountName, DeadCause, DeadLetterState, Provider};
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::cli::ConsoleAddress;
 use crate::failure::{Exit, failed};
 use crate::output::{self, or_dash};
 use crate::watch::{self, ReplayPace, payment_text};
@@ -34,22 +31,16 @@ pub(crate) enum DeadCommand {
         /// Dead letters to show, at most
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Show everything about one dead letter except what the provider sent
     Show {
         /// Its id, as the list shows it
         id: Uuid,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Group the open ones by cause, provider and account, with the money at stake
     Groups {
         #[command(flatten)]
         filter: DeadFilter,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Replay open ones at a limited rate, and watch; ctrl-C leaves the replay running
     Replay {
@@ -57,8 +48,6 @@ pub(crate) enum DeadCommand {
         selection: DeadSelection,
         #[command(flatten)]
         pace: ReplayPace,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Mark open ones as not needed any more; they stay in the store
     Discard {
@@ -67,8 +56,6 @@ pub(crate) enum DeadCommand {
         /// The reason; stored with them and in the audit log
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Put a note on dead letters, for the next reader
     Note {
@@ -77,8 +64,6 @@ pub(crate) enum DeadCommand {
         /// The note, on one line; an empty one removes a note
         #[arg(long)]
         note: String,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
 }
 
@@ -113,6 +98,12 @@ pub(crate) struct DeadSelection {
     pub(crate) all: bool,
 }
 
+impl From<DeadFilter> for DeadLetterQuery {
+    fn from(DeadFilter { ids, cause, provider, account, since }: DeadFilter) -> Self {
+        Self { id: IdList::of(ids), cause, provider, account, since, ..Self::default() }
+    }
+}
+
 impl From<DeadSelection> for FilterRequest {
     fn from(DeadSelection { filter, all }: DeadSelection) -> Self {
         let DeadFilter { ids, cause, provider, account, since } = filter;
@@ -120,35 +111,30 @@ impl From<DeadSelection> for FilterRequest {
     }
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: DeadCommand) -> anyhow::Result<Exit> {
+pub(crate) async fn run(api: &Api, command: DeadCommand) -> anyhow::Result<Exit> {
     match command {
-        DeadCommand::List { filter, state, all, before, limit, console } => {
-            let DeadFilter { ids, cause, provider, account, since } = filter;
+        DeadCommand::List { filter, state, all, before, limit } => {
             let state = if all { Some("all".to_owned()) } else { state.map(|state| state.to_string()) };
-            let (id, limit) = (IdList::of(ids), Some(limit));
-            let query = DeadLetterQuery { id, cause, provider, account, since, state, before, limit };
-            let answer = Api::open(config, &console)?.get(&["dead-letters"], &query).await?;
-            Ok(output::answer(answer, console.output.json, list_text))
+            let query = DeadLetterQuery { state, before, limit: Some(limit), ..filter.into() };
+            let answer = api.get(&["dead-letters"], &query).await?;
+            Ok(api.print(answer, list_text))
         }
-        DeadCommand::Show { id, console } => {
-            let answer = Api::open(config, &console)?.get(&["dead-letters", &id.to_string()], &()).await?;
-            Ok(output::answer(answer, console.output.json, |letter| Some(text(letter))))
+        DeadCommand::Show { id } => {
+            let answer = api.get(&["dead-letters", &id.to_string()], &()).await?;
+            Ok(api.print(answer, |letter| Some(text(letter))))
         }
-        DeadCommand::Groups { filter, console } => {
-            let DeadFilter { ids, cause, provider, account, since } = filter;
-            let query = GroupQuery { id: IdList::of(ids), cause, provider, account, since };
-            let answer = Api::open(config, &console)?.get(&["dead-letters", "groups"], &query).await?;
-            Ok(output::answer(answer, console.output.json, groups_text))
+        DeadCommand::Groups { filter } => {
+            let answer = api.get(&["dead-letters", "groups"], &DeadLetterQuery::from(filter)).await?;
+            Ok(api.print(answer, groups_text))
         }
-        DeadCommand::Replay { selection, pace, console } => {
-            let api = Api::open(config, &console)?;
-            watch::replay(&api, &["dead-letters", "replay"], selection.into(), pace, console.output.json).await
+        DeadCommand::Replay { selection, pace } => {
+            watch::replay(api, &["dead-letters", "replay"], selection.into(), pace).await
         }
-        DeadCommand::Discard { selection, reason, console } => {
+        DeadCommand::Discard { selection, reason } => {
             let body = DiscardRequest { filter: selection.into(), reason };
-            let answer = Api::open(config, &console)?.post(&["dead-letters", "discard"], &body).await?;
+            let answer = api.post(&["dead-letters", "discard"], &body).await?;
             let mut elsewhere = 0;
-            let exit = output::answer(answer, console.output.json, |report: &DiscardReport| {
+            let exit = api.print(answer, |report: &DiscardReport| {
                 elsewhere = report.in_other_replays;
                 (report.discarded > 0).then(|| format!("discarded {}", report.discarded))
             });
@@ -160,12 +146,10 @@ pub(crate) async fn run(config: Option<&Path>, command: DeadCommand) -> anyhow::
                 )),
             }
         }
-        DeadCommand::Note { selection, note, console } => {
+        DeadCommand::Note { selection, note } => {
             let body = NoteRequest { filter: selection.into(), note };
-            let answer = Api::open(config, &console)?.post(&["dead-letters", "note"], &body).await?;
-            Ok(output::answer(answer, console.output.json, |report: &NoteReport| {
-                (report.noted > 0).then(|| format!("noted {}", report.noted))
-            }))
+            let answer = api.post(&["dead-letters", "note"], &body).await?;
+            Ok(api.print(answer, |report: &NoteReport| (report.noted > 0).then(|| format!("noted {}", report.noted))))
         }
     }
 }

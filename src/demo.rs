@@ -14,10 +14,10 @@ use secrecy::ExposeSecret;
 
 use self::merchant::Merchant;
 use self::story::Story;
-use crate::config::{Config, Keys};
+use crate::config::{Config, OwnKeys};
 use crate::failure::{Exit, failed};
-use crate::house::{House, Roles};
 use crate::process::Stop;
+use crate::roles::{Roles, RunningRoles};
 use crate::{output, process};
 
 /// Short delays, so that the dead letter comes while somebody watches.
@@ -37,10 +37,10 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Exit> {
     let account = AccountName::new("demo").expect("a constant name");
     let simulator = Simulator::start(Options::default()).await?;
     let config = config(&simulator, &account, folder.path())?;
-    let house = House::open(&config, Roles::ALL, "demo", Clock::system(), stop.clone()).await?;
-    let ingress = house.ingress.expect("all roles have an ingress");
-    let console = house.console;
-    let running = tokio::spawn(house.until_stopped());
+    let running = RunningRoles::open(&config, Roles::ALL, "demo", Clock::system(), stop.clone()).await?;
+    let ingress = running.ingress.expect("all roles have an ingress");
+    let console = running.console;
+    let ended = tokio::spawn(running.until_stopped());
 
     output::line(format_args!(
         "payhook {}   demo: providers are simulated, keys were made for this run, loopback only\n\n  \
@@ -73,7 +73,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<Exit> {
         stop.now.cancelled().await;
     }
     stop.at_once();
-    running.await??;
+    ended.await??;
     simulator.stop().await;
     match failures {
         0 => Ok(Exit::Done),
@@ -92,5 +92,5 @@ fn config(simulator: &Simulator, account: &AccountName, folder: &Path) -> anyhow
         payhook_vault::new_key().expose_secret(),
         simulator.config_toml(account).replace("sandbox = true", "sandbox = true\napply_token = true")
     );
-    Ok(Config::read(&text, "demo", folder, &std::collections::BTreeMap::new(), Keys::Wanted)?)
+    Ok(Config::read(&text, "demo", folder, &std::collections::BTreeMap::new(), OwnKeys::Required)?)
 }

@@ -7,7 +7,7 @@ use payhook_console::api::{DriftRequest, ReplayItemView, ReplayView, TimeOrAgo};
 use payhook_schema::{AccountName, Provider, ReplayOutcome, ReplayState};
 use serde_json::json;
 
-use crate::api::{Answer, Api};
+use crate::api::{Api, ApiAnswer};
 use crate::cli::ConsoleAddress;
 use crate::failure::{Exit, failed};
 use crate::output::{self, or_dash};
@@ -56,7 +56,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> any
     let differ = watch::items(&api, id, of(ReplayOutcome::Changed), usize::MAX).await?;
     let failures = watch::items(&api, id, of(ReplayOutcome::Failed), usize::MAX).await?;
     let counts = (differ.len(), failures.len());
-    if console.output.json {
+    if api.json {
         output::json(&json!({
             "replay_id": id, "state": over.view.state, "compared": over.view.done, "total": over.view.total,
             "differences": items_json(differ), "failed": items_json(failures),
@@ -67,7 +67,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> any
     judge(&over.view, counts.0, counts.1)
 }
 
-fn views(items: Vec<Answer<ReplayItemView>>) -> Vec<ReplayItemView> {
+fn views(items: Vec<ApiAnswer<ReplayItemView>>) -> Vec<ReplayItemView> {
     items.into_iter().map(|item| item.view).collect()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Keys;
+use crate::config::OwnKeys;
 use crate::failure::{Exit, failed, failed_by};
 use crate::{output, process};
 
@@ -26,7 +26,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: Option<&Path>, arguments: HealthcheckArguments) -> anyhow::Result<Exit> {
     let base = match arguments.url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None => format!("http://{}", reachable(process::load(config, Keys::NotNeeded)?.console.listen)),
+        None => format!("http://{}", reachable(process::load(config, OwnKeys::Unused)?.console.listen)),
     };
     let path = if arguments.ready { "/readyz" } else { "/healthz" };
     let http = reqwest::Client::builder().timeout(WITHIN).no_proxy().build()?;

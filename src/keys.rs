@@ -1,29 +1,22 @@
 //! `payhook keys`: rotates the keys that seal tokens.
 
-use std::path::Path;
-
 use anyhow::Context;
 use clap::Subcommand;
 use payhook_console::api::RotationReport;
 use serde_json::json;
 
 use crate::api::Api;
-use crate::cli::ConsoleAddress;
 use crate::failure::{Exit, failed};
 use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Seal everything anew under the newest of `[tokens] keys`, so that older ones can go
-    Rotate {
-        #[command(flatten)]
-        console: ConsoleAddress,
-    },
+    Rotate,
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: KeysCommand) -> anyhow::Result<Exit> {
-    let KeysCommand::Rotate { console } = command;
-    let api = Api::open(config, &console)?;
+pub(crate) async fn run(api: &Api, command: KeysCommand) -> anyhow::Result<Exit> {
+    let KeysCommand::Rotate = command;
     let mut resealed = 0;
     // A request seals as much as it has time for; the next one goes on.
     let RotationReport { newest, left, unopened, .. } = loop {
@@ -36,7 +29,7 @@ pub(crate) async fn run(config: Option<&Path>, command: KeysCommand) -> anyhow::
         }
         output::note(format_args!("sealed {resealed} anew, {left} left"));
     };
-    if console.output.json {
+    if api.json {
         output::json(&json!(RotationReport { newest, resealed, left: left.clone(), unopened }));
     } else {
         output::line(format_args!("sealed {resealed} anew under key {newest}"));

@@ -1,5 +1,5 @@
-//! HTTP/1.1 servers that go on serving while others hold connections open: whoever has waited for its peer the longest makes
-//! room for a new one, no peer has more than its share, and no peer is waited for without end.
+//! HTTP/1.1 servers that keep serving while peers hold connections open: the connection that has waited the longest for its
+//! peer makes room, no peer has more than its share, and every wait has a limit.
 
 mod connections;
 mod service;
@@ -19,13 +19,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use self::connections::{Closed, Connections, Entered, Held};
+use self::connections::{Closed, Connections, Entered, HeldConnection};
 use crate::config::ConnectionsConfig;
 use crate::failure::failed_by;
 
 /// The limits of a listener.
 #[derive(Debug, Clone)]
-pub(crate) struct Limits {
+pub(crate) struct ListenLimits {
     connections: ConnectionsConfig,
     /// Connections more, on which health is answered and nothing else, for when all others are at work.
     health_reserve: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Limits {
     drain_waits_within: Duration,
 }
 
-impl Limits {
+impl ListenLimits {
     /// Makes the limits that every listener has; only the number of connections is configured.
     pub(crate) fn new(connections: ConnectionsConfig) -> Self {
         Self {
@@ -77,13 +77,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The time between two looks for late peers.
 const TICK: Duration = Duration::from_millis(500);
 
-/// An attack is worth a line now and then, and not one for each connection.
+/// Between two lines about full listeners: an attack must not fill the log.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        let hint =
-            format!("another process may have it: `ss -ltnp` shows which; {key} in the configuration changes it");
+        let hint = format!("another process may use it: `ss -ltnp` shows which; or change {key} in the configuration");
         failed_by(error, format!("cannot listen on {address} ({key})"), hint)
     })
 }
@@ -93,10 +92,10 @@ pub(crate) async fn serve(
     listener: TcpListener,
     name: &'static str,
     router: Router,
-    limits: Limits,
+    limits: ListenLimits,
     stop: CancellationToken,
 ) {
-    let mut server = Server::new(name, router, limits);
+    let mut server = ListenServer::new(name, router, limits);
     let mut tick = tokio::time::interval(TICK);
     loop {
         let accepted = tokio::select! {
@@ -134,10 +133,10 @@ pub(crate) async fn serve(
     server.drain().await;
 }
 
-struct Server {
+struct ListenServer {
     name: &'static str,
     router: Router,
-    limits: Limits,
+    limits: ListenLimits,
     http: http1::Builder,
     graceful: GracefulShutdown,
     connections: Arc<Connections>,
@@ -145,8 +144,8 @@ struct Server {
     accept_log: NowAndThen,
 }
 
-impl Server {
-    fn new(name: &'static str, router: Router, limits: Limits) -> Self {
+impl ListenServer {
+    fn new(name: &'static str, router: Router, limits: ListenLimits) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.waits_within)
@@ -165,7 +164,7 @@ impl Server {
     }
 
     /// A place for a connection of `peer`, as soon as there is one; none if the peer has its share already.
-    async fn place_for(&mut self, peer: IpAddr) -> Option<Held> {
+    async fn place_for(&mut self, peer: IpAddr) -> Option<HeldConnection> {
         loop {
             match self.connections.enter(peer, &self.limits) {
                 Entered::In { held, closed: None } => return Some(held),
@@ -202,7 +201,7 @@ impl Server {
         }
     }
 
-    fn start(&self, stream: TcpStream, held: Held) {
+    fn start(&self, stream: TcpStream, held: HeldConnection) {
         let _ = stream.set_nodelay(true);
         let (router, close, held) = (self.router.clone(), held.close.clone(), Arc::new(held));
         let service = service_fn(move |request| service::answer(request, router.clone(), held.clone()));

@@ -19,13 +19,13 @@ const LINES_MAX: usize = 2048;
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 
 /// An entry that waits for the writing thread.
-enum Entry {
+enum LogEntry {
     Line(Vec<u8>),
     /// Everything before it was written, or counted as lost.
     Flush(SyncSender<()>),
 }
 
-static ENTRIES: OnceLock<SyncSender<Entry>> = OnceLock::new();
+static ENTRIES: OnceLock<SyncSender<LogEntry>> = OnceLock::new();
 
 /// Starts the log. `RUST_LOG` chooses its level, `info` for roles and `warn` for commands unless it does.
 pub(crate) fn start(cli: &Cli) {
@@ -34,7 +34,7 @@ pub(crate) fn start(cli: &Cli) {
         Command::Demo(_) => "error",
         _ => "warn",
     };
-    // What these would log, our own errors tell; and what they would show besides is not for a log, whatever RUST_LOG says.
+    // Our own errors have what these would log; the rest of it may hold secrets, whatever RUST_LOG says.
     let quiet = ["lapin=off", "sqlx=off", "hyper=off", "hyper_util=off", "reqwest=off", "h2=off"];
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let filter =
@@ -59,21 +59,21 @@ pub(crate) fn start(cli: &Cli) {
 pub(crate) fn flush() {
     let Some(entries) = ENTRIES.get() else { return };
     let (done, written) = sync_channel(1);
-    if entries.try_send(Entry::Flush(done)).is_ok() {
+    if entries.try_send(LogEntry::Flush(done)).is_ok() {
         let _ = written.recv_timeout(FLUSH_WITHIN);
     }
 }
 
 /// Writes lines until nobody can send any. The writer is opened anew for each: what failed once may work again.
-fn write<W: Write>(waiting: &Receiver<Entry>, open: impl Fn() -> W) {
+fn write<W: Write>(waiting: &Receiver<LogEntry>, open: impl Fn() -> W) {
     while let Ok(entry) = waiting.recv() {
         match entry {
-            Entry::Line(line) => {
+            LogEntry::Line(line) => {
                 if open().write_all(&line).is_err() {
                     lost();
                 }
             }
-            Entry::Flush(done) => {
+            LogEntry::Flush(done) => {
                 let _ = done.send(());
             }
         }
@@ -86,12 +86,12 @@ fn lost() {
 
 /// Hands each event's text to the thread that writes.
 #[derive(Clone, Copy)]
-struct Lines(&'static SyncSender<Entry>);
+struct Lines(&'static SyncSender<LogEntry>);
 
 impl Write for Lines {
     /// Takes one event's text as a whole: that is how tracing-subscriber writes. Never waits, never fails.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        if self.0.try_send(Entry::Line(line.to_vec())).is_err() {
+        if self.0.try_send(LogEntry::Line(line.to_vec())).is_err() {
             lost();
         }
         Ok(line.len())
@@ -140,7 +140,7 @@ mod tests {
         let counted = writes.clone();
         let thread = std::thread::spawn(move || write(&waiting, || Flaky(counted.clone())));
         for _ in 0..3 {
-            entries.send(Entry::Line(b"a line\n".to_vec())).unwrap();
+            entries.send(LogEntry::Line(b"a line\n".to_vec())).unwrap();
         }
         drop(entries);
         thread.join().unwrap();

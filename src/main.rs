@@ -13,7 +13,6 @@ mod demo;
 mod drift;
 mod failure;
 mod healthcheck;
-mod house;
 mod keys;
 mod listen;
 mod log;
@@ -26,6 +25,7 @@ mod queue;
 mod readiness;
 mod reload;
 mod replay;
+mod roles;
 mod send;
 mod simulate;
 #[cfg(test)]
@@ -37,10 +37,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::cli::{Cli, Command};
-use self::config::Keys;
+use self::api::Api;
+use self::cli::{Cli, Command, ConsoleAddress};
+use self::config::OwnKeys;
 use self::failure::Exit;
-use self::house::Roles;
+use self::roles::Roles;
 
 fn main() -> ExitCode {
     // The first thing of all: one TLS provider for every library in the process.
@@ -68,25 +69,26 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { config, command, .. } = cli;
+    let api = |console: &ConsoleAddress| Api::open(config.as_deref(), console);
     let load = |keys| process::load(config.as_deref(), keys);
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
-        Command::Serve => house::run(config.as_deref(), Keys::Wanted, Roles::ALL, "serve").await,
-        Command::Ingress => house::run(config.as_deref(), Keys::NotNeeded, Roles::INGRESS, "ingress").await,
-        Command::Worker => house::run(config.as_deref(), Keys::Wanted, Roles::WORKER, "worker").await,
-        Command::Console => house::run(config.as_deref(), Keys::NotNeeded, Roles::CONSOLE, "console").await,
-        Command::Migrate => migrate::run(&load(Keys::NotNeeded)?).await,
-        Command::Check(arguments) => check::run(load(Keys::Welcome), &arguments).await,
+        Command::Serve => roles::run(config.as_deref(), OwnKeys::Required, Roles::ALL, "serve").await,
+        Command::Ingress => roles::run(config.as_deref(), OwnKeys::Unused, Roles::INGRESS, "ingress").await,
+        Command::Worker => roles::run(config.as_deref(), OwnKeys::Required, Roles::WORKER, "worker").await,
+        Command::Console => roles::run(config.as_deref(), OwnKeys::Unused, Roles::CONSOLE, "console").await,
+        Command::Migrate => migrate::run(&load(OwnKeys::Unused)?).await,
+        Command::Check(arguments) => check::run(load(OwnKeys::Optional), &arguments).await,
         Command::Healthcheck(arguments) => healthcheck::run(config.as_deref(), arguments).await,
-        Command::Order(command) => order::run(config.as_deref(), command).await,
-        Command::Authorization(command) => authorization::run(config.as_deref(), command).await,
-        Command::Dead(command) => dead::run(config.as_deref(), command).await,
-        Command::Notification(command) => notification::run(config.as_deref(), command).await,
-        Command::Replay(command) => replay::run(config.as_deref(), command).await,
+        Command::Order(it) => order::run(&api(&it.console)?, it.command).await,
+        Command::Authorization(it) => authorization::run(&api(&it.console)?, it.command).await,
+        Command::Dead(it) => dead::run(&api(&it.console)?, it.command).await,
+        Command::Notification(it) => notification::run(&api(&it.console)?, it.command).await,
+        Command::Replay(it) => replay::run(&api(&it.console)?, it.command).await,
         Command::Drift(arguments) => drift::run(config.as_deref(), arguments).await,
         Command::Queue(command) => queue::run(config.as_deref(), command).await,
-        Command::Keys(command) => keys::run(config.as_deref(), command).await,
-        Command::Audit(command) => audit::run(config.as_deref(), command).await,
+        Command::Keys(it) => keys::run(&api(&it.console)?, it.command).await,
+        Command::Audit(it) => audit::run(&api(&it.console)?, it.command).await,
         Command::Send(arguments) => send::run(config.as_deref(), arguments).await,
         Command::Verify(arguments) => verify::run(config.as_deref(), &arguments),
         Command::Simulate(arguments) => simulate::run(arguments).await,

@@ -1,7 +1,5 @@
 //! `payhook notification`: lists, shows and replays the notifications that providers sent.
 
-use std::path::Path;
-
 use clap::{ArgGroup, Args, Subcommand};
 use payhook_console::api::{
     FilterRequest, IdList, NotificationDetails, NotificationPage, NotificationQuery, TimeOrAgo,
@@ -10,7 +8,6 @@ use payhook_schema::{AccountName, PaymentId, Provider};
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::cli::ConsoleAddress;
 use crate::failure::{Exit, failed_by};
 use crate::output::{self, or_dash};
 use crate::watch::{self, ReplayPace, payment_text};
@@ -27,8 +24,6 @@ pub(crate) enum NotificationCommand {
         /// Notifications to show, at most
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Show everything about one notification except its content
     Show {
@@ -37,8 +32,6 @@ pub(crate) enum NotificationCommand {
         /// Print the exact bytes that were received, and nothing else; for admins, and recorded in the audit log
         #[arg(long, conflicts_with = "json")]
         body: bool,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Replay notifications at a limited rate, and watch; ctrl-C leaves the replay running
     Replay {
@@ -46,8 +39,6 @@ pub(crate) enum NotificationCommand {
         selection: NotificationSelection,
         #[command(flatten)]
         pace: ReplayPace,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
 }
 
@@ -92,29 +83,28 @@ impl From<NotificationSelection> for FilterRequest {
     }
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: NotificationCommand) -> anyhow::Result<Exit> {
+pub(crate) async fn run(api: &Api, command: NotificationCommand) -> anyhow::Result<Exit> {
     match command {
-        NotificationCommand::List { filter, before, limit, console } => {
+        NotificationCommand::List { filter, before, limit } => {
             let NotificationWords { ids, kind, provider, account, payment: payment_id, since } = filter;
             let (id, limit) = (IdList::of(ids), Some(limit));
             let query = NotificationQuery { id, kind, provider, account, payment_id, since, before, limit };
-            let answer = Api::open(config, &console)?.get(&["notifications"], &query).await?;
-            Ok(output::answer(answer, console.output.json, list_text))
+            let answer = api.get(&["notifications"], &query).await?;
+            Ok(api.print(answer, list_text))
         }
-        NotificationCommand::Show { id, body: true, console } => {
+        NotificationCommand::Show { id, body: true } => {
             let path = ["notifications", &id.to_string(), "body"];
-            let Some(bytes) = Api::open(config, &console)?.bytes(&path).await? else { return Ok(Exit::NothingFound) };
+            let Some(bytes) = api.bytes(&path).await? else { return Ok(Exit::NothingFound) };
             output::bytes(&bytes)
                 .map_err(|error| failed_by(error, "cannot print the body", "write it to a file: `> FILE`"))?;
             Ok(Exit::Done)
         }
-        NotificationCommand::Show { id, body: false, console } => {
-            let answer = Api::open(config, &console)?.get(&["notifications", &id.to_string()], &()).await?;
-            Ok(output::answer(answer, console.output.json, |details| Some(text(details))))
+        NotificationCommand::Show { id, body: false } => {
+            let answer = api.get(&["notifications", &id.to_string()], &()).await?;
+            Ok(api.print(answer, |details| Some(text(details))))
         }
-        NotificationCommand::Replay { selection, pace, console } => {
-            let api = Api::open(config, &console)?;
-            watch::replay(&api, &["notifications", "replay"], selection.into(), pace, console.output.json).await
+        NotificationCommand::Replay { selection, pace } => {
+            watch::replay(api, &["notifications", "replay"], selection.into(), pace).await
         }
     }
 }

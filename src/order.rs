@@ -1,7 +1,5 @@
 //! `payhook order`: registers orders, shows them, asks the providers again, and releases held ones.
 
-use std::path::Path;
-
 use clap::Subcommand;
 use payhook_console::api::{
     OrderPage, OrderQuery, OrderRegistration, OrderTimeline, OrderView, PaymentRegistration, RefundRegistration,
@@ -9,8 +7,7 @@ use payhook_console::api::{
 };
 use payhook_schema::{AccountName, Money, NewRefund, OrderId, OrderState, PaymentId, PaymentKey, Provider, RefundId};
 
-use crate::api::{Answer, Api};
-use crate::cli::ConsoleAddress;
+use crate::api::{Api, ApiAnswer};
 use crate::failure::Exit;
 use crate::output::{self, or_dash};
 
@@ -29,8 +26,6 @@ pub(crate) enum OrderCommand {
         /// PROVIDER/ACCOUNT/ID=REFUND of a refund of Antom's, before it is asked for; may be repeated
         #[arg(long = "refund", value_name = "PAYMENT=REFUND", value_parser = new_refund)]
         refunds: Vec<NewRefund>,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Show an order and its timeline, oldest entry first
     Show {
@@ -42,8 +37,6 @@ pub(crate) enum OrderCommand {
         /// Timeline entries to show, at most
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// List orders, newest first
     List {
@@ -62,15 +55,11 @@ pub(crate) enum OrderCommand {
         /// Orders to show, at most
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Ask the provider about every payment of an order now
     Refresh {
         /// The merchant's id of the order
         order: OrderId,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Lift every objection to a held order that is open at the version shown, after a person has read them
     Release {
@@ -85,46 +74,44 @@ pub(crate) enum OrderCommand {
         /// PROVIDER/ACCOUNT/ID of a payment whose money went back although the provider does not say so; may be repeated
         #[arg(long = "returned", value_name = "PAYMENT", value_parser = payment_key)]
         returned: Vec<PaymentKey>,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: OrderCommand) -> anyhow::Result<Exit> {
+pub(crate) async fn run(api: &Api, command: OrderCommand) -> anyhow::Result<Exit> {
     match command {
-        OrderCommand::Register { order, amount, payments, refunds, console } => {
+        OrderCommand::Register { order, amount, payments, refunds } => {
             let body = registration(amount, payments, refunds);
-            let answer = Api::open(config, &console)?.put(&["orders", order.as_str()], &body).await?;
-            Ok(print(answer, &console))
+            let answer = api.put(&["orders", order.as_str()], &body).await?;
+            Ok(print(api, answer))
         }
-        OrderCommand::Show { order, after, limit, console } => {
-            let (api, id) = (Api::open(config, &console)?, order.as_str());
+        OrderCommand::Show { order, after, limit } => {
+            let id = order.as_str();
             let page = TimelineQuery { after, limit: Some(limit) };
             let Some(mut found) = api.get::<OrderView>(&["orders", id], &()).await? else {
                 return Ok(Exit::NothingFound);
             };
             let page = api.get::<OrderTimeline>(&["orders", id, "timeline"], &page).await?;
-            let Some(Answer { mut json, view: OrderTimeline { timeline, next, .. } }) = page else {
+            let Some(ApiAnswer { mut json, view: OrderTimeline { timeline, next, .. } }) = page else {
                 return Ok(Exit::NothingFound);
             };
             found.json["timeline"] = json["timeline"].take();
             found.json["timeline_next"] = json["next"].take();
-            note_release(&found.view, &console);
+            note_release(api, &found.view);
             let more = next.map_or_else(String::new, |next| format!("\nmore: payhook order show {id} --after {next}"));
             let text = |order: &OrderView| Some(order_text(order) + &timeline_text(&timeline) + &more);
-            Ok(output::answer(Some(found), console.output.json, text))
+            Ok(api.print(Some(found), text))
         }
-        OrderCommand::List { state, provider, account, before, limit, console } => {
+        OrderCommand::List { state, provider, account, before, limit } => {
             let query = OrderQuery { state, provider, account, before, limit: Some(limit) };
-            let answer = Api::open(config, &console)?.get(&["orders"], &query).await?;
-            Ok(output::answer(answer, console.output.json, list_text))
+            let answer = api.get(&["orders"], &query).await?;
+            Ok(api.print(answer, list_text))
         }
-        OrderCommand::Refresh { order, console } => {
-            let answer = Api::open(config, &console)?.post(&["orders", order.as_str(), "refresh"], &()).await?;
-            Ok(print(answer, &console))
+        OrderCommand::Refresh { order } => {
+            let answer = api.post(&["orders", order.as_str(), "refresh"], &()).await?;
+            Ok(print(api, answer))
         }
-        OrderCommand::Release { order, reason, version, returned, console } => {
-            let (api, id) = (Api::open(config, &console)?, order.as_str());
+        OrderCommand::Release { order, reason, version, returned } => {
+            let id = order.as_str();
             let Some(found) = api.get::<OrderView>(&["orders", id], &()).await? else {
                 return Ok(Exit::NothingFound);
             };
@@ -138,7 +125,7 @@ pub(crate) async fn run(config: Option<&Path>, command: OrderCommand) -> anyhow:
             });
             let version = version.or(Some(found.view.version));
             let body = ReleaseRequest { version, reason, returned: returned.collect() };
-            let exit = print(api.post(&["orders", id, "release"], &body).await?, &console);
+            let exit = print(api, api.post(&["orders", id, "release"], &body).await?);
             if exit == Exit::Done {
                 output::note(format_args!("a worker releases it in a moment: `payhook order show {order}`"));
             }
@@ -164,16 +151,16 @@ pub(crate) fn registration(amount: Money, payments: Vec<PaymentKey>, refunds: Ve
     OrderRegistration { amount_minor, currency, payments: payments.collect(), refunds: refunds.collect() }
 }
 
-fn print(answer: Option<Answer<OrderView>>, console: &ConsoleAddress) -> Exit {
+fn print(api: &Api, answer: Option<ApiAnswer<OrderView>>) -> Exit {
     if let Some(answer) = &answer {
-        note_release(&answer.view, console);
+        note_release(api, &answer.view);
     }
-    output::answer(answer, console.output.json, |order| Some(order_text(order)))
+    api.print(answer, |order| Some(order_text(order)))
 }
 
 /// Says how a held order is released.
-fn note_release(order: &OrderView, console: &ConsoleAddress) {
-    if !(order.holds.is_empty() || console.output.json) {
+fn note_release(api: &Api, order: &OrderView) {
+    if !(order.holds.is_empty() || api.json) {
         output::note(format_args!(
             "hint: once a person has read the objections: payhook order release {} --version {} --reason \"…\"",
             order.order_id, order.version
@@ -197,7 +184,7 @@ pub(crate) fn order_text(order: &OrderView) -> String {
     }
     let payments = order.payments.iter().map(|payment| {
         [
-            key_text(payment.provider, &payment.account, &payment.id),
+            payment.key.to_string(),
             payment.state.to_string(),
             or_dash(payment.reason.as_ref()),
             or_dash(payment.asked_at),

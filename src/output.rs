@@ -7,7 +7,6 @@ use std::sync::Mutex;
 
 use comfy_table::{ContentArrangement, Table};
 
-use crate::api::Answer;
 use crate::failure::{Exit, failed_by};
 
 /// The first error of standard output.
@@ -47,18 +46,6 @@ pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
 /// Prints a JSON document, readable.
 pub(crate) fn json(value: &serde_json::Value) {
     line(serde_json::to_string_pretty(value).expect("JSON values always print"));
-}
-
-/// Prints an answer: with `--json` as it came, else as the text that `text` makes of it. No text means: nothing found.
-pub(crate) fn answer<T>(answer: Option<Answer<T>>, json: bool, text: impl FnOnce(&T) -> Option<String>) -> Exit {
-    let Some(Answer { json: raw, view }) = answer else { return Exit::NothingFound };
-    let text = text(&view);
-    match (&text, json) {
-        (_, true) => self::json(&raw),
-        (Some(text), false) => line(text),
-        (None, false) => {}
-    }
-    if text.is_some() { Exit::Done } else { Exit::NothingFound }
 }
 
 /// Returns a page of a list, and how to read on; `None` if it is empty.

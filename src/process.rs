@@ -11,19 +11,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::config::{Config, Keys, Mistakes};
+use crate::config::{Config, Mistakes, OwnKeys};
 use crate::failure::failed_by;
 
 /// Every environment variable, read once.
 #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
 pub(crate) fn environment() -> BTreeMap<String, String> {
-    // What is not UTF-8 is none of ours.
+    // None of our variables is other than UTF-8.
     let texts = std::env::vars_os().map(|(name, value)| (name.into_string(), value.into_string()));
     texts.filter_map(|(name, value)| Some((name.ok()?, value.ok()?))).collect()
 }
 
-pub(crate) fn load(file: Option<&Path>, keys: Keys) -> anyhow::Result<Config> {
-    let hint = "payhook.example.toml explains every key; `payhook check` shows what a configuration means";
+pub(crate) fn load(file: Option<&Path>, keys: OwnKeys) -> anyhow::Result<Config> {
+    let hint = "payhook.example.toml explains every key";
     Config::load(file, &environment(), keys).map_err(|mistakes: Mistakes| {
         let text = mistakes.to_string();
         failed_by(mistakes, text, hint)
@@ -74,7 +74,7 @@ pub(crate) fn stop_on_signal(stop: Stop, lame_duck: Duration) {
         };
         // First the token, then the log: nothing may keep a stop from happening.
         stop.leaving.cancel();
-        info!("stopping: not ready from now on; no new work after {lame_duck:?}, then what is in hand is finished");
+        info!("stopping: not ready from now on; no new work after {lame_duck:?}, then running work is finished");
         let ended = async {
             tokio::time::sleep(lame_duck).await;
             stop.now.cancel();

@@ -12,7 +12,7 @@ use payhook_schema::Clock;
 use serde_json::{Value, json};
 
 use crate::cli::JsonOutput;
-use crate::config::{Config, Keys, QueueConfig, StoreConfig};
+use crate::config::{Config, OwnKeys, QueueConfig, StoreConfig};
 use crate::failure::{Exit, failed_by};
 use crate::output::or_dash;
 use crate::{backends, output, process};
@@ -42,7 +42,7 @@ pub(crate) enum QueueCommand {
 }
 
 pub(crate) async fn run(file: Option<&Path>, command: QueueCommand) -> anyhow::Result<Exit> {
-    let config = process::load(file, Keys::NotNeeded)?;
+    let config = process::load(file, OwnKeys::Unused)?;
     let clock = Clock::system();
     match command {
         QueueCommand::Stats { output } => {

@@ -45,7 +45,7 @@ pub(crate) fn store(store: Arc<dyn Store>, clock: Clock) -> ReadyCheck {
             }
             *proven = None;
             let taken = store.lease_take(LEASE, Uuid::nil(), clock.now(), LEASE_FOR).await;
-            taken.map_err(|error| format!("it takes no writes: {error}"))?;
+            taken.map_err(|error| format!("the store takes no writes: {error}"))?;
             *proven = Some(Instant::now());
             Ok(())
         }

@@ -1,5 +1,5 @@
-//! SIGHUP: the configuration is read again, and what can be taken up without a restart is. A configuration with a mistake
-//! changes nothing.
+//! SIGHUP: reads the configuration again and applies accounts and keys; other changes need a restart. A configuration with a
+//! mistake changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use payhook_vault::Vault;
 use tokio::signal::unix::Signal;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Keys, Mistakes, Taken};
+use crate::config::{Config, Mistakes, OwnKeys, Taken};
 
 /// The settings a running process was started with and shares with its roles.
 pub(crate) struct Reload {
     file: Option<PathBuf>,
-    keys: Keys,
+    keys: OwnKeys,
     accounts: Accounts,
     vault: Vault,
     /// Every key as it counts now.
@@ -25,16 +25,16 @@ pub(crate) struct Reload {
 
 /// A change in the configuration, in words.
 #[derive(Debug, PartialEq, Eq)]
-enum Change {
+enum ConfigChange {
     TakenUp(String),
-    /// Taken up, and worth a second look.
+    /// Applied, and worth a check.
     Gone(String),
     NeedsRestart(String),
 }
 
 impl Reload {
     /// `config` is what the roles were started with: their accounts and keys are its own.
-    pub(crate) fn new(file: Option<PathBuf>, keys: Keys, config: &mut Config) -> Self {
+    pub(crate) fn new(file: Option<PathBuf>, keys: OwnKeys, config: &mut Config) -> Self {
         Self {
             file,
             keys,
@@ -62,7 +62,7 @@ impl Reload {
                 let count = mistakes.len();
                 error!(
                     count,
-                    "the configuration was read again and nothing of it taken up: mend it, then send SIGHUP again"
+                    "the configuration has mistakes, so nothing was changed: fix them, then send SIGHUP again"
                 );
             }
             Ok(config) => {
@@ -71,9 +71,9 @@ impl Reload {
                 }
                 for change in self.replace(config) {
                     match change {
-                        Change::TakenUp(what) => info!("configuration: {what}"),
-                        Change::Gone(what) => warn!("configuration: {what}"),
-                        Change::NeedsRestart(key) => warn!("configuration: {key} changed and needs a restart"),
+                        ConfigChange::TakenUp(what) => info!("configuration: {what}"),
+                        ConfigChange::Gone(what) => warn!("configuration: {what}"),
+                        ConfigChange::NeedsRestart(key) => warn!("configuration: {key} changed and needs a restart"),
                     }
                 }
                 info!("the configuration was read again");
@@ -81,13 +81,15 @@ impl Reload {
         }
     }
 
-    /// Puts the new accounts and keys in the place of the old ones, and tells what that changed: by names, never by values.
-    fn replace(&mut self, config: Config) -> Vec<Change> {
+    /// Replaces accounts and keys, and returns the changes: by name, never by value.
+    fn replace(&mut self, config: Config) -> Vec<ConfigChange> {
         let changed = self.taken.differs_from(&config.taken);
         let mut changes = Vec::new();
         if changed.iter().any(|key| key.starts_with("tokens.")) {
             let numbers = &config.tokens.numbers;
-            changes.push(Change::TakenUp(format!("tokens.keys changed and was taken up: keys {numbers:?} count now")));
+            changes.push(ConfigChange::TakenUp(format!(
+                "tokens.keys changed and was taken up: keys {numbers:?} count now"
+            )));
         }
         let (before, after) = (names(&self.accounts), names(&config.accounts));
         for name in before.union(&after) {
@@ -96,28 +98,28 @@ impl Reload {
                     let keys = changed.iter().filter_map(|key| key.strip_prefix(name.as_str())?.strip_prefix('.'));
                     let keys: Vec<&str> = keys.collect();
                     let what = format!("{name}: {} changed and was taken up", keys.join(", "));
-                    (!keys.is_empty()).then_some(Change::TakenUp(what))
+                    (!keys.is_empty()).then_some(ConfigChange::TakenUp(what))
                 }
-                (false, _) => Some(Change::TakenUp(format!("{name}: a new account, taken up"))),
-                (true, false) => Some(Change::Gone(format!(
-                    "{name}: no longer there; its notifications are refused from now on, and its payments not asked about"
+                (false, _) => Some(ConfigChange::TakenUp(format!("{name}: a new account, taken up"))),
+                (true, false) => Some(ConfigChange::Gone(format!(
+                    "{name}: removed; its notifications are refused from now on, and its payments are not asked about"
                 ))),
             });
         }
         let rest = changed.iter().filter(|key| !counts_at_once(key));
-        changes.extend(rest.map(|key| Change::NeedsRestart(key.clone())));
+        changes.extend(rest.map(|key| ConfigChange::NeedsRestart(key.clone())));
 
         // First the keys: an account may ask for tokens from now on, and they are sealed.
         self.vault.replace(&config.tokens.vault);
         self.accounts.replace(config.accounts);
-        // What needs a restart is told again until there was one.
+        // A change that needs a restart is reported at each reload until there was one.
         self.taken.take_over(config.taken, counts_at_once);
         self.notices = config.notices.into_iter().collect();
         changes
     }
 }
 
-/// An account is taken up whole: half of it old and half of it new is in no file.
+/// An account is applied as a whole: half old and half new is in no file.
 fn counts_at_once(key: &str) -> bool {
     let section = key.split_once('.').map(|(section, _)| section);
     section.is_some_and(|section| section == "tokens" || section.parse::<Provider>().is_ok())
@@ -130,7 +132,7 @@ fn names(accounts: &Accounts) -> BTreeSet<String> {
 fn some_account(config: Config) -> Result<Config, Mistakes> {
     match config.accounts.all().is_empty() {
         false => Ok(config),
-        true => Err(Mistakes { source: config.source, mistakes: vec![crate::house::no_account()] }),
+        true => Err(Mistakes { source: config.source, mistakes: vec![crate::roles::no_account()] }),
     }
 }
 

@@ -1,13 +1,10 @@
 //! `payhook replay`: lists, shows, pauses, resumes and cancels replays and plans.
 
-use std::path::Path;
-
 use clap::Subcommand;
 use payhook_console::api::{PageQuery, ReplayList, ReplayView};
 use uuid::Uuid;
 
 use crate::api::Api;
-use crate::cli::ConsoleAddress;
 use crate::failure::Exit;
 use crate::{output, watch};
 
@@ -18,68 +15,57 @@ pub(crate) enum ReplayCommand {
         /// Replays to show, at most
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Show the progress of a replay, and the items that it changed or that failed
     Show {
         /// Its id, as the list shows it
         id: Uuid,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Pause a running replay
     Pause {
         /// Its id, as the list shows it
         id: Uuid,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// Resume a replay that was paused or that stopped by itself
     Resume {
         /// Its id, as the list shows it
         id: Uuid,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
     /// End a replay for good; its finished items stay done
     Cancel {
         /// Its id, as the list shows it
         id: Uuid,
-        #[command(flatten)]
-        console: ConsoleAddress,
     },
 }
 
-pub(crate) async fn run(config: Option<&Path>, command: ReplayCommand) -> anyhow::Result<Exit> {
+pub(crate) async fn run(api: &Api, command: ReplayCommand) -> anyhow::Result<Exit> {
     match command {
-        ReplayCommand::List { limit, console } => {
-            let answer = Api::open(config, &console)?.get(&["replays"], &PageQuery { limit: Some(limit) }).await?;
-            Ok(output::answer(answer, console.output.json, list_text))
+        ReplayCommand::List { limit } => {
+            let answer = api.get(&["replays"], &PageQuery { limit: Some(limit) }).await?;
+            Ok(api.print(answer, list_text))
         }
-        ReplayCommand::Show { id, console } => {
-            let (api, json) = (Api::open(config, &console)?, console.output.json);
+        ReplayCommand::Show { id } => {
             let Some(mut found) = api.get::<ReplayView>(&["replays", &id.to_string()], &()).await? else {
                 return Ok(Exit::NothingFound);
             };
-            let items = match json {
+            let items = match api.json {
                 true => {
-                    found.json["items"] = watch::items_json(watch::items(&api, id, |_| true, usize::MAX).await?);
+                    found.json["items"] = watch::items_json(watch::items(api, id, |_| true, usize::MAX).await?);
                     String::new()
                 }
-                false => watch::notable_items(&api, &found.view).await?,
+                false => watch::notable_items(api, &found.view).await?,
             };
-            Ok(output::answer(Some(found), json, |replay| Some(text(replay) + &items)))
+            Ok(api.print(Some(found), |replay| Some(text(replay) + &items)))
         }
-        ReplayCommand::Pause { id, console } => steer(config, &console, id, "pause").await,
-        ReplayCommand::Resume { id, console } => steer(config, &console, id, "resume").await,
-        ReplayCommand::Cancel { id, console } => steer(config, &console, id, "cancel").await,
+        ReplayCommand::Pause { id } => steer(api, id, "pause").await,
+        ReplayCommand::Resume { id } => steer(api, id, "resume").await,
+        ReplayCommand::Cancel { id } => steer(api, id, "cancel").await,
     }
 }
 
-async fn steer(config: Option<&Path>, console: &ConsoleAddress, id: Uuid, word: &str) -> anyhow::Result<Exit> {
-    let answer = Api::open(config, console)?.post(&["replays", &id.to_string(), word], &()).await?;
-    Ok(output::answer(answer, console.output.json, |replay| Some(text(replay))))
+async fn steer(api: &Api, id: Uuid, word: &str) -> anyhow::Result<Exit> {
+    let answer = api.post(&["replays", &id.to_string(), word], &()).await?;
+    Ok(api.print(answer, |replay| Some(text(replay))))
 }
 
 pub(crate) fn text(replay: &ReplayView) -> String {

@@ -10,7 +10,7 @@ use payhook_schema::{AccountName, Clock, Money, PaymentId, Provider};
 use payhook_simulator::{AntomKind, Keys, sample};
 use reqwest::Url;
 
-use crate::config::Keys as OurKeys;
+use crate::config::OwnKeys;
 use crate::failure::{Exit, failed, failed_by};
 use crate::{output, process};
 
@@ -48,7 +48,7 @@ pub(crate) struct SendArguments {
 }
 
 pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyhow::Result<Exit> {
-    let config = process::load(config, OurKeys::NotNeeded)?;
+    let config = process::load(config, OwnKeys::Unused)?;
     let account = config.accounts.get(arguments.provider, &arguments.account).ok_or_else(|| {
         failed(
             format!("there is no {} account `{}` in the configuration", arguments.provider, arguments.account),

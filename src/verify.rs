@@ -14,7 +14,7 @@ use serde_json::json;
 
 use self::captured::Captured;
 use crate::cli::JsonOutput;
-use crate::config::{Config, Keys};
+use crate::config::{Config, OwnKeys};
 use crate::failure::{Exit, failed, failed_by};
 use crate::{output, process};
 
@@ -45,14 +45,14 @@ pub(crate) struct VerifyArguments {
 }
 
 pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow::Result<Exit> {
-    let config = process::load(config, Keys::Welcome)?;
+    let config = process::load(config, OwnKeys::Optional)?;
     let text = String::from_utf8_lossy(&read(&arguments.headers, "--headers")?).into_owned();
     let body = read(&arguments.body, "--body")?;
     let captured = Captured::read(&text).map_err(|error| {
         let what = format!("cannot read the headers in {}", arguments.headers.display());
-        failed_by(error, what, "one `Name: value` a line; what `curl -v` prints and raw HTTP will do")
+        failed_by(error, what, "write one `Name: value` a line; the output of `curl -v` and raw HTTP work too")
     })?;
-    let at = Target::find(&config, arguments, &captured)?;
+    let at = VerifyTarget::find(&config, arguments, &captured)?;
     check_method(arguments.method.as_deref().or(captured.method.as_deref()))?;
     let now = Clock::system().now();
     let received = |at_time| Received {
@@ -75,14 +75,14 @@ pub(crate) fn run(config: Option<&Path>, arguments: &VerifyArguments) -> anyhow:
     judge(&diagnosis)
 }
 
-/// Looks into a request of which nobody told when it was received: how old it was then is not known, and is not judged.
+/// Diagnoses a request whose time of receipt is unknown: its age is not checked.
 fn ageless<'a>(account: &Account, now: Timestamp, received: impl Fn(Timestamp) -> Received<'a>) -> Diagnosis {
     let diagnosis = diagnose(account, &received(now));
     let is_old = diagnosis.causes.iter().any(|cause| cause.word == "too_old");
     match diagnosis.signed_at.filter(|_| is_old) {
         Some(signed_at) => {
             output::note(format_args!(
-                "when it was received is not told, so its age is not judged: --received-at tells"
+                "the time it was received is unknown, so its age is not checked: pass --received-at"
             ));
             Diagnosis { age: diagnosis.age, ..diagnose(account, &received(signed_at)) }
         }
@@ -96,7 +96,7 @@ fn read(file: &Path, flag: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The destination of the request.
-struct Target {
+struct VerifyTarget {
     account: Arc<Account>,
     /// The public path.
     path: String,
@@ -105,24 +105,24 @@ struct Target {
     assumed: bool,
 }
 
-impl Target {
+impl VerifyTarget {
     fn find(config: &Config, arguments: &VerifyArguments, captured: &Captured) -> anyhow::Result<Self> {
         let public_path = &config.ingress.public_path;
-        // What was captured behind a proxy lacks what the proxy strips, like what ingress sees; what is given by hand is as it is.
+        // A request captured behind a proxy lacks the prefix that the proxy strips; a path given by hand is complete.
         let captured = captured.target.as_ref().map(|target| match target.starts_with(&format!("{public_path}/")) {
             true => target.clone(),
             false => format!("{public_path}{target}"),
         });
-        let told = arguments.path.clone().or(captured);
-        let path = told.as_deref().and_then(|told| told.strip_prefix(public_path.as_str()));
+        let given = arguments.path.clone().or(captured);
+        let path = given.as_deref().and_then(|path| path.strip_prefix(public_path.as_str()));
         let name = arguments.account.clone().or_else(|| account_in(path?, arguments.provider));
         let account = account(config, arguments.provider, name)?;
-        let assumed = told.is_none();
+        let assumed = given.is_none();
         let usual = || format!("{public_path}{}", Protocol::notify_path(arguments.provider, account.name()));
-        let told = told.unwrap_or_else(usual);
-        let (path, query) = match told.split_once('?') {
+        let given = given.unwrap_or_else(usual);
+        let (path, query) = match given.split_once('?') {
             Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
-            None => (told, None),
+            None => (given, None),
         };
         Ok(Self { account, path, query, assumed })
     }
@@ -134,7 +134,7 @@ fn account_in(path: &str, provider: Provider) -> Option<AccountName> {
     rest.split(['/', '?']).next()?.parse().ok()
 }
 
-/// The one that is named, or the only one there is.
+/// Returns the named account, or the only one.
 fn account(config: &Config, provider: Provider, name: Option<AccountName>) -> anyhow::Result<Arc<Account>> {
     let all: Vec<Arc<Account>> =
         config.accounts.all().into_iter().filter(|account| account.provider() == provider).collect();
@@ -149,18 +149,19 @@ fn account(config: &Config, provider: Provider, name: Option<AccountName>) -> an
             .get(provider, &name)
             .ok_or_else(|| failed(format!("there is no {provider} account `{name}`"), known)),
         (None, [only]) => Ok(only.clone()),
-        (None, _) => {
-            Err(failed(format!("which {provider} account it was sent to is not told: --account names it"), known))
-        }
+        (None, _) => Err(failed(
+            format!("it is unknown which {provider} account the request was sent to: pass --account"),
+            known,
+        )),
     }
 }
 
-/// A signature of Antom's is over a POST, and so is every notification: what was sent otherwise was not sent by a provider.
+/// Refuses any method but POST: every notification is a POST, and Antom's signature covers the method.
 fn check_method(method: Option<&str>) -> anyhow::Result<()> {
     match method {
         Some(method) if !method.eq_ignore_ascii_case("POST") => Err(failed(
-            format!("it was sent as {}, and providers send POST", method.chars().take(16).collect::<String>()),
-            "a redirect turns POST into GET: give the provider the address it leads to; or capture the request itself",
+            format!("the request was sent as {}; providers send POST", method.chars().take(16).collect::<String>()),
+            "a redirect turns POST into GET: register the redirect's target with the provider, or capture the request itself",
         )),
         _ => Ok(()),
     }
@@ -170,9 +171,9 @@ fn is_accepted(diagnosis: &Diagnosis) -> bool {
     diagnosis.by.is_some() && diagnosis.causes.is_empty()
 }
 
-fn show(at: &Target, diagnosis: &Diagnosis) {
+fn show(at: &VerifyTarget, diagnosis: &Diagnosis) {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let assumed = if at.assumed { " (assumed: --path tells)" } else { "" };
+    let assumed = if at.assumed { " (assumed: pass --path)" } else { "" };
     output::line(output::facts([
         ("genuine", if is_accepted(diagnosis) { "yes" } else { "no" }.to_owned()),
         ("account", format!("{}/{}", at.account.provider(), at.account.name())),
@@ -190,7 +191,7 @@ fn show(at: &Target, diagnosis: &Diagnosis) {
     }
 }
 
-fn as_json(at: &Target, diagnosis: &Diagnosis) -> serde_json::Value {
+fn as_json(at: &VerifyTarget, diagnosis: &Diagnosis) -> serde_json::Value {
     let causes = diagnosis
         .causes
         .iter()
@@ -212,22 +213,22 @@ fn as_json(at: &Target, diagnosis: &Diagnosis) -> serde_json::Value {
 fn judge(diagnosis: &Diagnosis) -> anyhow::Result<Exit> {
     match (diagnosis.causes.first(), diagnosis.by.is_some()) {
         (None, true) => Ok(Exit::Done),
-        (Some(cause), _) => Err(failed(format!("it would be refused: {}", cause.what), cause.advice.clone())),
+        (Some(cause), _) => Err(failed(format!("ingress would refuse it: {}", cause.what), cause.advice.clone())),
         (None, false) => Err(failed(
-            "the signature does not hold, and nothing that was tried makes it hold",
-            "compare the key with the provider's dashboard, and the body with what the provider sent, byte for byte; if both \
-             are right, somebody else sent it",
+            "the signature does not hold, and no known cause explains it",
+            "compare the key with the provider's dashboard, and the body with the provider's, byte for byte; if both are right, \
+             somebody else sent it",
         )),
     }
 }
 
-/// `2 h 5 min before now`: to the two largest units, as nobody counts seconds of days.
+/// `2 h 5 min before now`: the two largest units.
 fn in_words(age: SignedDuration) -> String {
     let seconds = age.unsigned_abs().as_secs();
     let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
     let from = parts.iter().position(|(count, _)| *count > 0).unwrap_or(parts.len() - 1);
-    let told: Vec<String> = parts[from..].iter().take(2).map(|(count, unit)| format!("{count} {unit}")).collect();
-    format!("{} {}", told.join(" "), if age.is_negative() { "after now" } else { "before now" })
+    let words: Vec<String> = parts[from..].iter().take(2).map(|(count, unit)| format!("{count} {unit}")).collect();
+    format!("{} {}", words.join(" "), if age.is_negative() { "after now" } else { "before now" })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::progress::Progress;
-use crate::api::{Answer, Api};
+use crate::api::{Api, ApiAnswer};
 use crate::failure::{Exit, failed, failed_by};
 use crate::output::{self, or_dash};
 
@@ -54,19 +54,13 @@ pub(crate) struct ReplayPace {
 }
 
 pub(crate) enum Watched {
-    Over(Answer<ReplayView>),
+    Over(ApiAnswer<ReplayView>),
     /// The person stopped watching; the replay goes on.
     Left,
 }
 
 /// `payhook dead replay` and `payhook notification replay`.
-pub(crate) async fn replay(
-    api: &Api,
-    path: &[&str],
-    filter: FilterRequest,
-    pace: ReplayPace,
-    json: bool,
-) -> anyhow::Result<Exit> {
+pub(crate) async fn replay(api: &Api, path: &[&str], filter: FilterRequest, pace: ReplayPace) -> anyhow::Result<Exit> {
     let ReplayPace { plan, rate, limit, canary, reason, detach } = pace;
     let reason = reason.unwrap_or_default();
     let body = ReplayRequest { filter, plan, reason, rate_per_s: Some(rate), canary, limit: Some(limit) };
@@ -87,14 +81,14 @@ pub(crate) async fn replay(
     }
     if detach {
         note_steering(begun.replay_id);
-        print_begun(&begun, json);
+        print_begun(api, &begun);
         return Ok(Exit::Done);
     }
     let Watched::Over(over) = watch(api, begun.replay_id).await? else {
-        print_begun(&begun, json);
+        print_begun(api, &begun);
         return Ok(Exit::Done);
     };
-    match (json, plan) {
+    match (api.json, plan) {
         (true, true) => {
             let items = items_json(items(api, begun.replay_id, |_| true, usize::MAX).await?);
             output::json(&json!({ "plan": plan_json(&over.view, &items) }));
@@ -132,7 +126,7 @@ pub(crate) async fn watch(api: &Api, id: Uuid) -> anyhow::Result<Watched> {
     watched
 }
 
-async fn until_over(api: &Api, id: Uuid, progress: &mut Progress) -> anyhow::Result<Answer<ReplayView>> {
+async fn until_over(api: &Api, id: Uuid, progress: &mut Progress) -> anyhow::Result<ApiAnswer<ReplayView>> {
     let mut failures = 0;
     loop {
         match api.get::<ReplayView>(&["replays", &id.to_string()], &()).await {
@@ -170,8 +164,8 @@ fn note_steering(id: Uuid) {
 }
 
 /// Prints the id of a replay, for the program that began it.
-fn print_begun(begun: &ReplayBegun, json: bool) {
-    match json {
+fn print_begun(api: &Api, begun: &ReplayBegun) {
+    match api.json {
         true => output::json(&json!({ "replay_id": begun.replay_id, "total": begun.total })),
         false => output::line(begun.replay_id),
     }
@@ -223,21 +217,21 @@ pub(crate) async fn items(
     id: Uuid,
     is_wanted: impl Fn(&ReplayItemView) -> bool,
     at_most: usize,
-) -> anyhow::Result<Vec<Answer<ReplayItemView>>> {
+) -> anyhow::Result<Vec<ApiAnswer<ReplayItemView>>> {
     let (mut wanted, mut after) = (Vec::new(), Some(0));
     while wanted.len() < at_most && after.is_some() {
         let query = ReplayItemQuery { after, limit: Some(PAGE) };
         let page = api.get::<ReplayItemPage>(&["replays", &id.to_string(), "items"], &query).await?;
-        let Some(Answer { mut json, view }) = page else { break };
+        let Some(ApiAnswer { mut json, view }) = page else { break };
         let items = json["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let items = items.into_iter().zip(view.items).map(|(json, view)| Answer { json, view });
+        let items = items.into_iter().zip(view.items).map(|(json, view)| ApiAnswer { json, view });
         wanted.extend(items.filter(|item| is_wanted(&item.view)).take(at_most - wanted.len()));
         after = view.next;
     }
     Ok(wanted)
 }
 
-pub(crate) fn items_json(items: Vec<Answer<ReplayItemView>>) -> Value {
+pub(crate) fn items_json(items: Vec<ApiAnswer<ReplayItemView>>) -> Value {
     items.into_iter().map(|item| item.json).collect()
 }
 

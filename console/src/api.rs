@@ -1,6 +1,25 @@
 //! The JSON of the API: what requests carry and what answers hold. The console writes these types and the command line reads
 //! them, so a field that is renamed here breaks the build and not a command.
 
+/// Declares a view: its fields, each with the value that it shows.
+macro_rules! view {
+    ($(#[$doc:meta])* pub struct $name:ident of ($($from:ident: $source:ty),+) {
+        $($(#[$attribute:meta])* $field:ident: $type:ty = $value:expr,)+
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Serialize, Deserialize)]
+        pub struct $name {
+            $($(#[$attribute])* pub $field: $type,)+
+        }
+
+        impl $name {
+            pub(crate) fn of($($from: $source),+) -> Self {
+                Self { $($field: $value,)+ }
+            }
+        }
+    };
+}
+
 mod authorization;
 mod dead_letter;
 mod filter;
@@ -18,7 +37,7 @@ use uuid::Uuid;
 pub use self::authorization::{AuthorizationRegistration, AuthorizationTimeline, AuthorizationView, RotationReport};
 pub use self::dead_letter::{
     DeadLetterDetails, DeadLetterGroupList, DeadLetterGroupView, DeadLetterPage, DeadLetterQuery, DeadLetterView,
-    DiscardReport, DiscardRequest, EnvelopeView, GroupQuery, NoteReport, NoteRequest,
+    DiscardReport, DiscardRequest, EnvelopeView, NoteReport, NoteRequest,
 };
 pub(crate) use self::filter::wrong_id;
 pub use self::filter::{FilterRequest, IdList, TimeOrAgo, WaitTime};
@@ -55,31 +74,20 @@ pub struct AuditPage {
     pub next: Option<Uuid>,
 }
 
-/// What happened to an order or an authorization at one time.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct TimelineView {
-    pub at: Timestamp,
-    pub kind: TimelineKind,
-    pub text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payment: Option<String>,
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    pub detail: serde_json::Value,
-}
-
-impl From<TimelineEntry> for TimelineView {
-    fn from(entry: TimelineEntry) -> Self {
-        Self {
-            at: entry.at,
-            kind: entry.kind,
-            text: entry.text,
-            payment: entry.payment.map(|key| key.to_string()),
-            detail: entry.detail,
-        }
+view! {
+    /// What happened to an order or an authorization at one time.
+    pub struct TimelineView of (entry: TimelineEntry) {
+        at: Timestamp = entry.at,
+        kind: TimelineKind = entry.kind,
+        text: String = entry.text,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        payment: Option<String> = entry.payment.map(|key| key.to_string()),
+        #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+        detail: serde_json::Value = entry.detail,
     }
 }
 
-/// To tell whether two are the same bytes without showing either.
+/// Shows whether two are the same bytes, without showing either.
 fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

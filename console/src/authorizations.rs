@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tracing::{error, warn};
 
-use crate::api::{AuthorizationRegistration, AuthorizationTimeline, AuthorizationView};
+use crate::api::{AuthorizationRegistration, AuthorizationTimeline, AuthorizationView, TimelineView};
 use crate::problem::ApiProblem;
 use crate::query::{JsonBody, NameInPath, NoParameters};
 use crate::{Caller, Console};
@@ -68,7 +68,7 @@ pub(crate) async fn timeline(
 ) -> Result<Json<Value>, ApiProblem> {
     let authorization = console.authorization(&id).await?;
     let entries = console.store.authorization_timeline(&authorization.id).await?;
-    let timeline = entries.into_iter().map(Into::into).collect();
+    let timeline = entries.into_iter().map(TimelineView::of).collect();
     Ok(Json(json!(AuthorizationTimeline { authorization_id: authorization.id, timeline })))
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api::{
     DeadLetterDetails, DeadLetterGroupList, DeadLetterGroupView, DeadLetterPage, DeadLetterQuery, DeadLetterView,
-    DiscardReport, DiscardRequest, GroupQuery, NoteReport, NoteRequest,
+    DiscardReport, DiscardRequest, NoteReport, NoteRequest,
 };
 use crate::problem::ApiProblem;
 use crate::query::{IdInPath, JsonBody, NoParameters, Parameters};
@@ -27,7 +27,7 @@ pub(crate) async fn list(
     let filter = listed_dead_letters(query, console.clock.now())?;
     let letters = console.store.dead_letter_list(&filter).await?;
     let next = (letters.len() == filter.limit as usize).then(|| letters.last().map(|letter| letter.id)).flatten();
-    let dead_letters = letters.into_iter().map(DeadLetterView::from).collect();
+    let dead_letters = letters.into_iter().map(DeadLetterView::of).collect();
     Ok(Json(json!(DeadLetterPage { dead_letters, next })))
 }
 
@@ -46,11 +46,11 @@ pub(crate) async fn show(
 /// `GET /v1/dead-letters/groups`: the open ones by cause, provider and account, with the money that waits for them.
 pub(crate) async fn groups(
     State(console): State<Arc<Console>>,
-    Parameters(query): Parameters<GroupQuery>,
+    Parameters(query): Parameters<DeadLetterQuery>,
 ) -> Result<Json<Value>, ApiProblem> {
     let filter = grouped_dead_letters(query, console.clock.now())?;
     let groups = console.store.dead_letter_groups(&filter).await?;
-    Ok(Json(json!(DeadLetterGroupList { groups: groups.into_iter().map(DeadLetterGroupView::from).collect() })))
+    Ok(Json(json!(DeadLetterGroupList { groups: groups.into_iter().map(DeadLetterGroupView::of).collect() })))
 }
 
 /// `POST /v1/dead-letters/discard`: marks dead letters that nobody needs. They stay in the store.

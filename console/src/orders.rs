@@ -19,7 +19,7 @@ use tracing::warn;
 
 use crate::api::{
     OrderPage, OrderQuery, OrderRegistration, OrderTimeline, OrderView, PaymentRegistration, RefundRegistration,
-    TimelineQuery, WaitTime,
+    TimelineQuery, TimelineView, WaitTime,
 };
 use crate::problem::ApiProblem;
 use crate::query::{JsonBody, NameInPath, NoParameters, Parameters, page_rows, waits};
@@ -53,7 +53,7 @@ pub(crate) async fn register(
             let due: BTreeSet<PaymentKey> = parked.into_iter().chain(announced.cloned()).collect();
             console.hint(due, Because::Registered).await;
             let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-            Ok((status, Json(order.into())))
+            Ok((status, Json(OrderView::of(order))))
         }
         Registered::AmountDiffers { registered } => Err(ApiProblem::conflict(format!(
             "Order {} is registered with {registered}; an amount never changes. Register another order.",
@@ -98,7 +98,7 @@ pub(crate) async fn show(
         tokio::time::sleep(LOOK_EVERY).await;
         order = console.order(&id).await?;
     }
-    Ok(Json(order.into()))
+    Ok(Json(OrderView::of(order)))
 }
 
 /// `GET /v1/orders`: newest first.
@@ -111,7 +111,7 @@ pub(crate) async fn list(
     let filter = OrderFilter { state, provider, account, before, limit };
     let orders = console.store.order_list(&filter).await?;
     let next = (orders.len() == limit as usize).then(|| orders.last().map(|order| order.id.clone())).flatten();
-    Ok(Json(json!(OrderPage { orders: orders.into_iter().map(OrderView::from).collect(), next })))
+    Ok(Json(json!(OrderPage { orders: orders.into_iter().map(OrderView::of).collect(), next })))
 }
 
 /// `POST /v1/orders/{order_id}/refresh`: ask the provider now, once about each payment.
@@ -126,7 +126,7 @@ pub(crate) async fn refresh(
     console.store.order_refresh(&id, console.clock.now() + HINT_WITHIN).await?;
     let payments = order.payments.iter().map(|payment| payment.key.clone()).collect();
     console.hint(payments, Because::Refresh).await;
-    Ok((StatusCode::ACCEPTED, Json(order.into())))
+    Ok((StatusCode::ACCEPTED, Json(OrderView::of(order))))
 }
 
 /// `GET /v1/orders/{order_id}/timeline?after=&limit=`: everything that happened, oldest first, in pages.
@@ -140,7 +140,7 @@ pub(crate) async fn timeline(
     let after = after.map_err(|error| ApiProblem::malformed(format!("`after`: {error}")))?;
     let order = console.order(&id).await?;
     let page = console.store.order_timeline_page(&order.id, after, limit).await?;
-    let timeline = page.entries.into_iter().map(Into::into).collect();
+    let timeline = page.entries.into_iter().map(TimelineView::of).collect();
     let next = page.next.map(|place| place.to_string());
     Ok(Json(json!(OrderTimeline { order_id: order.id, timeline, next })))
 }

@@ -39,8 +39,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
         let query = pairs.collect::<Vec<_>>().join("&");
         let uri = Uri::builder().path_and_query(format!("/?{query}")).build().expect("parts of a URI that was read");
         let read = Query::try_from_uri(&uri).map_err(|error| {
+            // `limit: invalid digit found in string`: the name comes first.
             let why = error.source().map_or_else(|| error.body_text(), ToString::to_string);
-            ApiProblem::malformed(format!("The parameters: {why}"))
+            ApiProblem::malformed(match why.split_once(": ") {
+                Some((name, why)) if !name.contains(' ') => format!("Parameter `{name}`: {why}"),
+                _ => format!("The parameters: {why}"),
+            })
         });
         read.map(|Query(parameters)| Self(parameters))
     }
@@ -111,12 +115,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let mut reader = serde_json::Deserializer::from_slice(&body);
         let read = serde_path_to_error::deserialize(&mut reader);
         let value = read.map_err(|error| {
-            let (place, why) = (error.path().to_string(), error.into_inner());
+            let (place, error) = (error.path().to_string(), error.into_inner());
+            let mut why = error.to_string();
+            if error.is_data() {
+                // The path says where.
+                why.truncate(why.rfind(" at line ").unwrap_or(why.len()));
+            }
             let text = match place.as_str() {
                 "." => format!("The body: {why}"),
                 place => format!("`{place}` in the body: {why}"),
             };
-            match why.is_data() && !OTHER_SHAPE.iter().any(|words| why.to_string().starts_with(words)) {
+            match error.is_data() && !OTHER_SHAPE.iter().any(|words| why.starts_with(words)) {
                 true => ApiProblem::unprocessable(text),
                 false => ApiProblem::malformed(text),
             }

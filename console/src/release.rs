@@ -63,7 +63,7 @@ pub(crate) async fn release(
             "The queue is unavailable, so no worker got the release. Release it again; that is safe.",
         )
     })?;
-    Ok((StatusCode::ACCEPTED, Json(order.into())))
+    Ok((StatusCode::ACCEPTED, Json(OrderView::of(order))))
 }
 
 /// Finds a payment of the order that still has money to give back.

@@ -9,7 +9,7 @@ use payhook_store::{Replay, Steer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::api::{PageQuery, ReplayItemPage, ReplayItemQuery, ReplayList, ReplayView};
+use crate::api::{PageQuery, ReplayItemPage, ReplayItemQuery, ReplayItemView, ReplayList, ReplayView};
 use crate::problem::ApiProblem;
 use crate::query::{IdInPath, NoParameters, Parameters, page_rows};
 use crate::{Caller, Console};
@@ -20,7 +20,7 @@ pub(crate) async fn list(
     Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Value>, ApiProblem> {
     let replays = console.store.replay_list(page_rows(query.limit)).await?;
-    Ok(Json(json!(ReplayList { replays: replays.into_iter().map(ReplayView::from).collect() })))
+    Ok(Json(json!(ReplayList { replays: replays.into_iter().map(ReplayView::of).collect() })))
 }
 
 /// `GET /v1/replays/{replay_id}`: its state and its counts.
@@ -28,7 +28,7 @@ pub(crate) async fn show(
     State(console): State<Arc<Console>>,
     IdInPath(id): IdInPath,
 ) -> Result<Json<ReplayView>, ApiProblem> {
-    Ok(Json(console.replay(id).await?.into()))
+    Ok(Json(ReplayView::of(console.replay(id).await?)))
 }
 
 /// `GET /v1/replays/{replay_id}/items?after=&limit=`: its items, in the order they are taken, with their outcomes.
@@ -41,7 +41,7 @@ pub(crate) async fn items(
     let replay = console.replay(id).await?;
     let items = console.store.replay_items(replay.id, after, limit).await?;
     let next = (items.len() == limit as usize).then(|| items.last().map(|item| item.n)).flatten();
-    let items = items.into_iter().map(Into::into).collect();
+    let items = items.into_iter().map(ReplayItemView::of).collect();
     Ok(Json(json!(ReplayItemPage { replay_id: replay.id, items, next })))
 }
 
@@ -118,6 +118,6 @@ impl Console {
             Steer::Resume => !matches!(after.state, ReplayState::Paused | ReplayState::Cancelled),
             Steer::Cancel => after.state == ReplayState::Cancelled,
         };
-        if taken { Ok(Json(after.into())) } else { Err(refused(after.state)) }
+        if taken { Ok(Json(ReplayView::of(after))) } else { Err(refused(after.state)) }
     }
 }

@@ -5,7 +5,7 @@ use payhook_schema::DeadLetterState;
 use payhook_store::{DeadLetterFilter, NotificationFilter};
 use uuid::Uuid;
 
-use crate::api::{DeadLetterQuery, FilterRequest, GroupQuery, IdList, NotificationQuery, TimeOrAgo};
+use crate::api::{DeadLetterQuery, FilterRequest, IdList, NotificationQuery, TimeOrAgo};
 use crate::problem::ApiProblem;
 use crate::query::page_rows;
 
@@ -113,20 +113,24 @@ pub(crate) fn listed_dead_letters(query: DeadLetterQuery, now: Timestamp) -> Res
     let state = match state.as_deref() {
         None => Some(DeadLetterState::Open),
         Some("all") => None,
-        Some(word) => Some(
-            word.parse().map_err(|error| ApiProblem::malformed(format!("`state`: {error}; `all` for all of them")))?,
-        ),
+        Some(word) => {
+            let state = word.parse();
+            Some(state.map_err(|error| ApiProblem::malformed(format!("`state`: {error}; `all` for all of them")))?)
+        }
     };
-    let groups = grouped_dead_letters(GroupQuery { id, cause, provider, account, since }, now)?;
-    Ok(DeadLetterFilter { state, before, limit: page_rows(limit), ..groups })
+    let ids = id.map(|IdList(ids)| ids).unwrap_or_default();
+    let since = since_when(since, now).map_err(|why| ApiProblem::malformed(format!("`since`: {why}")))?;
+    Ok(DeadLetterFilter { ids, cause, provider, account, since, state, before, limit: page_rows(limit) })
 }
 
 /// Reads the filter of groups: they are of open dead letters only, and have no pages.
-pub(crate) fn grouped_dead_letters(query: GroupQuery, now: Timestamp) -> Result<DeadLetterFilter, ApiProblem> {
-    let GroupQuery { id, cause, provider, account, since } = query;
-    let ids = id.map(|IdList(ids)| ids).unwrap_or_default();
-    let since = since_when(since, now).map_err(|why| ApiProblem::malformed(format!("`since`: {why}")))?;
-    Ok(DeadLetterFilter { ids, cause, provider, account, since, state: None, before: None, limit: u32::MAX })
+pub(crate) fn grouped_dead_letters(query: DeadLetterQuery, now: Timestamp) -> Result<DeadLetterFilter, ApiProblem> {
+    if query.state.is_some() || query.before.is_some() || query.limit.is_some() {
+        return Err(ApiProblem::malformed(
+            "Groups are of all open dead letters: `state`, `before` and `limit` are of the list.",
+        ));
+    }
+    Ok(DeadLetterFilter { state: None, limit: u32::MAX, ..listed_dead_letters(query, now)? })
 }
 
 pub(crate) fn listed_notifications(query: NotificationQuery, now: Timestamp) -> Result<NotificationFilter, ApiProblem> {

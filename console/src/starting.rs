@@ -12,7 +12,9 @@ use payhook_store::{Act, NewReplay, NotificationFilter, Replay, Selection};
 use serde_json::json;
 use tracing::info;
 
-use crate::api::{DriftRequest, PlanQuery, PlanView, ReplayAnswer, ReplayBegun, ReplayRequest, WaitTime};
+use crate::api::{
+    DriftRequest, PlanQuery, PlanView, ReplayAnswer, ReplayBegun, ReplayItemView, ReplayRequest, WaitTime,
+};
 use crate::problem::ApiProblem;
 use crate::query::{JsonBody, Parameters};
 use crate::replays::is_over;
@@ -184,7 +186,7 @@ impl Console {
             unchanged: replay.unchanged,
             failed: replay.failed,
             detail: replay.detail,
-            items: items.into_iter().map(Into::into).collect(),
+            items: items.into_iter().map(ReplayItemView::of).collect(),
         };
         Ok(Json(json!(ReplayAnswer::Plan { plan })).into_response())
     }

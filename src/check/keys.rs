@@ -1,3 +1,5 @@
+//! The part of `payhook check` about keys: which verified last, and what is sealed under which.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -5,12 +7,12 @@ use payhook_schema::Provider;
 use payhook_store::{KeyUse, Store};
 use serde_json::{Value, json};
 
-use super::{Finding, State, WITHIN, finding};
+use super::{Finding, FindingState, WITHIN, finding};
 use crate::config::Config;
 
 /// The use of our keys, as the store knows it: it shows which of them still matter.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KnownKeys {
     used: Vec<KeyUse>,
     sealed: BTreeMap<u32, u64>,
 }
@@ -24,13 +26,13 @@ struct Verifier {
 }
 
 /// Reads the use of our keys from the store; `None` if it does not answer, which another check reports.
-pub(super) async fn look(store: &dyn Store) -> Option<Known> {
-    let looked = tokio::time::timeout(WITHIN, async { (store.keys_used().await, store.sealed_count().await) });
-    let (Ok(used), Ok(sealed)) = looked.await.ok()? else { return None };
-    Some(Known { used, sealed: sealed.into_iter().collect() })
+pub(super) async fn look(store: &dyn Store) -> Option<KnownKeys> {
+    let read = tokio::time::timeout(WITHIN, async { (store.keys_used().await, store.sealed_count().await) });
+    let (Ok(used), Ok(sealed)) = read.await.ok()? else { return None };
+    Some(KnownKeys { used, sealed: sealed.into_iter().collect() })
 }
 
-impl Known {
+impl KnownKeys {
     pub(super) fn findings(&self, config: &Config) -> Vec<Finding> {
         let mut findings = Vec::new();
         let verifiers = self.verifiers(config);
@@ -38,7 +40,7 @@ impl Known {
         for account in accounts {
             let lines: Vec<String> =
                 verifiers.iter().filter(|it| it.account == account).map(Verifier::to_string).collect();
-            findings.push(finding(format!("{account}.keys"), State::Ok, lines.join("; ")));
+            findings.push(finding(format!("{account}.keys"), FindingState::Ok, lines.join("; ")));
         }
         findings.extend(self.sealing(config));
         findings
@@ -84,20 +86,21 @@ impl Known {
             .map(|number| {
                 let things = self.sealed.get(number).copied().unwrap_or_default();
                 let what = match (Some(number) == newest, things) {
-                    (true, things) => format!("seals, and {things} are sealed under it"),
+                    (true, things) => format!("seals; {things} are sealed under it"),
                     (false, 0) => {
-                        "nothing in the store is sealed under it: it can go once the queues are empty and no dead letter waits".to_owned()
+                        "nothing in the store is sealed under it: remove it once the queues are empty and no dead letter is open".to_owned()
                     }
-                    (false, things) => format!("{things} are sealed under it: `payhook keys rotate` seals them anew"),
+                    (false, things) => format!("{things} are sealed under it: `payhook keys rotate` seals them under the newest"),
                 };
-                finding(format!("tokens.keys.{number}"), State::Ok, what)
+                finding(format!("tokens.keys.{number}"), FindingState::Ok, what)
             })
             .collect();
         let missing = self.sealed.iter().filter(|(number, things)| !configured.contains(number) && **things > 0);
         findings.extend(missing.map(|(number, things)| {
-            let what =
-                format!("{things} are sealed under it and it is not configured: nobody can open them, give it back");
-            finding(format!("tokens.keys.{number}"), State::Note, what)
+            let what = format!(
+                "{things} are sealed under it and it is not configured, so they cannot be opened: add it again"
+            );
+            finding(format!("tokens.keys.{number}"), FindingState::Note, what)
         }));
         findings
     }
@@ -106,8 +109,8 @@ impl Known {
 impl std::fmt::Display for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.last_at {
-            Some(at) => write!(f, "{} verified last at {at}", self.key)?,
-            None => write!(f, "{} never yet", self.key)?,
+            Some(at) => write!(f, "{} last verified at {at}", self.key)?,
+            None => write!(f, "{} has verified nothing yet", self.key)?,
         }
         f.write_str(if self.configured { "" } else { " (no longer configured)" })
     }

@@ -48,7 +48,7 @@ fn a_change_requires_a_selection_and_a_reason() {
 #[test]
 fn ids_are_named_one_by_one() {
     let line = format!("dead replay --id {ID} --id {ID} --reason x");
-    let Ok(Command::Dead(DeadCommand::Replay { selection, .. })) = parse(&line) else {
+    let Ok(Command::Dead(ApiCommand { command: DeadCommand::Replay { selection, .. }, .. })) = parse(&line) else {
         panic!("{line}");
     };
     assert_eq!((selection.filter.ids.len(), selection.all), (2, false));
@@ -58,7 +58,7 @@ fn ids_are_named_one_by_one() {
 #[test]
 fn a_rate_is_so_many_a_second() {
     let rate = |rate: &str| match parse(&format!("dead replay --all --reason x{rate}")) {
-        Ok(Command::Dead(DeadCommand::Replay { pace, .. })) => Ok(pace.rate),
+        Ok(Command::Dead(ApiCommand { command: DeadCommand::Replay { pace, .. }, .. })) => Ok(pace.rate),
         other => Err(format!("{other:?}")),
     };
     assert_eq!((rate(""), rate(" --rate 7"), rate(" --rate 7/s")), (Ok(50), Ok(7), Ok(7)));

@@ -1,3 +1,5 @@
+//! Reads the account sections: `[antom.NAME]` and `[omise.NAME]`.
+
 use std::collections::BTreeMap;
 
 use payhook_provider::omise::WebhookSecret;
@@ -7,14 +9,14 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::Value;
 
 use super::reader::Reader;
-use super::{Keys, Tokens};
+use super::{OwnKeys, Tokens};
 
 /// The highest limits accepted: no provider's API takes more at once, or in a second.
 const PARALLEL_MAX: u32 = 1000;
 const REQUESTS_PER_S_MAX: u32 = 10_000;
 
 /// Takes every `[<provider>.<account>]`.
-pub(super) fn take(reader: &mut Reader, keys: Keys, tokens: &Tokens) -> Accounts {
+pub(super) fn take(reader: &mut Reader, keys: OwnKeys, tokens: &Tokens) -> Accounts {
     let mut accounts = Vec::new();
     for &provider in Provider::ALL {
         for name in reader.names(provider.as_str()) {
@@ -32,7 +34,13 @@ pub(super) fn take(reader: &mut Reader, keys: Keys, tokens: &Tokens) -> Accounts
     Accounts::new(accounts)
 }
 
-fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, tokens: &Tokens) -> Option<AntomAccount> {
+fn antom(
+    reader: &mut Reader,
+    section: &str,
+    name: AccountName,
+    keys: OwnKeys,
+    tokens: &Tokens,
+) -> Option<AntomAccount> {
     let client_id = reader.text(section, "client_id");
     let client_id = reader.required(section, "client_id", client_id, "the client ID of Antom's dashboard");
     let api = api(reader, section, "https://open-sea-global.alipay.com");
@@ -50,18 +58,20 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, toke
     let apply_token = reader.parsed(section, "apply_token").unwrap_or(false);
     match (tokens.numbers.is_empty(), apply_token) {
         (true, true) => reader.mistake(format!(
-            "{section}.apply_token is true and there is no key under `[tokens] keys`: the tokens it gets must be sealed; \
-             `openssl rand -base64 32` makes a key"
+            "{section}.apply_token is true, and `[tokens] keys` has no key to seal the tokens with: `openssl rand -base64 32` \
+             prints one"
         )),
         (true, false) => reader.notice(format!(
-            "{section}: without `[tokens] keys`, notifications that carry tokens are kept as they come, and TOKEN_CREATED \
-             ends in the dead letters as misconfigured"
+            "{section}: without `[tokens] keys`, notifications with tokens are stored unencrypted, and TOKEN_CREATED becomes a \
+             dead letter (misconfigured)"
         )),
         (false, _) => {}
     }
     let (client_id, sandbox) = (client_id?, sandbox?);
     if client_id.starts_with("SANDBOX_") != sandbox {
-        reader.mistake(format!("{section}: client_id and sandbox disagree: SANDBOX_… client ids are the sandbox's"));
+        reader.mistake(format!(
+            "{section}: client_id and sandbox disagree: client ids of the sandbox begin with SANDBOX_"
+        ));
     }
     Some(AntomAccount {
         name,
@@ -77,12 +87,12 @@ fn antom(reader: &mut Reader, section: &str, name: AccountName, keys: Keys, toke
     })
 }
 
-/// A key of ours: required where it is used, and left unread where it is not. `read` says what is wrong with its text.
+/// Takes a key of ours: required where it is used, unread where it is not. `read` returns the mistake in its text.
 fn own_key<T>(
     reader: &mut Reader,
     section: &str,
     key: &str,
-    keys: Keys,
+    keys: OwnKeys,
     hint: &str,
     read: impl Fn(SecretString) -> Result<T, String>,
 ) -> Option<T> {
@@ -92,9 +102,9 @@ fn own_key<T>(
         read(secret).map_err(|why| reader.mistake(why)).ok()
     };
     match keys {
-        Keys::Wanted => take(reader),
-        Keys::Welcome => reader.forgiving(take),
-        Keys::NotNeeded => {
+        OwnKeys::Required => take(reader),
+        OwnKeys::Optional => reader.forgiving(take),
+        OwnKeys::Unused => {
             reader.skip_secret(section, key);
             None
         }
@@ -116,7 +126,7 @@ fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, Publi
     for (version, value) in reader.required(section, "public_keys", table, hint)? {
         let key = format!("{section}.public_keys.{version}");
         let (Ok(number), Some(text)) = (version.parse::<u32>(), value.as_str()) else {
-            reader.mistake(format!("{key}: a keyVersion is a number, and its key a text"));
+            reader.mistake(format!("{key}: the keyVersion must be a number, and the key a text"));
             continue;
         };
         let text = match text.strip_prefix('@') {
@@ -126,14 +136,14 @@ fn public_keys(reader: &mut Reader, section: &str) -> Option<BTreeMap<u32, Publi
         match PublicKey::parse(&text).map(|parsed| keys.insert(number, parsed)) {
             Ok(None) => {}
             // `1` and `01` are two keys of TOML's and one of Antom's.
-            Ok(Some(_)) => reader.mistake(format!("{key}: keyVersion {number} stands twice")),
+            Ok(Some(_)) => reader.mistake(format!("{key}: keyVersion {number} is there twice")),
             Err(error) => reader.mistake(format!("{key}: {error}")),
         }
     }
     (!keys.is_empty()).then_some(keys)
 }
 
-fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> Option<OmiseAccount> {
+fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: OwnKeys) -> Option<OmiseAccount> {
     let livemode = reader.parsed(section, "livemode");
     let livemode = reader.required(section, "livemode", livemode, "true or false");
     let fitting = |text: SecretString| match text.expose_secret() {
@@ -159,7 +169,7 @@ fn omise(reader: &mut Reader, section: &str, name: AccountName, keys: Keys) -> O
     })
 }
 
-/// At least one, or nothing could ever be verified.
+/// Takes at least one: without any, no notification could be verified.
 fn webhook_secrets(reader: &mut Reader, section: &str) -> Option<Vec<WebhookSecret>> {
     let mut texts = reader.texts(section, "webhook_secrets");
     if let Some(file) = reader.text(section, "webhook_secrets_file") {
@@ -188,13 +198,13 @@ fn api(reader: &mut Reader, section: &str, example: &str) -> Option<String> {
     };
     let Ok(url) = reqwest::Url::parse(&text) else { return wrong(reader, "not an address") };
     if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
-        return wrong(reader, "scheme and host alone");
+        return wrong(reader, "write the scheme and the host, and nothing else");
     }
     let loopback = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
     match url.scheme() {
         "https" => Some(text.trim_end_matches('/').to_owned()),
         "http" if loopback => Some(text.trim_end_matches('/').to_owned()),
-        _ => wrong(reader, "https is wanted (http only for a loopback address)"),
+        _ => wrong(reader, "use https (http works for a loopback address only)"),
     }
 }
 
@@ -212,13 +222,13 @@ fn age_limit(reader: &mut Reader, section: &str) -> Option<AgeLimit> {
 }
 
 /// Reads the limits on our requests to the provider, for all workers together.
-fn limits(reader: &mut Reader, section: &str, unless_said: Limits) -> Limits {
-    let parallel = reader.parsed(section, "parallel").unwrap_or(unless_said.parallel);
+fn limits(reader: &mut Reader, section: &str, default: Limits) -> Limits {
+    let parallel = reader.parsed(section, "parallel").unwrap_or(default.parallel);
     if !(1..=PARALLEL_MAX).contains(&parallel) {
         reader.mistake(format!("{section}.parallel must be 1 to {PARALLEL_MAX}"));
     }
     let requests_per_s = match reader.parsed::<String>(section, "requests_per_s").as_deref().map(str::trim) {
-        None => unless_said.requests_per_s,
+        None => default.requests_per_s,
         Some("off") => None,
         Some(text) => {
             let number = text.parse().ok().filter(|number| (1..=REQUESTS_PER_S_MAX).contains(number));

@@ -1,3 +1,5 @@
+//! Reads the certificate authorities of the broker and the database.
+
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

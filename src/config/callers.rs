@@ -1,3 +1,5 @@
+//! Reads the named callers of the console, and checks all of its tokens.
+
 use payhook_console::{Caller, Role};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -19,13 +21,15 @@ pub(super) fn take(reader: &mut Reader) -> Vec<(SecretString, Caller)> {
             continue;
         }
         if RESERVED.contains(&name.as_str()) {
-            reader.mistake(format!("[{section}]: the audit log means somebody else by `{name}`; choose another name"));
+            reader.mistake(format!(
+                "[{section}]: the audit log uses `{name}` for callers without a name; choose another"
+            ));
         }
         let role = reader.parsed::<Role>(&section, "role");
         let known = Role::NAMED.map(Role::as_str).join(", ");
         let role = reader.required(&section, "role", role, &format!("one of {known}"));
         let token = reader.secret(&section, "token");
-        let token = reader.required(&section, "token", token, "as `openssl rand -hex 24` prints one, or token_file");
+        let token = reader.required(&section, "token", token, "such as `openssl rand -hex 24` prints, or token_file");
         if let Some(token) = &token {
             check_length(reader, &format!("{section}.token"), token);
         }
@@ -36,7 +40,7 @@ pub(super) fn take(reader: &mut Reader) -> Vec<(SecretString, Caller)> {
     callers
 }
 
-/// Checks what only shows when all tokens are known.
+/// Checks the tokens together: some mistakes show only then.
 pub(super) fn check(reader: &mut Reader, console: &ConsoleConfig) {
     if let Some(token) = &console.token {
         check_length(reader, "console.token", token);
@@ -53,16 +57,16 @@ pub(super) fn check(reader: &mut Reader, console: &ConsoleConfig) {
     for (index, (token, key)) in all.iter().enumerate() {
         let same = |(other, _): &&(&SecretString, String)| other.expose_secret() == token.expose_secret();
         let twin = all.iter().take(index).find(same);
-        // An empty one is told already.
+        // An empty one is reported already.
         if let (Some((_, twin)), false) = (twin, token.expose_secret().is_empty()) {
-            reader.mistake(format!("{key} is the same as {twin}: whoever has it could be either"));
+            reader.mistake(format!("{key} is the same as {twin}: give each caller its own token"));
         }
     }
 }
 
 fn check_length(reader: &mut Reader, key: &str, token: &SecretString) {
     match token.expose_secret().len() {
-        0 => reader.mistake(format!("{key} is empty: anybody has that one")),
+        0 => reader.mistake(format!("{key} is empty: set a token, such as `openssl rand -hex 24` prints")),
         TOKEN_CHARS_MIN.. => {}
         _ => reader.mistake(format!(
             "{key} is too short: use at least {TOKEN_CHARS_MIN} characters, such as `openssl rand -hex 24` prints"

@@ -1,3 +1,5 @@
+//! Reads the limits on a listener's connections.
+
 use std::net::IpAddr;
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! Notices about a configuration that works and gives something away: secrets in a file that others may read, connections that
+//! Notices about a configuration that works and exposes secrets: in a file that others may read, or on a connection that
 //! others may listen to.
 
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::{QueueConfig, StoreConfig};
 
 /// Returns a notice if a configuration file has secrets in its text, and every user of the machine may read it. A text that is not TOML
-/// has none to tell of.
+/// has none.
 pub(super) fn by_its_text(file: &Path, text: &str) -> Option<String> {
     toml::from_str(text).is_ok_and(|written| has_secrets(&written)).then(|| readable_by_all(file)).flatten()
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encrypted_or_stays_on_this_machine_is_not_noticed() {
+    fn an_encrypted_or_local_connection_gets_no_notice() {
         for (queue, store) in [
             ("amqps://u:p@mq/pay", "postgres://u:p@db/payhook?sslmode=verify-full"),
             ("amqp://u:p@localhost:5672/pay", "postgres://u:p@[::1]:5432/payhook"),

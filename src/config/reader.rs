@@ -1,3 +1,5 @@
+//! Reads one key after the other, and collects every mistake.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use super::exposed;
 /// The prefix of our environment variables.
 const PREFIX: &str = "PAYHOOK__";
 
-/// Takes keys out of a configuration and notes every mistake, so that all are told at once. A key left in the end is a
+/// Takes keys out of a configuration and notes every mistake, so that all are reported at once. A key left in the end is a
 /// mistake as well: a misspelled key must not silently mean its default.
 pub(super) struct Reader {
     table: Table,
@@ -24,19 +26,19 @@ pub(super) struct Reader {
     taken: Taken,
 }
 
-/// Every key that was read, with what it said or what was in the file it named. Among them are secrets, so it prints none.
+/// Every key that was read, with its value or the content of the file it names. Some are secrets, so none is printed.
 #[derive(Debug, Default)]
 pub(crate) struct Taken(BTreeMap<String, SecretString>);
 
 impl Taken {
-    /// The keys that say something else in `other`, or are in only one of the two.
+    /// Returns the keys with another value in `other`, and those in only one of the two.
     pub(crate) fn differs_from(&self, other: &Self) -> Vec<String> {
         let text = |taken: &Self, key: &str| taken.0.get(key).map(|text| text.expose_secret().to_owned());
         let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
         keys.into_iter().filter(|key| text(self, key) != text(other, key)).cloned().collect()
     }
 
-    /// Puts what `other` says about the keys `of_interest` in the place of what is said here.
+    /// Replaces the values of the keys `of_interest` by those in `other`.
     pub(crate) fn take_over(&mut self, other: Self, of_interest: impl Fn(&str) -> bool) {
         self.0.retain(|key, _| !of_interest(key));
         self.0.extend(other.0.into_iter().filter(|(key, _)| of_interest(key)));
@@ -45,7 +47,7 @@ impl Taken {
 
 /// Puts `over` on top of `under`, table by table.
 pub(super) fn overlay(under: &mut Table, over: Table) {
-    // A secret given as a file replaces one given inline below, and the other way round; both at once stay, to be told.
+    // A secret given as a file replaces one given inline below, and the other way round; both at once stay, and are reported.
     for key in over.keys() {
         let twin = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
         if !over.contains_key(&twin) {
@@ -64,7 +66,7 @@ pub(super) fn overlay(under: &mut Table, over: Table) {
 
 /// `PAYHOOK__ANTOM__SHOP_SG__CLIENT_ID` is `client_id` in `[antom.shop-sg]`.
 pub(super) fn overlay_environment(table: &mut Table, environment: &BTreeMap<String, String>) {
-    // One table of all of it first: what is given twice in it must be told, not decided by the alphabet.
+    // One table of all variables first: a value given twice is reported, and not chosen by the alphabet.
     let mut all = Table::new();
     for (name, value) in environment {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
@@ -115,12 +117,12 @@ impl Reader {
         self.mistakes.push(what.into());
     }
 
-    /// Something that works and deserves a look.
+    /// Notes a setting that works and that a person should read.
     pub(super) fn notice(&mut self, what: impl Into<String>) {
         self.notices.push(what.into());
     }
 
-    /// Takes something that some roles can do without: its mistakes are theirs who cannot.
+    /// Takes what only some roles need: its mistakes count for those roles only.
     pub(super) fn forgiving<T>(&mut self, take: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let before = self.mistakes.len();
         let taken = take(self);
@@ -248,7 +250,7 @@ impl Reader {
         }
     }
 
-    /// Takes a secret nobody here needs, unread: not even its file is opened.
+    /// Takes a secret that is not needed here, without opening its file.
     pub(super) fn skip_secret(&mut self, section: &str, key: &str) {
         self.value(section, key);
         self.value(section, &format!("{key}_file"));
@@ -259,7 +261,7 @@ impl Reader {
         let path = self.path(path);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
-                // A file may hold something else under the same name: what counts is what is in it.
+                // A file may change under the same name, so its content counts.
                 self.taken.0.insert(key.to_owned(), text.trim().into());
                 Some(text.trim().to_owned())
             }
@@ -277,7 +279,7 @@ impl Reader {
         value
     }
 
-    /// Every mistake, with the keys nobody knows.
+    /// Returns every mistake; a key that no one took is one.
     pub(super) fn finish(mut self) -> Vec<String> {
         let mut unknown = Vec::new();
         leftovers("", &self.table, &mut unknown);

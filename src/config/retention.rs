@@ -6,7 +6,7 @@ use payhook_store::History;
 
 use super::reader::Reader;
 
-/// Ages below this deserve a look: a refund or a dispute may come after.
+/// Ages below this get a notice: a refund or a dispute may come later.
 const SHORT: Duration = Duration::from_hours(30 * 24);
 
 /// The age each kind of history ends at; a kind that is `off` has none.
@@ -23,7 +23,7 @@ pub(super) fn take(reader: &mut Reader) -> Vec<(History, Duration)> {
     for (key, kinds) in keys {
         let Some(age) = reader.duration_or_off("retention", key) else { continue };
         if age.is_zero() {
-            reader.mistake(format!("retention.{key} must be longer than nothing, or `off`"));
+            reader.mistake(format!("retention.{key} must be longer than 0s, or `off`"));
         } else if age < SHORT {
             reader.notice(format!("retention.{key} is less than 30 days: refunds and disputes come later than that"));
         }

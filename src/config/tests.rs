@@ -1,10 +1,12 @@
+//! Configurations: defaults, environment, and mistakes.
+
 use super::*;
 
 const ANTOM_KEYS: &str = include_str!("../../provider/fixtures/antom/signature_vectors.json");
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::read(text, "test", Path::new(""), &environment, Keys::Wanted)
+    Config::read(text, "test", Path::new(""), &environment, OwnKeys::Required)
 }
 
 fn mistakes(text: &str, environment: &[(&str, &str)]) -> String {
@@ -36,8 +38,8 @@ fn ingress_needs_no_store_beside_a_broker() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
-    let told = mistakes(
+fn all_mistakes_are_reported_at_once() {
+    let text = mistakes(
         r#"
         [ingress]
         listen = "here"
@@ -68,7 +70,7 @@ fn all_mistakes_are_told_at_once() {
         "secret_key and livemode disagree",
         "[antom.Shop]: an account's name",
     ] {
-        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
     }
 }
 
@@ -165,7 +167,7 @@ fn secrets_that_every_user_of_the_machine_may_read_are_noticed() {
         for file in [&config, &token] {
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
         }
-        Config::load(Some(&config), &BTreeMap::new(), Keys::Wanted).unwrap().notices
+        Config::load(Some(&config), &BTreeMap::new(), OwnKeys::Required).unwrap().notices
     };
     let (inline, by_file) = ("[console]\ntoken = \"a-token-of-16-chars\"", "[console]\ntoken_file = \"token\"");
     for (text, exposed) in [(inline, &config), (by_file, &token)] {
@@ -177,14 +179,14 @@ fn secrets_that_every_user_of_the_machine_may_read_are_noticed() {
 }
 
 #[test]
-fn whoever_asks_nothing_needs_no_key_of_ours() {
+fn a_role_that_asks_nothing_needs_no_key_of_ours() {
     let text = "[omise.s]\nlivemode = false\nwebhook_secrets = [\"AAEC\"]\napi = \"https://api.omise.co\"";
     assert!(mistakes(text, &[]).contains("omise.s.secret_key is missing"));
     let environment = BTreeMap::new();
-    assert!(Config::read(text, "test", Path::new(""), &environment, Keys::NotNeeded).is_ok());
+    assert!(Config::read(text, "test", Path::new(""), &environment, OwnKeys::Unused).is_ok());
     let wrong = format!("{text}\nsecret_key = \"a placeholder\"");
     for (text, lack) in [(text, "omise.s.secret_key is missing"), (&wrong, "begins with skey_")] {
-        let welcome = Config::read(text, "test", Path::new(""), &environment, Keys::Welcome).unwrap();
+        let welcome = Config::read(text, "test", Path::new(""), &environment, OwnKeys::Optional).unwrap();
         assert!(welcome.lacks.len() == 1 && welcome.lacks[0].contains(lack), "{:?}", welcome.lacks);
     }
 }
@@ -202,15 +204,15 @@ fn callers_are_read_with_their_names_roles_and_tokens() {
     );
     let environment = [("PAYHOOK__CONSOLE__CALLERS__ON_CALL__TOKEN", "a-token-for-on-call-1")];
     let callers = read(&text, &environment).unwrap().console.callers;
-    let told: Vec<_> = callers.iter().map(|(_, caller)| (caller.name.as_str(), caller.role.as_str())).collect();
-    assert_eq!(told, [("on-call", "operator"), ("shop", "merchant")]);
+    let names: Vec<_> = callers.iter().map(|(_, caller)| (caller.name.as_str(), caller.role.as_str())).collect();
+    assert_eq!(names, [("on-call", "operator"), ("shop", "merchant")]);
     assert_eq!(callers[1].0.expose_secret(), "a-token-for-the-shop-1");
     assert!(!format!("{callers:?}").contains("a-token-for"), "no token is printed");
 }
 
 #[test]
-fn every_mistake_about_callers_is_told_with_all_the_others() {
-    let told = mistakes(
+fn every_mistake_about_callers_is_reported_with_all_the_others() {
+    let text = mistakes(
         r#"
         [console]
         token = "the-token-of-everything"
@@ -248,13 +250,13 @@ fn every_mistake_about_callers_is_told_with_all_the_others() {
         "console.callers.e.token is too short",
         "console.callers.f.role: `all` is not a role",
         "console.callers.f.token is missing",
-        "[console.callers.local]: the audit log means somebody else",
+        "[console.callers.local]: the audit log uses `local`",
         "[console.callers.Shop]: a caller's name",
         "ingress.body_timeout",
     ] {
-        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
     }
-    assert!(!told.contains("the-token-of"), "no token is told");
+    assert!(!text.contains("the-token-of"), "no token is shown");
 }
 
 #[test]
@@ -286,30 +288,30 @@ fn token_keys_are_read_inline_as_files_and_from_the_environment() {
 }
 
 #[test]
-fn every_mistake_about_token_keys_is_told_and_no_key_is_shown() {
+fn every_mistake_about_token_keys_is_reported_and_no_key_is_shown() {
     let text = format!(
         "[tokens]\nkeys = {{ one = \"{TOKEN_KEY}\", 2 = \"AAEC\", 3 = \"not base64!\", 4 = 4, 5 = \"@nowhere\", \
          6 = \"{TOKEN_KEY}\", 06 = \"{TOKEN_KEY}\" }}"
     );
-    let told = mistakes(&text, &[]);
+    let text = mistakes(&text, &[]);
     for expected in [
-        "tokens.keys.one: keys are numbered",
+        "tokens.keys.one: write a number and its key",
         "tokens.keys.2 is 3 bytes long instead of 32",
         "tokens.keys.3 is not base64",
-        "tokens.keys.4: keys are numbered",
+        "tokens.keys.4: write a number and its key",
         "tokens.keys.5: cannot read nowhere",
         "there are two keys of this number",
     ] {
-        assert!(told.contains(expected), "{expected:?} is not in:\n{told}");
+        assert!(text.contains(expected), "{expected:?} is not in:\n{text}");
     }
-    assert!(!told.contains(&TOKEN_KEY[..12]), "{told}");
+    assert!(!text.contains(&TOKEN_KEY[..12]), "{text}");
 }
 
 #[test]
 fn tokens_are_only_asked_for_where_there_is_a_key_to_seal_them_with() {
     assert!(
         mistakes(&(antom("") + "apply_token = true"), &[])
-            .contains("antom.shop.apply_token is true and there is no key")
+            .contains("antom.shop.apply_token is true, and `[tokens] keys` has no key")
     );
     let without = read(&antom(""), &[]).unwrap();
     assert!(without.notices.iter().any(|notice| notice.contains("TOKEN_CREATED")), "{:?}", without.notices);
@@ -350,9 +352,9 @@ fn limits_that_would_ask_nothing_or_everything_are_mistakes() {
         ("requests_per_s = 0", "requests_per_s must be 1 to 10000, or `off`"),
         ("requests_per_s = \"fast\"", "requests_per_s must be 1 to 10000, or `off`"),
     ] {
-        let told = limits(more).unwrap_err();
-        assert!(told.contains(expected), "{more}: {told}");
-        assert!(told.contains("antom.shop.") && told.contains("omise.shop."), "{more}: {told}");
+        let text = limits(more).unwrap_err();
+        assert!(text.contains(expected), "{more}: {text}");
+        assert!(text.contains("antom.shop.") && text.contains("omise.shop."), "{more}: {text}");
     }
 }
 
@@ -374,8 +376,8 @@ fn events_that_must_reach_a_queue_are_named_as_events_or_as_their_keys() {
     assert_eq!(read(both, &[]).unwrap().events.must_route, [EventType::OrderPaid, EventType::OrderRefunded]);
     let by_environment = read("", &[("PAYHOOK__EVENTS__MUST_ROUTE", "order.held.v1")]).unwrap();
     assert_eq!(by_environment.events.must_route, [EventType::OrderHeld]);
-    let told = mistakes("[events]\nmust_route = [\"order.paid\"]", &[]);
-    assert!(told.contains("events.must_route: `order.paid` is not"), "{told}");
+    let text = mistakes("[events]\nmust_route = [\"order.paid\"]", &[]);
+    assert!(text.contains("events.must_route: `order.paid` is not"), "{text}");
 }
 
 #[test]
@@ -406,7 +408,7 @@ fn a_certificate_authority_that_cannot_be_used_is_a_mistake() {
 }
 
 #[test]
-fn what_is_off_never_ends_and_a_short_age_deserves_a_look() {
+fn history_without_an_age_never_ends_and_a_short_age_gets_a_notice() {
     let ages = |text: &str| read(&format!("[retention]\n{text}"), &[]).map(|config| (config.retention, config.notices));
     let (kinds, notices) = ages("timeline = \"off\"\nevents = \"29d\"").unwrap();
     let named: Vec<&str> = kinds.iter().map(|(kind, _)| kind.as_str()).collect();

@@ -1,3 +1,5 @@
+//! Reads the keys that seal tokens.
+
 use std::collections::BTreeMap;
 
 use payhook_vault::{Key, Vault};
@@ -27,7 +29,7 @@ pub(super) fn take(reader: &mut Reader) -> Tokens {
     for (number, value) in written {
         let name = format!("tokens.keys.{number}");
         let (Ok(number), Some(text)) = (number.parse::<u32>(), value.as_str()) else {
-            reader.mistake(format!("{name}: keys are numbered, and each is a text: the base64 of 32 bytes"));
+            reader.mistake(format!("{name}: write a number and its key, the base64 of 32 bytes"));
             continue;
         };
         let text = match text.strip_prefix('@') {

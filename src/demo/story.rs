@@ -172,7 +172,7 @@ impl<'a> Story<'a> {
 
     async fn refunded(&self) -> StepOutcome {
         let order = self.merchant.order("D-1002").await?;
-        let charge = order.payments[0].id.clone();
+        let charge = order.payments[0].key.id.clone();
         for (refunded, state) in [(10_000, OrderState::PartlyRefunded), (25_000, OrderState::Refunded)] {
             self.simulator.omise().refund(&charge, refunded)?;
             self.omise_notifies(&charge, "refund.create").await?;

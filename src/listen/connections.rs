@@ -1,3 +1,5 @@
+//! The open connections of a listener, and the choice of the one that makes room.
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Limits;
+use super::ListenLimits;
 
 /// Every peer has this long to send its request, or to read its answer, before its connection may be closed for another's.
 const GRACE: Duration = Duration::from_millis(200);
@@ -20,25 +22,25 @@ const CROWDED_FOR: Duration = Duration::from_secs(1);
 
 /// The open connections of a listener, and for how long each has waited for its peer.
 #[derive(Default)]
-pub(super) struct Connections(Mutex<Open>);
+pub(super) struct Connections(Mutex<OpenConnections>);
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next_id: u64,
-    all: HashMap<u64, Connection>,
+    all: HashMap<u64, PeerConnection>,
     crowded_at: Option<Instant>,
 }
 
-struct Connection {
+struct PeerConnection {
     peer: IpAddr,
-    place: Place,
+    place: PlaceKind,
     /// Since when the peer has to send something or to read its answer; nothing while we work for it.
     waits_since: Option<Instant>,
     answered: bool,
     close: CancellationToken,
 }
 
-impl Connection {
+impl PeerConnection {
     /// Returns the rank for closing, least first: idle peers, then those that have had an answer, then those that have
     /// not been served yet; of each, the one that waits the longest. `None` while we work for the peer, or before it
     /// had its grace.
@@ -54,7 +56,7 @@ impl Connection {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PlaceKind {
     Ordinary,
     /// A place of the few that are for health alone, given out while all others are at work.
     Health,
@@ -63,7 +65,7 @@ pub(super) enum Place {
 /// The result of a new connection.
 pub(super) enum Entered {
     In {
-        held: Held,
+        held: HeldConnection,
         closed: Option<Closed>,
     },
     /// Its peer has its share of connections, and all of them are at work.
@@ -82,7 +84,7 @@ pub(super) enum Closed {
 impl Connections {
     /// Finds a place for a new connection of `peer`. If there is none, the connection that has waited for its peer the
     /// longest makes room: first of the same peer, if that has its share, then of all.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, limits: &Limits) -> Entered {
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, limits: &ListenLimits) -> Entered {
         let mut open = self.lock();
         let now = Instant::now();
         let mut closed = None;
@@ -94,7 +96,7 @@ impl Connections {
             closed = Some(Closed::PeerHasShare);
         }
         let mut place = None;
-        for (kind, max) in [(Place::Ordinary, limits.connections.max), (Place::Health, limits.health_reserve)] {
+        for (kind, max) in [(PlaceKind::Ordinary, limits.connections.max), (PlaceKind::Health, limits.health_reserve)] {
             let taken = open.all.values().filter(|connection| connection.place == kind).count();
             if taken < max {
                 place = Some(kind);
@@ -105,21 +107,22 @@ impl Connections {
                 break;
             }
         }
-        if place != Some(Place::Ordinary) || closed == Some(Closed::Full) {
+        if place != Some(PlaceKind::Ordinary) || closed == Some(Closed::Full) {
             open.crowded_at = Some(now);
         }
         let Some(place) = place else { return Entered::Full };
         let (id, close) = (open.next_id, CancellationToken::new());
         open.next_id += 1;
-        open.all.insert(id, Connection { peer, place, waits_since: Some(now), answered: false, close: close.clone() });
-        Entered::In { held: Held { connections: self.clone(), id, place, close }, closed }
+        open.all
+            .insert(id, PeerConnection { peer, place, waits_since: Some(now), answered: false, close: close.clone() });
+        Entered::In { held: HeldConnection { connections: self.clone(), id, place, close }, closed }
     }
 
     /// Closes whatever has waited for its peer for longer than `limit`; how many that were.
     pub(super) fn close_waiting_for(&self, limit: Duration) -> usize {
         let mut open = self.lock();
         let now = Instant::now();
-        let late = |connection: &Connection| connection.waits_since.is_some_and(|since| now - since > limit);
+        let late = |connection: &PeerConnection| connection.waits_since.is_some_and(|since| now - since > limit);
         let ids: Vec<u64> = open.all.iter().filter(|(_, connection)| late(connection)).map(|(id, _)| *id).collect();
         for id in &ids {
             open.close(*id);
@@ -136,13 +139,13 @@ impl Connections {
         self.lock().all.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
-    fn close_longest_waiting(&mut self, now: Instant, of: impl Fn(&Connection) -> bool) -> bool {
+impl OpenConnections {
+    fn close_longest_waiting(&mut self, now: Instant, of: impl Fn(&PeerConnection) -> bool) -> bool {
         let waiting = self.all.iter().filter(|(_, connection)| of(connection));
         let waiting = waiting.filter_map(|(id, connection)| Some((connection.order_of_closing(now)?, *id)));
         match waiting.min() {
@@ -163,15 +166,15 @@ impl Open {
 }
 
 /// A connection's place, until it is dropped.
-pub(super) struct Held {
+pub(super) struct HeldConnection {
     connections: Arc<Connections>,
     id: u64,
-    pub(super) place: Place,
+    pub(super) place: PlaceKind,
     /// Cancelled when somebody else needs the place, or the peer took too long.
     pub(super) close: CancellationToken,
 }
 
-impl Held {
+impl HeldConnection {
     /// The peer's turn: it has to send the rest of a request.
     pub(super) fn waits(&self) {
         self.set(|connection| connection.waits_since = Some(Instant::now()));
@@ -192,14 +195,14 @@ impl Held {
         self.connections.lock().crowded_at.is_none_or(|at| at.elapsed() > CROWDED_FOR)
     }
 
-    fn set(&self, change: impl FnOnce(&mut Connection)) {
+    fn set(&self, change: impl FnOnce(&mut PeerConnection)) {
         if let Some(connection) = self.connections.lock().all.get_mut(&self.id) {
             change(connection);
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldConnection {
     fn drop(&mut self) {
         self.connections.lock().all.remove(&self.id);
     }

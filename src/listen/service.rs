@@ -1,3 +1,5 @@
+//! Answers the requests of one connection, and notes when it waits for its peer.
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use super::connections::{Held, Place};
+use super::connections::{HeldConnection, PlaceKind};
 
 /// The paths that are answered on connections for health alone.
 const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -21,9 +23,9 @@ const HEALTH: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 pub(super) async fn answer(
     request: Request<Incoming>,
     router: Router,
-    held: Arc<Held>,
+    held: Arc<HeldConnection>,
 ) -> Result<Response<Body>, Infallible> {
-    if held.place == Place::Health && !HEALTH.contains(&request.uri().path()) {
+    if held.place == PlaceKind::Health && !HEALTH.contains(&request.uri().path()) {
         let only_health = "every connection is in use, and this one is for health checks: try again\n";
         let headers = [(RETRY_AFTER, "1"), (CONNECTION, "close")];
         return Ok((StatusCode::SERVICE_UNAVAILABLE, headers, only_health).into_response());
@@ -48,7 +50,7 @@ pub(super) async fn answer(
 /// A request's body: the peer's turn until all of it is there.
 struct Arriving {
     body: Incoming,
-    held: Arc<Held>,
+    held: Arc<HeldConnection>,
 }
 
 impl hyper::body::Body for Arriving {

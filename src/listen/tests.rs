@@ -10,7 +10,7 @@ use super::*;
 /// Longer than any limit below: what is not answered or closed by then hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-async fn server(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+async fn server(limits: ListenLimits) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let slow = post(async || {
@@ -27,12 +27,12 @@ async fn server(limits: Limits) -> (SocketAddr, CancellationToken, tokio::task::
     (address, stop, serving)
 }
 
-fn limits(connections: usize) -> Limits {
-    Limits::new(ConnectionsConfig::for_tests(connections, usize::MAX))
+fn limits(connections: usize) -> ListenLimits {
+    ListenLimits::new(ConnectionsConfig::for_tests(connections, usize::MAX))
 }
 
-fn quick() -> Limits {
-    Limits { waits_within: Duration::from_millis(200), ..limits(768) }
+fn quick() -> ListenLimits {
+    ListenLimits { waits_within: Duration::from_millis(200), ..limits(768) }
 }
 
 const SLOW: Duration = Duration::from_millis(400);
@@ -147,7 +147,7 @@ async fn connections_beyond_the_limit_wait_and_are_served_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
+async fn a_stop_finishes_requests_in_flight_and_takes_no_new_ones() {
     let (address, stop, serving) = server(limits(768)).await;
     let request = b"POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let flying = tokio::spawn(async move { exchange(address, request).await });
@@ -177,7 +177,7 @@ async fn connections_that_never_read_make_room_for_one_that_asks() {
 }
 
 #[tokio::test]
-async fn nobody_is_waited_for_without_end() {
+async fn every_wait_for_a_peer_ends() {
     let (address, ..) = server(quick()).await;
     let mut half_a_body = TcpStream::connect(address).await.unwrap();
     half_a_body.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhe").await.unwrap();
@@ -200,7 +200,7 @@ async fn a_request_at_work_is_not_closed_for_another_connection() {
 #[tokio::test]
 async fn one_peer_has_no_more_than_its_share() {
     let connections = ConnectionsConfig::for_tests(8, 2);
-    let (address, ..) = server(Limits::new(connections)).await;
+    let (address, ..) = server(ListenLimits::new(connections)).await;
     let request = |peer: u8| exchange_from([127, 0, 0, peer], address, POST_SLOW);
     let greedy = futures_util::future::join_all((0..6).map(|_| request(2)));
     let (greedy, other) = tokio::join!(greedy, async {
@@ -213,7 +213,7 @@ async fn one_peer_has_no_more_than_its_share() {
 
 #[tokio::test]
 async fn health_is_answered_while_every_connection_is_at_work() {
-    let reserve = Limits { health_reserve: 1, ..limits(1) };
+    let reserve = ListenLimits { health_reserve: 1, ..limits(1) };
     let (address, ..) = server(reserve).await;
     let working = tokio::spawn(async move { exchange(address, POST_SLOW).await });
     tokio::time::sleep(SLOW / 4).await;
@@ -238,7 +238,7 @@ async fn a_stop_waits_for_no_peer_that_does_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_keeps_a_place_by_asking_again_and_again() {
+async fn a_peer_keeps_no_place_by_asking_again_and_again() {
     let (address, ..) = server(limits(4)).await;
     for _ in 0..4 {
         tokio::spawn(async move {

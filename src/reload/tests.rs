@@ -1,3 +1,5 @@
+//! Reloads: what counts at once, what needs a restart, what is refused.
+
 use std::path::Path;
 
 use payhook_provider::Account;
@@ -9,7 +11,7 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const OTHER_KEY: &str = "HxECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 fn config(text: &str) -> Result<Config, Mistakes> {
-    Config::read(text, "test", Path::new(""), &BTreeMap::new(), Keys::Wanted)
+    Config::read(text, "test", Path::new(""), &BTreeMap::new(), OwnKeys::Required)
 }
 
 fn omise(name: &str, secrets: &str) -> String {
@@ -29,7 +31,7 @@ struct Running {
 fn running(text: &str) -> Running {
     let mut config = config(text).unwrap();
     let (accounts, vault) = (config.accounts.clone(), config.tokens.vault.clone());
-    Running { accounts, vault, reload: Reload::new(None, Keys::Wanted, &mut config) }
+    Running { accounts, vault, reload: Reload::new(None, OwnKeys::Required, &mut config) }
 }
 
 impl Running {
@@ -41,43 +43,43 @@ impl Running {
         }
     }
 
-    fn told(&mut self, text: &str) -> Vec<String> {
+    fn reloads(&mut self, text: &str) -> Vec<String> {
         let changes = self.reload.replace(config(text).unwrap());
         changes
             .into_iter()
             .map(|change| match change {
-                Change::TakenUp(what) => format!("taken up: {what}"),
-                Change::Gone(what) => format!("gone: {what}"),
-                Change::NeedsRestart(what) => format!("restart: {what}"),
+                ConfigChange::TakenUp(what) => format!("taken up: {what}"),
+                ConfigChange::Gone(what) => format!("gone: {what}"),
+                ConfigChange::NeedsRestart(what) => format!("restart: {what}"),
             })
             .collect()
     }
 }
 
 #[test]
-fn webhook_secrets_and_new_accounts_count_at_once_for_whoever_holds_the_accounts() {
+fn webhook_secrets_and_new_accounts_count_at_once() {
     let mut running = running(&omise("shop", "\"AAECAwQFBgc=\""));
     let both = omise("shop", "\"AAECAwQFBgg=\", \"AAECAwQFBgc=\"") + &omise("next", "\"AAECAwQFBgc=\"");
-    let told = running.told(&both);
+    let changes = running.reloads(&both);
     assert_eq!(
-        told,
+        changes,
         [
             "taken up: omise.next: a new account, taken up",
             "taken up: omise.shop: webhook_secrets changed and was taken up"
         ]
     );
     assert_eq!((running.secrets("shop"), running.secrets("next")), (Some(2), Some(1)));
-    assert_eq!(running.told(&both), Vec::<String>::new(), "nothing changed since");
-    assert!(running.told(&omise("shop", "\"AAECAwQFBgc=\""))[0].starts_with("gone: omise.next"));
+    assert_eq!(running.reloads(&both), Vec::<String>::new(), "nothing changed since");
+    assert!(running.reloads(&omise("shop", "\"AAECAwQFBgc=\""))[0].starts_with("gone: omise.next"));
     assert_eq!(running.secrets("next"), None);
 }
 
 #[test]
-fn token_keys_count_at_once_and_are_told_by_their_numbers() {
+fn token_keys_count_at_once_and_are_named_by_their_numbers() {
     let shop = omise("shop", "\"AAECAwQFBgc=\"");
     let mut running = running(&format!("[tokens]\nkeys = {{ 1 = \"{KEY}\" }}\n{shop}"));
-    let told = running.told(&format!("[tokens]\nkeys = {{ 1 = \"{KEY}\", 2 = \"{OTHER_KEY}\" }}\n{shop}"));
-    assert_eq!(told, ["taken up: tokens.keys changed and was taken up: keys [1, 2] count now"]);
+    let changes = running.reloads(&format!("[tokens]\nkeys = {{ 1 = \"{KEY}\", 2 = \"{OTHER_KEY}\" }}\n{shop}"));
+    assert_eq!(changes, ["taken up: tokens.keys changed and was taken up: keys [1, 2] count now"]);
     assert_eq!(running.vault.newest(), Some(2));
 }
 
@@ -92,7 +94,7 @@ fn a_file_with_something_else_in_it_has_changed() {
     let text = by_file(file.path());
     let mut running = running(&text);
     std::fs::write(file.path(), "skey_test_2").unwrap();
-    assert_eq!(running.told(&text), ["taken up: omise.shop: secret_key_file changed and was taken up"]);
+    assert_eq!(running.reloads(&text), ["taken up: omise.shop: secret_key_file changed and was taken up"]);
 }
 
 #[test]
@@ -101,9 +103,9 @@ fn whatever_else_changed_is_named_each_time_until_there_was_a_restart() {
     let mut running = running(&shop);
     let other = format!("[worker]\nconcurrency = 7\n[console]\ntoken = \"another-token-of-chars\"\n{shop}");
     for _ in 0..2 {
-        assert_eq!(running.told(&other), ["restart: console.token", "restart: worker.concurrency"]);
+        assert_eq!(running.reloads(&other), ["restart: console.token", "restart: worker.concurrency"]);
     }
-    assert_eq!(running.told(&shop), Vec::<String>::new());
+    assert_eq!(running.reloads(&shop), Vec::<String>::new());
 }
 
 #[test]

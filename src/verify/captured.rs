@@ -1,3 +1,5 @@
+//! Reads a captured request's head from a file: `Name: value` lines, raw HTTP, or the output of `curl -v`.
+
 use std::fmt;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -29,8 +31,8 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(number) => write!(f, "line {number} is neither `Name: value` nor a request line"),
-            Self::NoHeaders => write!(f, "there are no headers in it"),
-            Self::TooLong => write!(f, "it has more than {LINES_MAX} lines: is it another file?"),
+            Self::NoHeaders => write!(f, "it has no headers"),
+            Self::TooLong => write!(f, "it has more than {LINES_MAX} lines, so it is no request"),
         }
     }
 }
@@ -41,7 +43,7 @@ impl Captured {
         if text.lines().count() > LINES_MAX {
             return Err(Unreadable::TooLong);
         }
-        // curl marks what it sends; what it says and receives is not the request's.
+        // curl marks the lines it sends with `>`; the others are no part of the request.
         let is_curl = text.lines().any(|line| line.starts_with("> "));
         let mut captured = Self::default();
         for (number, line) in (1..).zip(text.lines()) {
@@ -52,7 +54,7 @@ impl Captured {
             };
             let line = line.trim_end();
             if line.is_empty() {
-                // A blank line ends the head, and what is behind it is the body; before it there may be some.
+                // A blank line ends the head; blank lines before the head do not.
                 if captured.headers.is_empty() {
                     continue;
                 }
@@ -75,7 +77,7 @@ impl Captured {
         }
         let (name, value) = line.split_once(':')?;
         let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
-        // A header given twice is refused when it comes in, and must be here.
+        // Ingress refuses a header given twice, so it is appended here and not replaced.
         self.headers.append(name, HeaderValue::from_bytes(value.trim().as_bytes()).ok()?);
         Some(())
     }
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_curl_prints_only_the_request_counts() {
+    fn only_the_request_in_curls_output_counts() {
         let printed = "*   Trying 127.0.0.1:8080...\n* Connected to localhost\n> POST /antom/shop/notifyPayment HTTP/1.1\n\
                        > client-id: 5YX\n> signature: algorithm=RSA256, signature=a%2Bb\n>\n} [20 bytes data]\n\
                        < HTTP/1.1 401 Unauthorized\n< client-id: other\n<\n{\"status\":401}\n";
@@ -170,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_head_is_told_by_its_line_and_never_quoted() {
-        let told = |text: &str| Captured::read(text).unwrap_err();
-        assert_eq!(told("a: b\nsecret without a colon"), Unreadable::Line(2));
-        assert!(!told("a: b\nsecret without a colon").to_string().contains("secret"));
-        assert_eq!(told("a b: c"), Unreadable::Line(1));
-        assert_eq!(told("\n\n"), Unreadable::NoHeaders);
-        assert_eq!(told(&"a: b\n".repeat(LINES_MAX + 1)), Unreadable::TooLong);
+    fn a_line_that_is_no_header_is_named_by_its_number_and_never_quoted() {
+        let error_of = |text: &str| Captured::read(text).unwrap_err();
+        assert_eq!(error_of("a: b\nsecret without a colon"), Unreadable::Line(2));
+        assert!(!error_of("a: b\nsecret without a colon").to_string().contains("secret"));
+        assert_eq!(error_of("a b: c"), Unreadable::Line(1));
+        assert_eq!(error_of("\n\n"), Unreadable::NoHeaders);
+        assert_eq!(error_of(&"a: b\n".repeat(LINES_MAX + 1)), Unreadable::TooLong);
     }
 }

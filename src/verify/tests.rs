@@ -1,3 +1,5 @@
+//! Captured requests as they are checked and shown.
+
 use std::collections::BTreeMap;
 
 use clap::Parser;
@@ -20,41 +22,41 @@ webhook_secrets = ["AAED"]
 
 /// Returns the target of a request, by the arguments and the captured head.
 fn target(arguments: &str, head: &str) -> Result<(String, String, bool), String> {
-    let config = Config::read(ACCOUNTS, "test", Path::new(""), &BTreeMap::new(), Keys::NotNeeded).unwrap();
+    let config = Config::read(ACCOUNTS, "test", Path::new(""), &BTreeMap::new(), OwnKeys::Unused).unwrap();
     let line = format!("payhook verify omise --headers h --body b{arguments}");
     let Command::Verify(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("{line}") };
     let captured = Captured::read(&format!("{head}a: b\n")).unwrap();
-    let Target { account, path, query, assumed } =
-        Target::find(&config, &arguments, &captured).map_err(|error| error.to_string())?;
+    let VerifyTarget { account, path, query, assumed } =
+        VerifyTarget::find(&config, &arguments, &captured).map_err(|error| error.to_string())?;
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     Ok((account.name().to_string(), format!("{path}{query}"), assumed))
 }
 
 #[test]
 fn a_path_is_the_public_one_wherever_it_was_captured() {
-    let told = |name: &str, path: &str| Ok((name.to_owned(), path.to_owned(), false));
+    let found = |name: &str, path: &str| Ok((name.to_owned(), path.to_owned(), false));
     let line = |path: &str| format!("POST {path} HTTP/1.1\n");
-    assert_eq!(target("", &line("/pay/omise/shop")), told("shop", "/pay/omise/shop"), "before the proxy");
-    assert_eq!(target("", &line("/omise/kiosk?x=1")), told("kiosk", "/pay/omise/kiosk?x=1"), "behind it");
+    assert_eq!(target("", &line("/pay/omise/shop")), found("shop", "/pay/omise/shop"), "before the proxy");
+    assert_eq!(target("", &line("/omise/kiosk?x=1")), found("kiosk", "/pay/omise/kiosk?x=1"), "behind it");
     assert_eq!(
         target(" --account kiosk", &line("/omise/shop")),
-        told("kiosk", "/pay/omise/shop"),
-        "what is told counts"
+        found("kiosk", "/pay/omise/shop"),
+        "a given path counts"
     );
     let elsewhere = target(" --account shop --path /hooks/omise", &line("/omise/kiosk"));
-    assert_eq!(elsewhere, told("shop", "/hooks/omise"));
+    assert_eq!(elsewhere, found("shop", "/hooks/omise"));
     assert_eq!(target(" --account shop", ""), Ok(("shop".to_owned(), "/pay/omise/shop".to_owned(), true)));
 }
 
 #[test]
-fn an_account_that_nobody_told_is_not_guessed() {
-    assert!(target("", "").unwrap_err().contains("--account names it"));
+fn an_unknown_account_is_not_guessed() {
+    assert!(target("", "").unwrap_err().contains("pass --account"));
     assert!(target("", "POST /omise/nobody HTTP/1.1\n").unwrap_err().contains("no omise account `nobody`"));
     assert!(target(" --account nobody", "").unwrap_err().contains("no omise account `nobody`"));
 }
 
 #[test]
-fn an_age_is_told_in_its_two_largest_units() {
+fn an_age_is_shown_in_its_two_largest_units() {
     for (seconds, words) in [
         (0, "0 s before now"),
         (59, "59 s before now"),
@@ -86,7 +88,7 @@ fn providers_send_post_and_nothing_else() {
 #[test]
 fn a_capture_is_as_old_as_it_was_when_it_was_received() {
     let limited = ACCOUNTS.replacen("livemode = false", "livemode = false\nsignature_age_max = \"10m\"", 1);
-    let config = Config::read(&limited, "test", Path::new(""), &BTreeMap::new(), Keys::NotNeeded).unwrap();
+    let config = Config::read(&limited, "test", Path::new(""), &BTreeMap::new(), OwnKeys::Unused).unwrap();
     let account = account(&config, Provider::Omise, Some(AccountName::new("shop").unwrap())).unwrap();
     let Account::Omise(shop) = &*account else { panic!("omise.shop is Omise's") };
     let (signed_at, body) = (Timestamp::from_second(1_800_000_000).unwrap(), b"{}");

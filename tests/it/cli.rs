@@ -18,7 +18,7 @@ async fn orders_are_registered_shown_listed_and_refreshed() {
     assert!(registered.stdout.starts_with("C-1  pending  120.00 THB"), "{}", registered.stdout);
     assert!(registered.stdout.contains("antom/shop/PR-C-1"), "{}", registered.stdout);
 
-    // Repeated it is fine; with another amount it is not, and the reason is told.
+    // Repeated it is fine; with another amount it is not, and the reason is shown.
     payhook.cli(&["order", "register", "C-1", "--amount", "120.00 THB"]).await.ends_with(0);
     let conflict = payhook.cli(&["order", "register", "C-1", "--amount", "121.00 THB"]).await.ends_with(1);
     assert!(conflict.stdout.is_empty() && conflict.stderr.contains("120.00 THB"), "{conflict:?}");
@@ -51,7 +51,7 @@ async fn orders_are_registered_shown_listed_and_refreshed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exit_codes_tell_failed_from_misused_from_not_found() {
+async fn exit_codes_distinguish_failed_misused_and_not_found() {
     let payhook = TestPayhook::one_file().await;
     for nothing in [
         &["order", "show", "C-9"] as &[&str],
@@ -250,7 +250,7 @@ async fn one_file_belongs_to_one_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_mistake_in_a_configuration_is_told_at_once() {
+async fn every_mistake_in_a_configuration_is_reported_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("payhook.toml");
     let text = "[ingress]\nlisten = \"here\"\nlistne = \"127.0.0.1:1\"\n[console]\nlisten = \"0.0.0.0:8081\"\n\
@@ -266,7 +266,7 @@ async fn every_mistake_in_a_configuration_is_told_at_once() {
             "omise.shop.webhook_secrets is missing",
             "omise.shop.api is missing",
         ] {
-            assert!(ran.stderr.contains(mistake), "{command:?} does not tell {mistake}:\n{}", ran.stderr);
+            assert!(ran.stderr.contains(mistake), "{command:?} does not report {mistake}:\n{}", ran.stderr);
         }
         assert!(!ran.stderr.contains("skey_test_1"), "a secret is shown: {}", ran.stderr);
         assert!(ran.stdout.is_empty(), "{}", ran.stdout);
@@ -279,7 +279,7 @@ async fn every_mistake_in_a_configuration_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_tells_everything_that_would_keep_a_role_from_working() {
+async fn a_check_shows_everything_that_would_keep_a_role_from_working() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("payhook.toml");
     let nobody = free_port();
@@ -290,7 +290,7 @@ async fn a_check_tells_everything_that_would_keep_a_role_from_working() {
     std::fs::write(&config, text).unwrap();
     let ran = Ran::payhook(&config, &["check"]).await.ends_with(1);
     for line in ["omise.shop.secret_key is missing", "there is no folder", "cannot be reached", "1 webhook secret(s)"] {
-        assert!(ran.stdout.contains(line), "{line} is not told:\n{}", ran.stdout);
+        assert!(ran.stdout.contains(line), "{line} is missing:\n{}", ran.stdout);
     }
     std::fs::write(&config, "[ingress]\n\nlisten = \"127.0.0.1:1\n").unwrap();
     let ran = Ran::payhook(&config, &["check"]).await.ends_with(1);
@@ -329,7 +329,7 @@ async fn a_file_is_migrated_before_anything_serves_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_tells_its_story_and_ends_well() {
+async fn every_step_of_the_demo_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let ran = Ran::payhook(&folder.path().join("payhook.toml"), &["demo", "--once"]).await.ends_with(0);
     assert!(!ran.stdout.contains("NOT "), "{}", ran.stdout);

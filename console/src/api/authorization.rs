@@ -38,39 +38,20 @@ pub struct RotationReport {
     pub unopened: usize,
 }
 
-/// An authorization as the API shows it: no token, no digest of one, no code.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct AuthorizationView {
-    pub authorization_id: AuthorizationId,
-    pub provider: Provider,
-    pub account: AccountName,
-    pub customer_belongs_to: Wallet,
-    pub state: AuthorizationState,
-    pub version: i64,
-    pub expires_at: Option<Timestamp>,
-    pub refresh_expires_at: Option<Timestamp>,
-    pub reason: Option<String>,
-    pub next_check_at: Option<Timestamp>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-impl AuthorizationView {
-    pub(crate) fn of(authorization: &Authorization) -> Self {
-        let token = authorization.token.as_ref();
-        Self {
-            authorization_id: authorization.id.clone(),
-            provider: Authorization::PROVIDER,
-            account: authorization.account.clone(),
-            customer_belongs_to: authorization.wallet.clone(),
-            state: authorization.state,
-            version: authorization.version,
-            expires_at: token.and_then(|token| token.expires_at),
-            refresh_expires_at: token.and_then(|token| token.refresh_expires_at),
-            reason: authorization.reason.clone(),
-            next_check_at: authorization.next_check_at,
-            created_at: authorization.created_at,
-            updated_at: authorization.updated_at,
-        }
+view! {
+    /// An authorization as the API shows it: no token, no digest of one, no code.
+    pub struct AuthorizationView of (authorization: &Authorization) {
+        authorization_id: AuthorizationId = authorization.id.clone(),
+        provider: Provider = Authorization::PROVIDER,
+        account: AccountName = authorization.account.clone(),
+        customer_belongs_to: Wallet = authorization.wallet.clone(),
+        state: AuthorizationState = authorization.state,
+        version: i64 = authorization.version,
+        expires_at: Option<Timestamp> = authorization.token.as_ref().and_then(|token| token.expires_at),
+        refresh_expires_at: Option<Timestamp> = authorization.token.as_ref().and_then(|token| token.refresh_expires_at),
+        reason: Option<String> = authorization.reason.clone(),
+        next_check_at: Option<Timestamp> = authorization.next_check_at,
+        created_at: Timestamp = authorization.created_at,
+        updated_at: Timestamp = authorization.updated_at,
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{FilterRequest, IdList, NotificationView, TimeOrAgo, sha256_hex};
 
-/// The parameters of the list of dead letters.
+/// The parameters of the list of dead letters, and of their groups, which have no state and no pages.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterQuery {
@@ -25,17 +25,6 @@ pub struct DeadLetterQuery {
     pub state: Option<String>,
     pub before: Option<Uuid>,
     pub limit: Option<u32>,
-}
-
-/// The parameters of the groups: they are of open dead letters only, and have no pages.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GroupQuery {
-    pub id: Option<IdList>,
-    pub cause: Option<DeadCause>,
-    pub provider: Option<Provider>,
-    pub account: Option<AccountName>,
-    pub since: Option<TimeOrAgo>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,48 +70,28 @@ pub struct DeadLetterGroupList {
     pub groups: Vec<DeadLetterGroupView>,
 }
 
-/// A dead letter as lists show it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DeadLetterView {
-    pub id: Uuid,
-    pub cause: DeadCause,
-    pub provider: Option<Provider>,
-    pub account: Option<AccountName>,
-    pub payment_id: Option<PaymentId>,
-    pub order_id: Option<OrderId>,
-    /// The order's now, not when it failed.
-    pub order_state: Option<OrderState>,
-    pub notification_id: Option<Uuid>,
-    pub attempts: u32,
-    pub first_failed_at: Timestamp,
-    pub last_failed_at: Timestamp,
-    pub detail: String,
-    pub note: Option<String>,
-    pub state: DeadLetterState,
-}
-
-impl From<DeadLetter> for DeadLetterView {
-    fn from(letter: DeadLetter) -> Self {
-        Self {
-            id: letter.id,
-            cause: letter.cause,
-            provider: letter.provider,
-            account: letter.account,
-            payment_id: letter.payment.map(|key| key.id),
-            order_id: letter.order,
-            order_state: letter.order_now.map(|(state, _)| state),
-            notification_id: letter.notification_id,
-            attempts: letter.attempts,
-            first_failed_at: letter.first_failed_at,
-            last_failed_at: letter.last_failed_at,
-            detail: letter.detail,
-            note: letter.note,
-            state: letter.state,
-        }
+view! {
+    /// A dead letter as lists show it.
+    pub struct DeadLetterView of (letter: DeadLetter) {
+        id: Uuid = letter.id,
+        cause: DeadCause = letter.cause,
+        provider: Option<Provider> = letter.provider,
+        account: Option<AccountName> = letter.account,
+        payment_id: Option<PaymentId> = letter.payment.map(|key| key.id),
+        order_id: Option<OrderId> = letter.order,
+        /// The order's state now, not when the letter failed.
+        order_state: Option<OrderState> = letter.order_now.map(|(state, _)| state),
+        notification_id: Option<Uuid> = letter.notification_id,
+        attempts: u32 = letter.attempts,
+        first_failed_at: Timestamp = letter.first_failed_at,
+        last_failed_at: Timestamp = letter.last_failed_at,
+        detail: String = letter.detail,
+        note: Option<String> = letter.note,
+        state: DeadLetterState = letter.state,
     }
 }
 
-/// A dead letter with everything that is known about it but a body.
+/// A dead letter with everything that is known about it except a body.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DeadLetterDetails {
     #[serde(flatten)]
@@ -144,17 +113,7 @@ pub struct EnvelopeView {
 
 impl DeadLetterDetails {
     pub(crate) fn of(letter: DeadLetter) -> Self {
-        Self {
-            order_amount: letter.order_now.map(|(_, amount)| amount),
-            envelope: EnvelopeView::of(&letter.bytes),
-            letter: letter.into(),
-        }
-    }
-}
-
-impl EnvelopeView {
-    fn of(bytes: &[u8]) -> Self {
-        let (hint, notification) = match Envelope::decode(bytes).map(|envelope| envelope.hint) {
+        let (hint, notification) = match Envelope::decode(&letter.bytes).map(|envelope| envelope.hint) {
             Ok(Hint::Notification(notification)) => (Some("notification"), Some(NotificationView::of(&notification))),
             Ok(Hint::Ask { .. }) => (Some("ask"), None),
             Ok(Hint::Tend { .. }) => (Some("tend"), None),
@@ -162,34 +121,23 @@ impl EnvelopeView {
             // The letter's own detail says why not.
             Err(_) => (None, None),
         };
-        Self { bytes: bytes.len(), sha256: sha256_hex(bytes), hint: hint.map(Cow::Borrowed), notification }
+        let (bytes, sha256) = (letter.bytes.len(), sha256_hex(&letter.bytes));
+        let envelope = EnvelopeView { bytes, sha256, hint: hint.map(Cow::Borrowed), notification };
+        let order_amount = letter.order_now.map(|(_, amount)| amount);
+        Self { letter: DeadLetterView::of(letter), order_amount, envelope }
     }
 }
 
-/// Dead letters of one kind, with the money that waits for them.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DeadLetterGroupView {
-    pub cause: DeadCause,
-    pub provider: Option<Provider>,
-    pub account: Option<AccountName>,
-    pub count: u64,
-    pub first_failed_at: Timestamp,
-    pub last_failed_at: Timestamp,
-    pub at_stake: Vec<Money>,
-    pub paid_meanwhile: u64,
-}
-
-impl From<DeadLetterGroup> for DeadLetterGroupView {
-    fn from(group: DeadLetterGroup) -> Self {
-        Self {
-            cause: group.cause,
-            provider: group.provider,
-            account: group.account,
-            count: group.count,
-            first_failed_at: group.first_failed_at,
-            last_failed_at: group.last_failed_at,
-            at_stake: group.at_stake,
-            paid_meanwhile: group.paid_meanwhile,
-        }
+view! {
+    /// Dead letters of one kind, with the money that waits for them.
+    pub struct DeadLetterGroupView of (group: DeadLetterGroup) {
+        cause: DeadCause = group.cause,
+        provider: Option<Provider> = group.provider,
+        account: Option<AccountName> = group.account,
+        count: u64 = group.count,
+        first_failed_at: Timestamp = group.first_failed_at,
+        last_failed_at: Timestamp = group.last_failed_at,
+        at_stake: Vec<Money> = group.at_stake,
+        paid_meanwhile: u64 = group.paid_meanwhile,
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, Currency, Dispute, DisputeId, DisputeState, Hold, Order, OrderId, OrderState, Payment, PaymentId,
-    PaymentState, Provider, Refund, RefundId, RefundState,
+    PaymentKey, PaymentState, Provider, Refund, RefundId, RefundState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -100,139 +100,79 @@ pub struct OrderTimeline {
     pub next: Option<String>,
 }
 
-/// An order as the API shows it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OrderView {
-    pub order_id: OrderId,
-    pub state: OrderState,
-    pub amount_minor: i64,
-    pub currency: Currency,
-    pub captured_minor: i64,
-    pub refunded_minor: i64,
-    pub version: i64,
-    /// Every open objection, oldest first.
-    pub holds: Vec<Hold>,
-    /// The first of them: programs of earlier versions read this.
-    pub hold: Option<Hold>,
-    pub payments: Vec<PaymentView>,
-    pub refunds: Vec<RefundView>,
-    pub disputes: Vec<DisputeView>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct PaymentView {
-    pub provider: Provider,
-    pub account: AccountName,
-    pub id: PaymentId,
-    pub state: PaymentState,
-    pub currency: Currency,
-    pub captured_minor: i64,
-    pub refunded_minor: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider_reference: Option<String>,
-    pub asked_at: Option<Timestamp>,
-    pub next_check_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct RefundView {
-    pub id: RefundId,
-    pub provider: Provider,
-    pub account: AccountName,
-    pub payment_id: PaymentId,
-    pub state: RefundState,
-    /// Null, as the currency is, until the provider says.
-    pub amount_minor: Option<i64>,
-    pub currency: Option<Currency>,
-    pub voided: bool,
-    pub reason: Option<String>,
-    pub occurred_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub struct DisputeView {
-    pub id: DisputeId,
-    pub provider: Provider,
-    pub account: AccountName,
-    pub payment_id: PaymentId,
-    pub state: DisputeState,
-    pub amount_minor: Option<i64>,
-    pub currency: Option<Currency>,
-    pub reason: Option<String>,
-    pub answer_by: Option<Timestamp>,
-    pub occurred_at: Option<Timestamp>,
-}
-
-impl From<Order> for OrderView {
-    fn from(order: Order) -> Self {
-        let payments = || order.payments.iter();
-        Self {
-            refunds: payments().flat_map(|it| it.refunds.iter().map(|refund| refund_view(it, refund))).collect(),
-            disputes: payments().flat_map(|it| it.disputes.iter().map(|dispute| dispute_view(it, dispute))).collect(),
-            payments: payments().map(PaymentView::from).collect(),
-            order_id: order.id,
-            state: order.state,
-            amount_minor: order.amount.amount_minor,
-            currency: order.amount.currency,
-            captured_minor: order.captured_minor,
-            refunded_minor: order.refunded_minor,
-            version: order.version,
-            hold: order.holds.first().cloned(),
-            holds: order.holds,
-            created_at: order.created_at,
-            updated_at: order.updated_at,
-        }
+view! {
+    /// An order as the API shows it.
+    pub struct OrderView of (order: Order) {
+        order_id: OrderId = order.id,
+        state: OrderState = order.state,
+        amount_minor: i64 = order.amount.amount_minor,
+        currency: Currency = order.amount.currency,
+        captured_minor: i64 = order.captured_minor,
+        refunded_minor: i64 = order.refunded_minor,
+        version: i64 = order.version,
+        /// Every open objection, oldest first.
+        holds: Vec<Hold> = order.holds.clone(),
+        /// The first of them: programs of earlier versions read this.
+        hold: Option<Hold> = order.holds.first().cloned(),
+        payments: Vec<PaymentView> = order.payments.iter().map(PaymentView::of).collect(),
+        refunds: Vec<RefundView> = each(&order.payments, |payment| &payment.refunds, RefundView::of),
+        disputes: Vec<DisputeView> = each(&order.payments, |payment| &payment.disputes, DisputeView::of),
+        created_at: Timestamp = order.created_at,
+        updated_at: Timestamp = order.updated_at,
     }
 }
 
-impl From<&Payment> for PaymentView {
-    fn from(payment: &Payment) -> Self {
-        Self {
-            provider: payment.key.provider,
-            account: payment.key.account.clone(),
-            id: payment.key.id.clone(),
-            state: payment.state,
-            currency: payment.currency,
-            captured_minor: payment.captured_minor,
-            refunded_minor: payment.refunded_minor,
-            reason: payment.reason.clone(),
-            provider_reference: payment.provider_reference.clone(),
-            asked_at: payment.asked_at,
-            next_check_at: payment.next_check_at,
-        }
+fn each<T, V>(payments: &[Payment], of: impl Fn(&Payment) -> &Vec<T>, view: impl Fn(&Payment, &T) -> V) -> Vec<V> {
+    payments.iter().flat_map(|payment| of(payment).iter().map(|it| view(payment, it))).collect()
+}
+
+view! {
+    /// A payment of an order.
+    pub struct PaymentView of (payment: &Payment) {
+        #[serde(flatten)]
+        key: PaymentKey = payment.key.clone(),
+        state: PaymentState = payment.state,
+        currency: Currency = payment.currency,
+        captured_minor: i64 = payment.captured_minor,
+        refunded_minor: i64 = payment.refunded_minor,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String> = payment.reason.clone(),
+        #[serde(skip_serializing_if = "Option::is_none")]
+        provider_reference: Option<String> = payment.provider_reference.clone(),
+        asked_at: Option<Timestamp> = payment.asked_at,
+        next_check_at: Option<Timestamp> = payment.next_check_at,
     }
 }
 
-fn refund_view(payment: &Payment, refund: &Refund) -> RefundView {
-    RefundView {
-        id: refund.id.clone(),
-        provider: payment.key.provider,
-        account: payment.key.account.clone(),
-        payment_id: payment.key.id.clone(),
-        state: refund.state,
-        amount_minor: refund.amount.map(|amount| amount.amount_minor),
-        currency: refund.amount.map(|amount| amount.currency),
-        voided: refund.voided,
-        reason: refund.reason.clone(),
-        occurred_at: refund.occurred_at,
+view! {
+    /// A refund of one of an order's payments.
+    pub struct RefundView of (payment: &Payment, refund: &Refund) {
+        id: RefundId = refund.id.clone(),
+        provider: Provider = payment.key.provider,
+        account: AccountName = payment.key.account.clone(),
+        payment_id: PaymentId = payment.key.id.clone(),
+        state: RefundState = refund.state,
+        /// Null, as the currency is, until the provider says.
+        amount_minor: Option<i64> = refund.amount.map(|amount| amount.amount_minor),
+        currency: Option<Currency> = refund.amount.map(|amount| amount.currency),
+        voided: bool = refund.voided,
+        reason: Option<String> = refund.reason.clone(),
+        occurred_at: Option<Timestamp> = refund.occurred_at,
     }
 }
 
-fn dispute_view(payment: &Payment, dispute: &Dispute) -> DisputeView {
-    DisputeView {
-        id: dispute.id.clone(),
-        provider: payment.key.provider,
-        account: payment.key.account.clone(),
-        payment_id: payment.key.id.clone(),
-        state: dispute.state,
-        amount_minor: dispute.amount.map(|amount| amount.amount_minor),
-        currency: dispute.amount.map(|amount| amount.currency),
-        reason: dispute.reason.clone(),
-        answer_by: dispute.answer_by,
-        occurred_at: dispute.occurred_at,
+view! {
+    /// A dispute of one of an order's payments.
+    pub struct DisputeView of (payment: &Payment, dispute: &Dispute) {
+        id: DisputeId = dispute.id.clone(),
+        provider: Provider = payment.key.provider,
+        account: AccountName = payment.key.account.clone(),
+        payment_id: PaymentId = payment.key.id.clone(),
+        state: DisputeState = dispute.state,
+        amount_minor: Option<i64> = dispute.amount.map(|amount| amount.amount_minor),
+        currency: Option<Currency> = dispute.amount.map(|amount| amount.currency),
+        reason: Option<String> = dispute.reason.clone(),
+        answer_by: Option<Timestamp> = dispute.answer_by,
+        occurred_at: Option<Timestamp> = dispute.occurred_at,
     }
 }

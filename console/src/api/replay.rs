@@ -100,78 +100,39 @@ pub struct ReplayItemPage {
     pub next: Option<i64>,
 }
 
-/// A replay or a plan, and how far it is.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ReplayView {
-    pub replay_id: Uuid,
-    pub state: ReplayState,
-    pub plan: bool,
-    pub total: u64,
-    pub done: u64,
-    pub changed: u64,
-    pub unchanged: u64,
-    pub failed: u64,
-    pub rate_per_s: u32,
-    pub canary: u32,
-    pub who: String,
-    pub reason: String,
-    /// The reason why the replay stopped by itself.
-    pub detail: Option<String>,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-}
-
-impl From<Replay> for ReplayView {
-    fn from(replay: Replay) -> Self {
-        Self {
-            replay_id: replay.id,
-            state: replay.state,
-            plan: replay.plan,
-            total: replay.total,
-            done: replay.done,
-            changed: replay.changed,
-            unchanged: replay.unchanged,
-            failed: replay.failed,
-            rate_per_s: replay.rate_per_s,
-            canary: replay.canary,
-            who: replay.who,
-            reason: replay.reason,
-            detail: replay.detail,
-            created_at: replay.created_at,
-            updated_at: replay.updated_at,
-        }
+view! {
+    /// A replay or a plan, and its progress.
+    pub struct ReplayView of (replay: Replay) {
+        replay_id: Uuid = replay.id,
+        state: ReplayState = replay.state,
+        plan: bool = replay.plan,
+        total: u64 = replay.total,
+        done: u64 = replay.done,
+        changed: u64 = replay.changed,
+        unchanged: u64 = replay.unchanged,
+        failed: u64 = replay.failed,
+        rate_per_s: u32 = replay.rate_per_s,
+        canary: u32 = replay.canary,
+        who: String = replay.who,
+        reason: String = replay.reason,
+        /// The reason why it stopped by itself.
+        detail: Option<String> = replay.detail,
+        created_at: Timestamp = replay.created_at,
+        updated_at: Timestamp = replay.updated_at,
     }
 }
 
-/// An item of a replay. Its claim is the workers' and is not shown.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct ReplayItemView {
-    pub n: i64,
-    pub dead_letter_id: Option<Uuid>,
-    pub notification_id: Option<Uuid>,
-    pub provider: Option<Provider>,
-    pub account: Option<AccountName>,
-    pub payment_id: Option<PaymentId>,
-    /// Null while it has none.
-    pub outcome: Option<ReplayOutcome>,
-    pub detail: Option<String>,
-}
-
-impl From<ReplayItem> for ReplayItemView {
-    fn from(item: ReplayItem) -> Self {
-        let (provider, account, payment_id) = match item.payment {
-            Some(key) => (Some(key.provider), Some(key.account), Some(key.id)),
-            None => (None, None, None),
-        };
-        Self {
-            n: item.n,
-            dead_letter_id: item.dead_letter,
-            notification_id: item.notification,
-            provider,
-            account,
-            payment_id,
-            outcome: item.outcome,
-            detail: item.detail,
-        }
+view! {
+    /// An item of a replay. Its claim is the workers' and is not shown.
+    pub struct ReplayItemView of (item: ReplayItem) {
+        n: i64 = item.n,
+        dead_letter_id: Option<Uuid> = item.dead_letter,
+        notification_id: Option<Uuid> = item.notification,
+        provider: Option<Provider> = item.payment.as_ref().map(|key| key.provider),
+        account: Option<AccountName> = item.payment.as_ref().map(|key| key.account.clone()),
+        payment_id: Option<PaymentId> = item.payment.map(|key| key.id),
+        /// Null until it has one.
+        outcome: Option<ReplayOutcome> = item.outcome,
+        detail: Option<String> = item.detail,
     }
 }

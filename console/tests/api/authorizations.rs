@@ -120,7 +120,7 @@ async fn a_registration_never_changes_and_its_auth_state_is_its_own() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_registered_is_told_why() {
+async fn a_wrong_registration_is_refused_with_the_reason() {
     let console = test_console().await;
     for (body, expected) in [
         (with("account", "nowhere"), "There is no antom account `nowhere`"),
@@ -163,7 +163,7 @@ async fn notifications_that_came_first_are_hinted_at_until_somebody_applied_them
 }
 
 #[tokio::test]
-async fn a_token_is_given_to_the_merchant_once_it_is_written_down_who_read_it() {
+async fn a_token_is_given_to_the_merchant_after_the_audit_entry() {
     let console = console_with_roles().await;
     let token = || {
         let request = axum::http::Request::post(format!("{PATH}/token"));
@@ -200,7 +200,7 @@ async fn a_token_is_given_to_the_merchant_once_it_is_written_down_who_read_it() 
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_used_is_not_given_and_it_is_told_why() {
+async fn an_unusable_token_is_refused_with_the_reason() {
     let console = test_console().await;
     let refused = async |id: &str| {
         let (status, body) = console.call("POST", &format!("/v1/authorizations/{id}/token")).await;
@@ -223,7 +223,7 @@ async fn a_token_that_cannot_be_used_is_not_given_and_it_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_token_under_a_key_that_is_gone_is_our_fault_and_nobody_read_it() {
+async fn a_token_under_a_missing_key_is_a_500_and_is_not_audited_as_read() {
     let console = test_console().await;
     let authorization = console.registers("AU-1", "AS-1").await;
     console.issues(authorization, SignedDuration::from_hours(1)).await;

@@ -83,20 +83,23 @@ async fn the_open_ones_are_listed_by_every_filter_unless_another_state_is_named(
 }
 
 #[tokio::test]
-async fn one_is_shown_with_everything_known_but_what_the_provider_sent() {
+async fn a_dead_letter_is_shown_without_what_the_provider_sent() {
     let console = test_console().await;
     console.has_order("O-1", "PR-1").await;
-    let told = notification("PAYMENT_RESULT", "PR-1", now());
-    let bytes = Envelope::again(told.clone(), Uuid::from_u128(7)).encode();
+    let notification = notification("PAYMENT_RESULT", "PR-1", now());
+    let bytes = Envelope::again(notification.clone(), Uuid::from_u128(7)).encode();
     let length = bytes.len();
-    let letter =
-        DeadLetter { bytes, notification: Some(told.clone()), ..letter("PR-1", DeadCause::ProviderRefused, now()) };
+    let letter = DeadLetter {
+        bytes,
+        notification: Some(notification.clone()),
+        ..letter("PR-1", DeadCause::ProviderRefused, now())
+    };
     console.store.dead_letter_keep(std::slice::from_ref(&letter)).await.unwrap();
 
     let (_, list) = console.call("GET", "/v1/dead-letters").await;
     let expected = json!([{
         "id": letter.id, "cause": "provider_refused", "provider": "antom", "account": "shop", "payment_id": "PR-1",
-        "order_id": "O-1", "order_state": "pending", "notification_id": told.id, "attempts": 7,
+        "order_id": "O-1", "order_state": "pending", "notification_id": notification.id, "attempts": 7,
         "first_failed_at": "2026-11-21T09:00:00Z", "last_failed_at": "2026-11-21T10:00:00Z",
         "detail": "gave up: provider_refused", "note": null, "state": "open",
     }]);

@@ -18,13 +18,13 @@ use tower::ServiceExt;
 
 /// Takes envelopes, or is down.
 #[derive(Default)]
-pub(crate) struct Recorder {
+pub(crate) struct RecordingQueue {
     published: Mutex<Vec<Envelope>>,
     down: AtomicBool,
 }
 
 #[async_trait]
-impl Queue for Recorder {
+impl Queue for RecordingQueue {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
         if self.down.load(Ordering::Relaxed) {
             return Err(QueueError::Full { address: self.address() });
@@ -68,7 +68,7 @@ impl Queue for Recorder {
     async fn close(&self) {}
 }
 
-impl Recorder {
+impl RecordingQueue {
     pub(crate) fn goes_down(&self, down: bool) {
         self.down.store(down, Ordering::Relaxed);
     }
@@ -105,7 +105,7 @@ pub(crate) fn vault(numbers: &[u32]) -> Vault {
 /// A console with two accounts, `shop` with Antom and `kiosk` with Omise.
 pub(crate) struct TestConsole {
     pub(crate) store: SqliteStore,
-    pub(crate) queue: Arc<Recorder>,
+    pub(crate) queue: Arc<RecordingQueue>,
     pub(crate) vault: Vault,
     router: Router,
     _folder: tempfile::TempDir,
@@ -128,7 +128,7 @@ async fn console_for(callers: Callers) -> TestConsole {
     let file = folder.path().join("payhook.db");
     let store = SqliteStore::open(file.to_str().unwrap()).await.unwrap();
     store.migrate().await.unwrap();
-    let (queue, vault) = (Arc::new(Recorder::default()), vault(&[1]));
+    let (queue, vault) = (Arc::new(RecordingQueue::default()), vault(&[1]));
     let has_account = |provider, name: &AccountName| {
         matches!((provider, name.as_str()), (Provider::Antom, "shop") | (Provider::Omise, "kiosk"))
     };

@@ -56,7 +56,7 @@ async fn everything_is_sealed_anew_under_the_newest_key_and_the_old_one_can_go()
 }
 
 #[tokio::test]
-async fn what_does_not_open_is_passed_over_and_the_rest_is_sealed_anew() {
+async fn sealed_things_that_do_not_open_are_skipped_and_the_rest_is_sealed_anew() {
     let console = test_console().await;
     for number in 0..3 {
         console.has_a_token_that_does_not_open(&format!("BAD-{number}")).await;
@@ -68,7 +68,7 @@ async fn what_does_not_open_is_passed_over_and_the_rest_is_sealed_anew() {
 }
 
 #[tokio::test]
-async fn what_is_under_a_key_nobody_has_is_counted_and_left() {
+async fn sealed_things_under_an_unknown_key_are_counted_and_left() {
     let console = test_console().await;
     console.has_tokens(3).await;
     console.vault.replace(&vault(&[7]));

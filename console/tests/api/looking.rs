@@ -54,7 +54,7 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 #[tokio::test]
-async fn a_look_has_a_stale_payment_asked_about_once_in_a_while() {
+async fn a_read_refreshes_a_stale_payment_once_in_a_while() {
     let console = test_console().await;
     console.registered(MINUTE * 10).await;
     console.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
@@ -76,7 +76,7 @@ async fn a_payment_that_was_asked_about_before_the_clock_went_back_is_stale() {
 }
 
 #[tokio::test]
-async fn a_payment_nobody_asked_about_counts_from_its_registration() {
+async fn a_payment_that_was_never_asked_about_is_stale_by_its_registration() {
     let console = test_console().await;
     console.registered(SECOND * 30).await;
     console.learns(|payment| payment.next_check_at = Some(now() + MINUTE)).await;
@@ -88,7 +88,7 @@ async fn a_payment_nobody_asked_about_counts_from_its_registration() {
 }
 
 #[tokio::test]
-async fn what_is_fresh_or_final_or_about_to_be_asked_is_left_alone() {
+async fn a_payment_that_is_fresh_or_final_or_due_is_left_alone() {
     for (asked, next, state) in [
         (SECOND * 30, MINUTE, PaymentState::Awaiting),
         (MINUTE, SignedDuration::ZERO, PaymentState::Awaiting),
@@ -102,7 +102,7 @@ async fn what_is_fresh_or_final_or_about_to_be_asked_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_look_is_answered_although_nothing_can_be_written() {
+async fn a_read_is_answered_although_the_store_takes_no_writes() {
     let console = test_console().await;
     console.registered(MINUTE * 10).await;
     console.is_asked_again(MINUTE, MINUTE, PaymentState::Awaiting).await;
@@ -111,7 +111,7 @@ async fn a_look_is_answered_although_nothing_can_be_written() {
 }
 
 #[tokio::test]
-async fn a_look_asks_about_what_is_stale_and_about_no_other_payment() {
+async fn a_read_refreshes_stale_payments_and_no_others() {
     let console = test_console().await;
     console.registered(MINUTE * 10).await;
     // Another attempt, whose first check is due in a moment.

@@ -7,6 +7,7 @@ mod keys;
 mod looking;
 mod notifications;
 mod orders;
+mod problems;
 mod release;
 mod replays;
 mod roles;

@@ -55,11 +55,11 @@ fn ids(answer: &Value) -> Vec<String> {
 async fn notifications_are_listed_newest_first_by_every_filter_and_in_pages() {
     let console = test_console().await;
     let minute = SignedDuration::from_mins(1);
-    let mut kept = Vec::new();
+    let mut stored = Vec::new();
     for (minutes, kind, payment) in
         [(3, "PAYMENT_RESULT", "PR-1"), (2, "CAPTURE_RESULT", "PR-1"), (1, "PAYMENT_RESULT", "PR-2")]
     {
-        kept.insert(0, console.keeps(&notification(kind, payment, now() - minute * minutes)).await.to_string());
+        stored.insert(0, console.keeps(&notification(kind, payment, now() - minute * minutes)).await.to_string());
     }
     let listed = async |query: &str| {
         let (status, answer) = console.call("GET", &format!("/v1/notifications?{query}")).await;
@@ -67,16 +67,16 @@ async fn notifications_are_listed_newest_first_by_every_filter_and_in_pages() {
         assert!(!answer.to_string().contains(SECRET), "{answer}");
         ids(&answer)
     };
-    assert_eq!(listed("").await, kept);
-    assert_eq!(listed("kind=CAPTURE_RESULT").await, kept[1..2]);
-    assert_eq!(listed("payment_id=PR-1").await, kept[1..]);
-    assert_eq!(listed("since=90s").await, kept[..1]);
-    assert_eq!(listed("provider=antom&account=shop").await, kept);
+    assert_eq!(listed("").await, stored);
+    assert_eq!(listed("kind=CAPTURE_RESULT").await, stored[1..2]);
+    assert_eq!(listed("payment_id=PR-1").await, stored[1..]);
+    assert_eq!(listed("since=90s").await, stored[..1]);
+    assert_eq!(listed("provider=antom&account=shop").await, stored);
     assert!(listed("provider=omise").await.is_empty());
-    assert_eq!(listed(&format!("id={},{}", kept[0], kept[2])).await, [kept[0].clone(), kept[2].clone()]);
+    assert_eq!(listed(&format!("id={},{}", stored[0], stored[2])).await, [stored[0].clone(), stored[2].clone()]);
     let (_, first) = console.call("GET", "/v1/notifications?limit=2").await;
     let next = first["next"].as_str().unwrap();
-    assert_eq!(listed(&format!("limit=2&before={next}")).await, kept[2..]);
+    assert_eq!(listed(&format!("limit=2&before={next}")).await, stored[2..]);
     for (wrong, why) in
         [("since=yesterday", "neither a time"), ("id=7", "is not an id"), ("cause=poison", "unknown field `cause`")]
     {
@@ -89,8 +89,8 @@ async fn notifications_are_listed_newest_first_by_every_filter_and_in_pages() {
 #[tokio::test]
 async fn a_notification_is_shown_without_its_body_and_its_headers_values() {
     let console = test_console().await;
-    let kept = notification("PAYMENT_RESULT", "PR-1", now());
-    let id = console.keeps(&kept).await;
+    let sent = notification("PAYMENT_RESULT", "PR-1", now());
+    let id = console.keeps(&sent).await;
     let (status, shown) = console.call("GET", &format!("/v1/notifications/{id}")).await;
     assert_eq!(status, 200);
     let expected = json!({
@@ -99,7 +99,7 @@ async fn a_notification_is_shown_without_its_body_and_its_headers_values() {
         "last_received_at": "2026-11-21T10:00:00Z", "signed_at": "2026-11-21T10:00:00Z",
         "verified_by": "keyVersion 1", "signed_path": "/antom/shop/notifyPayment", "sealed_with": null,
         "headers": [{ "name": "signature", "bytes": 15 }, { "name": "client-id", "bytes": 3 }],
-        "body_bytes": kept.body.len(), "body_sha256": null,
+        "body_bytes": sent.body.len(), "body_sha256": null,
     });
     assert_eq!(shown, expected, "the digest of what is confidential would confirm a guess");
     let kiosk = "kiosk".parse().unwrap();
@@ -114,12 +114,12 @@ async fn a_notification_is_shown_without_its_body_and_its_headers_values() {
 }
 
 #[tokio::test]
-async fn exact_bytes_are_read_once_it_is_written_down_who_reads_them() {
+async fn exact_bytes_are_read_after_the_audit_entry() {
     let console = test_console().await;
-    let kept = notification("PAYMENT_RESULT", "PR-1", now());
-    let id = console.keeps(&kept).await;
+    let sent = notification("PAYMENT_RESULT", "PR-1", now());
+    let id = console.keeps(&sent).await;
     let (status, headers, body) = console.body(id).await;
-    assert_eq!((status, body), (200, kept.body));
+    assert_eq!((status, body), (200, sent.body));
     assert_eq!(
         (&headers["content-type"], &headers["cache-control"]),
         (&"application/octet-stream".parse().unwrap(), &"no-store".parse().unwrap())
@@ -133,7 +133,7 @@ async fn exact_bytes_are_read_once_it_is_written_down_who_reads_them() {
 }
 
 #[tokio::test]
-async fn a_sealed_body_is_opened_for_whoever_may_read_it_or_refused_in_words() {
+async fn a_sealed_body_is_opened_for_an_admin_or_refused_with_the_reason() {
     let console = test_console().await;
     let clear = notification("PAYMENT_RESULT", "PR-1", now());
     let sealed = console.vault.seal(&SealedPlace::NotificationBody(clear.id), &clear.body).unwrap();
@@ -158,7 +158,7 @@ async fn a_sealed_body_is_opened_for_whoever_may_read_it_or_refused_in_words() {
 }
 
 #[tokio::test]
-async fn a_notification_with_a_token_is_read_by_nobody() {
+async fn a_notification_with_a_token_is_never_shown() {
     let console = test_console().await;
     let about = About::Authorization(AuthorizationName::Token(SecretDigest::of(SECRET)));
     let clear = Notification { about, ..notification("TOKEN_CREATED", "PR-1", now()) };

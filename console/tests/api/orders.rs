@@ -25,7 +25,7 @@ impl TestConsole {
         self.store.order_get(&OrderId::new("O-1").unwrap()).await.unwrap().unwrap()
     }
 
-    /// As the worker does it when the provider told.
+    /// As the worker does after the provider's answer.
     pub(crate) async fn learns(&self, change: impl FnOnce(&mut Payment)) {
         let order = self.order().await;
         let mut payment = order.payments[0].clone();
@@ -37,7 +37,7 @@ impl TestConsole {
 }
 
 #[tokio::test]
-async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_told_of_it() {
+async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_knows_it() {
     let console = test_console().await;
     let (status, order) = console.put(PATH, &registration(&["RF-1"])).await;
     assert_eq!(status, 201);
@@ -64,13 +64,14 @@ async fn an_announced_refund_is_shown_and_asked_about_until_the_provider_told_of
         })
         .await;
     let (_, order) = console.put(PATH, &registration(&["RF-1", "RF-2"])).await;
-    assert!(console.queue.hints().is_empty(), "the provider told of both");
-    let told: Vec<_> = order["refunds"].as_array().unwrap().iter().map(|it| (&it["id"], &it["amount_minor"])).collect();
-    assert_eq!(told, [(&json!("RF-1"), &json!(5000)), (&json!("RF-2"), &json!(5000))]);
+    assert!(console.queue.hints().is_empty(), "the provider knows both");
+    let refunds: Vec<_> =
+        order["refunds"].as_array().unwrap().iter().map(|it| (&it["id"], &it["amount_minor"])).collect();
+    assert_eq!(refunds, [(&json!("RF-1"), &json!(5000)), (&json!("RF-2"), &json!(5000))]);
 }
 
 #[tokio::test]
-async fn refunds_and_disputes_are_shown_as_the_provider_told_them() {
+async fn refunds_and_disputes_are_shown_as_the_provider_has_them() {
     let console = test_console().await;
     console.put(PATH, &registration(&[])).await;
     console
@@ -103,7 +104,7 @@ async fn refunds_and_disputes_are_shown_as_the_provider_told_them() {
 }
 
 #[tokio::test]
-async fn a_refund_that_cannot_be_announced_is_told_why() {
+async fn a_wrong_announcement_of_a_refund_is_refused_with_the_reason() {
     let console = test_console().await;
     let mut of_omise = registration(&[]);
     of_omise["refunds"] = json!([{ "provider": "omise", "account": "kiosk", "payment_id": "chrg_1", "id": "rfnd_1" }]);

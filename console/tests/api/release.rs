@@ -62,7 +62,7 @@ async fn a_held_order_is_released_by_a_worker_once_it_is_written_down_who_wants_
 }
 
 #[tokio::test]
-async fn only_a_held_order_is_released_and_only_at_the_version_that_was_looked_at_and_with_a_reason() {
+async fn only_a_held_order_is_released_at_the_version_that_was_read_and_with_a_reason() {
     let console = test_console().await;
     assert_eq!(console.post(RELEASE, &json!({ "reason": "x", "version": 0 })).await.0, 404);
     console.put(PATH, &registration(&[])).await;

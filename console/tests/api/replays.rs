@@ -52,7 +52,7 @@ impl TestConsole {
 }
 
 #[tokio::test]
-async fn a_replay_is_begun_once_it_is_written_down_and_told_how_far_it_is() {
+async fn a_replay_begins_after_its_audit_entry_and_shows_its_progress() {
     let console = test_console().await;
     let letter = console.gives_up("PR-1", DeadCause::Poison, 1).await;
     console.gives_up("PR-2", DeadCause::ProviderRefused, 2).await;
@@ -117,7 +117,7 @@ async fn a_replay_without_a_reason_or_beyond_its_limits_is_refused() {
 }
 
 #[tokio::test]
-async fn a_replay_takes_as_many_as_it_is_told_and_the_audit_log_says_so() {
+async fn a_replay_takes_up_to_its_limit_and_the_audit_log_has_the_count() {
     let console = test_console().await;
     for number in 0..4 {
         console.gives_up(&format!("PR-{number}"), DeadCause::Poison, number).await;
@@ -176,7 +176,7 @@ async fn a_replay_is_steered_as_its_state_allows() {
 }
 
 #[tokio::test]
-async fn a_replay_that_stopped_by_itself_says_why_and_goes_on_when_told() {
+async fn a_replay_that_stopped_by_itself_shows_the_reason_and_resumes() {
     let console = test_console().await;
     for number in 0..3 {
         console.gives_up(&format!("PR-{number}"), DeadCause::Poison, number).await;
@@ -192,7 +192,7 @@ async fn a_replay_that_stopped_by_itself_says_why_and_goes_on_when_told() {
 }
 
 #[tokio::test]
-async fn a_plan_is_waited_for_and_tells_what_would_change() {
+async fn a_plan_is_waited_for_and_shows_the_changes() {
     let console = Arc::new(test_console().await);
     let letter = console.gives_up("PR-1", DeadCause::Poison, 1).await;
     let worker = tokio::spawn({
@@ -222,7 +222,7 @@ async fn a_plan_is_waited_for_and_tells_what_would_change() {
 }
 
 #[tokio::test]
-async fn a_plan_that_takes_longer_than_one_waits_is_told_by_its_id() {
+async fn a_plan_that_takes_longer_than_the_wait_is_answered_by_its_id() {
     let console = test_console().await;
     console.gives_up("PR-1", DeadCause::Poison, 1).await;
     let (id, total) = console.begins(&format!("{DEAD}?wait=0s"), &with("plan", true)).await;

@@ -50,7 +50,7 @@ impl TestConsole {
 }
 
 #[tokio::test]
-async fn each_role_may_what_its_work_needs_and_no_more() {
+async fn each_role_has_the_rights_of_its_work_and_no_more() {
     let console = console_with_roles().await;
     for (method, path, may) in WHO_MAY {
         for role in ["viewer", "operator", "merchant", "admin", "all"] {
@@ -108,7 +108,7 @@ async fn who_registers_and_who_refreshes_is_in_the_audit_log() {
 }
 
 #[tokio::test]
-async fn other_methods_of_a_path_are_told_apart_from_other_roles() {
+async fn an_unknown_method_is_a_405_and_another_role_a_403() {
     let console = console_with_roles().await;
     let viewer = Some("Bearer token-of-viewer");
     assert_eq!(console.status("DELETE", "/v1/orders/O-1", viewer).await.0, 405);
@@ -147,7 +147,7 @@ async fn the_audit_log_is_listed_newest_first_in_pages() {
 }
 
 #[tokio::test]
-async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_page() {
+async fn without_tokens_only_this_machine_may_call_and_no_other_page() {
     let open = test_console().await;
     let asked = async |headers: &[(&str, &str)]| {
         let request = headers
@@ -176,7 +176,7 @@ async fn where_no_token_is_asked_for_only_this_machine_may_come_and_no_other_pag
 }
 
 #[tokio::test]
-async fn what_changes_something_passes_over_no_parameter() {
+async fn a_change_refuses_unknown_parameters() {
     let console = test_console().await;
     let changing = WHO_MAY.iter().filter(|(method, ..)| *method != "GET");
     for (method, path, _) in changing {

@@ -1,4 +1,4 @@
-//! Roles in one process: `serve` runs all of them, `ingress`, `worker` and `console` one each.
+//! Runs roles in one process: `serve` runs all of them; `ingress`, `worker` and `console` run one each.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,9 +19,9 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Keys, StoreConfig};
+use crate::config::{Config, OwnKeys, StoreConfig};
 use crate::failure::{Exit, failed, failed_by};
-use crate::listen::Limits;
+use crate::listen::ListenLimits;
 use crate::process::Stop;
 use crate::reload::Reload;
 use crate::{backends, listen, process, readiness};
@@ -44,13 +44,13 @@ impl Roles {
 /// Transactions a worker writes at once: a file has one writer, a server gains from a second batch while the first commits.
 const WRITERS_SQLITE: usize = 1;
 const WRITERS_POSTGRES: usize = 2;
-/// Machines' clocks are kept closer than this, or a check on them is red.
+/// Machines' clocks differ by less than this; operators watch that.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 /// The time between two updates of the gauges.
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 
 /// A running process: its roles' addresses, and the way to end it.
-pub(crate) struct House {
+pub(crate) struct RunningRoles {
     /// The address providers post to, if this process takes notifications.
     pub(crate) ingress: Option<SocketAddr>,
     pub(crate) console: SocketAddr,
@@ -72,7 +72,7 @@ pub(crate) fn account_sections() -> String {
 }
 
 /// Runs roles until a signal ends them; SIGHUP has the configuration read again.
-pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'static str) -> anyhow::Result<Exit> {
+pub(crate) async fn run(file: Option<&Path>, keys: OwnKeys, roles: Roles, name: &'static str) -> anyhow::Result<Exit> {
     let mut config = process::load(file, keys)?;
     if let (Some(why), true) = (config.one_process_only(roles == Roles::INGRESS), roles != Roles::ALL) {
         return Err(failed(
@@ -83,7 +83,7 @@ pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'s
     if config.accounts.all().is_empty() {
         return Err(failed(
             format!("{} ({})", no_account(), config.source),
-            "payhook.example.toml shows both; `payhook demo` needs none",
+            "payhook.example.toml has examples; `payhook demo` needs no account",
         ));
     }
     for notice in &config.notices {
@@ -94,14 +94,14 @@ pub(crate) async fn run(file: Option<&Path>, keys: Keys, roles: Roles, name: &'s
     process::stop_on_signal(stop.clone(), config.lame_duck);
     let hangups = process::hangups();
     let reload = Reload::new(file.map(Path::to_owned), keys, &mut config);
-    let house = House::open(&config, roles, name, Clock::system(), stop).await?;
-    if let Some(address) = house.ingress {
-        info!("notifications are taken at http://{address}");
+    let running = RunningRoles::open(&config, roles, name, Clock::system(), stop).await?;
+    if let Some(address) = running.ingress {
+        info!("notifications are received at http://{address}");
     }
     let serves = if roles.console { "orders API, health and metrics" } else { "health and metrics" };
-    info!("{serves} at http://{}", house.console);
-    house.part("reloading the configuration", house.stoppable(reload.at_each(hangups, process::environment())));
-    house.until_stopped().await?;
+    info!("{serves} at http://{}", running.console);
+    running.part("reloading the configuration", running.stoppable(reload.at_each(hangups, process::environment())));
+    running.until_stopped().await?;
     Ok(Exit::Done)
 }
 
@@ -111,8 +111,8 @@ const FILES_BESIDE: u64 = 256;
 /// Warns where the system gives fewer open files than the listeners may take.
 fn check_open_files(config: &Config, roles: Roles) {
     let Some(limit) = process::open_files() else { return };
-    let ingress = if roles.ingress { Limits::new(config.ingress.connections.clone()).files() } else { 0 };
-    let wanted = ingress + Limits::with_health(config.console.connections.clone()).files() + FILES_BESIDE;
+    let ingress = if roles.ingress { ListenLimits::new(config.ingress.connections.clone()).files() } else { 0 };
+    let wanted = ingress + ListenLimits::with_health(config.console.connections.clone()).files() + FILES_BESIDE;
     if limit < wanted {
         warn!(
             limit,
@@ -123,7 +123,7 @@ fn check_open_files(config: &Config, roles: Roles) {
     }
 }
 
-impl House {
+impl RunningRoles {
     /// Opens listeners and backends and starts the roles. Servers that are down are waited for, not given up on.
     pub(crate) async fn open(
         config: &Config,
@@ -144,13 +144,13 @@ impl House {
         })?;
         let backends::Backends { queue, store, clock } = backends;
         if let (StoreConfig::Sqlite(_), Some(store)) = (&config.store, &store) {
-            // The file is ours alone: nobody else could be asked to bring it up to date.
+            // Only this process can open the file, so no `payhook migrate` can do it.
             store.migrate().await?;
             if !queue.carries_events() {
                 queue.migrate().await?;
             }
         }
-        let mut house = Self {
+        let mut running = Self {
             ingress: None,
             console: console_listener.local_addr()?,
             stop,
@@ -159,26 +159,26 @@ impl House {
             queue,
             store,
         };
-        house.part("metrics", house.stoppable(process::keep_metrics(metrics.clone())));
+        running.part("metrics", running.stoppable(process::keep_metrics(metrics.clone())));
 
-        let mut routes = health_routes(house.health(roles, &clock, metrics));
+        let mut routes = health_routes(running.health(roles, &clock, metrics));
         if roles.console {
-            routes = payhook_console::routes(house.console(config, &clock)).merge(routes);
+            routes = payhook_console::routes(running.console(config, &clock)).merge(routes);
         }
-        let limits = Limits::with_health(config.console.connections.clone());
-        house.part("console", listen::serve(console_listener, "console", routes, limits, house.stop.now.clone()));
+        let limits = ListenLimits::with_health(config.console.connections.clone());
+        running.part("console", listen::serve(console_listener, "console", routes, limits, running.stop.now.clone()));
         if let Some(listener) = ingress_listener {
-            house.ingress = Some(listener.local_addr()?);
-            house.start_ingress(config, listener, &clock);
+            running.ingress = Some(listener.local_addr()?);
+            running.start_ingress(config, listener, &clock);
         }
         if roles.worker {
-            house.start_worker(config, &clock)?;
+            running.start_worker(config, &clock)?;
         }
-        Ok(house)
+        Ok(running)
     }
 
     /// # Errors
-    /// The process ended because a part of it died, not because somebody asked.
+    /// The process ended because a part of it died, and not by a signal.
     pub(crate) async fn until_stopped(self) -> anyhow::Result<()> {
         self.stop.now.cancelled().await;
         self.tasks.close();
@@ -194,8 +194,8 @@ impl House {
         info!("stopped");
         if died {
             return Err(failed(
-                "a part of this process died",
-                "the log says which; whoever supervises it may start it again",
+                "a part of this process ended by a bug",
+                "the log names the part; start the process again",
             ));
         }
         Ok(())
@@ -214,7 +214,7 @@ impl House {
             if ended.is_err() || !stop.now.is_cancelled() {
                 died.store(true, Ordering::Relaxed);
                 stop.at_once();
-                error!(part = name, "{name} ended by itself, ending the process");
+                error!(part = name, "{name} ended by itself; the process ends");
             }
         });
     }
@@ -241,7 +241,7 @@ impl House {
             config.tokens.vault.clone(),
             options,
         );
-        let limits = Limits::new(config.ingress.connections.clone());
+        let limits = ListenLimits::new(config.ingress.connections.clone());
         let routes = payhook_ingress::routes(ingress);
         self.part("ingress", listen::serve(listener, "ingress", routes, limits, self.stop.now.clone()));
     }
@@ -273,7 +273,7 @@ impl House {
         let stop = self.stop.now.clone();
         self.part("worker", async move {
             if let Err(error) = worker.run(stop).await {
-                error!(error = ?error, "a part of the worker died");
+                error!(error = ?error, "a part of the worker failed");
             }
         });
         self.part("gauges", self.stoppable(gauges(self.queue.clone(), self.store(), clock.clone())));
@@ -288,7 +288,7 @@ impl House {
             clock: clock.clone(),
             vault: config.tokens.vault.clone(),
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
-            callers: config.console.who_may_come(),
+            callers: config.console.callers(),
             recent_refreshes: RecentRefreshes::default(),
         }
     }
