@@ -55,7 +55,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_is_repeated_until_it_succeeds_or_waiting_does_not_help_or_time_is_up() {
-        let long = Duration::from_secs(3600);
+        let long = Duration::from_hours(1);
         assert_eq!(tries(long, |_| true, 3).await, Ok(3));
         assert_eq!(tries(long, |tries| *tries < 2, 9).await, Err(2));
         assert_eq!(tries(Duration::ZERO, |_| true, 9).await, Err(1));
