@@ -106,8 +106,8 @@ mod tests {
     fn one_seed_gives_the_same_waits_again() {
         let seeded = |seed| {
             seed_waits(seed);
-            let mut waits = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-            (four(&mut waits), jittered_fully(Duration::from_secs(60)))
+            let mut waits = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+            (four(&mut waits), jittered_fully(Duration::from_mins(1)))
         };
         assert_eq!(seeded(7), seeded(7));
         assert_ne!(seeded(7), seeded(8));
