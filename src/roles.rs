@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use payhook_console::{Console, Health, RecentRefreshes, health_routes};
 use payhook_ingress::{Ingress, IngressOptions};
-use payhook_provider::Client;
+use payhook_provider::{Client, Protocol};
 use payhook_queue::Queue;
 use payhook_schema::{Clock, Provider};
 use payhook_store::Store;
@@ -287,6 +287,7 @@ impl RunningRoles {
             store: self.store(),
             clock: clock.clone(),
             vault: config.tokens.vault.clone(),
+            methods: Protocol::methods,
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
             callers: config.console.callers(),
             recent_refreshes: RecentRefreshes::default(),

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use payhook_provider::omise::WebhookSecret;
-use payhook_provider::{Account, AntomAccount, PrivateKey};
 use payhook_schema::{AccountName, Clock, Money, PaymentId, Provider};
-use payhook_simulator::{AntomKind, Keys, sample};
+use payhook_simulator::SimulatorError;
+use payhook_simulator::sample::{self, SampleKey};
 use reqwest::Url;
 
 use crate::config::OwnKeys;
@@ -58,7 +57,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
     let to = arguments.to.clone().unwrap_or_else(|| format!("http://{}", config.ingress.listen));
     let to =
         Url::parse(&to).map_err(|error| failed_by(error, "--to is not an address", "such as http://127.0.0.1:8080"))?;
-    let path = path(&arguments);
+    let path = sample::path(arguments.provider, &arguments.account, &arguments.kind);
     // A proxy's prefix is part of the signed path, and not of the path behind the proxy.
     let base = to.path().trim_end_matches('/');
     let signed_path = match arguments.to {
@@ -70,19 +69,18 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
         Some(file) => std::fs::read(file).map_err(|error| {
             failed_by(error, format!("cannot read {}", file.display()), "--body takes a file to send byte for byte")
         })?,
-        None => sample_body(&arguments, now)?,
-    };
-    let headers = match &*account {
-        Account::Antom(antom) => {
-            let key = antom_key(&arguments)?;
-            let version = key_version(antom, &key);
-            sample::sign_antom(&key, version, &antom.client_id, &signed_path, now, &body)
-        }
-        Account::Omise(omise) => {
-            let secret = omise_secret(&arguments, &omise.webhook_secrets)?;
-            sample::sign_omise(&secret, now, &body)
+        None => {
+            let SendArguments { provider, kind, payment, amount, .. } = &arguments;
+            sample::body(*provider, kind, payment, *amount, now).map_err(shown)?
         }
     };
+    let key = key_file(&arguments)?;
+    let key = match (arguments.forge, &key) {
+        (true, _) => SampleKey::Forged,
+        (false, Some(text)) => SampleKey::Given(text),
+        (false, None) => SampleKey::Configured,
+    };
+    let headers = sample::sign(&account, key, &signed_path, now, &body).map_err(shown)?;
 
     let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
     let url = format!("{}{base}{path}", to.origin().ascii_serialization());
@@ -128,64 +126,16 @@ pub(crate) async fn run(config: Option<&Path>, arguments: SendArguments) -> anyh
     }
 }
 
-fn path(arguments: &SendArguments) -> String {
-    match arguments.provider {
-        Provider::Antom => {
-            let call = AntomKind::ALL.into_iter().find(|kind| kind.as_str() == arguments.kind);
-            format!("/antom/{}/{}", arguments.account, call.map_or("notifyPayment", AntomKind::call))
-        }
-        Provider::Omise => format!("/omise/{}", arguments.account),
-    }
-}
-
-fn sample_body(arguments: &SendArguments, now: jiff::Timestamp) -> anyhow::Result<Vec<u8>> {
-    let SendArguments { kind, payment, amount, .. } = arguments;
-    match arguments.provider {
-        Provider::Antom => {
-            let kind = sample::antom_kinds().find(|known| known.as_str() == kind).ok_or_else(|| {
-                let known: Vec<&str> = sample::antom_kinds().map(AntomKind::as_str).collect();
-                failed(format!("Antom has no notification `{kind}`"), format!("known are {}", known.join(", ")))
-            })?;
-            Ok(sample::antom(kind, payment, *amount, now)?)
-        }
-        Provider::Omise => Ok(sample::omise(kind, payment, *amount, now)?),
-    }
-}
-
 fn key_file(arguments: &SendArguments) -> anyhow::Result<Option<String>> {
     let Some(file) = &arguments.key else { return Ok(None) };
     let text = std::fs::read_to_string(file);
     Ok(Some(text.map_err(|error| failed_by(error, format!("cannot read {}", file.display()), "--key takes a file"))?))
 }
 
-/// Reads the private key of Antom's side; no configuration has it, only the simulator.
-fn antom_key(arguments: &SendArguments) -> anyhow::Result<PrivateKey> {
-    if arguments.forge {
-        return Ok(PrivateKey::generate());
-    }
-    let text = key_file(arguments)?.ok_or_else(|| {
-        failed(
-            "signing as Antom needs the private key of Antom's side",
-            "`payhook simulate` writes one: --key simulator-keys/antom_private_key",
-        )
-    })?;
-    Ok(PrivateKey::parse(&text)?)
-}
-
-/// Returns the `keyVersion` of this key in the account. An unknown key is sent as the newest, and refused.
-fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
-    let probe = b"payhook send";
-    let signature = key.sign(probe);
-    let ours = account.public_keys.iter().find(|(_, public)| public.holds(probe, &signature));
-    ours.or(account.public_keys.last_key_value()).map_or(1, |(version, _)| *version)
-}
-
-fn omise_secret(arguments: &SendArguments, configured: &[WebhookSecret]) -> anyhow::Result<WebhookSecret> {
-    if arguments.forge {
-        return Ok(Keys::generate().webhook().clone());
-    }
-    match key_file(arguments)? {
-        Some(text) => Ok(WebhookSecret::parse(&text)?),
-        None => Ok(configured.first().expect("an account has a secret").clone()),
+/// Shows what is missing with the next step.
+fn shown(error: SimulatorError) -> anyhow::Error {
+    match error {
+        SimulatorError::Lacking { what, hint } => failed(what, hint),
+        other => other.into(),
     }
 }

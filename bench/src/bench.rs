@@ -99,10 +99,7 @@ impl Bench {
     }
 
     pub(crate) fn payments(&self, provider: Provider) -> &Payments {
-        match provider {
-            Provider::Antom => &self.antom,
-            Provider::Omise => &self.omise,
-        }
+        if provider == self.antom.provider { &self.antom } else { &self.omise }
     }
 
     pub(crate) fn servers_cpu(&self) -> ServersCpu {

@@ -86,10 +86,8 @@ pub(crate) fn queue(bench: &Bench) -> Result<RabbitQueue> {
 
 /// Registers orders, puts their notifications on the queue, and lets a worker loose on them.
 async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Result<Settled> {
-    let count = match provider {
-        Provider::Omise => bench.options.size.omise,
-        Provider::Antom => bench.options.size.antom,
-    };
+    let size = bench.options.size;
+    let count = if provider == Provider::Antom { size.antom } else { size.omise };
     let payments = bench.payments(provider);
     orders::register(&bench.pool, payments, count).await?;
     stream::iter(payments.envelopes.iter().take(count))

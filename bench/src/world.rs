@@ -79,10 +79,7 @@ impl World {
     }
 
     fn one(&self, provider: Provider, number: usize) -> Result<One> {
-        let (id, request, answer) = match provider {
-            Provider::Antom => self.by_antom(number)?,
-            Provider::Omise => self.by_omise()?,
-        };
+        let (id, request, answer) = if provider == Provider::Antom { self.by_antom(number)? } else { self.by_omise()? };
         let envelope = self.envelope(provider, &request)?;
         let request = http::post(&request.path, &request.headers, &request.body);
         Ok(One { id, request, envelope, answer })

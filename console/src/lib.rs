@@ -27,7 +27,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{MethodRouter, get, post, put};
 use payhook_queue::Queue;
-use payhook_schema::{AccountName, Clock, Provider};
+use payhook_schema::{AccountName, Clock, Method, Provider};
 use payhook_store::Store;
 use payhook_vault::Vault;
 
@@ -53,6 +53,8 @@ pub struct Console {
     pub vault: Vault,
     /// Asked for each request, because a reload adds accounts.
     pub has_account: HasAccount,
+    /// The payment methods whose limits a provider documents.
+    pub methods: fn(Provider) -> &'static [Method],
     pub callers: Callers,
     /// The orders that were refreshed because somebody read them.
     pub recent_refreshes: RecentRefreshes,

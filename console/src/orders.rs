@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use jiff::SignedDuration;
 use payhook_schema::{
-    AccountName, Because, Envelope, METHODS, Method, Money, NewOrder, NewRefund, Order, OrderId, PAYMENTS_MAX,
-    PaymentKey, Provider, Refund, RefundState,
+    AccountName, Because, Envelope, Method, Money, NewOrder, NewRefund, Order, OrderId, PAYMENTS_MAX, PaymentKey,
+    Provider, Refund, RefundState,
 };
 use payhook_store::{OrderFilter, Registered, TIMELINE_PAGE};
 use serde::Deserialize;
@@ -177,7 +177,7 @@ impl Console {
         for PaymentRegistration { provider, account, id, method } in body.payments {
             self.check_account(provider, &account)?;
             if let Some(code) = method {
-                check_method(provider, &code, amount)?;
+                check_method(provider, (self.methods)(provider), &code, amount)?;
             }
             let key = PaymentKey { provider, account, id };
             if !payments.contains(&key) {
@@ -220,10 +220,9 @@ impl Console {
 }
 
 /// Checks the order's amount against the limits of the method it will be paid by.
-fn check_method(provider: Provider, code: &str, amount: Money) -> Result<(), ApiProblem> {
-    let method = Method::find(provider, code).ok_or_else(|| {
-        let known = METHODS.iter().filter(|method| method.provider == provider).map(|method| method.code);
-        let known = known.collect::<Vec<_>>().join(", ");
+fn check_method(provider: Provider, methods: &[Method], code: &str, amount: Money) -> Result<(), ApiProblem> {
+    let method = methods.iter().find(|method| method.code == code).ok_or_else(|| {
+        let known = methods.iter().map(|method| method.code).collect::<Vec<_>>().join(", ");
         let code: String = code.chars().take(64).collect();
         ApiProblem::unprocessable(format!("No limits are known of a method `{code}` of {provider}; known are {known}."))
     })?;

@@ -1,53 +1,90 @@
+//! Holds the merchant's accounts with the providers, and the questions that every provider answers about an account.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use payhook_schema::{AccountName, PaymentKey, Provider};
-use secrecy::SecretString;
+use jiff::Timestamp;
+use payhook_schema::{AccountName, PaymentFacts, PaymentId, PaymentKey, Provider, RefundId, Wallet};
 
-use crate::antom;
-use crate::crypto::{PrivateKey, PublicKey};
-use crate::omise::WebhookSecret;
+use crate::client::AskError;
+use crate::diagnose::Traces;
+use crate::meaning::Meaning;
+use crate::request::Signed;
+#[cfg(debug_assertions)]
+use crate::tamarind::TamarindAccount;
+use crate::transport::Http;
+use crate::{AntomAccount, EventsPage, Grant, IssuedToken, OmiseAccount, Received, RefundAnswer, Refusal};
 
 /// The merchant's account with a provider: its keys, its mode, and the address of its API.
 #[derive(Debug)]
 pub enum Account {
     Antom(AntomAccount),
     Omise(OmiseAccount),
+    #[cfg(debug_assertions)]
+    Tamarind(TamarindAccount),
 }
 
-#[derive(Debug)]
-pub struct AntomAccount {
-    pub name: AccountName,
-    pub client_id: String,
-    /// `https://open-sea-global.alipay.com`: scheme and host, no path.
-    pub api: String,
-    /// Chooses the API's path prefix, which is part of what is signed.
-    pub sandbox: bool,
-    /// Ours, for asking. Absent where nobody asks: ingress needs no key of ours.
-    pub private_key: Option<PrivateKey>,
-    /// The version Antom gave our key: sent along, so that it knows which one to check with.
-    pub private_key_version: u32,
-    /// Antom's, by `keyVersion`; several while rotating.
-    pub public_keys: BTreeMap<u32, PublicKey>,
-    /// True if payhook exchanges the code of `AUTHCODE_CREATED`. False if the merchant's own program does it: a code
-    /// can be exchanged only once.
-    pub apply_token: bool,
-    pub signature_age_max: AgeLimit,
-    pub limits: Limits,
+/// Evaluates an expression with the account of whichever provider it is.
+macro_rules! each {
+    ($account:expr, $of_provider:ident => $does:expr) => {
+        match $account {
+            $crate::Account::Antom($of_provider) => $does,
+            $crate::Account::Omise($of_provider) => $does,
+            #[cfg(debug_assertions)]
+            $crate::Account::Tamarind($of_provider) => $does,
+        }
+    };
 }
+pub(crate) use each;
 
-#[derive(Debug)]
-pub struct OmiseAccount {
-    pub name: AccountName,
-    pub livemode: bool,
-    pub api: String,
-    /// Ours, for asking. Absent where nobody asks.
-    pub secret_key: Option<SecretString>,
-    /// Current and previous.
-    pub webhook_secrets: Vec<WebhookSecret>,
-    pub signature_age_max: AgeLimit,
-    pub limits: Limits,
+/// The questions that a provider answers about an account and with it. None has a default: a further provider answers each.
+pub(crate) trait ProviderAccount {
+    const PROVIDER: Provider;
+
+    /// Names every key a notification of this account may be signed with, as `Notification::verified_by` names it.
+    fn key_names(&self) -> Vec<String>;
+
+    /// Describes the account for `payhook check`, without a secret.
+    fn summary(&self) -> String;
+
+    /// Returns true if codes of this account's authorizations are ours to exchange.
+    fn exchanges_codes(&self) -> bool;
+
+    /// Checks the signature alone.
+    fn signed(&self, received: &Received<'_>) -> Result<Signed, Refusal>;
+
+    /// Reads what a genuine notification says. Content that cannot be interpreted is [`Refusal::Unreadable`].
+    ///
+    /// # Errors
+    /// [`Refusal::NotGenuine`]: of the other mode than this account's.
+    fn read(&self, body: &[u8]) -> Result<Meaning, Refusal>;
+
+    /// Gathers what may explain why a signature does not hold.
+    fn traces(&self, received: &Received<'_>) -> Traces;
+
+    async fn ask(&self, http: &Http, payment: &PaymentId, now: Timestamp) -> Result<PaymentFacts, AskError>;
+
+    /// Asks about a refund, where the provider has an inquiry for refunds.
+    async fn ask_refund(&self, http: &Http, refund: &RefundId, now: Timestamp) -> Result<RefundAnswer, AskError>;
+
+    /// Exchanges a code or refreshes a token, where the provider has authorizations.
+    async fn apply_token(
+        &self,
+        http: &Http,
+        wallet: &Wallet,
+        grant: Grant<'_>,
+        now: Timestamp,
+    ) -> Result<IssuedToken, AskError>;
+
+    /// Lists one page of events, both ends of `within` included, where the provider lists them.
+    async fn events(
+        &self,
+        http: &Http,
+        within: (Timestamp, Timestamp),
+        offset: u32,
+        now: Timestamp,
+    ) -> Result<EventsPage, AskError>;
 }
 
 /// The greatest age of a signature. Off by default: a provider's resend may carry its first signature. Accepting a
@@ -70,65 +107,43 @@ pub struct Limits {
 
 impl Account {
     pub fn provider(&self) -> Provider {
-        match self {
-            Self::Antom(_) => Provider::Antom,
-            Self::Omise(_) => Provider::Omise,
-        }
+        each!(self, account => provider_of(account))
     }
 
     pub fn name(&self) -> &AccountName {
-        match self {
-            Self::Antom(account) => &account.name,
-            Self::Omise(account) => &account.name,
-        }
+        each!(self, account => &account.name)
     }
 
     pub fn api(&self) -> &str {
-        match self {
-            Self::Antom(account) => &account.api,
-            Self::Omise(account) => &account.api,
-        }
+        each!(self, account => &account.api)
     }
 
     pub fn limits(&self) -> Limits {
-        match self {
-            Self::Antom(account) => account.limits,
-            Self::Omise(account) => account.limits,
-        }
+        each!(self, account => account.limits)
+    }
+
+    pub fn signature_age_max(&self) -> AgeLimit {
+        each!(self, account => account.signature_age_max)
     }
 
     /// Names every key a notification of this account may be signed with, as `Notification::verified_by` names it.
     pub fn key_names(&self) -> Vec<String> {
-        match self {
-            Self::Antom(account) => account.public_keys.keys().map(|version| antom::key_name(*version)).collect(),
-            Self::Omise(account) => account.webhook_secrets.iter().map(WebhookSecret::name).collect(),
-        }
+        each!(self, account => account.key_names())
     }
 
     /// Describes the account for `payhook check`, without a secret.
     pub fn summary(&self) -> String {
-        match self {
-            Self::Antom(account) => format!(
-                "client {}, {}, Antom's keys {:?}",
-                account.client_id,
-                if account.sandbox { "sandbox" } else { "live" },
-                account.public_keys.keys().collect::<Vec<_>>()
-            ),
-            Self::Omise(account) => format!(
-                "{} mode, {} webhook secret(s)",
-                if account.livemode { "live" } else { "test" },
-                account.webhook_secrets.len()
-            ),
-        }
+        each!(self, account => account.summary())
     }
 
     /// Returns true if codes of this account's authorizations are ours to exchange.
     pub fn exchanges_codes(&self) -> bool {
-        match self {
-            Self::Antom(account) => account.apply_token,
-            Self::Omise(_) => false,
-        }
+        each!(self, account => account.exchanges_codes())
     }
+}
+
+fn provider_of<A: ProviderAccount>(_: &A) -> Provider {
+    A::PROVIDER
 }
 
 type Named = BTreeMap<(Provider, AccountName), Arc<Account>>;
@@ -190,10 +205,8 @@ mod tests {
 
     fn key(account: &Account) -> &str {
         use secrecy::ExposeSecret;
-        match account {
-            Account::Omise(account) => account.secret_key.as_ref().unwrap().expose_secret(),
-            Account::Antom(_) => panic!("not one of these"),
-        }
+        let Account::Omise(account) = account else { unreachable!("made above") };
+        account.secret_key.as_ref().unwrap().expose_secret()
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Antom (Ant International): what it signs and how, its notifications, its answers to what we ask.
 
+mod account;
 mod authorization;
 mod call;
+mod diagnose;
 mod dispute;
 mod inquiry;
+mod methods;
 mod notification;
 mod protocol;
 mod refund;
@@ -11,25 +14,21 @@ mod signature;
 mod token;
 mod wire;
 
+pub use account::AntomAccount;
 pub use authorization::{AuthorizationSaid, read_authorization};
 pub use call::api_path;
-pub(crate) use call::call;
 pub use dispute::read_dispute;
 pub use inquiry::{INQUIRY_PAYMENT, inquiry_body, read_inquiry};
 pub use protocol::PROTOCOL;
 pub use refund::{INQUIRY_REFUND, RefundAnswer, read_refund, refund_inquiry_body};
-pub(crate) use signature::{HEADER_CHARS_MAX as SIGNATURE_CHARS_MAX, SignatureHeader, read_time};
+use signature::SignatureHeader;
 pub use signature::{sign, signed_message};
-pub(crate) use token::token_body;
 pub use token::{APPLY_TOKEN, Grant, IssuedToken, read_token};
 
 use std::collections::BTreeMap;
 
-use payhook_schema::{Notification, Provider, Verified};
-
-use crate::meaning::Meaning;
-use crate::request::{Signed, check_age};
-use crate::{AntomAccount, PublicKey, Received, Refusal};
+use crate::request::Signed;
+use crate::{PublicKey, Received, Refusal};
 
 /// The answer Antom documents for every notification, whatever it reports; anything else makes it resend.
 ///
@@ -38,50 +37,18 @@ use crate::{AntomAccount, PublicKey, Received, Refusal};
 pub const SUCCESS: &str = r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}"#;
 
 /// Longest `client-id` and `request-time` accepted, in characters; documented values have some thirty.
-pub(crate) const HEADER_CHARS_MAX: usize = 128;
-
-/// Checks one of Antom's notifications: any kind on any path, since the URL in the API call decides where they go.
-///
-/// # Source
-/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `docs/providers/antom.md#verifying-a-notification`.
-pub(crate) fn verify(account: &AntomAccount, received: &Received<'_>) -> Result<Verified<Notification>, Refusal> {
-    let signed = signed(account, received)?;
-    check_age(signed.at, received.at, account.signature_age_max)?;
-    let meaning = meaning(received.body)?;
-    let signed_id = signed.id(Provider::Antom, &account.name, received.body);
-    Ok(Verified::vouch(Notification {
-        id: received.id,
-        provider: Provider::Antom,
-        account: account.name.clone(),
-        kind: meaning.kind,
-        about: meaning.about,
-        idempotency_key: meaning.idempotency_key,
-        received_at: received.at,
-        signed_at: signed.at,
-        verified_by: signed.by,
-        signed_path: signed.path,
-        signed_id: Some(signed_id),
-        headers: signed.headers,
-        body: received.body.to_vec(),
-        sealed_with: None,
-    }))
-}
+const HEADER_CHARS_MAX: usize = 128;
 
 /// Names one of Antom's keys, in logs and in the archive.
-pub(crate) fn key_name(version: u32) -> String {
+fn key_name(version: u32) -> String {
     format!("keyVersion {version}")
 }
 
-/// Checks the signature alone.
-pub(crate) fn signed(account: &AntomAccount, received: &Received<'_>) -> Result<Signed, Refusal> {
-    signed_by(&account.public_keys, &account.client_id, received)
-}
-
-pub(crate) fn signed_by(
-    keys: &BTreeMap<u32, PublicKey>,
-    client_id: &str,
-    received: &Received<'_>,
-) -> Result<Signed, Refusal> {
+/// Checks a notification's signature: any kind on any path, since the URL in the API call decides where they go.
+///
+/// # Source
+/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `docs/providers/antom.md#verifying-a-notification`.
+fn signed_by(keys: &BTreeMap<u32, PublicKey>, client_id: &str, received: &Received<'_>) -> Result<Signed, Refusal> {
     let theirs = received.header("client-id", HEADER_CHARS_MAX)?;
     let time = received.header("request-time", HEADER_CHARS_MAX)?;
     let header = received.header("signature", signature::HEADER_CHARS_MAX)?;
@@ -109,11 +76,6 @@ pub(crate) fn signed_by(
         path,
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
     })
-}
-
-/// Reads what a genuine notification says. Content that cannot be interpreted has a meaning, too: a person must look.
-pub(crate) fn meaning(body: &[u8]) -> Result<Meaning, Refusal> {
-    notification::read(body).or_else(|refusal| refusal.meaning(body))
 }
 
 #[cfg(test)]

@@ -1,24 +1,22 @@
+//! Asks the providers, and says what an answer that does not come means.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_schema::{Clock, PaymentFacts, PaymentId, RefundId, Wallet};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
-use crate::omise::EventsPage;
+use crate::account::{ProviderAccount, each};
 use crate::retry::{RetryPolicy, with_retry};
-use crate::transport::{ANSWER_BYTES_MAX, Carrier, Http};
-use crate::{Account, Grant, IssuedToken, OmiseAccount, RefundAnswer, antom, omise};
+use crate::transport::{Carrier, Http};
+use crate::{Account, EventsPage, Grant, IssuedToken, RefundAnswer};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A whole inquiry, from connecting to the last byte.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A short network failure is retried here; an outage goes through the queue.
 const HICCUP: RetryPolicy = RetryPolicy { first_delay: Duration::from_millis(200), within: Duration::from_secs(1) };
-
-/// A path segment keeps what RFC 3986 calls unreserved; `/`, `?` and `.` in an id stay inside their segment.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 /// The reason why a provider did not answer about a payment or refund, or gave no token. No variant says that a payment
 /// failed.
@@ -50,7 +48,7 @@ impl AskError {
     }
 
     /// A question this provider has no answer for. No request was sent.
-    fn not_offered(what: &str) -> Self {
+    pub(crate) fn not_offered(what: &str) -> Self {
         Self::OutsideTables { what: what.to_owned() }
     }
 
@@ -97,41 +95,27 @@ impl Client {
     /// Each variant of [`AskError`] is a class with its own treatment; a payment never changes on any of them.
     pub async fn ask(&self, account: &Account, payment: &PaymentId) -> Result<PaymentFacts, AskError> {
         with_retry(HICCUP, never_left, || async move {
-            match account {
-                Account::Antom(account) => {
-                    let asked_at = self.clock.now();
-                    let body = antom::inquiry_body(payment);
-                    let answer = antom::call(&self.http, account, antom::INQUIRY_PAYMENT, body, asked_at).await?;
-                    antom::read_inquiry(&answer, payment, asked_at)
-                }
-                Account::Omise(account) => self.ask_omise(account, payment).await,
-            }
+            each!(account, account => account.ask(&self.http, payment, self.clock.now()).await)
         })
         .await
     }
 
-    /// Asks Antom for the current state of a refund. The answer's words about the refund's payment are not returned:
-    /// ask for the payment, too.
+    /// Asks for the current state of a refund. The answer's words about the refund's payment are not returned: ask for
+    /// the payment, too.
     ///
     /// # Errors
-    /// As for payments. With Omise a refund is read from its charge, and asking is [`AskError::OutsideTables`].
+    /// As for payments. [`AskError::OutsideTables`] where the provider has no inquiry for refunds (`Profile::has_refund_inquiry`).
     pub async fn ask_refund(&self, account: &Account, refund: &RefundId) -> Result<RefundAnswer, AskError> {
-        let account = match account {
-            Account::Antom(account) => account,
-            Account::Omise(_) => return Err(AskError::not_offered("Omise has no inquiry for refunds")),
-        };
         with_retry(HICCUP, never_left, || async move {
-            let body = antom::refund_inquiry_body(refund);
-            let answer = antom::call(&self.http, account, antom::INQUIRY_REFUND, body, self.clock.now()).await?;
-            antom::read_refund(&answer, refund)
+            each!(account, account => account.ask_refund(&self.http, refund, self.clock.now()).await)
         })
         .await
     }
 
-    /// Exchanges a code, or refreshes a token. A code can be exchanged once: what may have reached Antom is not sent again.
+    /// Exchanges a code, or refreshes a token. A code can be exchanged once: a request that may have reached the provider is not sent again.
     ///
     /// # Errors
-    /// [`AskError::Refused`] is Antom's final no to this code or token. After [`AskError::Unavailable`] with `connected` nobody
+    /// [`AskError::Refused`] is the provider's final no to this code or token. After [`AskError::Unavailable`] with `connected` nobody
     /// knows whether it was used.
     pub async fn apply_token(
         &self,
@@ -139,24 +123,19 @@ impl Client {
         wallet: &Wallet,
         grant: Grant<'_>,
     ) -> Result<IssuedToken, AskError> {
-        let account = match account {
-            Account::Antom(account) => account,
-            Account::Omise(_) => return Err(AskError::not_offered("Omise has no tokens to apply for")),
-        };
         with_retry(HICCUP, never_left, || async move {
-            let body = antom::token_body(wallet, grant);
-            let answer = antom::call(&self.http, account, antom::APPLY_TOKEN, body, self.clock.now()).await?;
-            antom::read_token(&answer)
+            each!(account, account => account.apply_token(&self.http, wallet, grant, self.clock.now()).await)
         })
         .await
     }
 
-    /// Lists one page of an Omise account's events from `from` to `to`, oldest first, including those no webhook
+    /// Lists one page of an account's events from `from` to `to`, oldest first, including those no webhook
     /// delivered. The next page's `offset` is this one's plus [`EventsPage::entries`]. Keep `to` the same while paging,
     /// so that new events shift nothing.
     ///
     /// # Errors
-    /// As for payments; an incomplete page returns no events. Antom lists nothing: [`AskError::OutsideTables`].
+    /// As for payments; an incomplete page returns no events. [`AskError::OutsideTables`] where the
+    /// provider lists nothing (`Profile::lists_events`).
     pub async fn events(
         &self,
         account: &Account,
@@ -164,23 +143,9 @@ impl Client {
         to: Timestamp,
         offset: u32,
     ) -> Result<EventsPage, AskError> {
-        let account = match account {
-            Account::Antom(_) => return Err(AskError::not_offered("Antom has no list of notifications")),
-            Account::Omise(account) => account,
-        };
         with_retry(HICCUP, never_left, || async move {
-            let path = omise::events_path(from, to, offset);
-            let page = omise::get(&self.http, account, &path, omise::PAGE_BYTES_MAX, self.clock.now()).await?;
-            omise::read_events(&page, offset, account.livemode)
+            each!(account, account => account.events(&self.http, (from, to), offset, self.clock.now()).await)
         })
         .await
-    }
-
-    /// `GET /charges/{id}` at a pinned version.
-    async fn ask_omise(&self, account: &OmiseAccount, payment: &PaymentId) -> Result<PaymentFacts, AskError> {
-        let path = format!("/charges/{}", utf8_percent_encode(payment.as_str(), SEGMENT));
-        let asked_at = self.clock.now();
-        let charge = omise::get(&self.http, account, &path, ANSWER_BYTES_MAX, asked_at).await?;
-        omise::read_charge(&charge, payment, account.livemode, asked_at)
     }
 }

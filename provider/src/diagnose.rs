@@ -2,18 +2,16 @@
 //!
 //! Each known accident is undone, one at a time, until the signature holds. The result is never shown to a sender.
 
-mod antom;
-mod omise;
-
 use http::HeaderValue;
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::About;
 use serde::de::IgnoredAny;
 
+use crate::account::{ProviderAccount, each};
 use crate::request::Signed;
 use crate::{Account, AgeLimit, Received, Refusal, verify};
 
-const AS_IT_CAME: &str = "hand the body on byte for byte: verify before anything parses, trims or prints it";
+pub(crate) const AS_IT_CAME: &str = "hand the body on byte for byte: verify before anything parses, trims or prints it";
 
 /// The result of looking into one request's signature. It holds no body, signature, secret or query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,25 +40,25 @@ pub struct Cause {
 }
 
 impl Cause {
-    fn proven(word: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(crate) fn proven(word: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { word, what: what.into(), advice: advice.into(), proven: true }
     }
 
-    fn likely(word: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(crate) fn likely(word: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { proven: false, ..Self::proven(word, what, advice) }
     }
 }
 
 /// An attempt to undo a known accident: the parts of the request as they were before it.
-struct Attempt {
-    cause: Cause,
-    path: Option<String>,
-    header: Option<(&'static str, String)>,
-    body: Option<Vec<u8>>,
+pub(crate) struct Attempt {
+    pub(crate) cause: Cause,
+    pub(crate) path: Option<String>,
+    pub(crate) header: Option<(&'static str, String)>,
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 impl Attempt {
-    fn new(word: &'static str, what: impl Into<String>, advice: &'static str) -> Self {
+    pub(crate) fn new(word: &'static str, what: impl Into<String>, advice: &'static str) -> Self {
         Self { cause: Cause::proven(word, what, advice), path: None, header: None, body: None }
     }
 
@@ -82,51 +80,45 @@ impl Attempt {
 }
 
 fn signed(account: &Account, received: &Received<'_>) -> Result<Signed, Refusal> {
-    match account {
-        Account::Antom(account) => crate::antom::signed(account, received),
-        Account::Omise(account) => crate::omise::signed(account, received),
-    }
+    each!(account, account => account.signed(received))
 }
 
 /// A provider's findings about a request whose signature does not hold.
-struct Look {
+pub(crate) struct Traces {
     /// The headers that carry the signature.
-    headers: &'static [&'static str],
-    signed_at: Option<Timestamp>,
-    attempts: Vec<Attempt>,
+    pub(crate) headers: &'static [&'static str],
+    pub(crate) signed_at: Option<Timestamp>,
+    pub(crate) attempts: Vec<Attempt>,
     /// Likely causes, read from the request and the account alone.
-    guesses: Vec<Cause>,
+    pub(crate) guesses: Vec<Cause>,
 }
 
 /// Looks into a request's signature: the key it holds by, or the likely cause why it does not. At most some thirty verifications.
 pub fn diagnose(account: &Account, received: &Received<'_>) -> Diagnosis {
-    let look = match account {
-        Account::Antom(account) => antom::look(account, received),
-        Account::Omise(account) => omise::look(account, received),
-    };
-    let age = look.signed_at.map(|signed_at| received.at.duration_since(signed_at));
-    let mut diagnosis = Diagnosis { by: None, signed_at: look.signed_at, age, causes: Vec::new() };
+    let traces = each!(account, account => account.traces(received));
+    let age = traces.signed_at.map(|signed_at| received.at.duration_since(signed_at));
+    let mut diagnosis = Diagnosis { by: None, signed_at: traces.signed_at, age, causes: Vec::new() };
     match signed(account, received) {
         Ok(signed) => {
             diagnosis.causes.extend(refused(account, received, age));
             diagnosis.by = Some(signed.by);
         }
-        Err(refusal) => diagnosis.causes = not_signed(look, account, received, &refusal),
+        Err(refusal) => diagnosis.causes = not_signed(traces, account, received, &refusal),
     }
     diagnosis
 }
 
 /// Lists the causes why the signature does not hold.
-fn not_signed(look: Look, account: &Account, received: &Received<'_>, refusal: &Refusal) -> Vec<Cause> {
-    if look.headers.iter().any(|name| received.headers.get_all(*name).iter().count() != 1) {
-        let advice = format!("let the proxy hand on {}, once each and unchanged", look.headers.join(", "));
+fn not_signed(traces: Traces, account: &Account, received: &Received<'_>, refusal: &Refusal) -> Vec<Cause> {
+    if traces.headers.iter().any(|name| received.headers.get_all(*name).iter().count() != 1) {
+        let advice = format!("let the proxy hand on {}, once each and unchanged", traces.headers.join(", "));
         return vec![Cause::proven("header_missing", refusal.why(), advice)];
     }
     let bodies = bodies(received.body);
-    let found = look.attempts.into_iter().chain(bodies).find(|attempt| attempt.holds(account, received));
+    let found = traces.attempts.into_iter().chain(bodies).find(|attempt| attempt.holds(account, received));
     match found {
         Some(attempt) => vec![attempt.cause],
-        None => look.guesses.into_iter().chain(not_whole(received.body)).collect(),
+        None => traces.guesses.into_iter().chain(not_whole(received.body)).collect(),
     }
 }
 
@@ -144,11 +136,7 @@ fn refused(account: &Account, received: &Received<'_>, age: Option<SignedDuratio
         Err(refusal) => refusal,
     };
     let what = format!("its signature holds, and it is refused: {}", refusal.why());
-    let limit = match account {
-        Account::Antom(account) => account.signature_age_max,
-        Account::Omise(account) => account.signature_age_max,
-    };
-    let cause = match (limit, age) {
+    let cause = match (account.signature_age_max(), age) {
         (AgeLimit::Within(max), Some(age)) if age.unsigned_abs() > max && age.is_positive() => {
             ("too_old", "a resend may carry its first signature: raise `signature_age_max` or set it to off")
         }

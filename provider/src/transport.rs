@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use reqwest::header::RETRY_AFTER;
 use tracing::warn;
 
@@ -30,6 +31,14 @@ pub(crate) struct Http {
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// No `Retry-After` is obeyed beyond this: a provider that answers again is noticed within the hour, whatever it said before.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// A path segment keeps what RFC 3986 calls unreserved; `/`, `?` and `.` in an id stay inside their segment.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// Writes an id as one segment of a path.
+pub(crate) fn path_segment(id: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(id, SEGMENT)
+}
 
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,

@@ -1,3 +1,5 @@
+//! Describes authorizations: a customer's consent to be charged, its tokens, and the places where secrets are sealed.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,3 +1,5 @@
+//! Tells the time and makes ids. Time comes in through [`Clock`], so that tests and simulations can stop it.
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -45,7 +47,7 @@ pub fn content_id(bytes: &[u8]) -> Uuid {
     Uuid::new_v8(*first)
 }
 
-/// The end of the times that are kept: far beyond any deadline, and far from where adding to a time fails.
+/// The end of the times that are stored: far beyond any deadline, and far from where adding to a time fails.
 const TIMES_END: Timestamp = Timestamp::constant(221_845_392_000, 0);
 
 /// `at`, if both databases keep it and every machine can reckon with it: from 1970 until the year 9000.
@@ -65,10 +67,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_no_clock_ever_showed_are_not_kept() {
-        let kept = |text: &str| keepable_time(text.parse().unwrap()).is_some();
-        assert!(kept("1970-01-01T00:00:00Z") && kept("2026-11-28T00:00:00Z") && kept("8999-12-31T23:59:59Z"));
-        assert!(!kept("-009998-01-01T00:00:00Z") && !kept("1969-12-31T23:59:59Z"));
-        assert!(!kept("9000-01-01T00:00:00Z") && !kept("9999-12-30T00:00:00Z"));
+    fn times_that_no_clock_shows_are_not_keepable() {
+        let keepable = |text: &str| keepable_time(text.parse().unwrap()).is_some();
+        assert!(
+            keepable("1970-01-01T00:00:00Z") && keepable("2026-11-28T00:00:00Z") && keepable("8999-12-31T23:59:59Z")
+        );
+        assert!(!keepable("-009998-01-01T00:00:00Z") && !keepable("1969-12-31T23:59:59Z"));
+        assert!(!keepable("9000-01-01T00:00:00Z") && !keepable("9999-12-30T00:00:00Z"));
     }
 }

@@ -1,3 +1,5 @@
+//! Reads durations as configuration and API write them.
+
 use std::time::Duration;
 
 use thiserror::Error;

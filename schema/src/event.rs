@@ -1,3 +1,5 @@
+//! Defines the events for fulfilment, as CloudEvents.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

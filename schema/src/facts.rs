@@ -1,3 +1,5 @@
+//! Holds the provider's answer about one payment, and combines it with known refunds and disputes.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +16,9 @@ pub struct PaymentFacts {
     pub captured_minor: i64,
     /// Money given back so far, in `amount`'s currency.
     pub refunded_minor: i64,
-    /// Every refund the provider told of, whatever became of it.
+    /// Every refund in the provider's answers, whatever its state.
     pub refunds: Vec<Refund>,
-    /// Every dispute the provider told of. They move no money of the order by themselves.
+    /// Every dispute in the provider's answers. They move no money of the order by themselves.
     pub disputes: Vec<Dispute>,
     /// The provider's own second name for it: Antom's `paymentId`, Omise's `transaction`.
     pub provider_reference: Option<String>,
@@ -35,7 +37,7 @@ pub struct PaymentFacts {
 impl PaymentFacts {
     /// These facts together with refunds known from elsewhere: what is paid less what went back is what decides the state.
     ///
-    /// Antom's inquiry may leave refunds out, and its sum is then ours to make; Omise tells the sum itself, and it counts.
+    /// Antom's inquiry may leave refunds out, and its sum is then ours to make; Omise states the sum itself, and that one counts.
     #[must_use]
     pub fn with_refunds(mut self, known: &[Refund]) -> Self {
         self.refunds = refund::merge(known, &self.refunds, Refund::is_same, Refund::then);

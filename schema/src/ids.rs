@@ -1,3 +1,5 @@
+//! Defines the ids of providers and merchants, each a type of its own with its limits.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ mod money;
 mod notification;
 mod now_and_then;
 mod order;
-mod profile;
+mod provider;
 mod refund;
 mod shown_url;
 mod state;
@@ -32,17 +32,17 @@ pub use ids::{
     AccountName, AuthState, AuthorizationId, DisputeId, IdError, OrderId, PaymentId, PaymentKey, RefundId,
     SecretDigest, Wallet,
 };
-pub use method::{Known, METHODS, Method, MethodError, Refunds};
+pub use method::{Method, MethodError, RefundTerms};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
 pub use now_and_then::NowAndThen;
 pub use order::{Hold, NewOrder, Order, PAYMENTS_MAX, Payment};
-pub use profile::Profile;
+pub use provider::{Profile, Provider};
 pub use refund::{Dispute, NewRefund, Refund, distinct};
 pub use shown_url::shown_url;
 pub use state::{
-    AuthorizationState, DeadCause, DeadLetterState, DisputeState, HoldReason, OrderState, PaymentState, Provider,
-    RefundState, ReplayOutcome, ReplayState, Step, TimelineKind,
+    AuthorizationState, DeadCause, DeadLetterState, DisputeState, HoldReason, OrderState, PaymentState, RefundState,
+    ReplayOutcome, ReplayState, Step, TimelineKind,
 };
 pub use verified::Verified;
 pub use words::UnknownWord;

@@ -1,3 +1,5 @@
+//! Represents money as a whole number of a currency's smallest unit.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

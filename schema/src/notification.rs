@@ -1,3 +1,5 @@
+//! Describes a provider's notification, as received.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,9 +18,9 @@ pub enum About {
     Refund { id: RefundId, payment: Option<PaymentId> },
     /// A customer's consent to be charged: believed on the signature alone, for there is no inquiry.
     Authorization(AuthorizationName),
-    /// Genuine, but nothing of ours to settle: kept, acknowledged, not acted upon.
+    /// Genuine, but nothing of ours to settle: stored and acknowledged, and nothing is asked.
     Other,
-    /// Genuine, but not what the provider documents, and why: kept for a person.
+    /// Genuine, but not what the provider documents, and why: stored for a person.
     Unreadable(String),
 }
 

@@ -1,3 +1,5 @@
+//! Limits how often a line is logged.
+
 use std::time::{Duration, Instant};
 
 /// Lets a line of the log through now and then, with the number of those it held back: an attack must show, and must not

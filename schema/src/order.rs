@@ -1,3 +1,5 @@
+//! Describes orders, their payments, and their objections.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -1,9 +1,11 @@
+//! Describes refunds and disputes, and merges what several answers say about them.
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{DisputeId, DisputeState, Money, PaymentKey, RefundId, RefundState};
 
-/// Money on its way back to the customer: as the provider told it, and as the store keeps it.
+/// Money on its way back to the customer, as the provider states it and as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refund {
     /// The merchant's name for it with Antom, Omise's own with Omise.
@@ -11,7 +13,7 @@ pub struct Refund {
     /// Antom's `refundId`; Omise's `transaction`.
     pub provider_reference: Option<String>,
     pub state: RefundState,
-    /// Absent while it is registered and the provider has not told of it.
+    /// Absent while it is announced and the provider has not named it.
     pub amount: Option<Money>,
     /// Undone before settlement instead of paid back: the customer never sees either.
     pub voided: bool,
@@ -22,7 +24,7 @@ pub struct Refund {
 }
 
 impl Refund {
-    /// A refund that was announced, and not told of by the provider yet.
+    /// Makes a refund that the merchant announced and the provider has not named yet.
     pub fn announced(id: RefundId) -> Self {
         Self {
             id,
@@ -41,33 +43,32 @@ impl Refund {
         self.id == other.id || matches!(references, (Some(left), Some(right)) if left == right)
     }
 
-    /// Returns the refund after an answer with `told`: a known fact is not forgotten because `told` lacks
-    /// it.
+    /// Returns the refund after an answer that states `stated`. A known fact stays where `stated` lacks it.
     #[must_use]
-    pub fn then(&self, told: &Self) -> Self {
-        let state = self.state.then(told.state);
-        // What was told of the state we end in is what counts about it.
-        let (first, second) = if state == told.state { (told, self) } else { (self, told) };
+    pub fn then(&self, stated: &Self) -> Self {
+        let state = self.state.then(stated.state);
+        // The answer that made the final state says most about it.
+        let (first, second) = if state == stated.state { (stated, self) } else { (self, stated) };
         Self {
             id: self.id.clone(),
             provider_reference: first.provider_reference.clone().or_else(|| second.provider_reference.clone()),
             state,
             amount: first.amount.or(second.amount),
-            voided: self.voided || told.voided,
+            voided: self.voided || stated.voided,
             reason: first.reason.clone().filter(|_| state == RefundState::Failed),
             occurred_at: first.occurred_at.or(second.occurred_at),
         }
     }
 }
 
-/// A refund as the merchant announces it: with Antom its notification names no payment, so only the merchant knows of which it is.
+/// A refund that the merchant announces. Antom's notification of it names no payment, so only the merchant knows its payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRefund {
     pub payment: PaymentKey,
     pub id: RefundId,
 }
 
-/// A customer's dispute of a payment, as the provider told it and as the store keeps it.
+/// A customer's dispute of a payment, as the provider states it and as the store has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispute {
     pub id: DisputeId,
@@ -81,11 +82,11 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// Returns the dispute after an answer with `told`.
+    /// Returns the dispute after an answer that states `stated`.
     #[must_use]
-    pub fn then(&self, told: &Self) -> Self {
-        let state = self.state.then(told.state);
-        let (first, second) = if state == told.state { (told, self) } else { (self, told) };
+    pub fn then(&self, stated: &Self) -> Self {
+        let state = self.state.then(stated.state);
+        let (first, second) = if state == stated.state { (stated, self) } else { (self, stated) };
         Self {
             id: self.id.clone(),
             state,
@@ -97,28 +98,28 @@ impl Dispute {
     }
 }
 
-/// Each refund once. A provider may tell one under two names before it says that both are the same; from then on both are known to be.
+/// Returns each refund once. A provider may name a refund in two ways before one answer shows that both are the same.
 pub fn distinct(refunds: &[Refund]) -> impl Iterator<Item = &Refund> {
     let is_first = |(index, refund): &(usize, &Refund)| !refunds[..*index].iter().any(|known| known.is_same(refund));
     refunds.iter().enumerate().filter(is_first).map(|(_, refund)| refund)
 }
 
-/// Adds what was told to everything known that it is the same as; the order in which things became known stays.
+/// Merges what an answer states into what is known. The order in which things became known stays.
 pub(crate) fn merge<T: Clone>(
     known: &[T],
-    told: &[T],
+    stated: &[T],
     same: impl Fn(&T, &T) -> bool,
     then: impl Fn(&T, &T) -> T,
 ) -> Vec<T> {
     let mut merged = known.to_vec();
-    for told in told {
+    for stated in stated {
         let mut is_known = false;
-        for known in merged.iter_mut().filter(|known| same(known, told)) {
-            *known = then(known, told);
+        for known in merged.iter_mut().filter(|known| same(known, stated)) {
+            *known = then(known, stated);
             is_known = true;
         }
         if !is_known {
-            merged.push(told.clone());
+            merged.push(stated.clone());
         }
     }
     merged
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_keeps_what_was_known_and_never_goes_back() {
+    fn a_refund_forgets_no_fact_and_never_goes_back() {
         let done = Refund { amount: "500.00 THB".parse().ok(), ..refund("RF-1", RefundState::Succeeded) };
         let late = Refund { reason: Some("PROCESS_FAIL".to_owned()), ..refund("RF-1", RefundState::Failed) };
         assert_eq!(done.then(&late), done);
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_first_told_under_two_names_is_one_as_soon_as_both_are_told_together() {
+    fn a_refund_with_two_names_is_one_as_soon_as_an_answer_has_both() {
         let amount = "30.00 THB".parse().ok();
         let announced = refund("RF-1", RefundState::Pending);
         let by_its_reference = Refund {
@@ -160,9 +161,9 @@ mod tests {
             ..refund("2026-9", RefundState::Succeeded)
         };
         let known = merge(&[announced], std::slice::from_ref(&by_its_reference), Refund::is_same, Refund::then);
-        assert_eq!(distinct(&known).count(), 2, "nobody has said that they are one");
-        let told = Refund { id: RefundId::new("RF-1").unwrap(), ..by_its_reference };
-        let known = merge(&known, &[told], Refund::is_same, Refund::then);
+        assert_eq!(distinct(&known).count(), 2, "no answer shows that they are one");
+        let stated = Refund { id: RefundId::new("RF-1").unwrap(), ..by_its_reference };
+        let known = merge(&known, &[stated], Refund::is_same, Refund::then);
         assert!(known.iter().all(|refund| refund.state == RefundState::Succeeded), "neither is pending for ever");
         assert_eq!(distinct(&known).map(|refund| refund.id.as_str()).collect::<Vec<_>>(), ["RF-1"]);
     }

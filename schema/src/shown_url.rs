@@ -1,3 +1,5 @@
+//! Hides the secrets of a server's address.
+
 /// Returns a server's URL as people may see it: scheme, hosts, ports and path; no user, no password, no parameters.
 ///
 /// Returns `None` where a password may hide in these parts. A `/`, `?`, `#` or `@` in a password must be percent-encoded; unencoded, it moves

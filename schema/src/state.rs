@@ -1,12 +1,6 @@
-use crate::words::words;
+//! Defines the states and reasons that payhook stores and shows, and the steps between them.
 
-words! {
-    /// A payment provider. [`Provider::profile`] says how they differ; `docs/adding-a-provider.md` says how to add one.
-    pub enum Provider ("provider") {
-        Antom = "antom",
-        Omise = "omise",
-    }
-}
+use crate::words::words;
 
 words! {
     /// The state of a payment, which is one attempt to pay an order.
@@ -163,10 +157,10 @@ impl PaymentState {
         matches!(self, Self::Paid | Self::PartlyRefunded | Self::Refunded)
     }
 
-    /// The state machine of a payment, whole: from `self`, when the provider says `told`.
-    pub fn step(self, told: Self) -> Step {
+    /// Returns the effect of the provider's answer `stated` on a payment in this state: the whole state machine.
+    pub fn step(self, stated: Self) -> Step {
         use PaymentState::{Authorized, Awaiting, Cancelled, Expired, Failed, Paid, PartlyRefunded, Refunded};
-        match (self, told) {
+        match (self, stated) {
             (Awaiting, Awaiting)
             | (Authorized, Authorized)
             | (Paid, Paid)
@@ -202,11 +196,11 @@ impl RefundState {
         self != Self::Pending
     }
 
-    /// Returns the refund's state after the provider says `told`. A failure may turn out well after all; a success is
+    /// Returns the refund's state after the provider states `stated`. A failure may turn out well after all; a success is
     /// never taken back.
     #[must_use]
-    pub fn then(self, told: Self) -> Self {
-        match (self, told) {
+    pub fn then(self, stated: Self) -> Self {
+        match (self, stated) {
             (Self::Succeeded, _) | (_, Self::Succeeded) => Self::Succeeded,
             (Self::Failed, _) | (_, Self::Failed) => Self::Failed,
             (Self::Pending, Self::Pending) => Self::Pending,
@@ -219,15 +213,15 @@ impl DisputeState {
         matches!(self, Self::Won | Self::Lost | Self::Closed)
     }
 
-    /// Returns the dispute's state after the provider says `told`. Notifications come in any order, so it only goes
+    /// Returns the dispute's state after the provider states `stated`. Notifications come in any order, so it only goes
     /// forward. The first final state stands, except that `closed` gives way to `won` or `lost`.
     #[must_use]
-    pub fn then(self, told: Self) -> Self {
-        match (self, told) {
-            (Self::Closed, Self::Won | Self::Lost) => told,
+    pub fn then(self, stated: Self) -> Self {
+        match (self, stated) {
+            (Self::Closed, Self::Won | Self::Lost) => stated,
             (Self::Won | Self::Lost | Self::Closed, _) => self,
             (Self::Pending, Self::Open) => Self::Pending,
-            (Self::Open | Self::Pending, _) => told,
+            (Self::Open | Self::Pending, _) => stated,
         }
     }
 }
@@ -239,19 +233,19 @@ mod tests {
     #[test]
     fn refunds_and_disputes_only_go_forward_whatever_comes_again() {
         for &from in RefundState::ALL {
-            for &told in RefundState::ALL {
-                let then = from.then(told);
-                assert_eq!(then.then(told), then, "{from} {told}");
-                assert!(!from.is_final() || then.is_final(), "{from} {told}");
-                assert!(from != RefundState::Succeeded || then == from, "{from} {told}");
+            for &stated in RefundState::ALL {
+                let then = from.then(stated);
+                assert_eq!(then.then(stated), then, "{from} {stated}");
+                assert!(!from.is_final() || then.is_final(), "{from} {stated}");
+                assert!(from != RefundState::Succeeded || then == from, "{from} {stated}");
             }
         }
         for &from in DisputeState::ALL {
-            for &told in DisputeState::ALL {
-                let then = from.then(told);
-                assert_eq!(then.then(told), then, "{from} {told}");
-                assert_eq!(then.then(from), then, "{from} {told}: what is old moves nothing");
-                assert!(!from.is_over() || then.is_over(), "{from} {told}");
+            for &stated in DisputeState::ALL {
+                let then = from.then(stated);
+                assert_eq!(then.then(stated), then, "{from} {stated}");
+                assert_eq!(then.then(from), then, "{from} {stated}: what is old moves nothing");
+                assert!(!from.is_over() || then.is_over(), "{from} {stated}");
             }
         }
     }
@@ -259,9 +253,9 @@ mod tests {
     #[test]
     fn money_taken_is_never_untaken() {
         for &from in PaymentState::ALL.iter().filter(|state| state.took_money()) {
-            for &told in PaymentState::ALL {
-                if matches!(from.step(told), Step::Move | Step::Revive) {
-                    assert!(told.took_money(), "{from} -> {told}");
+            for &stated in PaymentState::ALL {
+                if matches!(from.step(stated), Step::Move | Step::Revive) {
+                    assert!(stated.took_money(), "{from} -> {stated}");
                 }
             }
         }
@@ -270,9 +264,9 @@ mod tests {
     #[test]
     fn a_final_no_is_left_only_for_money() {
         for from in [PaymentState::Failed, PaymentState::Expired, PaymentState::Cancelled] {
-            for &told in PaymentState::ALL {
-                assert_ne!(from.step(told), Step::Move, "{from} -> {told}");
-                assert_eq!(from.step(told) == Step::Revive, told.took_money(), "{from} -> {told}");
+            for &stated in PaymentState::ALL {
+                assert_ne!(from.step(stated), Step::Move, "{from} -> {stated}");
+                assert_eq!(from.step(stated) == Step::Revive, stated.took_money(), "{from} -> {stated}");
             }
         }
     }
@@ -290,9 +284,9 @@ mod tests {
     /// The state machine as a table, drawn from the code.
     fn drawn() -> String {
         let heads: Vec<_> = PaymentState::ALL.iter().map(|state| format!("`{state}`")).collect();
-        let mut table = format!("| from \\ told | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+        let mut table = format!("| from \\ answer | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
         for &from in PaymentState::ALL {
-            let cells = PaymentState::ALL.iter().map(|&told| match from.step(told) {
+            let cells = PaymentState::ALL.iter().map(|&stated| match from.step(stated) {
                 Step::Stay => "stay",
                 Step::Move => "**move**",
                 Step::Revive => "**revive**",
@@ -306,10 +300,10 @@ mod tests {
 
     /// Draws the table of the next states from the code.
     fn drawn_then<T: Copy + std::fmt::Display>(all: &[T], then: impl Fn(T, T) -> T) -> String {
-        let heads: Vec<_> = all.iter().map(|told| format!("`{told}`")).collect();
-        let mut table = format!("| is \\ told | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+        let heads: Vec<_> = all.iter().map(|stated| format!("`{stated}`")).collect();
+        let mut table = format!("| is \\ answer | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
         for &from in all {
-            let cells: Vec<_> = all.iter().map(|&told| then(from, told).to_string()).collect();
+            let cells: Vec<_> = all.iter().map(|&stated| then(from, stated).to_string()).collect();
             table += &format!("| `{from}` | {} |\n", cells.join(" | "));
         }
         table

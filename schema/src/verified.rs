@@ -1,3 +1,5 @@
+//! Marks data whose signature was checked.
+
 use std::ops::Deref;
 
 /// Something whose signature held.

@@ -1,3 +1,5 @@
+//! Declares enums whose variants are words of the public contract.
+
 use thiserror::Error;
 
 /// A word that is none of those a list allows.
@@ -11,18 +13,20 @@ pub struct UnknownWord {
 
 /// Declares an enum whose variants are words of the public contract, spelled once: in types, columns, JSON and logs alike.
 macro_rules! words {
-    ($(#[$doc:meta])* $vis:vis enum $name:ident ($of:literal) { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident ($of:literal) {
+        $($(#[doc = $vdoc:literal])* $(#[cfg($only:meta)])? $variant:ident = $word:literal,)+
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-        $vis enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+        $vis enum $name { $($(#[doc = $vdoc])* $(#[cfg($only)])? #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
             /// Every word, in the order they are declared.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            pub const ALL: &'static [Self] = &[$($(#[cfg($only)])? Self::$variant,)+];
 
             /// The word as the contract, the columns and the logs spell it.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
+                match self { $($(#[cfg($only)])? Self::$variant => $word,)+ }
             }
         }
 

@@ -23,6 +23,9 @@ pub enum SimulatorError {
     /// The provider itself would refuse this, or would have nothing to send.
     #[error("{0}")]
     NotPossible(String),
+    /// A sample lacks something, and where to get it.
+    #[error("{what}; {hint}")]
+    Lacking { what: String, hint: String },
     #[error("`{0}` is not a base URL: write it like `http://127.0.0.1:8080`, without query")]
     BaseUrl(String),
     #[error("the notification could not be delivered")]

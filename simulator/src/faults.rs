@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,18 +70,13 @@ impl Faults {
     }
 }
 
+/// The fault of each provider, and how many more calls meet it.
 #[derive(Default)]
-pub(crate) struct FaultTable {
-    antom: Option<(Fault, Option<u32>)>,
-    omise: Option<(Fault, Option<u32>)>,
-}
+pub(crate) struct FaultTable(BTreeMap<Provider, Option<(Fault, Option<u32>)>>);
 
 impl FaultTable {
     fn of(&mut self, provider: Provider) -> &mut Option<(Fault, Option<u32>)> {
-        match provider {
-            Provider::Antom => &mut self.antom,
-            Provider::Omise => &mut self.omise,
-        }
+        self.0.entry(provider).or_default()
     }
 
     /// The fault the present call meets.

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -98,8 +98,7 @@ pub(crate) struct Entries {
     calls: VecDeque<Call>,
     sent: VecDeque<Sent>,
     last_number: u64,
-    antom: Counts,
-    omise: Counts,
+    counts: BTreeMap<Provider, Counts>,
 }
 
 #[derive(Default)]
@@ -111,10 +110,7 @@ struct Counts {
 
 impl Entries {
     fn of(&mut self, provider: Provider) -> &mut Counts {
-        match provider {
-            Provider::Antom => &mut self.antom,
-            Provider::Omise => &mut self.omise,
-        }
+        self.counts.entry(provider).or_default()
     }
 
     pub(crate) fn sent(&mut self, sent: Sent) {

@@ -34,6 +34,8 @@ mod request;
 pub mod sample;
 mod server;
 mod shared;
+#[cfg(debug_assertions)]
+mod tamarind;
 
 pub use antom::{Antom, AntomHabits, AntomKind, AntomOutcome, AntomStatus, Judgement, SubscriptionStep};
 pub use error::SimulatorError;
@@ -43,3 +45,5 @@ pub use keys::Keys;
 pub use omise::{Omise, OmiseDispute, OmiseStatus, OmiseVersion};
 pub use request::{ANTOM_RESENDS, Reply, SignedRequest};
 pub use server::{Options, Simulator};
+#[cfg(debug_assertions)]
+pub use tamarind::Tamarind;

@@ -107,28 +107,25 @@ impl SignedRequest {
     #[must_use]
     pub fn signed_by_version(self, version: u32, keys: &Keys) -> Self {
         let client_id = self.header("client-id").unwrap_or(self.shared.keys.client_id()).to_owned();
-        self.signed_with(&AntomKey { version, keys: keys.clone() }, &client_id, keys.webhook())
+        self.signed_with(&AntomKey { version, keys: keys.clone() }, &client_id, keys)
     }
 
     /// Says it is for another client, truly signed by Antom. Omise knows no client id: nothing changes.
     #[must_use]
     pub fn for_client(self, client_id: &str) -> Self {
-        let (antom, webhook) = (self.shared.antom_key().clone(), self.shared.keys.webhook().clone());
-        self.signed_with(&antom, client_id, &webhook)
+        let (antom, keys) = (self.shared.antom_key().clone(), self.shared.keys.clone());
+        self.signed_with(&antom, client_id, &keys)
     }
 
-    fn signed_with(
-        mut self,
-        antom: &AntomKey,
-        client_id: &str,
-        omise: &payhook_provider::omise::WebhookSecret,
-    ) -> Self {
+    fn signed_with(mut self, antom: &AntomKey, client_id: &str, keys: &Keys) -> Self {
         let now = self.shared.clock.now();
         self.headers = match self.provider {
             Provider::Antom => {
                 sample::sign_antom(antom.keys.antom(), antom.version, client_id, &self.path, now, &self.body)
             }
-            Provider::Omise => sample::sign_omise(omise, now, &self.body),
+            Provider::Omise => sample::sign_omise(keys.webhook(), now, &self.body),
+            #[cfg(debug_assertions)]
+            Provider::Tamarind => crate::tamarind::sign(keys.webhook_secret(), now, &self.body),
         };
         self
     }
@@ -161,9 +158,9 @@ impl SignedRequest {
     #[must_use]
     pub fn reencoded(mut self) -> Self {
         if let Ok(value) = serde_json::from_slice::<serde_json::Value>(&self.body) {
-            self.body = match self.provider {
-                Provider::Antom => crate::json::pretty(&value),
-                Provider::Omise => crate::json::compact(&value),
+            self.body = match self.body.contains(&b'\n') {
+                true => crate::json::compact(&value),
+                false => crate::json::pretty(&value),
             };
         }
         self

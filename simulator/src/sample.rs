@@ -3,15 +3,119 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
-use payhook_provider::PrivateKey;
 use payhook_provider::omise::WebhookSecret;
-use payhook_schema::{Money, PaymentId};
+use payhook_provider::{Account, AntomAccount, PrivateKey, Protocol};
+use payhook_schema::{AccountName, Money, PaymentId, Provider};
 
 use crate::antom::{AntomOutcome, AntomStatus, Payment, TransactionType, iso, of_payment};
 use crate::ids::{Ids, antom_id, omise_id};
 use crate::omise::{Charge, Event, KEYS};
-use crate::request::antom_signature;
-use crate::{AntomKind, OmiseVersion, SimulatorError};
+use crate::request::{antom_path, antom_signature};
+#[cfg(debug_assertions)]
+use crate::tamarind;
+use crate::{AntomKind, Keys, OmiseVersion, SimulatorError};
+
+/// The key that signs a sample.
+#[derive(Debug, Clone, Copy)]
+pub enum SampleKey<'a> {
+    /// A fresh key, which nobody believes.
+    Forged,
+    /// The provider's key, as its file has it.
+    Given(&'a str),
+    /// The provider's key in the account, if the account has it.
+    Configured,
+}
+
+/// Returns the path on which payhook receives a notification of this kind.
+pub fn path(provider: Provider, account: &AccountName, kind: &str) -> String {
+    match provider {
+        Provider::Antom => {
+            let kind = AntomKind::ALL.into_iter().find(|known| known.as_str() == kind);
+            antom_path(account, kind.map_or("notifyPayment", AntomKind::call))
+        }
+        Provider::Omise => Protocol::notify_path(provider, account),
+        #[cfg(debug_assertions)]
+        Provider::Tamarind => Protocol::notify_path(provider, account),
+    }
+}
+
+/// Makes the body of a provider's notification about a payment of this amount, by the provider's word for its kind.
+///
+/// # Errors
+/// As [`antom`] and [`omise`]; [`SimulatorError::Lacking`] for a kind that the provider does not send.
+pub fn body(
+    provider: Provider,
+    kind: &str,
+    payment: &PaymentId,
+    amount: Money,
+    now: Timestamp,
+) -> Result<Vec<u8>, SimulatorError> {
+    match provider {
+        Provider::Antom => {
+            let known = antom_kinds().find(|known| known.as_str() == kind).ok_or_else(|| {
+                let known: Vec<&str> = antom_kinds().map(AntomKind::as_str).collect();
+                SimulatorError::Lacking {
+                    what: format!("`{kind}` is no notification of Antom's"),
+                    hint: format!("known are {}", known.join(", ")),
+                }
+            })?;
+            antom(known, payment, amount, now)
+        }
+        Provider::Omise => omise(kind, payment, amount, now),
+        #[cfg(debug_assertions)]
+        Provider::Tamarind => Ok(tamarind::notification(kind, payment, now)),
+    }
+}
+
+/// Makes the headers under which the account's provider would post `body` to `path`.
+///
+/// # Errors
+/// [`SimulatorError::Lacking`]: the provider's key is not in the account. [`SimulatorError::NotPossible`]: the text is no key.
+pub fn sign(
+    account: &Account,
+    key: SampleKey<'_>,
+    path: &str,
+    now: Timestamp,
+    body: &[u8],
+) -> Result<Vec<(String, String)>, SimulatorError> {
+    fn wrong(error: impl ToString) -> SimulatorError {
+        SimulatorError::NotPossible(error.to_string())
+    }
+    match account {
+        Account::Antom(antom) => {
+            let key = match key {
+                SampleKey::Forged => PrivateKey::generate(),
+                SampleKey::Given(text) => PrivateKey::parse(text).map_err(wrong)?,
+                // It is in nobody's configuration but the simulator's.
+                SampleKey::Configured => {
+                    return Err(SimulatorError::Lacking {
+                        what: "signing as Antom needs Antom's side's private key".to_owned(),
+                        hint: "`payhook simulate` keeps one: --key simulator-keys/antom_private_key".to_owned(),
+                    });
+                }
+            };
+            Ok(sign_antom(&key, key_version(antom, &key), &antom.client_id, path, now, body))
+        }
+        Account::Omise(omise) => {
+            let secret = match key {
+                SampleKey::Forged => Keys::generate().webhook().clone(),
+                SampleKey::Given(text) => WebhookSecret::parse(text).map_err(wrong)?,
+                SampleKey::Configured => omise.webhook_secrets.first().expect("an account has a secret").clone(),
+            };
+            Ok(sign_omise(&secret, now, body))
+        }
+        #[cfg(debug_assertions)]
+        Account::Tamarind(account) => Ok(tamarind::sign_sample(account, key, now, body)),
+    }
+}
+
+/// Returns the `keyVersion` under which the account has this key. A key it has under none is sent as the newest, and refused.
+fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
+    let probe = b"payhook send";
+    let signature = key.sign(probe);
+    let ours = account.public_keys.iter().find(|(_, public)| public.holds(probe, &signature));
+    ours.or(account.public_keys.last_key_value()).map_or(1, |(version, _)| *version)
+}
 
 /// The kinds [`antom`] makes, each with its name: all but those that tell the truth of a state, which a sample has none of.
 pub fn antom_kinds() -> impl Iterator<Item = AntomKind> {

@@ -69,12 +69,10 @@ impl Simulator {
             .build()
             .map_err(SimulatorError::Undelivered)?;
         let shared = Arc::new(Shared::new(clock, keys, http));
-        let router = Router::new()
-            .merge(antom::routes())
-            .merge(omise::routes())
-            .merge(control::routes())
-            .fallback(control::no_such_route)
-            .with_state(Arc::clone(&shared));
+        let router = Router::new().merge(antom::routes()).merge(omise::routes()).merge(control::routes());
+        #[cfg(debug_assertions)]
+        let router = router.merge(crate::tamarind::routes());
+        let router = router.fallback(control::no_such_route).with_state(Arc::clone(&shared));
         let stopping = CancellationToken::new();
         let server = tokio::spawn(serve(listener, router.clone(), stopping.clone()));
         Ok(Self { shared, router, address, server, stopping: stopping.drop_guard() })
@@ -95,6 +93,11 @@ impl Simulator {
 
     pub fn omise(&self) -> Omise {
         Omise(Arc::clone(&self.shared))
+    }
+
+    #[cfg(debug_assertions)]
+    pub fn tamarind(&self) -> crate::Tamarind {
+        crate::Tamarind(Arc::clone(&self.shared))
     }
 
     pub fn faults(&self) -> Faults {

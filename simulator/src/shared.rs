@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     habits: Mutex<AntomHabits>,
     antom_key: Mutex<AntomKey>,
     charges: Mutex<Charges>,
+    #[cfg(debug_assertions)]
+    tamarinds: Mutex<crate::tamarind::Payments>,
     faults: Mutex<FaultTable>,
     journal: Mutex<Entries>,
 }
@@ -36,6 +38,8 @@ impl Shared {
             authorizations: Mutex::default(),
             habits: Mutex::default(),
             charges: Mutex::default(),
+            #[cfg(debug_assertions)]
+            tamarinds: Mutex::default(),
             faults: Mutex::default(),
             journal: Mutex::default(),
         }
@@ -60,6 +64,11 @@ impl Shared {
 
     pub(crate) fn charges(&self) -> MutexGuard<'_, Charges> {
         lock(&self.charges)
+    }
+
+    #[cfg(debug_assertions)]
+    pub(crate) fn tamarinds(&self) -> MutexGuard<'_, crate::tamarind::Payments> {
+        lock(&self.tamarinds)
     }
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, FaultTable> {

@@ -37,10 +37,8 @@ fn running(text: &str) -> Running {
 impl Running {
     fn secrets(&self, name: &str) -> Option<usize> {
         let account = self.accounts.get(Provider::Omise, &AccountName::new(name).unwrap())?;
-        match &*account {
-            Account::Omise(omise) => Some(omise.webhook_secrets.len()),
-            Account::Antom(_) => None,
-        }
+        let Account::Omise(omise) = &*account else { return None };
+        Some(omise.webhook_secrets.len())
     }
 
     fn reloads(&mut self, text: &str) -> Vec<String> {

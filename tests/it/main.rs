@@ -42,5 +42,7 @@ mod rotated;
 mod sent;
 mod skewed;
 mod soak;
+#[cfg(debug_assertions)]
+mod third_provider;
 mod troubled;
 mod unrouted;

@@ -8,6 +8,19 @@ use serde_json::{Value, json};
 use crate::oracle::{OrderTruth, PaymentTruth, Said, objections};
 use crate::world::{BASE, World, shop};
 
+/// The providers whose payments a world has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Simulated {
+    Antom,
+    Omise,
+}
+
+impl Simulated {
+    fn of(provider: Provider) -> Self {
+        if provider == Provider::Antom { Self::Antom } else { Self::Omise }
+    }
+}
+
 impl World {
     pub(crate) fn new_order(&mut self, amount: &str) -> usize {
         let id = OrderId::new(format!("A-{}", self.orders.len() + 1)).expect("a good id");
@@ -19,13 +32,14 @@ impl World {
     /// A payment that began at its provider; nobody of ours knows yet.
     pub(crate) fn attempt(&mut self, order: usize, provider: Provider, amount: &str) -> usize {
         let amount: Money = amount.parse().expect("an amount");
-        let id = match provider {
-            Provider::Antom => PaymentId::new(format!("PR-{}", self.payments.len() + 1)).expect("a good id"),
-            Provider::Omise => self.simulator.omise().new_charge_id(),
+        let simulated = Simulated::of(provider);
+        let id = match simulated {
+            Simulated::Antom => PaymentId::new(format!("PR-{}", self.payments.len() + 1)).expect("a good id"),
+            Simulated::Omise => self.simulator.omise().new_charge_id(),
         };
-        match provider {
-            Provider::Antom => self.simulator.antom().create(&id, amount),
-            Provider::Omise => self.simulator.omise().create(&id, amount),
+        match simulated {
+            Simulated::Antom => self.simulator.antom().create(&id, amount),
+            Simulated::Omise => self.simulator.omise().create(&id, amount),
         }
         let began = Said { state: PaymentState::Awaiting, captured_minor: 0, refunded_minor: 0 };
         self.payments.push(PaymentTruth {
@@ -70,16 +84,16 @@ impl World {
         truth.event = event;
     }
 
-    fn id(&self, payment: usize) -> (Provider, PaymentId) {
+    fn id(&self, payment: usize) -> (Simulated, PaymentId) {
         let key = &self.payments[payment].key;
-        (key.provider, key.id.clone())
+        (Simulated::of(key.provider), key.id.clone())
     }
 
     pub(crate) fn pay(&mut self, payment: usize) {
-        let (provider, id) = self.id(payment);
-        match provider {
-            Provider::Antom => self.simulator.antom().decide(&id, AntomStatus::Success).expect("there"),
-            Provider::Omise => self.simulator.omise().pay(&id).expect("not paid yet"),
+        let (simulated, id) = self.id(payment);
+        match simulated {
+            Simulated::Antom => self.simulator.antom().decide(&id, AntomStatus::Success).expect("there"),
+            Simulated::Omise => self.simulator.omise().pay(&id).expect("not paid yet"),
         }
         let captured = self.payments[payment].amount.amount_minor;
         self.becomes(payment, PaymentState::Paid, captured, "charge.complete");
@@ -87,49 +101,49 @@ impl World {
 
     /// The money is held at the provider; so much of it will be captured.
     pub(crate) fn authorize(&mut self, payment: usize, to_capture: i64) {
-        let (provider, id) = self.id(payment);
-        match provider {
-            Provider::Antom => {
+        let (simulated, id) = self.id(payment);
+        match simulated {
+            Simulated::Antom => {
                 self.simulator.antom().decide(&id, AntomStatus::Success).expect("there");
                 self.simulator.antom().capture(&id, to_capture).expect("as much as there is");
             }
-            Provider::Omise => self.simulator.omise().authorize(&id).expect("pending"),
+            Simulated::Omise => self.simulator.omise().authorize(&id).expect("pending"),
         }
         self.payments[payment].to_capture = to_capture;
         self.becomes(payment, PaymentState::Authorized, 0, "charge.complete");
     }
 
     pub(crate) fn capture(&mut self, payment: usize) {
-        let ((provider, id), minor) = (self.id(payment), self.payments[payment].to_capture);
-        match provider {
-            Provider::Antom => self.simulator.antom().decide_capture(&id, AntomOutcome::Success).expect("begun"),
-            Provider::Omise => self.simulator.omise().capture(&id, minor).expect("authorized"),
+        let ((simulated, id), minor) = (self.id(payment), self.payments[payment].to_capture);
+        match simulated {
+            Simulated::Antom => self.simulator.antom().decide_capture(&id, AntomOutcome::Success).expect("begun"),
+            Simulated::Omise => self.simulator.omise().capture(&id, minor).expect("authorized"),
         }
         self.becomes(payment, PaymentState::Paid, minor, "charge.capture");
     }
 
     /// It ends without money; Antom takes its word back even where it said that there was some.
     pub(crate) fn refuse(&mut self, payment: usize, cancelled: bool) {
-        let (provider, id) = self.id(payment);
+        let (simulated, id) = self.id(payment);
         let (omise, was) = (self.simulator.omise(), self.payments[payment].now().state);
-        let (state, event) = match (provider, cancelled) {
-            (Provider::Antom, true) => {
+        let (state, event) = match (simulated, cancelled) {
+            (Simulated::Antom, true) => {
                 self.simulator.antom().decide(&id, AntomStatus::Cancelled).expect("there");
                 (PaymentState::Cancelled, "")
             }
-            (Provider::Antom, false) => {
+            (Simulated::Antom, false) => {
                 self.simulator.antom().decide(&id, AntomStatus::Fail("RISK_REJECT".to_owned())).expect("there");
                 (PaymentState::Failed, "")
             }
-            (Provider::Omise, _) if was == PaymentState::Authorized => {
+            (Simulated::Omise, _) if was == PaymentState::Authorized => {
                 omise.reverse(&id).expect("authorized");
                 (PaymentState::Cancelled, "charge.reverse")
             }
-            (Provider::Omise, true) => {
+            (Simulated::Omise, true) => {
                 omise.expire(&id).expect("not paid");
                 (PaymentState::Expired, "charge.expire")
             }
-            (Provider::Omise, false) => {
+            (Simulated::Omise, false) => {
                 omise.fail(&id, "payment_rejected").expect("not paid");
                 (PaymentState::Failed, "charge.complete")
             }
@@ -139,14 +153,14 @@ impl World {
 
     /// Money goes back, announced before or made in the dashboard; it may fail.
     pub(crate) async fn refund(&mut self, payment: usize, minor: i64, announced: bool, succeeds: bool) {
-        let (provider, id) = self.id(payment);
-        let refund = match provider {
-            Provider::Omise => match self.simulator.omise().refund(&id, minor) {
+        let (simulated, id) = self.id(payment);
+        let refund = match simulated {
+            Simulated::Omise => match self.simulator.omise().refund(&id, minor) {
                 Ok(refund) => refund,
                 // Disputed: nothing goes back meanwhile.
                 Err(_) => return,
             },
-            Provider::Antom => {
+            Simulated::Antom => {
                 let refund = RefundId::new(format!("RF-{id}-{}", self.payments[payment].refunds.len() + 1));
                 let refund = refund.expect("a good id");
                 if announced || self.shape.refunds_unlisted {
@@ -163,7 +177,7 @@ impl World {
         let truth = &mut self.payments[payment];
         truth.refunds.push(refund);
         truth.event = "refund.create";
-        if succeeds || provider == Provider::Omise {
+        if succeeds || simulated == Simulated::Omise {
             let Said { captured_minor, refunded_minor, .. } = truth.now();
             let refunded_minor = refunded_minor + minor;
             let whole = refunded_minor == captured_minor;
@@ -209,19 +223,19 @@ impl World {
 
     /// The provider notifies of what happened last, under this account of ours; not of what it says nothing about.
     pub(crate) async fn notify_under(&mut self, payment: usize, account: &str) -> bool {
-        let (provider, id) = self.id(payment);
+        let (simulated, id) = self.id(payment);
         let account = shop(account);
         let truth = &mut self.payments[payment];
         truth.elsewhere |= account != truth.key.account;
-        let signed = match (provider, truth.event, truth.refunds.last()) {
-            (Provider::Antom, "refund.create", Some(refund)) => {
+        let signed = match (simulated, truth.event, truth.refunds.last()) {
+            (Simulated::Antom, "refund.create", Some(refund)) => {
                 self.simulator.antom().signed_refund(BASE, &account, refund, AntomKind::RefundState)
             }
-            (Provider::Antom, "charge.capture", _) => {
+            (Simulated::Antom, "charge.capture", _) => {
                 self.simulator.antom().signed(BASE, &account, &id, AntomKind::Capture)
             }
-            (Provider::Antom, _, _) => self.simulator.antom().signed(BASE, &account, &id, AntomKind::State),
-            (Provider::Omise, event, _) => self.simulator.omise().signed(BASE, &account, &id, event),
+            (Simulated::Antom, _, _) => self.simulator.antom().signed(BASE, &account, &id, AntomKind::State),
+            (Simulated::Omise, event, _) => self.simulator.omise().signed(BASE, &account, &id, event),
         };
         let Ok(signed) = signed else { return false };
         self.receives(&signed).await;
@@ -234,15 +248,15 @@ impl World {
 
     /// The customer disputes a payment; money stays where it is.
     pub(crate) async fn dispute(&mut self, payment: usize) {
-        let (provider, id) = self.id(payment);
-        let signed = match provider {
-            Provider::Antom => {
+        let (simulated, id) = self.id(payment);
+        let signed = match simulated {
+            Simulated::Antom => {
                 let dispute = DisputeId::new(format!("D-{id}")).expect("a good id");
                 self.simulator.antom().dispute(&id, &dispute, 100).expect("less than all");
                 self.simulator.antom().signed(BASE, &shop("shop"), &id, AntomKind::Dispute)
             }
             // Once: a second dispute of one charge is refused.
-            Provider::Omise => match self.simulator.omise().dispute(&id) {
+            Simulated::Omise => match self.simulator.omise().dispute(&id) {
                 Ok(_) => self.simulator.omise().signed(BASE, &shop("shop"), &id, "dispute.create"),
                 Err(refused) => Err(refused),
             },
@@ -254,10 +268,10 @@ impl World {
 
     /// A notification that nobody signed, and one that says what is not so.
     pub(crate) async fn forge(&mut self, payment: usize) {
-        let (provider, id) = self.id(payment);
-        let signed = match provider {
-            Provider::Antom => self.simulator.antom().signed(BASE, &shop("shop"), &id, AntomKind::Paid),
-            Provider::Omise => {
+        let (simulated, id) = self.id(payment);
+        let signed = match simulated {
+            Simulated::Antom => self.simulator.antom().signed(BASE, &shop("shop"), &id, AntomKind::Paid),
+            Simulated::Omise => {
                 let omise = self.simulator.omise();
                 omise.signed_saying(BASE, &shop("shop"), &id, "charge.complete", OmiseStatus::Successful)
             }

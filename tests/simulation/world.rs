@@ -11,7 +11,7 @@ use axum::body::Body;
 use jiff::{SignedDuration, Timestamp};
 use payhook_console::{Callers, Console, RecentRefreshes};
 use payhook_ingress::{Ingress, IngressOptions};
-use payhook_provider::{Accounts, Carried, Carrier, Client};
+use payhook_provider::{Accounts, Carried, Carrier, Client, Protocol};
 use payhook_queue::{Queue, embedded::EmbeddedQueue};
 use payhook_schema::{AccountName, Clock, Order, OrderId};
 use payhook_simulator::{AntomHabits, Keys, Options, SignedRequest, Simulator};
@@ -300,6 +300,7 @@ impl World {
             store: seam_store,
             clock,
             vault: vault(),
+            methods: Protocol::methods,
             has_account: Box::new(move |provider, name| accounts.get(provider, name).is_some()),
             callers: Callers::local(),
             recent_refreshes: RecentRefreshes::default(),

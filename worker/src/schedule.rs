@@ -117,7 +117,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use payhook_schema::{METHODS, PaymentState, Refunds};
+    use payhook_provider::Protocol;
+    use payhook_schema::{PaymentState, RefundTerms};
 
     use super::*;
     use crate::decide::tests::order;
@@ -178,9 +179,10 @@ mod tests {
 
     #[test]
     fn every_late_check_is_within_the_refund_window_of_every_method() {
-        let windows = METHODS.iter().filter_map(|method| match method.refund {
-            Refunds::Within { days, .. } => Some(hours(i64::from(days) * 24)),
-            Refunds::No | Refunds::Unknown => None,
+        let methods = Provider::ALL.iter().flat_map(|provider| Protocol::methods(*provider));
+        let windows = methods.filter_map(|method| match method.refund {
+            RefundTerms::Within { days, .. } => Some(hours(i64::from(days) * 24)),
+            RefundTerms::No | RefundTerms::Unknown => None,
         });
         for window in windows {
             assert!(LATE.iter().all(|after| *after <= window), "{window:?}");

@@ -138,6 +138,7 @@ async fn console_for(callers: Callers) -> TestConsole {
         clock: Clock::stopped(now()),
         vault: vault.clone(),
         has_account: Box::new(has_account),
+        methods: |_| &[],
         callers,
         recent_refreshes: RecentRefreshes::default(),
     });

@@ -1,6 +1,8 @@
+//! Describes Antom's protocol, and its limits.
+
 use std::time::Duration;
 
-use super::SUCCESS;
+use super::{SUCCESS, account, methods};
 use crate::{Limits, Protocol};
 
 /// Any kind of notification is accepted on any of these paths: the URL in the API call decides where they go.
@@ -8,6 +10,10 @@ pub const PROTOCOL: Protocol = Protocol {
     notify: &["/notifyPayment", "/notifyRefund", "/notifyAuthorization"],
     success: Some(SUCCESS),
     checks: CHECKS,
+    methods: methods::METHODS,
+    account: account::take,
+    dispute: super::read_dispute,
+    authorization: super::read_authorization,
 };
 
 /// Dense at first, because an Auto Debit payment closes after a minute. With the daily looks that follow it goes past Antom's last resend,

@@ -1,9 +1,21 @@
+//! Describes Omise's protocol, and its limits.
+
 use std::time::Duration;
 
+use super::{account, methods};
 use crate::{Limits, Protocol};
 
 /// A single path for each account, and an empty 200.
-pub const PROTOCOL: Protocol = Protocol { notify: &[""], success: None, checks: CHECKS };
+pub const PROTOCOL: Protocol = Protocol {
+    notify: &[""],
+    success: None,
+    checks: CHECKS,
+    methods: methods::METHODS,
+    account: account::take,
+    // A charge carries its dispute.
+    dispute: |_| None,
+    authorization: |_| None,
+};
 
 /// Omise promises no resend, and may fail an abandoned charge a day late.
 ///

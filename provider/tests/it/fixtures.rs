@@ -7,12 +7,14 @@ use std::sync::LazyLock;
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use payhook_provider::omise::{self, WebhookSecret};
+#[cfg(debug_assertions)]
+use payhook_provider::tamarind::{self, TamarindAccount};
 use payhook_provider::{
     Account, AgeLimit, AntomAccount, AskError, AuthorizationSaid, IssuedToken, Limits, OmiseAccount, PrivateKey,
     Received, RefundAnswer, antom, authorization_told, dispute_told, verify,
 };
 use payhook_schema::{
-    About, AccountName, AuthorizationName, Dispute, Notification, PaymentFacts, PaymentId, Refund, RefundId,
+    About, AccountName, AuthorizationName, Dispute, Notification, PaymentFacts, PaymentId, Provider, Refund, RefundId,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -43,6 +45,10 @@ fn rows() -> BTreeMap<String, String> {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [file, _, reads, _] = cells[..] else { continue };
         for file in each(file.trim_matches('`')) {
+            // A release build does not know the invented provider.
+            if file.split('/').next().is_none_or(|provider| provider.parse::<Provider>().is_err()) {
+                continue;
+            }
             assert_eq!(rows.insert(file, reads.to_owned()), None, "{line}");
         }
     }
@@ -59,44 +65,57 @@ fn each(pattern: &str) -> Vec<String> {
 static KEY: LazyLock<PrivateKey> = LazyLock::new(PrivateKey::generate);
 const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// The notification a body is, signed as its provider would, so that only its content can be at fault.
-fn received(file: &str, body: &[u8]) -> Notification {
+const PATH: &str = "/notify";
+
+/// Signs a body as its provider would, so that only its content can be at fault.
+fn signed(file: &str, body: &[u8]) -> (Account, Vec<(&'static str, String)>) {
     let name = AccountName::new("shop").unwrap();
-    let (path, time, client) = ("/notify", "1795244462", "SANDBOX_5X00000000000000");
-    let (account, headers) = if file.starts_with("antom/") {
-        let signature = antom::sign(&KEY, 1, &antom::signed_message(path, client, time, body));
+    let (time, client) = ("1795244462", "SANDBOX_5X00000000000000");
+    let (api, signature_age_max, limits) = (String::new(), AgeLimit::Off, Limits::OMISE);
+    #[cfg(debug_assertions)]
+    if file.starts_with("tamarind/") {
+        let signature = tamarind::sign(SECRET, time, body);
+        let (secret, token) = (SECRET.into(), None);
+        let account = TamarindAccount { name, api, secret, token, signature_age_max, limits };
+        return (
+            Account::Tamarind(account),
+            vec![("tamarind-signature", signature), ("tamarind-time", time.to_owned())],
+        );
+    }
+    if file.starts_with("antom/") {
+        let signature = antom::sign(&KEY, 1, &antom::signed_message(PATH, client, time, body));
         let account = Account::Antom(AntomAccount {
             name,
             client_id: client.to_owned(),
-            api: String::new(),
+            api,
             sandbox: true,
             private_key: None,
             private_key_version: 1,
             public_keys: BTreeMap::from([(1, KEY.public_key())]),
             apply_token: false,
-            signature_age_max: AgeLimit::Off,
-            limits: Limits::ANTOM,
+            signature_age_max,
+            limits,
         });
         (account, vec![("client-id", client.to_owned()), ("request-time", time.to_owned()), ("signature", signature)])
     } else {
         let secret = WebhookSecret::parse(SECRET).unwrap();
         let signature = secret.sign(time, body);
-        let account = Account::Omise(OmiseAccount {
-            name,
-            livemode: false,
-            api: String::new(),
-            secret_key: None,
-            webhook_secrets: vec![secret],
-            signature_age_max: AgeLimit::Off,
-            limits: Limits::OMISE,
-        });
-        (account, vec![("omise-signature", signature), ("omise-signature-timestamp", time.to_owned())])
-    };
+        let webhook_secrets = vec![secret];
+        let (livemode, secret_key) = (false, None);
+        let account = OmiseAccount { name, livemode, api, secret_key, webhook_secrets, signature_age_max, limits };
+        (Account::Omise(account), vec![("omise-signature", signature), ("omise-signature-timestamp", time.to_owned())])
+    }
+}
+
+/// Verifies a signed body.
+fn received(file: &str, body: &[u8]) -> Notification {
+    let (account, headers) = signed(file, body);
     let headers: HeaderMap = headers
         .into_iter()
         .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), HeaderValue::from_str(&value).unwrap()))
         .collect();
-    let received = Received { path, query: None, headers: &headers, body, at: Timestamp::UNIX_EPOCH, id: Uuid::nil() };
+    let received =
+        Received { path: PATH, query: None, headers: &headers, body, at: Timestamp::UNIX_EPOCH, id: Uuid::nil() };
     match verify(&account, &received) {
         Ok(notification) => notification.into_inner(),
         Err(error) => panic!("{file}: {error}"),
@@ -109,16 +128,20 @@ fn reads(file: &str, body: &[u8]) -> String {
     let payment = |id: &str| PaymentId::new(id).unwrap();
     let asked_at = Timestamp::UNIX_EPOCH;
     match (folder, name.split('_').next().unwrap()) {
-        ("antom", "notify") | ("omise", "event") => told(&received(file, body), body),
+        ("antom", "notify") | ("omise", "event") => notified(&received(file, body), body),
         ("antom", "inquiry" | "unsigned") => facts(antom::read_inquiry(body, &payment("PR-2026-0001"), asked_at)),
         ("antom", "refund") => answered(antom::read_refund(body, &RefundId::new("RF-2026-0001").unwrap())),
         ("antom", "token") => issued(antom::read_token(body)),
+        #[cfg(debug_assertions)]
+        ("tamarind", "notify") => notified(&received(file, body), body),
+        #[cfg(debug_assertions)]
+        ("tamarind", "payment") => facts(tamarind::read_payment(body, &payment("TM-2026-0001"), asked_at)),
         ("omise", "charge" | "error") => facts(omise::read_charge(body, &payment(CHARGE), false, asked_at)),
         _ => panic!("{file} is of no kind this test knows"),
     }
 }
 
-fn told(notification: &Notification, body: &[u8]) -> String {
+fn notified(notification: &Notification, body: &[u8]) -> String {
     let about = match &notification.about {
         About::Payment(id) => format!("payment {id}"),
         About::Reference(reference) => format!("reference {reference}"),
@@ -211,8 +234,8 @@ fn every_fixture_is_read_as_the_readme_says() {
 #[test]
 fn every_file_has_a_row_and_every_row_its_file() {
     let mut files = BTreeSet::new();
-    for provider in ["antom", "omise"] {
-        for entry in std::fs::read_dir(folder().join(provider)).unwrap() {
+    for provider in Provider::ALL {
+        for entry in std::fs::read_dir(folder().join(provider.as_str())).unwrap() {
             files.insert(format!("{provider}/{}", entry.unwrap().file_name().into_string().unwrap()));
         }
     }
@@ -224,9 +247,9 @@ fn every_file_has_a_row_and_every_row_its_file() {
 fn fixtures_keep_the_layout_their_provider_prints() {
     for file in rows().into_keys() {
         let text = String::from_utf8(bytes(&file)).unwrap();
-        match file.starts_with("antom/") {
-            true => assert!(!text.contains('\n') && !text.contains("\": "), "{file}"),
-            false => assert!(text.starts_with("{\n  \"object\": ") && text.ends_with("\n}\n"), "{file}"),
+        match file.starts_with("omise/") {
+            false => assert!(!text.contains('\n') && !text.contains("\": "), "{file}"),
+            true => assert!(text.starts_with("{\n  \"object\": ") && text.ends_with("\n}\n"), "{file}"),
         }
     }
 }
@@ -393,13 +416,13 @@ fn every_documented_key_of_omises_is_told_in_every_version() {
             let mut event: Value = serde_json::from_slice(&bytes(&file)).unwrap();
             for verb in verbs {
                 event["key"] = json!(format!("{family}.{verb}"));
-                let told = received(&file, event.to_string().as_bytes());
-                assert_eq!(told.kind, format!("{family}.{verb}"));
+                let event = received(&file, event.to_string().as_bytes());
+                assert_eq!(event.kind, format!("{family}.{verb}"));
                 let about = match family {
                     "charge" | "refund" | "dispute" => About::Payment(PaymentId::new(CHARGE).unwrap()),
                     _ => About::Other,
                 };
-                assert_eq!(told.about, about, "{family}.{verb} in {version}");
+                assert_eq!(event.about, about, "{family}.{verb} in {version}");
             }
         }
     }

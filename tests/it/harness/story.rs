@@ -204,12 +204,10 @@ impl TestPayhook {
 
     /// Notes the request's signature as a secret of the logs.
     pub(crate) fn known(&self, request: SignedRequest) -> SignedRequest {
-        for name in ["signature", "omise-signature"] {
-            if let Some(value) = request.header(name) {
-                let value = value.rsplit_once("signature=").map_or(value, |(_, signature)| signature).to_owned();
-                if !value.is_empty() {
-                    self.keep_secret("a signature", &value);
-                }
+        for (_, value) in request.headers.iter().filter(|(name, _)| name.ends_with("signature")) {
+            let value = value.rsplit_once("signature=").map_or(value.as_str(), |(_, signature)| signature);
+            if !value.is_empty() {
+                self.keep_secret("a signature", value);
             }
         }
         request

@@ -1,7 +1,10 @@
+//! Names the accidents that happen to Antom's requests on their way.
+
 use std::collections::BTreeMap;
 
-use super::{Attempt, Cause, Look};
-use crate::antom::{HEADER_CHARS_MAX, SIGNATURE_CHARS_MAX, SignatureHeader, read_time, signed_by};
+use super::signature::{HEADER_CHARS_MAX as SIGNATURE_CHARS_MAX, SignatureHeader, read_time};
+use super::{HEADER_CHARS_MAX, signed_by};
+use crate::diagnose::{Attempt, Cause, Traces};
 use crate::{AntomAccount, PublicKey, Received};
 
 const HEADERS: &[&str] = &["client-id", "request-time", "signature"];
@@ -19,9 +22,9 @@ const PARTS_MAX: usize = 3;
 /// The sandbox's client ids begin with it, and live ones do not.
 const SANDBOX: &str = "SANDBOX_";
 
-pub(super) fn look(account: &AntomAccount, received: &Received<'_>) -> Look {
+pub(super) fn traces(account: &AntomAccount, received: &Received<'_>) -> Traces {
     let header = received.header("signature", SIGNATURE_CHARS_MAX).unwrap_or_default();
-    Look {
+    Traces {
         headers: HEADERS,
         signed_at: received.header("request-time", HEADER_CHARS_MAX).ok().and_then(read_time),
         attempts: headers(account, header).chain(paths(account, received.path)).collect(),

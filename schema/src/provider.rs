@@ -1,7 +1,18 @@
-//! Describes each provider once. Code outside `provider/` and the simulator asks here instead of comparing providers, so that a further
-//! provider does not compile until each question is answered for it.
+//! Lists the providers and describes each once. Code outside `provider/` and the simulator asks here instead of comparing
+//! providers, so that a further provider does not compile until each question is answered for it.
 
-use crate::Provider;
+use crate::words::words;
+
+words! {
+    /// A payment provider. [`Provider::profile`] says how they differ; `docs/adding-a-provider.md` says how to add one.
+    pub enum Provider ("provider") {
+        Antom = "antom",
+        Omise = "omise",
+        /// Invented, to show that a further provider needs no change elsewhere: `tests/it/third_provider.rs`. No release knows it.
+        #[cfg(debug_assertions)]
+        Tamarind = "tamarind",
+    }
+}
 
 /// The differences between providers where payhook stores, settles, or shows. Paths, answers, limits, and schedules are
 /// in the provider crate's `Protocol`.
@@ -60,11 +71,39 @@ const OMISE: Profile = Profile {
     has_authorizations: false,
 };
 
+/// # Source
+/// `docs/providers/tamarind.md`.
+#[cfg(debug_assertions)]
+const TAMARIND: Profile = Profile {
+    name: "Tamarind",
+    has_confidential_bodies: false,
+    merchant_names_payments: true,
+    merchant_names_refunds: false,
+    names_payments_by_reference: false,
+    has_refund_inquiry: false,
+    has_disputes_in_answers: false,
+    lists_events: false,
+    has_authorizations: false,
+};
+
 impl Provider {
     pub const fn profile(self) -> &'static Profile {
         match self {
             Self::Antom => &ANTOM,
             Self::Omise => &OMISE,
+            #[cfg(debug_assertions)]
+            Self::Tamarind => &TAMARIND,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_invented_provider_is_in_no_release() {
+        assert_eq!("tamarind".parse::<Provider>().is_ok(), cfg!(debug_assertions));
+        assert_eq!(Provider::ALL.iter().any(|provider| provider.as_str() == "tamarind"), cfg!(debug_assertions));
     }
 }

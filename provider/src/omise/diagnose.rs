@@ -1,15 +1,17 @@
+//! Names the accidents that happen to Omise's requests on their way.
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{AS_IT_CAME, Cause, Look};
-use crate::omise::TIMESTAMP_CHARS_MAX;
+use super::TIMESTAMP_CHARS_MAX;
+use crate::diagnose::{AS_IT_CAME, Cause, Traces};
 use crate::{OmiseAccount, Received};
 
 const HEADERS: &[&str] = &["omise-signature", "omise-signature-timestamp"];
 
-pub(super) fn look(account: &OmiseAccount, received: &Received<'_>) -> Look {
+pub(super) fn traces(account: &OmiseAccount, received: &Received<'_>) -> Traces {
     let timestamp = received.header(HEADERS[1], TIMESTAMP_CHARS_MAX).ok();
-    Look {
+    Traces {
         headers: HEADERS,
         signed_at: timestamp.and_then(|text| Timestamp::from_second(text.parse().ok()?).ok()),
         attempts: Vec::new(),
@@ -23,7 +25,7 @@ fn guesses(account: &OmiseAccount, received: &Received<'_>) -> Vec<Cause> {
         livemode: bool,
     }
     let mut causes = Vec::new();
-    if let Err(refusal) = crate::omise::headers(received) {
+    if let Err(refusal) = super::headers(received) {
         let advice = "let the proxy hand on both headers unchanged; Omise sends 64 hexadecimal digits and Unix seconds";
         causes.push(Cause::proven("header_malformed", refusal.why(), advice));
     }
