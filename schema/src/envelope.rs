@@ -1,3 +1,7 @@
+//! Defines the messages on the queue and their bytes. Messages of older versions are still read.
+
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -86,60 +90,47 @@ pub enum EnvelopeError {
     Value { field: &'static str, what: &'static str },
 }
 
-#[derive(Serialize)]
-struct WireOut<'a> {
+/// An envelope as its JSON has it: one of the four hints is there.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
     v: u32,
     id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     replay: Option<Uuid>,
-    #[serde(flatten)]
-    hint: WireHintOut<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum WireHintOut<'a> {
-    Notification(&'a Notification),
-    Ask { payment: &'a PaymentKey, because: Because },
-    Tend { authorization: &'a AuthorizationId, because: Because },
-    Release { order: &'a OrderId, id: Uuid },
-}
-
-#[derive(Deserialize)]
-struct WireVersion {
-    v: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireIn {
-    #[expect(dead_code, reason = "read before, by `WireVersion`")]
-    v: u32,
-    id: Uuid,
-    replay: Option<Uuid>,
-    notification: Option<Box<Notification>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notification: Option<Cow<'a, Notification>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ask: Option<WireAsk>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tend: Option<WireTend>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<WireRelease>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct WireAsk {
     payment: PaymentKey,
     because: Because,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct WireTend {
     authorization: AuthorizationId,
     because: Because,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct WireRelease {
     order: OrderId,
     /// The first versions sent who released what instead: nobody can check that.
     id: Option<Uuid>,
+}
+
+/// Read first: the rest of an unknown version may be anything.
+#[derive(Deserialize)]
+struct WireVersion {
+    v: u32,
 }
 
 impl Envelope {
@@ -181,14 +172,19 @@ impl Envelope {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let hint = match &self.hint {
-            Hint::Notification(notification) => WireHintOut::Notification(notification),
-            Hint::Ask { payment, because } => WireHintOut::Ask { payment, because: *because },
-            Hint::Tend { authorization, because } => WireHintOut::Tend { authorization, because: *because },
-            Hint::Release { order, id } => WireHintOut::Release { order, id: *id },
-        };
-        serde_json::to_vec(&WireOut { v: ENVELOPE_VERSION, id: self.id, replay: self.replay, hint })
-            .expect("plain data always serialises")
+        let (v, id, replay) = (ENVELOPE_VERSION, self.id, self.replay);
+        let mut wire = Wire { v, id, replay, notification: None, ask: None, tend: None, release: None };
+        match &self.hint {
+            Hint::Notification(notification) => wire.notification = Some(Cow::Borrowed(notification)),
+            Hint::Ask { payment, because } => {
+                wire.ask = Some(WireAsk { payment: payment.clone(), because: *because });
+            }
+            Hint::Tend { authorization, because } => {
+                wire.tend = Some(WireTend { authorization: authorization.clone(), because: *because });
+            }
+            Hint::Release { order, id } => wire.release = Some(WireRelease { order: order.clone(), id: Some(*id) }),
+        }
+        serde_json::to_vec(&wire).expect("plain data always serialises")
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
@@ -199,11 +195,11 @@ impl Envelope {
         if v != ENVELOPE_VERSION {
             return Err(EnvelopeError::Version(v));
         }
-        let wire: WireIn = serde_json::from_slice(bytes).map_err(EnvelopeError::Unreadable)?;
+        let wire: Wire<'_> = serde_json::from_slice(bytes).map_err(EnvelopeError::Unreadable)?;
         let hint = match (wire.notification, wire.ask, wire.tend, wire.release) {
             (Some(notification), None, None, None) => {
                 check(&notification)?;
-                Hint::Notification(notification)
+                Hint::Notification(Box::new(notification.into_owned()))
             }
             (None, Some(WireAsk { payment, because }), None, None) => Hint::Ask { payment, because },
             (None, None, Some(WireTend { authorization, because }), None) => Hint::Tend { authorization, because },
@@ -225,7 +221,7 @@ fn check(notification: &Notification) -> Result<(), EnvelopeError> {
     let Notification { verified_by, signed_path, headers, body, .. } = notification;
     for (field, at) in [("received_at", Some(*received_at)), ("signed_at", *signed_at)] {
         if at.is_some_and(|at| keepable_time(at).is_none()) {
-            return wrong(field, "is no time that is kept: from 1970 until the year 9000");
+            return wrong(field, "is no time that is stored: from 1970 until the year 9000");
         }
     }
     let about = match about {
@@ -292,6 +288,32 @@ mod tests {
         assert_eq!(Envelope::decode(&replayed.encode()).unwrap().replay, Some(Uuid::from_u128(7)));
     }
 
+    /// Messages of older versions wait on queues, and older processes read newer messages.
+    #[test]
+    fn the_bytes_of_each_hint_are_those_of_the_first_version() {
+        let (id, now) = ("01939b5e-0000-7000-8000-000000000000", "2026-01-01T00:00:00Z");
+        let payment = r#"{"provider":"omise","account":"shop","id":"chrg_test_1"}"#;
+        let notification = format!(
+            r#"{{"id":"{id}","provider":"omise","account":"shop","kind":"charge.complete","about":{{"payment":"chrg_test_1"}},"idempotency_key":"evnt_test_1","received_at":"{now}","signed_at":null,"verified_by":"secret 1","signed_path":"","headers":[["omise-signature","00"]],"body":"e30="}}"#
+        );
+        for hint in [
+            format!(r#""notification":{notification}"#),
+            format!(r#""ask":{{"payment":{payment},"because":"sweep"}}"#),
+            format!(r#""replay":"{id}","ask":{{"payment":{payment},"because":"replay"}}"#),
+            r#""tend":{"authorization":"AU-1","because":"registered"}"#.to_owned(),
+            format!(r#""release":{{"order":"A-1","id":"{id}"}}"#),
+        ] {
+            let bytes = format!(r#"{{"v":1,"id":"{id}",{hint}}}"#);
+            let envelope = Envelope::decode(bytes.as_bytes()).unwrap_or_else(|error| panic!("{hint}: {error:?}"));
+            assert_eq!(String::from_utf8(envelope.encode()).unwrap(), bytes);
+        }
+        let ask = format!(r#""ask":{{"payment":{payment},"because":"sweep"}}"#);
+        for wrong in [format!(r#"{ask},"surprise":1"#), format!(r#"{ask},"release":{{"order":"A-1","id":"{id}"}}"#)] {
+            let bytes = format!(r#"{{"v":1,"id":"{id}",{wrong}}}"#);
+            assert!(matches!(Envelope::decode(bytes.as_bytes()), Err(EnvelopeError::Unreadable(_))), "{wrong}");
+        }
+    }
+
     #[test]
     fn an_unknown_version_is_refused_whatever_else_it_says() {
         let error = Envelope::decode(br#"{"v":2,"surprise":true}"#).unwrap_err();
@@ -302,33 +324,33 @@ mod tests {
 
     /// An envelope as a stranger with the broker's password may write it.
     fn forged(change: impl FnOnce(&mut Notification)) -> Result<Envelope, EnvelopeError> {
-        let Hint::Notification(notification) = envelope().hint else { unreachable!("it is one") };
+        let Hint::Notification(notification) = envelope().hint else { unreachable!("a notification") };
         let mut notification = *notification;
         change(&mut notification);
         Envelope::decode(&Envelope::notification(Verified::vouch(notification)).encode())
     }
 
-    type Change = Box<dyn FnOnce(&mut Notification)>;
+    type Forgery = Box<dyn FnOnce(&mut Notification)>;
 
     #[test]
-    fn a_value_that_no_store_keeps_is_refused_when_it_is_decoded() {
+    fn a_value_that_no_store_takes_is_refused_when_it_is_decoded() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         forged(|_| {}).unwrap();
-        forged(|it| it.kind = "ก".repeat(255)).unwrap();
-        forged(|it| it.about = About::Unreadable("why".to_owned())).unwrap();
-        let refused: [(&str, Change); 12] = [
-            ("received_at", Box::new(move |it| it.received_at = time("-009998-01-01T00:00:00Z"))),
-            ("received_at", Box::new(move |it| it.received_at = time("9999-12-30T00:00:00Z"))),
-            ("signed_at", Box::new(move |it| it.signed_at = Some(time("-000001-01-01T00:00:00Z")))),
-            ("kind", Box::new(|it| it.kind = "a\0b".to_owned())),
-            ("about", Box::new(|it| it.about = About::Reference("2024\0".to_owned()))),
-            ("about", Box::new(|it| it.about = About::Reference("2".repeat(1025)))),
-            ("idempotency_key", Box::new(|it| it.idempotency_key = "k".repeat(1025))),
-            ("verified_by", Box::new(|it| it.verified_by = "\0".to_owned())),
-            ("signed_path", Box::new(|it| it.signed_path = "/\0".to_owned())),
-            ("headers", Box::new(|it| it.headers[0].1 = "\0".to_owned())),
-            ("headers", Box::new(|it| it.headers = vec![(String::new(), String::new()); 17])),
-            ("body", Box::new(|it| it.body = vec![0; BODY_BYTES_MAX + 1025])),
+        forged(|notification| notification.kind = "ก".repeat(255)).unwrap();
+        forged(|notification| notification.about = About::Unreadable("why".to_owned())).unwrap();
+        let refused: [(&str, Forgery); 12] = [
+            ("received_at", Box::new(move |notification| notification.received_at = time("-009998-01-01T00:00:00Z"))),
+            ("received_at", Box::new(move |notification| notification.received_at = time("9999-12-30T00:00:00Z"))),
+            ("signed_at", Box::new(move |notification| notification.signed_at = Some(time("-000001-01-01T00:00:00Z")))),
+            ("kind", Box::new(|notification| notification.kind = "a\0b".to_owned())),
+            ("about", Box::new(|notification| notification.about = About::Reference("2024\0".to_owned()))),
+            ("about", Box::new(|notification| notification.about = About::Reference("2".repeat(1025)))),
+            ("idempotency_key", Box::new(|notification| notification.idempotency_key = "k".repeat(1025))),
+            ("verified_by", Box::new(|notification| notification.verified_by = "\0".to_owned())),
+            ("signed_path", Box::new(|notification| notification.signed_path = "/\0".to_owned())),
+            ("headers", Box::new(|notification| notification.headers[0].1 = "\0".to_owned())),
+            ("headers", Box::new(|notification| notification.headers = vec![(String::new(), String::new()); 17])),
+            ("body", Box::new(|notification| notification.body = vec![0; BODY_BYTES_MAX + 1025])),
         ];
         for (wanted, change) in refused {
             match forged(change) {
