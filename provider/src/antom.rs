@@ -15,7 +15,7 @@ mod token;
 mod wire;
 
 pub use account::AntomAccount;
-pub use authorization::{AuthorizationSaid, read_authorization};
+pub use authorization::{AuthorizationNotice, read_authorization};
 pub use call::api_path;
 pub use dispute::read_dispute;
 pub use inquiry::{INQUIRY_PAYMENT, inquiry_body, read_inquiry};

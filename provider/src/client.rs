@@ -63,7 +63,7 @@ fn never_left(error: &AskError) -> bool {
     matches!(error, AskError::Unavailable { connected: false, .. })
 }
 
-/// Asks the providers. Connections are kept and shared.
+/// Asks the providers. Connections are shared and used again.
 #[derive(Clone)]
 pub struct Client {
     http: Http,

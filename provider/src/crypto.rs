@@ -18,7 +18,7 @@ const MODULUS_BYTES_MIN: usize = 256;
 
 /// The reason why a text is not a usable key. Names the form that was given; never shows any of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum KeyError {
+pub enum RsaKeyError {
     #[error("neither PEM nor base64")]
     NotBase64,
     #[error("a private key is wanted, and this is a public one")]
@@ -49,13 +49,13 @@ pub struct PublicKey {
 
 impl PrivateKey {
     /// Reads PEM or bare base64, PKCS#8 or PKCS#1.
-    pub fn parse(text: &str) -> Result<Self, KeyError> {
+    pub fn parse(text: &str) -> Result<Self, RsaKeyError> {
         let der = der(text)?;
         let key = RsaPrivateKey::from_pkcs8_der(&der).ok().or_else(|| RsaPrivateKey::from_pkcs1_der(&der).ok());
         match key {
             Some(key) => Self::new(&key),
-            None if RsaPublicKey::from_public_key_der(&der).is_ok() => Err(KeyError::IsPublic),
-            None => Err(KeyError::NotPrivateKey),
+            None if RsaPublicKey::from_public_key_der(&der).is_ok() => Err(RsaKeyError::IsPublic),
+            None => Err(RsaKeyError::NotPrivateKey),
         }
     }
 
@@ -65,12 +65,12 @@ impl PrivateKey {
         Self::new(&key).expect("a fresh key is usable")
     }
 
-    fn new(key: &RsaPrivateKey) -> Result<Self, KeyError> {
+    fn new(key: &RsaPrivateKey) -> Result<Self, RsaKeyError> {
         if key.size() < MODULUS_BYTES_MIN {
-            return Err(KeyError::TooShort(key.size() * 8));
+            return Err(RsaKeyError::TooShort(key.size() * 8));
         }
-        let pkcs8 = key.to_pkcs8_der().map_err(|_| KeyError::NotPrivateKey)?;
-        let pair = KeyPair::from_pkcs8(pkcs8.as_bytes()).map_err(|_| KeyError::NotPrivateKey)?;
+        let pkcs8 = key.to_pkcs8_der().map_err(|_| RsaKeyError::NotPrivateKey)?;
+        let pair = KeyPair::from_pkcs8(pkcs8.as_bytes()).map_err(|_| RsaKeyError::NotPrivateKey)?;
         Ok(Self { pair, public: key.to_public_key(), pkcs8: pkcs8.as_bytes().to_vec().into() })
     }
 
@@ -102,23 +102,23 @@ impl PrivateKey {
 
 impl PublicKey {
     /// Reads PEM or bare base64 of SPKI.
-    pub fn parse(text: &str) -> Result<Self, KeyError> {
+    pub fn parse(text: &str) -> Result<Self, RsaKeyError> {
         let der = der(text)?;
         match RsaPublicKey::from_public_key_der(&der) {
             Ok(key) => Self::new(&key),
-            Err(_) if RsaPrivateKey::from_pkcs8_der(&der).is_ok() => Err(KeyError::IsPrivate),
-            Err(_) if RsaPrivateKey::from_pkcs1_der(&der).is_ok() => Err(KeyError::IsPrivate),
-            Err(_) => Err(KeyError::NotPublicKey),
+            Err(_) if RsaPrivateKey::from_pkcs8_der(&der).is_ok() => Err(RsaKeyError::IsPrivate),
+            Err(_) if RsaPrivateKey::from_pkcs1_der(&der).is_ok() => Err(RsaKeyError::IsPrivate),
+            Err(_) => Err(RsaKeyError::NotPublicKey),
         }
     }
 
-    fn new(key: &RsaPublicKey) -> Result<Self, KeyError> {
+    fn new(key: &RsaPublicKey) -> Result<Self, RsaKeyError> {
         if key.size() < MODULUS_BYTES_MIN {
-            return Err(KeyError::TooShort(key.size() * 8));
+            return Err(RsaKeyError::TooShort(key.size() * 8));
         }
-        let spki = key.to_public_key_der().map_err(|_| KeyError::NotPublicKey)?;
+        let spki = key.to_public_key_der().map_err(|_| RsaKeyError::NotPublicKey)?;
         let parsed = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, spki.as_bytes());
-        Ok(Self { key: parsed.map_err(|_| KeyError::NotPublicKey)?, modulus_bytes: key.size() })
+        Ok(Self { key: parsed.map_err(|_| RsaKeyError::NotPublicKey)?, modulus_bytes: key.size() })
     }
 
     /// The length of this key's signatures, in bytes.
@@ -133,12 +133,12 @@ impl PublicKey {
 }
 
 /// The bytes of a PEM block of any label, or of bare base64 with or without line breaks.
-fn der(text: &str) -> Result<Vec<u8>, KeyError> {
+fn der(text: &str) -> Result<Vec<u8>, RsaKeyError> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
     let base64: String = lines.flat_map(str::chars).filter(|char| !char.is_whitespace()).collect();
     match BASE64_STANDARD.decode(base64) {
         Ok(der) if !der.is_empty() => Ok(der),
-        _ => Err(KeyError::NotBase64),
+        _ => Err(RsaKeyError::NotBase64),
     }
 }
 
@@ -190,19 +190,19 @@ mod tests {
         let bare = BASE64_STANDARD.encode(key.to_pkcs8_der().unwrap().as_bytes());
         for text in [pkcs8.as_str(), pkcs1.as_str(), &bare] {
             assert!(PrivateKey::parse(text).is_ok());
-            assert_eq!(PublicKey::parse(text).unwrap_err(), KeyError::IsPrivate);
+            assert_eq!(PublicKey::parse(text).unwrap_err(), RsaKeyError::IsPrivate);
         }
         let public = PrivateKey::parse(&bare).unwrap().public_key_base64();
         assert!(PublicKey::parse(&public).is_ok());
-        assert_eq!(PrivateKey::parse(&public).unwrap_err(), KeyError::IsPublic);
+        assert_eq!(PrivateKey::parse(&public).unwrap_err(), RsaKeyError::IsPublic);
     }
 
     #[test]
     fn what_is_no_key_is_refused_without_being_shown() {
-        assert_eq!(PrivateKey::parse("secret!").unwrap_err(), KeyError::NotBase64);
-        assert_eq!(PrivateKey::parse("").unwrap_err(), KeyError::NotBase64);
-        assert_eq!(PublicKey::parse("AAAA").unwrap_err(), KeyError::NotPublicKey);
+        assert_eq!(PrivateKey::parse("secret!").unwrap_err(), RsaKeyError::NotBase64);
+        assert_eq!(PrivateKey::parse("").unwrap_err(), RsaKeyError::NotBase64);
+        assert_eq!(PublicKey::parse("AAAA").unwrap_err(), RsaKeyError::NotPublicKey);
         let short = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 1024).unwrap();
-        assert_eq!(PrivateKey::new(&short).unwrap_err(), KeyError::TooShort(1024));
+        assert_eq!(PrivateKey::new(&short).unwrap_err(), RsaKeyError::TooShort(1024));
     }
 }

@@ -122,7 +122,7 @@ fn not_signed(traces: Traces, account: &Account, received: &Received<'_>, refusa
     }
 }
 
-/// Returns the reason why a request is refused, or kept for a person, although its signature holds.
+/// Returns the reason why a request is refused, or left to a person, although its signature holds.
 fn refused(account: &Account, received: &Received<'_>, age: Option<SignedDuration>) -> Option<Cause> {
     let refusal = match verify(account, received) {
         Ok(notification) => match &notification.about {

@@ -21,9 +21,9 @@ pub mod tamarind;
 mod transport;
 
 pub use account::{Account, Accounts, AgeLimit, Limits};
-pub use antom::{AntomAccount, AuthorizationSaid, Grant, IssuedToken, RefundAnswer};
+pub use antom::{AntomAccount, AuthorizationNotice, Grant, IssuedToken, RefundAnswer};
 pub use client::{AskError, Client};
-pub use crypto::{KeyError, PrivateKey, PublicKey};
+pub use crypto::{PrivateKey, PublicKey, RsaKeyError};
 pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use omise::{EventsPage, ListedEvent, OmiseAccount};
 pub use protocol::Protocol;
@@ -106,15 +106,15 @@ fn meaning(account: &Account, body: &[u8]) -> Result<Meaning, Refusal> {
     each!(account, account => account.read(body)).or_else(|refusal| refusal.meaning(body))
 }
 
-/// The dispute a notification tells of, where its word is all there is: none of a provider whose answers carry disputes. `body` is the
+/// Reads the dispute in a notification; `None` with a provider whose answers about payments carry disputes. `body` is the
 /// notification's own, opened if it was sealed.
-pub fn dispute_told(notification: &Notification, body: &[u8]) -> Option<Dispute> {
+pub fn dispute_in(notification: &Notification, body: &[u8]) -> Option<Dispute> {
     (Protocol::of(notification.provider).dispute)(body)
 }
 
 /// Reads the event of the authorization that a notification names. `body` is the notification's own, opened if it was
 /// sealed. Returns `Some` for every notification that is [`About::Authorization`].
-pub fn authorization_told(notification: &Notification, body: &[u8]) -> Option<AuthorizationSaid> {
+pub fn authorization_in(notification: &Notification, body: &[u8]) -> Option<AuthorizationNotice> {
     if !matches!(notification.about, About::Authorization(_)) {
         return None;
     }

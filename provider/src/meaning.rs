@@ -1,3 +1,5 @@
+//! Holds what a notification says, as far as payhook acts on it.
+
 use payhook_schema::{About, DIGEST_PREFIX};
 use sha2::{Digest, Sha256};
 
@@ -11,7 +13,7 @@ pub(crate) struct Meaning {
 }
 
 impl Meaning {
-    /// Makes the meaning of genuine bytes that nobody can interpret: they are kept, and a person must look.
+    /// Makes the meaning of genuine bytes that nobody can interpret: they are stored, and a person must look.
     pub(crate) fn unreadable(why: String, body: &[u8]) -> Self {
         Self { kind: "unreadable".to_owned(), about: About::Unreadable(why), idempotency_key: fingerprint(body) }
     }

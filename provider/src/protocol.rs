@@ -6,7 +6,7 @@ use payhook_schema::{AccountName, Dispute, Method, Provider};
 
 #[cfg(debug_assertions)]
 use crate::tamarind;
-use crate::{Account, AuthorizationSaid, Section, antom, omise};
+use crate::{Account, AuthorizationNotice, Section, antom, omise};
 
 /// A provider's notification paths, the answer it wants, and the schedule on which payhook asks it. The differences
 /// where payhook stores, settles, or shows are in the schema's `Profile`.
@@ -26,7 +26,7 @@ pub struct Protocol {
     /// Reads the dispute in a notification's body, where answers about payments carry none.
     pub(crate) dispute: fn(&[u8]) -> Option<Dispute>,
     /// Reads the event of an authorization in a notification's body.
-    pub(crate) authorization: fn(&[u8]) -> Option<AuthorizationSaid>,
+    pub(crate) authorization: fn(&[u8]) -> Option<AuthorizationNotice>,
 }
 
 impl Protocol {

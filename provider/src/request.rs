@@ -1,3 +1,5 @@
+//! Describes a provider's request before and after its signature was checked, and why one is refused.
+
 use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{AccountName, Provider, content_id};
@@ -76,7 +78,7 @@ impl Refusal {
         }
     }
 
-    /// Verified content is never refused: what cannot be read is kept for a person.
+    /// Verified content is never refused: unreadable content is stored for a person.
     pub(crate) fn meaning(self, body: &[u8]) -> Result<Meaning, Self> {
         match self {
             Self::Unreadable(why) => Ok(Meaning::unreadable(why, body)),

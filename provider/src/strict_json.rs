@@ -42,13 +42,13 @@ struct Sound;
 
 impl<'de> Deserialize<'de> for Sound {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(Walk)
+        from.deserialize_any(StrictVisitor)
     }
 }
 
-struct Walk;
+struct StrictVisitor;
 
-impl<'de> Visitor<'de> for Walk {
+impl<'de> Visitor<'de> for StrictVisitor {
     type Value = Sound;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for Walk {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Sound, A::Error> {
         let mut keys = Vec::with_capacity(KEYS);
-        while let Some(key) = entries.next_key_seed(Key)? {
+        while let Some(key) = entries.next_key_seed(StrictKey)? {
             if key.contains('\0') {
                 return Err(A::Error::custom(NUL));
             }
@@ -103,9 +103,9 @@ impl<'de> Visitor<'de> for Walk {
 }
 
 /// A key as it reads once its escapes are undone: `\u0061mount` is `amount`.
-struct Key;
+struct StrictKey;
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl<'de> DeserializeSeed<'de> for StrictKey {
     type Value = std::borrow::Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {

@@ -16,7 +16,7 @@ use crate::client::AskError;
 use crate::meaning::Meaning;
 use crate::{Protocol, Refusal, strict_json};
 
-/// One path for each account, and an empty 200.
+/// A single path for each account, and an empty 200.
 pub const PROTOCOL: Protocol = Protocol {
     notify: &["/notify"],
     success: None,

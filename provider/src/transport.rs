@@ -29,7 +29,7 @@ pub(crate) struct Http {
 
 /// Charges have 3 to 6 KB; an answer beyond this is not one.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// No `Retry-After` is obeyed beyond this: a provider that answers again is noticed within the hour, whatever it said before.
+/// No `Retry-After` is obeyed beyond this: a provider that answers again is noticed within the hour, whatever it asked for before.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// A path segment keeps what RFC 3986 calls unreserved; `/`, `?` and `.` in an id stay inside their segment.
@@ -40,18 +40,18 @@ pub(crate) fn path_segment(id: &str) -> PercentEncode<'_> {
     utf8_percent_encode(id, SEGMENT)
 }
 
-pub(crate) struct Answered {
+pub(crate) struct HttpAnswer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
 /// Sends a request and takes the whole answer, at most `bytes_max` of it.
-pub(crate) async fn answered(
+pub(crate) async fn send(
     http: &Http,
     request: reqwest::RequestBuilder,
     bytes_max: usize,
-) -> Result<Answered, AskError> {
+) -> Result<HttpAnswer, AskError> {
     if let Some(carrier) = &http.carrier {
         return carried(&**carrier, request).await;
     }
@@ -64,10 +64,10 @@ pub(crate) async fn answered(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answered { status, headers, body })
+    Ok(HttpAnswer { status, headers, body })
 }
 
-async fn carried(carrier: &dyn Carrier, request: reqwest::RequestBuilder) -> Result<Answered, AskError> {
+async fn carried(carrier: &dyn Carrier, request: reqwest::RequestBuilder) -> Result<HttpAnswer, AskError> {
     let request = request.build().map_err(|error| transport(&error))?;
     let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default().to_vec();
     let mut carried = http::Request::new(body);
@@ -77,7 +77,7 @@ async fn carried(carrier: &dyn Carrier, request: reqwest::RequestBuilder) -> Res
     *carried.uri_mut() = request.url().as_str().parse().map_err(wrong)?;
     let broke_off = || AskError::unavailable("the connection to the provider broke off");
     let (parts, body) = carrier.carry(carried).await.ok_or_else(broke_off)?.into_parts();
-    Ok(Answered { status: parts.status, headers: parts.headers, body })
+    Ok(HttpAnswer { status: parts.status, headers: parts.headers, body })
 }
 
 /// Maps a transport error, leaving out the address: it can contain an id.

@@ -84,7 +84,7 @@ pub struct Authorization {
     pub version: i64,
     /// Counts every write; what is written must have been decided on the one stored.
     pub revision: i64,
-    /// The code of `AUTHCODE_CREATED`: known by its digest for ever, kept only until it is exchanged.
+    /// The code of `AUTHCODE_CREATED`: known by its digest for ever, stored only until it is exchanged.
     pub code: Option<Code>,
     /// The token that counts; a former one is known by its digest only.
     pub token: Option<Token>,

@@ -85,7 +85,7 @@ pub enum EnvelopeError {
     OldRelease(OrderId),
     #[error("the envelope cannot be read")]
     Unreadable(#[source] serde_json::Error),
-    /// It reads, and has a value that no payhook writes and not every store keeps.
+    /// It has a value that no payhook writes and not every store accepts.
     #[error("the envelope's `{field}` {what}")]
     Value { field: &'static str, what: &'static str },
 }

@@ -83,7 +83,7 @@ impl Notification {
 pub const DIGEST_PREFIX: &str = "sha256-";
 
 /// An idempotency key for people to see: nothing where it is made of a digest, of a token or of a body that may hold one, because that
-/// would tell who guesses that they guessed right.
+/// would confirm a guess.
 pub fn fact_shown(idempotency_key: &str) -> Option<&str> {
     (!idempotency_key.contains(DIGEST_PREFIX)).then_some(idempotency_key)
 }

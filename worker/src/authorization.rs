@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use payhook_provider::{AuthorizationSaid, IssuedToken, authorization_told};
+use payhook_provider::{AuthorizationNotice, IssuedToken, authorization_in};
 use payhook_schema::{
     About, AccountName, Authorization, AuthorizationId, AuthorizationName, AuthorizationState, Because, Code, Hint,
     Notification, SealedPlace, SecretDigest, Token,
@@ -121,7 +121,7 @@ impl Context {
         let mut archived = notification.clone();
         self.vault.seal_body(&mut archived);
         let account = &notification.account;
-        let Some(said) = authorization_told(notification, &body) else {
+        let Some(said) = authorization_in(notification, &body) else {
             let kept = AuthorizationSettlement { notifications: vec![archived], ..Default::default() };
             self.patiently("archiving", || self.store.authorization_settle(&kept)).await?;
             return Ok(None);
@@ -151,7 +151,7 @@ impl Context {
         &self,
         mut authorization: Authorization,
         name: &AuthorizationName,
-        said: &AuthorizationSaid,
+        said: &AuthorizationNotice,
         archived: &Notification,
         archives: bool,
     ) -> Result<Touched, Unlearned> {
@@ -178,23 +178,23 @@ impl Context {
         &self,
         authorization: &Authorization,
         name: &AuthorizationName,
-        said: &AuthorizationSaid,
+        said: &AuthorizationNotice,
         notification: &Notification,
     ) -> Result<Told, Unlearned> {
         match said {
-            AuthorizationSaid::Granted { code } => {
+            AuthorizationNotice::Granted { code } => {
                 let ours_to_exchange = self.exchanges(&authorization.account);
                 let place = SealedPlace::Code(authorization.id.clone());
                 let seal = || self.vault.seal(&place, code.expose_secret().as_bytes());
                 let sealed = ours_to_exchange.then(seal).transpose()?;
                 Ok(Told::Granted(Code { digest: SecretDigest::of(code.expose_secret()), sealed }))
             }
-            AuthorizationSaid::Issued { token } => {
+            AuthorizationNotice::Issued { token } => {
                 let token = self.sealed(&authorization.id, token)?;
                 let told = self.telling(authorization, &token.digest).await?;
                 Ok(Told::Issued { token, told })
             }
-            AuthorizationSaid::Cancelled { reason } => {
+            AuthorizationNotice::Cancelled { reason } => {
                 let token = match name {
                     AuthorizationName::Token(digest) => Some(digest.clone()),
                     AuthorizationName::State(_) => authorization.token.as_ref().map(|token| token.digest.clone()),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_told};
+use payhook_provider::{Account, AskError, EventsPage, Grant, IssuedToken, RefundAnswer, dispute_in};
 use payhook_schema::{About, Notification, Payment, PaymentFacts, PaymentId, PaymentKey, Refund, RefundId, Wallet};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -85,7 +85,7 @@ impl<'a> Asking<'a> {
         let mut facts = self.payment(&key.id).await?;
         let mut unanswered = Vec::new();
         let notifications = || passengers.iter().filter_map(|passenger| notification(&passenger.delivery));
-        facts.disputes.extend(notifications().filter_map(|it| dispute_told(it, &it.body)));
+        facts.disputes.extend(notifications().filter_map(|it| dispute_in(it, &it.body)));
         if !key.provider.profile().has_refund_inquiry {
             return Ok(Answer { facts, refunds: Vec::new(), unanswered });
         }

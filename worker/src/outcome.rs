@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use payhook_provider::{AskError, dispute_told};
+use payhook_provider::{AskError, dispute_in};
 use payhook_queue::{Death, Delivery, Verdict};
 use payhook_schema::{
     About, Envelope, Hint, Notification, Order, OrderId, Payment, PaymentFacts, PaymentKey, RefundId, ReplayOutcome,
@@ -456,7 +456,7 @@ pub(crate) fn overtaken(order: &Order, key: &PaymentKey, passengers: &[InHand], 
     let Some(asked_at) = payment.asked_at else { return false };
     let is_older = |delivery: &Delivery| {
         // A refund is asked about by itself, and a dispute only its notification tells: no answer about the payment overtakes these.
-        let plain = |it: &Notification| matches!(it.about, About::Payment(_)) && dispute_told(it, &it.body).is_none();
+        let plain = |it: &Notification| matches!(it.about, About::Payment(_)) && dispute_in(it, &it.body).is_none();
         let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some_and(plain));
         first_failed_at.is_some_and(|at| at.checked_add(clocks_differ).is_ok_and(|at| at < asked_at))
     };

@@ -1,15 +1,17 @@
+//! Reads notifyAuthorization: codes, tokens, and cancellations.
+
 use payhook_schema::{About, AuthState, AuthorizationName, SecretDigest};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::token::{IssuedToken, TokenFields};
-use super::wire::{Text, said};
+use super::wire::{Text, given};
 use crate::strict_json;
 
 /// An event of an authorization, as a notification reports it. It is believed on the signature alone, since Antom has
 /// no inquiry for it.
 #[derive(Debug, Clone)]
-pub enum AuthorizationSaid {
+pub enum AuthorizationNotice {
     /// `AUTHCODE_CREATED`: the customer agreed; the code is exchanged once for a token.
     Granted { code: SecretString },
     /// `TOKEN_CREATED`: there is a token already.
@@ -18,7 +20,7 @@ pub enum AuthorizationSaid {
     Cancelled { reason: Option<String> },
 }
 
-/// Longest reason of a cancellation kept, in characters: as long as Antom's may be.
+/// The longest reason of a cancellation that is stored, in characters: as long as Antom's may be.
 const REASON_CHARS_MAX: usize = 256;
 
 #[derive(Deserialize)]
@@ -35,19 +37,19 @@ struct Fields {
 /// # Source
 /// <https://docs.antom.com/ac/ams/notifyauth>, read 2026-11-21; `docs/providers/antom.md#authorizations`. The expiry and the refresh token
 /// are not documented for `TOKEN_CREATED`, and taken where they are there.
-pub fn read_authorization(body: &[u8]) -> Option<AuthorizationSaid> {
+pub fn read_authorization(body: &[u8]) -> Option<AuthorizationNotice> {
     let fields: Fields = strict_json::read(body).ok()?;
-    match said(fields.authorization_notify_type.as_ref())? {
-        "AUTHCODE_CREATED" => Some(AuthorizationSaid::Granted { code: said(fields.auth_code.as_ref())?.into() }),
+    match given(fields.authorization_notify_type.as_ref())? {
+        "AUTHCODE_CREATED" => Some(AuthorizationNotice::Granted { code: given(fields.auth_code.as_ref())?.into() }),
         "TOKEN_CREATED" => {
             let token: TokenFields = strict_json::read(body).ok()?;
-            Some(AuthorizationSaid::Issued { token: token.read()? })
+            Some(AuthorizationNotice::Issued { token: token.read()? })
         }
         "TOKEN_CANCELED" => {
-            said(fields.access_token.as_ref())?;
-            let reason = said(fields.reason.as_ref()).unwrap_or_default().chars().filter(|char| !char.is_control());
+            given(fields.access_token.as_ref())?;
+            let reason = given(fields.reason.as_ref()).unwrap_or_default().chars().filter(|char| !char.is_control());
             let reason: String = reason.take(REASON_CHARS_MAX).collect();
-            Some(AuthorizationSaid::Cancelled { reason: Some(reason).filter(|reason| !reason.trim().is_empty()) })
+            Some(AuthorizationNotice::Cancelled { reason: Some(reason).filter(|reason| !reason.trim().is_empty()) })
         }
         _ => None,
     }
@@ -76,7 +78,7 @@ mod tests {
     fn cancelled(reason: &str) -> Option<String> {
         let body = format!(r#"{{"authorizationNotifyType":"TOKEN_CANCELED","accessToken":"2810","reason":{reason}}}"#);
         match read_authorization(body.as_bytes()) {
-            Some(AuthorizationSaid::Cancelled { reason }) => reason,
+            Some(AuthorizationNotice::Cancelled { reason }) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn a_token_that_exists_already_brings_what_belongs_to_it() {
         let body = include_bytes!("../../fixtures/antom/notify_token_created_with_expiry.json");
-        let Some(AuthorizationSaid::Issued { token }) = read_authorization(body) else { panic!("not issued") };
+        let Some(AuthorizationNotice::Issued { token }) = read_authorization(body) else { panic!("not issued") };
         assert_eq!(token.access.expose_secret(), "28100103202611210000000002");
         assert_eq!(token.refresh.unwrap().expose_secret(), "28100104202611210000000002");
         assert_eq!(token.expires_at, Some("2027-11-20T19:00:00Z".parse().unwrap()));
@@ -103,9 +105,11 @@ mod tests {
 
     #[test]
     fn a_code_is_handed_over_and_printed_by_nobody() {
-        let said = read_authorization(include_bytes!("../../fixtures/antom/notify_authcode_created.json")).unwrap();
-        assert!(!format!("{said:?}").contains("2810010312AB34CD56EF"));
-        assert!(matches!(said, AuthorizationSaid::Granted { code } if code.expose_secret() == "2810010312AB34CD56EF"));
+        let notice = read_authorization(include_bytes!("../../fixtures/antom/notify_authcode_created.json")).unwrap();
+        assert!(!format!("{notice:?}").contains("2810010312AB34CD56EF"));
+        assert!(
+            matches!(notice, AuthorizationNotice::Granted { code } if code.expose_secret() == "2810010312AB34CD56EF")
+        );
     }
 
     #[test]

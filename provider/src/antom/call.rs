@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::wire::Outcome;
 use crate::client::AskError;
-use crate::transport::{ANSWER_BYTES_MAX, Answered, Http, answered, throttled};
+use crate::transport::{ANSWER_BYTES_MAX, Http, HttpAnswer, send, throttled};
 use crate::{AntomAccount, strict_json};
 
 /// The path of an API call, as it is sent and signed: the sandbox has its own prefix.
@@ -40,11 +40,11 @@ pub(crate) async fn call(
         .header("request-time", &time)
         .header("signature", super::sign(private_key, account.private_key_version, &message))
         .body(body);
-    let Answered { status, headers, body } = answered(http, request, ANSWER_BYTES_MAX).await?;
+    let HttpAnswer { status, headers, body } = send(http, request, ANSWER_BYTES_MAX).await?;
     match status {
         StatusCode::OK => {}
         StatusCode::TOO_MANY_REQUESTS => return Err(throttled(&headers, now)),
-        status => return Err(AskError::unavailable(format!("Antom answered {status}"))),
+        status => return Err(AskError::unavailable(format!("Antom send {status}"))),
     }
     match headers.contains_key("signature") {
         true => account.check_answer(&path, &headers, &body)?,
@@ -65,7 +65,7 @@ fn unsigned(body: &[u8]) -> AskError {
         Ok(_) => {
             AskError::Misconfigured { what: "Antom's answer is not signed: wrong key, client id or region".to_owned() }
         }
-        Err(_) => AskError::garbled("it is neither signed nor Antom's: a proxy may have answered"),
+        Err(_) => AskError::garbled("it is neither signed nor Antom's: a proxy may have send"),
     }
 }
 
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_signature_is_never_believed() {
-        let told = include_bytes!("../../fixtures/antom/unsigned_error.json");
-        assert!(matches!(unsigned(told), AskError::Misconfigured { .. }));
+        let error = include_bytes!("../../fixtures/antom/unsigned_error.json");
+        assert!(matches!(unsigned(error), AskError::Misconfigured { .. }));
         assert!(matches!(unsigned(b"<html>"), AskError::Unavailable { .. }));
         assert!(matches!(unsigned(b"{}"), AskError::Unavailable { .. }));
     }

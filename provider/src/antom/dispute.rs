@@ -1,7 +1,9 @@
+//! Reads notifyDispute.
+
 use payhook_schema::{Dispute, DisputeId, DisputeState};
 use serde::Deserialize;
 
-use super::wire::{Amount, Text, said, time, word};
+use super::wire::{Amount, Text, given, time, word};
 use crate::strict_json;
 
 #[derive(Deserialize)]
@@ -26,7 +28,7 @@ struct Fields {
 /// | `DEFENSE_SUPPLIED`                       | -                     | `Pending`                                |
 /// | `DISPUTE_JUDGED`                         | `ACCEPT_BY_CUSTOMER`  | `Won`: the customer bears it             |
 /// | `DISPUTE_JUDGED`                         | `ACCEPT_BY_MERCHANT`  | `Lost`                                   |
-/// | `DISPUTE_JUDGED`                         | any other             | `Closed`: it is not said for whom        |
+/// | `DISPUTE_JUDGED`                         | any other             | `Closed`: Antom does not name the winner |
 /// | `DISPUTE_CANCELLED`                      | -                     | `Won`: the customer took it back         |
 /// | `DISPUTE_ACCEPTED`, `RDR_RESOLVED`       | -                     | `Lost`: the merchant's money goes back   |
 ///
@@ -38,8 +40,8 @@ struct Fields {
 /// <https://docs.antom.com/ac/ams_zh-cn/notify_dispute> and <https://docs.antom.com/ac/cashierpay/dispute>, read 2026-11-21.
 pub fn read_dispute(body: &[u8]) -> Option<Dispute> {
     let fields: Fields = strict_json::read(body).ok()?;
-    let kind = said(fields.dispute_notification_type.as_ref())?;
-    let judgement = said(fields.dispute_judged_result.as_ref());
+    let kind = given(fields.dispute_notification_type.as_ref())?;
+    let judgement = given(fields.dispute_judged_result.as_ref());
     let state = match kind {
         "DISPUTE_CREATED" | "DEFENSE_DUE_ALERT" | "DISPUTE_DUE_ALERT" => DisputeState::Open,
         "DEFENSE_SUPPLIED" | "DISPUTE_SUPPLIED" => DisputeState::Pending,
@@ -54,10 +56,10 @@ pub fn read_dispute(body: &[u8]) -> Option<Dispute> {
     };
     let reason = match state.is_over() {
         true => Some(judgement.unwrap_or(kind)),
-        false => said(fields.dispute_reason_code.as_ref()),
+        false => given(fields.dispute_reason_code.as_ref()),
     };
     Some(Dispute {
-        id: DisputeId::new(said(fields.dispute_id.as_ref())?).ok()?,
+        id: DisputeId::new(given(fields.dispute_id.as_ref())?).ok()?,
         state,
         amount: fields.dispute_amount.as_ref().and_then(|amount| amount.read().ok()),
         reason: reason.map(word),

@@ -1,12 +1,14 @@
+//! Asks Antom about a payment, and reads the answer.
+
 use jiff::Timestamp;
 use payhook_schema::{Money, PaymentFacts, PaymentId, PaymentState, Refund, RefundId, RefundState};
 use serde::Deserialize;
 
-use super::wire::{Amount, Outcome, Text, not_there, said, time, word};
+use super::wire::{Amount, Outcome, Text, given, not_there, time, word};
 use crate::client::AskError;
 use crate::strict_json;
 
-/// The API call that tells the truth about a payment.
+/// The API call that answers with the state of a payment.
 pub const INQUIRY_PAYMENT: &str = "v1/payments/inquiryPayment";
 
 pub fn inquiry_body(payment: &PaymentId) -> String {
@@ -58,7 +60,7 @@ struct Transaction {
 /// | `U`            | -                         | none: [`AskError::Unavailable`], or throttled |
 /// | `F`            | -                         | none: not there yet, or [`AskError::Misconfigured`] |
 ///
-/// `paymentStatus` stays `SUCCESS` whatever comes after it, and `transactions` tells that, or is `null`:
+/// `paymentStatus` stays `SUCCESS` whatever comes after it. `transactions` lists what came, or is `null`:
 ///
 /// | `transactionType` | `transactionStatus` | facts                                                                  |
 /// |-------------------|---------------------|------------------------------------------------------------------------|
@@ -77,10 +79,10 @@ struct Transaction {
 pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
     let answer: Answer = strict_json::read(body).map_err(AskError::garbled)?;
     answer.result.worked(not_there)?;
-    if said(answer.payment_request_id.as_ref()) != Some(asked.as_str()) {
+    if given(answer.payment_request_id.as_ref()) != Some(asked.as_str()) {
         return Err(AskError::garbled("the answer is about another payment"));
     }
-    let status = word(said(answer.payment_status.as_ref()).unwrap_or("absent"));
+    let status = word(given(answer.payment_status.as_ref()).unwrap_or("absent"));
     let state = match status.as_str() {
         "SUCCESS" => PaymentState::Paid,
         "FAIL" => PaymentState::Failed,
@@ -94,7 +96,7 @@ pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Resu
         (PaymentState::Paid, None) => return Err(outside("paymentStatus SUCCESS without paymentAmount".to_owned())),
         (state, _) => (state, 0),
     };
-    let reason = said(answer.payment_result_code.as_ref()).map(word).filter(|_| state == PaymentState::Failed);
+    let reason = given(answer.payment_result_code.as_ref()).map(word).filter(|_| state == PaymentState::Failed);
     let facts = PaymentFacts {
         state,
         amount,
@@ -102,7 +104,7 @@ pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Resu
         refunded_minor: 0,
         refunds: answer.of_type("REFUND").map(Transaction::refund).collect::<Result<_, _>>()?,
         disputes: Vec::new(),
-        provider_reference: said(answer.payment_id.as_ref()).map(word),
+        provider_reference: given(answer.payment_id.as_ref()).map(word),
         occurred_at: time(answer.payment_time.as_ref()),
         expires_at: None,
         asked_at,
@@ -117,13 +119,13 @@ pub fn read_inquiry(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Resu
 impl Answer {
     fn of_type<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a Transaction> {
         let transactions = self.transactions.iter().flatten().flatten();
-        transactions.filter(move |it| said(it.transaction_type.as_ref()) == Some(wanted))
+        transactions.filter(move |transaction| given(transaction.transaction_type.as_ref()) == Some(wanted))
     }
 }
 
 impl Transaction {
     fn succeeded(&self) -> bool {
-        said(self.transaction_status.as_ref()) == Some("SUCCESS")
+        given(self.transaction_status.as_ref()) == Some("SUCCESS")
     }
 
     /// The amount it moved. A successful transaction without an amount is an error: the moved money is unknown.
@@ -136,9 +138,9 @@ impl Transaction {
     }
 
     fn refund(&self) -> Result<Refund, AskError> {
-        let names = [&self.transaction_request_id, &self.transaction_id].map(|name| said(name.as_ref()));
+        let names = [&self.transaction_request_id, &self.transaction_id].map(|name| given(name.as_ref()));
         let id = names.into_iter().flatten().find_map(|name| RefundId::new(name).ok());
-        let state = match said(self.transaction_status.as_ref()) {
+        let state = match given(self.transaction_status.as_ref()) {
             Some("SUCCESS") => RefundState::Succeeded,
             Some("FAIL") => RefundState::Failed,
             _ => RefundState::Pending,
@@ -301,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_told_twice_counts_once_and_as_what_it_became() {
+    fn a_refund_listed_twice_counts_once_and_as_what_it_became() {
         let both =
             [transaction("REFUND", "PROCESSING", "RF-1", "500"), transaction("REFUND", "SUCCESS", "RF-1", "500")];
         let facts = with_transactions("SUCCESS", &both.join(",")).unwrap();

@@ -1,11 +1,13 @@
+//! Asks Antom about a refund, and reads the answer.
+
 use payhook_schema::{PaymentId, Refund, RefundId, RefundState};
 use serde::Deserialize;
 
-use super::wire::{Amount, Outcome, Text, not_there, said, time, word};
+use super::wire::{Amount, Outcome, Text, given, not_there, time, word};
 use crate::client::AskError;
 use crate::strict_json;
 
-/// The API call that tells the truth about a refund.
+/// The API call that answers with the state of a refund.
 pub const INQUIRY_REFUND: &str = "v1/payments/inquiryRefund";
 
 pub fn refund_inquiry_body(refund: &RefundId) -> String {
@@ -57,8 +59,8 @@ struct Answer {
 pub fn read_refund(body: &[u8], asked: &RefundId) -> Result<RefundAnswer, AskError> {
     let answer: Answer = strict_json::read(body).map_err(AskError::garbled)?;
     answer.result.worked(not_there)?;
-    let (id, request_id) = (said(answer.refund_id.as_ref()), said(answer.refund_request_id.as_ref()));
-    let status = said(answer.refund_status.as_ref());
+    let (id, request_id) = (given(answer.refund_id.as_ref()), given(answer.refund_request_id.as_ref()));
+    let status = given(answer.refund_status.as_ref());
     if id.is_none() && request_id.is_none() && status.is_none() {
         return Err(AskError::NotThere { code: answer.result.code() });
     }
@@ -87,8 +89,8 @@ pub fn read_refund(body: &[u8], asked: &RefundId) -> Result<RefundAnswer, AskErr
             reason,
             occurred_at: time(answer.refund_time.as_ref()),
         },
-        payment: said(answer.payment_request_id.as_ref()).and_then(|id| PaymentId::new(id).ok()),
-        reference: said(answer.payment_id.as_ref()).map(word),
+        payment: given(answer.payment_request_id.as_ref()).and_then(|id| PaymentId::new(id).ok()),
+        reference: given(answer.payment_id.as_ref()).map(word),
     })
 }
 

@@ -1,3 +1,5 @@
+//! Builds, signs, and checks the message under Antom's `signature` header.
+
 use std::collections::BTreeMap;
 
 use base64::Engine;

@@ -57,19 +57,19 @@ fn account(keys: &[(u32, &str)]) -> AntomAccount {
 }
 
 /// A request as a vector describes it, to be bent by each test.
-struct Request {
+struct VectorRequest {
     path: String,
     query: Option<String>,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-fn request(vector: &Vector) -> Request {
+fn request(vector: &Vector) -> VectorRequest {
     let (path, query) = match vector.path.split_once('?') {
         Some((path, query)) => (path, Some(query.to_owned())),
         None => (vector.path.as_str(), None),
     };
-    Request {
+    VectorRequest {
         path: path.to_owned(),
         query,
         headers: vec![
@@ -85,7 +85,7 @@ fn header(signature: &str) -> String {
     format!("algorithm=RSA256,keyVersion=1,signature={signature}")
 }
 
-impl Request {
+impl VectorRequest {
     fn signed(mut self, signature: String) -> Self {
         self.headers[2].1 = signature;
         self
@@ -292,7 +292,7 @@ fn read(body: &str) -> Result<payhook_schema::Notification, Refusal> {
     let key = PrivateKey::parse(&vectors().merchant_private_key).unwrap();
     let message =
         signed_message("/antom/shop-sg/notifyPayment", "SANDBOX_5X00000000000000", "1717236062000", body.as_bytes());
-    let request = Request {
+    let request = VectorRequest {
         path: "/antom/shop-sg/notifyPayment".to_owned(),
         query: None,
         headers: vec![
@@ -306,7 +306,7 @@ fn read(body: &str) -> Result<payhook_schema::Notification, Refusal> {
 }
 
 #[test]
-fn genuine_but_unreadable_bodies_are_told_apart_from_forgeries() {
+fn genuine_but_unreadable_bodies_are_no_forgeries() {
     for body in [
         "",
         "[]",
@@ -324,7 +324,7 @@ fn genuine_but_unreadable_bodies_are_told_apart_from_forgeries() {
         assert_eq!(
             (notification.body.as_slice(), notification.payment()),
             (body.as_bytes(), None),
-            "kept and not interpreted"
+            "stored and not interpreted"
         );
     }
 }
@@ -332,16 +332,22 @@ fn genuine_but_unreadable_bodies_are_told_apart_from_forgeries() {
 #[test]
 fn a_notification_is_checked_again_from_what_was_kept_of_it() {
     let account = Account::Antom(account(&[(1, &vectors().public_key)]));
-    let kept = read(r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-1"}"#).unwrap();
+    let notification = read(r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-1"}"#).unwrap();
     // Whatever travelled beside the bytes is read anew.
-    let tampered =
-        Notification { about: About::Other, kind: "x".to_owned(), idempotency_key: "y".to_owned(), ..kept.clone() };
-    assert_eq!(verify_again(&account, &tampered).unwrap().into_inner(), kept);
-    assert_eq!(read_again(&account, tampered).unwrap().into_inner(), kept);
-    let forged =
-        Notification { body: br#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-2"}"#.to_vec(), ..kept.clone() };
+    let tampered = Notification {
+        about: About::Other,
+        kind: "x".to_owned(),
+        idempotency_key: "y".to_owned(),
+        ..notification.clone()
+    };
+    assert_eq!(verify_again(&account, &tampered).unwrap().into_inner(), notification);
+    assert_eq!(read_again(&account, tampered).unwrap().into_inner(), notification);
+    let forged = Notification {
+        body: br#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-2"}"#.to_vec(),
+        ..notification.clone()
+    };
     assert!(matches!(verify_again(&account, &forged), Err(Refusal::NotGenuine(_))));
-    let garbled = Notification { headers: vec![("a b".to_owned(), "\n".to_owned())], ..kept };
+    let garbled = Notification { headers: vec![("a b".to_owned(), "\n".to_owned())], ..notification };
     assert!(matches!(verify_again(&account, &garbled), Err(Refusal::NotGenuine(_))));
 }
 
@@ -376,7 +382,7 @@ fn repeats_of_one_fact_have_one_key_and_another_fact_has_another() {
 }
 
 #[test]
-fn facts_without_a_name_of_their_own_are_told_apart_by_their_bytes() {
+fn facts_without_a_name_of_their_own_are_named_by_their_bytes() {
     for body in [
         r#"{"authorizationNotifyType":"AUTHCODE_CREATED","authState":"AS-1"}"#,
         r#"{"disputeNotificationType":"DISPUTE_CREATED","paymentRequestId":"PR-1"}"#,

@@ -1,9 +1,11 @@
+//! Applies to Antom for an access token, and reads the answer.
+
 use jiff::Timestamp;
 use payhook_schema::Wallet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::wire::{Outcome, Text, said, time};
+use super::wire::{Outcome, Text, given, time};
 use crate::client::AskError;
 use crate::strict_json;
 
@@ -52,9 +54,9 @@ pub(super) struct TokenFields {
 impl TokenFields {
     pub(super) fn read(&self) -> Option<IssuedToken> {
         Some(IssuedToken {
-            access: said(self.access_token.as_ref())?.into(),
+            access: given(self.access_token.as_ref())?.into(),
             expires_at: time(self.access_token_expiry_time.as_ref()),
-            refresh: said(self.refresh_token.as_ref()).map(SecretString::from),
+            refresh: given(self.refresh_token.as_ref()).map(SecretString::from),
             refresh_expires_at: time(self.refresh_token_expiry_time.as_ref()),
         })
     }
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_no_to_the_grant_is_told_apart_from_a_no_to_our_set_up() {
+    fn a_refused_grant_is_no_refusal_of_our_set_up() {
         for code in ["USER_NOT_EXIST", "USER_STATUS_ABNORMAL", "OAUTH_FAILED", "INVALID_AUTHCODE", "PROCESS_FAIL"] {
             assert_eq!(answer("F", code).unwrap_err(), AskError::Refused { code: code.to_owned() });
         }

@@ -37,13 +37,13 @@ impl Deref for Text {
 }
 
 /// Returns a field's text. An empty text counts as absent, like `null`.
-pub(super) fn said(field: Option<&Text>) -> Option<&str> {
+pub(super) fn given(field: Option<&Text>) -> Option<&str> {
     field.map(|text| &**text).filter(|text| !text.is_empty())
 }
 
 /// Reads a time, ISO 8601 with an offset. An unreadable time is `None`: no decision depends on it.
 pub(super) fn time(field: Option<&Text>) -> Option<Timestamp> {
-    said(field).and_then(super::signature::read_time)
+    given(field).and_then(super::signature::read_time)
 }
 
 /// Longest word of the provider's that is passed on; documented codes have at most 64 characters.
@@ -64,9 +64,9 @@ pub(super) struct Amount {
 impl Amount {
     /// The amount, or what is wrong with it. A fraction, a sign or an exponent is never rounded away.
     pub(super) fn read(&self) -> Result<Money, &'static str> {
-        let currency = said(self.currency.as_ref()).unwrap_or_default();
+        let currency = given(self.currency.as_ref()).unwrap_or_default();
         let currency = Currency::new(currency).map_err(|_| "has an unknown currency")?;
-        let value = said(self.value.as_ref()).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+        let value = given(self.value.as_ref()).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
         let minor = value.and_then(|value| value.parse().ok()).ok_or("is not a positive integer")?;
         Ok(Money::new(minor, currency))
     }
@@ -87,16 +87,16 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn status(&self) -> Option<&str> {
-        said(self.result_status.as_ref())
+        given(self.result_status.as_ref())
     }
 
     pub(super) fn code(&self) -> String {
-        word(said(self.result_code.as_ref()).unwrap_or("-"))
+        word(given(self.result_code.as_ref()).unwrap_or("-"))
     }
 
     /// The code, where it says more than that all is well.
     pub(super) fn reason(&self) -> Option<String> {
-        said(self.result_code.as_ref()).filter(|code| *code != "SUCCESS").map(word)
+        given(self.result_code.as_ref()).filter(|code| *code != "SUCCESS").map(word)
     }
 
     /// Returns `Ok` if the call worked. The meaning of a final refusal (`F`) depends on the call: `refused` maps it to

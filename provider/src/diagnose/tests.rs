@@ -18,7 +18,7 @@ const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const EVENT: &str = include_str!("../../fixtures/omise/vector_pretty.json");
 
 #[derive(Clone)]
-struct Request {
+struct BentRequest {
     path: String,
     query: Option<String>,
     headers: Vec<(&'static str, String)>,
@@ -26,7 +26,7 @@ struct Request {
     at: Timestamp,
 }
 
-impl Request {
+impl BentRequest {
     /// Signed as Antom signs.
     fn antoms(key: &PrivateKey, path: &str) -> Self {
         let time = "1717236062000";
@@ -131,10 +131,10 @@ fn kiosk(secret: &str, livemode: bool, signature_age_max: AgeLimit) -> Account {
 #[test]
 fn a_signature_that_holds_is_named_with_its_key_and_its_age() {
     let key = PrivateKey::generate();
-    let held = Request::antoms(&key, PATH).diagnosed(&shop(CLIENT, &[(1, &key)], None));
+    let held = BentRequest::antoms(&key, PATH).diagnosed(&shop(CLIENT, &[(1, &key)], None));
     assert_eq!((held.by.as_deref(), held.causes), (Some("keyVersion 1"), vec![]));
     assert_eq!((held.signed_at, held.age), ("2024-06-01T10:01:02Z".parse().ok(), Some(SignedDuration::from_secs(58))));
-    let held = Request::omises().diagnosed(&kiosk(SECRET, false, AgeLimit::Off));
+    let held = BentRequest::omises().diagnosed(&kiosk(SECRET, false, AgeLimit::Off));
     assert_eq!((held.by, held.causes), (Some(WebhookSecret::parse(SECRET).unwrap().name()), vec![]));
     assert_eq!(held.age, Some(SignedDuration::from_secs(2)));
 }
@@ -143,7 +143,7 @@ fn a_signature_that_holds_is_named_with_its_key_and_its_age() {
 fn one_accident_on_the_way_is_undone_and_named() {
     let key = PrivateKey::generate();
     let account = shop(CLIENT, &[(1, &key)], None);
-    let (sent, in_signature) = (Request::antoms(&key, PATH), "signature");
+    let (sent, in_signature) = (BentRequest::antoms(&key, PATH), "signature");
     let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(BODY).unwrap()).unwrap();
     assert_ne!(compact(&pretty).unwrap(), BODY, "serde_json sorts the keys, and forgets the digits of numbers");
     let spaced = BODY.replace(',', ", ").replace('/', "\\/").replace('ผ', "\\u0e1c") + "\n";
@@ -154,10 +154,10 @@ fn one_accident_on_the_way_is_undone_and_named() {
         (sent.clone().path("/antom/shop/notifyPayment/"), "trailing_slash"),
         (sent.clone().path("/antom/shop/notifyRefund"), "other_path"),
         (sent.clone().path("/edge/eu/antom/shop/notifyPayment"), "other_path"),
-        (Request::antoms(&key, "/hook").path("/edge/eu/hook"), "proxy_prefix_added"),
-        (Request::antoms(&key, "/pay/hook").path("/hook"), "proxy_prefix_missing"),
-        (sent.clone().header(in_signature, |it| it.replace("%2B", " ").replace("%2F", "/")), "plus_became_blank"),
-        (sent.clone().header(in_signature, |it| it.replace('%', "%25")), "percent_encoded_twice"),
+        (BentRequest::antoms(&key, "/hook").path("/edge/eu/hook"), "proxy_prefix_added"),
+        (BentRequest::antoms(&key, "/pay/hook").path("/hook"), "proxy_prefix_missing"),
+        (sent.clone().header(in_signature, |value| value.replace("%2B", " ").replace("%2F", "/")), "plus_became_blank"),
+        (sent.clone().header(in_signature, |value| value.replace('%', "%25")), "percent_encoded_twice"),
     ] {
         // A signature without `+` is not bent by the blank.
         if bent.headers != sent.headers || bent.path != sent.path || bent.body != sent.body {
@@ -170,14 +170,14 @@ fn one_accident_on_the_way_is_undone_and_named() {
         (EVENT.replace('\n', "\r\n"), "line_endings_changed"),
         (compact(EVENT).unwrap(), "json_reprinted?"),
     ] {
-        assert_eq!(Request::omises().body(body).causes(&account), [word], "{word}");
+        assert_eq!(BentRequest::omises().body(body).causes(&account), [word], "{word}");
     }
 }
 
 #[test]
 fn keys_and_client_ids_of_somebody_else_are_named() {
     let (key, other) = (PrivateKey::generate(), PrivateKey::generate());
-    let sent = Request::antoms(&key, PATH);
+    let sent = BentRequest::antoms(&key, PATH);
     assert_eq!(sent.causes(&shop(CLIENT, &[(1, &other), (2, &key)], None)), ["other_key_version"]);
     assert_eq!(sent.causes(&shop(CLIENT, &[(2, &other)], None)), ["key_version_unknown?"]);
     assert_eq!(sent.causes(&shop("5X", &[(1, &key)], None)), ["sandbox_at_live"]);
@@ -190,12 +190,12 @@ fn keys_and_client_ids_of_somebody_else_are_named() {
     let ours = vectors["merchant_private_key"].as_str().unwrap();
     let our_key = PrivateKey::parse(ours).unwrap();
     assert_eq!(
-        Request::antoms(&our_key, PATH).causes(&shop(CLIENT, &[(1, &key)], Some(ours))),
+        BentRequest::antoms(&our_key, PATH).causes(&shop(CLIENT, &[(1, &key)], Some(ours))),
         ["signed_by_our_own_key"]
     );
     assert_eq!(sent.causes(&shop(CLIENT, &[(1, &our_key)], Some(ours))), ["own_key_configured"]);
 
-    let events = Request::omises();
+    let events = BentRequest::omises();
     assert_eq!(events.causes(&kiosk(SECRET, true, AgeLimit::Off)), ["refused"], "it holds, and is of test mode");
     assert_eq!(events.causes(&kiosk("AAEC", true, AgeLimit::Off)), ["test_at_live"]);
 }
@@ -204,16 +204,16 @@ fn keys_and_client_ids_of_somebody_else_are_named() {
 fn headers_that_are_missing_or_garbled_are_named_first() {
     let key = PrivateKey::generate();
     let account = shop(CLIENT, &[(1, &key)], None);
-    let sent = Request::antoms(&key, PATH);
+    let sent = BentRequest::antoms(&key, PATH);
     let unsigned = sent.clone().without("signature");
     assert_eq!(unsigned.causes(&account), ["header_missing"]);
     assert_eq!(unsigned.diagnosed(&account).causes[0].what, "there is no `signature` header");
     assert_eq!(sent.header("signature", |_| "junk".to_owned()).causes(&account), ["header_malformed?"]);
-    let mut twice = Request::omises();
+    let mut twice = BentRequest::omises();
     twice.headers.push(("omise-signature", "00".to_owned()));
     let account = kiosk(SECRET, false, AgeLimit::Off);
     assert_eq!(twice.causes(&account), ["header_missing"]);
-    let junk = Request::omises().header("omise-signature", |_| "deadbeef".to_owned());
+    let junk = BentRequest::omises().header("omise-signature", |_| "deadbeef".to_owned());
     assert_eq!(junk.causes(&account), ["header_malformed"]);
 }
 
@@ -221,13 +221,13 @@ fn headers_that_are_missing_or_garbled_are_named_first() {
 fn an_altered_request_is_not_explained_away() {
     let key = PrivateKey::generate();
     let account = shop(CLIENT, &[(1, &key)], None);
-    let sent = Request::antoms(&key, PATH);
+    let sent = BentRequest::antoms(&key, PATH);
     assert_eq!(sent.clone().header("request-time", |_| "1717236062001".to_owned()).causes(&account), [""; 0]);
     assert_eq!(sent.clone().body(BODY.replace("1.50", "1.51")).causes(&account), [""; 0]);
     assert_eq!(sent.clone().body(&BODY.as_bytes()[..40]).causes(&account), ["body_cut_short?"]);
     assert_eq!(sent.clone().body("a=b").causes(&account), ["body_not_json?"]);
     assert_eq!(sent.clone().body("").causes(&account), ["body_empty?"]);
-    let queried = Request { query: Some("token=hush-hush".to_owned()), ..sent.body(BODY.replace("1.50", "1.51")) };
+    let queried = BentRequest { query: Some("token=hush-hush".to_owned()), ..sent.body(BODY.replace("1.50", "1.51")) };
     assert_eq!(queried.causes(&account), ["query_changed?"]);
 }
 
@@ -240,10 +240,10 @@ fn an_age_beyond_the_limit_and_content_nobody_documents_are_named() {
         ("2025-12-31T23:55:00Z", vec![]),
         ("2025-12-31T23:54:59Z", vec!["too_new"]),
     ] {
-        assert_eq!(Request::omises().at(at).causes(&strict), causes, "{at}");
+        assert_eq!(BentRequest::omises().at(at).causes(&strict), causes, "{at}");
     }
     let digest = WebhookSecret::parse(SECRET).unwrap().sign("1767225600", b"{}");
-    let empty = Request::omises().body("{}").header("omise-signature", |_| digest.clone());
+    let empty = BentRequest::omises().body("{}").header("omise-signature", |_| digest.clone());
     assert_eq!(empty.causes(&strict), ["unreadable"]);
 }
 

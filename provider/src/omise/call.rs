@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::{API_VERSION, charge};
 use crate::OmiseAccount;
 use crate::client::AskError;
-use crate::transport::{Answered, Http, answered, throttled};
+use crate::transport::{Http, HttpAnswer, send, throttled};
 
 /// Gets `path`, which has its query, and gives the bytes of an answer that is Omise's and no error, at most `bytes_max` of them.
 ///
@@ -28,21 +28,21 @@ pub(crate) async fn get(
         .get(format!("{}{path}", account.api))
         .basic_auth(secret_key.expose_secret(), Some(""))
         .header("omise-version", API_VERSION);
-    let Answered { status, headers, body } = answered(http, request, bytes_max).await?;
+    let HttpAnswer { status, headers, body } = send(http, request, bytes_max).await?;
     match status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            return Err(AskError::Misconfigured { what: format!("Omise answered {status}: wrong secret key or mode") });
+            return Err(AskError::Misconfigured { what: format!("Omise send {status}: wrong secret key or mode") });
         }
         StatusCode::NOT_FOUND => return Err(AskError::NotThere { code: "not_found".to_owned() }),
         StatusCode::TOO_MANY_REQUESTS => return Err(throttled(&headers, now)),
         StatusCode::BAD_REQUEST if charge::is_their_trouble(&body) => {
-            return Err(AskError::unavailable("Omise answered backend_error"));
+            return Err(AskError::unavailable("Omise send backend_error"));
         }
         status if status.is_client_error() => {
-            return Err(AskError::OutsideTables { what: format!("Omise answered {status}") });
+            return Err(AskError::OutsideTables { what: format!("Omise send {status}") });
         }
-        status => return Err(AskError::unavailable(format!("Omise answered {status}"))),
+        status => return Err(AskError::unavailable(format!("Omise send {status}"))),
     }
     if headers.get("omise-version").is_some_and(|version| version != API_VERSION) {
         return Err(AskError::garbled("it is of another API version than asked for"));

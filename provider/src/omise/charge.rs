@@ -1,3 +1,5 @@
+//! Reads Omise's charge: the answer about a payment.
+
 use jiff::Timestamp;
 use payhook_schema::{
     Currency, Dispute, DisputeId, DisputeState, Money, PaymentFacts, PaymentId, PaymentState, Refund, RefundId,
@@ -216,15 +218,15 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
 
 /// The id of what is an id until it is expanded.
 fn id_of(field: Option<&Value>) -> Option<String> {
-    field.and_then(|it| it.as_str().or_else(|| it.get("id")?.as_str())).map(str::to_owned)
+    field.and_then(|field| field.as_str().or_else(|| field.get("id")?.as_str())).map(str::to_owned)
 }
 
 /// Returns true if an error object says that the provider itself is in trouble: the only code under 400 that is worth
 /// another try.
 pub(super) fn is_their_trouble(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Refusal {
+    struct ErrorObject {
         code: String,
     }
-    strict_json::read::<Refusal>(body).is_ok_and(|refusal| refusal.code == "backend_error")
+    strict_json::read::<ErrorObject>(body).is_ok_and(|error| error.code == "backend_error")
 }

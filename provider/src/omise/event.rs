@@ -1,3 +1,5 @@
+//! Reads Omise's webhook events.
+
 use jiff::Timestamp;
 use payhook_schema::{About, PaymentId};
 use serde::Deserialize;
@@ -6,7 +8,7 @@ use serde_json::Value;
 use crate::{Refusal, strict_json};
 
 /// The parts of an event that payhook acts on.
-pub(super) struct Said {
+pub(super) struct WebhookEvent {
     pub(super) kind: String,
     pub(super) about: About,
     pub(super) event_id: String,
@@ -37,11 +39,11 @@ struct Data {
     charge: Option<Value>,
 }
 
-/// Tells which charge an event asks us to settle.
+/// Reads an event: its kind, and the charge it asks us to settle.
 ///
 /// # Shape
-/// `charge.*` names it in `data.id`; `refund.create` and `dispute.*` in `data.charge`. Every other key, known or not, is none of
-/// our business and kept.
+/// `charge.*` names it in `data.id`; `refund.create` and `dispute.*` in `data.charge`. Every other key, known or not, is about nothing of
+/// ours.
 ///
 /// # Errors
 /// [`Refusal::Unreadable`]: not an event object, or a charge's event without a charge id.
@@ -49,7 +51,7 @@ struct Data {
 ///
 /// # Source
 /// "Event API", docs.omise.co/events-api, read 2026-11-21; `docs/providers/omise.md#events`.
-pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
+pub(super) fn read(body: &[u8], livemode: bool) -> Result<WebhookEvent, Refusal> {
     let event: Event = strict_json::read(body).map_err(Refusal::unreadable)?;
     if event.object != "event" {
         return Err(Refusal::unreadable("`object` is not `event`"));
@@ -64,7 +66,8 @@ pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
     let data = event.data.as_ref();
     let charge = match family {
         "charge" => Some(
-            data.filter(|data| data.object.as_ref().is_some_and(|it| it == "charge")).and_then(|it| it.id.as_ref()),
+            data.filter(|data| data.object.as_ref().is_some_and(|object| object == "charge"))
+                .and_then(|data| data.id.as_ref()),
         ),
         "refund" | "dispute" => {
             let charge = data.and_then(|data| data.charge.as_ref());
@@ -83,7 +86,7 @@ pub(super) fn read(body: &[u8], livemode: bool) -> Result<Said, Refusal> {
     };
     let kind = event.key.chars().filter(|char| !char.is_control()).take(64).collect();
     let created_at = event.created_at.or(event.created).and_then(|at| at.as_str()?.parse().ok());
-    Ok(Said { kind, about, event_id: event.id, created_at })
+    Ok(WebhookEvent { kind, about, event_id: event.id, created_at })
 }
 
 /// `chrg_test_5xuy4w91xqz7d1w9u0t`, live without `_test`.

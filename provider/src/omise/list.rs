@@ -1,4 +1,4 @@
-//! Omise's list of events: what happened, whether or not a webhook told us of it.
+//! Omise's list of events: all events, with and without a webhook.
 
 use jiff::Timestamp;
 use payhook_schema::{About, PaymentId};
@@ -78,13 +78,13 @@ pub(crate) fn read_events(body: &[u8], offset: u32, livemode: bool) -> Result<Ev
     if list.object != "list" {
         return Err(AskError::garbled("`object` is not `list`"));
     }
-    if list.offset.is_some_and(|told| told != offset) || list.order.is_some_and(|order| order != "chronological") {
+    if list.offset.is_some_and(|stated| stated != offset) || list.order.is_some_and(|order| order != "chronological") {
         return Err(AskError::garbled("it is another page than asked for"));
     }
     let mut page = EventsPage { events: Vec::with_capacity(list.data.len()), unread: 0, total: list.total };
     for entry in &list.data {
         match event::read(entry.get().as_bytes(), livemode) {
-            Ok(event::Said { event_id: id, kind, created_at: Some(created_at), about }) => {
+            Ok(event::WebhookEvent { event_id: id, kind, created_at: Some(created_at), about }) => {
                 let charge = match about {
                     About::Payment(charge) => Some(charge),
                     _ => None,
@@ -130,15 +130,15 @@ mod tests {
         assert_eq!(charges, [true, true, false]);
         assert_eq!(page.events[1].kind, "refund.create");
         for (event, body) in page.events.iter().zip([PAID, REFUND, CUSTOMER]) {
-            let said = event::read(body.as_bytes(), false).unwrap();
-            assert_eq!((&event.id, &event.kind, Some(event.created_at)), (&said.event_id, &said.kind, said.created_at));
+            let read = event::read(body.as_bytes(), false).unwrap();
+            assert_eq!((&event.id, &event.kind, Some(event.created_at)), (&read.event_id, &read.kind, read.created_at));
         }
     }
 
     #[test]
     fn what_cannot_be_read_is_counted_and_hides_nothing_else() {
         let twice = PAID.replacen("\"key\"", "\"data\": 1, \"key\"", 1);
-        let untimed = PAID.replace("\"created_at\"", "\"made\"");
+        let untimed = PAID.replace("\"created_at\"", "\"created_then\"");
         let entries = ["7", "{}", &twice, PAID, &untimed, r#"{"a":"\u0000"}"#];
         let page = read_events(&list(100, 106, &entries), 100, false).unwrap();
         assert_eq!((page.events.len(), page.unread, page.entries()), (1, 5, 6));

@@ -1,3 +1,5 @@
+//! Signs and checks with Omise's webhook secrets.
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -30,7 +32,7 @@ impl WebhookSecret {
         Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
     }
 
-    /// Returns a name that tells this secret from others. It does not depend on the secret's place in a list, and
+    /// Returns a name that distinguishes this secret from others. It does not depend on the secret's place in a list, and
     /// reveals nothing of the secret.
     pub fn name(&self) -> String {
         let mut mac = self.0.clone();

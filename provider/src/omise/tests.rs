@@ -112,7 +112,7 @@ fn v8_v9_hexadecimal_of_either_case_and_nothing_else() {
     }
     assert!(is_forgery(check(&[SECRET_A], COMPACT, "")));
     let many = format!("{}{V1}", "00,".repeat(8));
-    assert!(is_forgery(check(&[SECRET_A], COMPACT, &many)), "only so many are looked at");
+    assert!(is_forgery(check(&[SECRET_A], COMPACT, &many)), "only so many are compared");
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn events_name_the_charge_they_settle_and_others_are_kept() {
         ("brand.new", "null"),
         ("schedule.create", r#"{"object":"schedule","charge":{"amount":1}}"#),
     ] {
-        let kept = read(&event(key, data)).unwrap();
-        assert_eq!((kept.kind.as_str(), kept.about), (key, About::Other));
+        let notification = read(&event(key, data)).unwrap();
+        assert_eq!((notification.kind.as_str(), notification.about), (key, About::Other));
     }
 }
 
@@ -211,7 +211,7 @@ fn genuine_events_without_what_they_must_have_are_unreadable() {
     ] {
         let notification = read(&body).unwrap();
         assert!(matches!(notification.about, About::Unreadable(_)), "{body}");
-        assert_eq!(notification.body, body.as_bytes(), "kept, and not interpreted");
+        assert_eq!(notification.body, body.as_bytes(), "stored, and not interpreted");
     }
 }
 
@@ -248,7 +248,7 @@ fn the_charge_table_is_read_row_by_row() {
 }
 
 #[test]
-fn refunds_and_disputes_are_told_with_the_charge() {
+fn a_charge_carries_its_refunds_and_disputes() {
     let body = include_bytes!("../../fixtures/omise/charge_refunded.json");
     let asked = PaymentId::new("chrg_test_60kq2v1x8m3n4p5r6s7").unwrap();
     let facts = read_charge(body, &asked, false, Timestamp::UNIX_EPOCH).unwrap();

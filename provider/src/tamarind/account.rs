@@ -11,7 +11,7 @@ use crate::client::AskError;
 use crate::diagnose::Traces;
 use crate::meaning::Meaning;
 use crate::request::Signed;
-use crate::transport::{ANSWER_BYTES_MAX, Answered, Http, answered, path_segment, throttled};
+use crate::transport::{ANSWER_BYTES_MAX, Http, HttpAnswer, path_segment, send, throttled};
 use crate::{Account, AgeLimit, EventsPage, Grant, IssuedToken, Limits, Received, RefundAnswer, Refusal, Section};
 
 const SIGNATURE: &str = "tamarind-signature";
@@ -82,13 +82,13 @@ impl ProviderAccount for TamarindAccount {
         };
         let url = format!("{}/tamarind/payments/{}", self.api, path_segment(payment.as_str()));
         let request = http.client.get(url).bearer_auth(token.expose_secret());
-        let Answered { status, headers, body } = answered(http, request, ANSWER_BYTES_MAX).await?;
+        let HttpAnswer { status, headers, body } = send(http, request, ANSWER_BYTES_MAX).await?;
         match status {
             StatusCode::OK => read_payment(&body, payment, now),
             StatusCode::UNAUTHORIZED => Err(AskError::Misconfigured { what: "the token is wrong".to_owned() }),
             StatusCode::NOT_FOUND => Err(AskError::NotThere { code: "not_found".to_owned() }),
             StatusCode::TOO_MANY_REQUESTS => Err(throttled(&headers, now)),
-            status => Err(AskError::unavailable(format!("Tamarind answered {status}"))),
+            status => Err(AskError::unavailable(format!("Tamarind send {status}"))),
         }
     }
 

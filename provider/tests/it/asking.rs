@@ -1,4 +1,4 @@
-//! The client against a server that answers each request as it is told to, over real connections.
+//! The client against a server that answers each request by a script, over real connections.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,7 +25,7 @@ static KEY: LazyLock<PrivateKey> = LazyLock::new(PrivateKey::generate);
 static ANOTHER: LazyLock<PrivateKey> = LazyLock::new(PrivateKey::generate);
 
 /// The answer to a request.
-enum Reply {
+enum ScriptedReply {
     Signed(&'static str),
     SignedByAnother(&'static str),
     Unsigned(&'static str),
@@ -35,21 +35,21 @@ enum Reply {
 }
 
 /// A request as it came.
-struct Request {
+struct SeenRequest {
     path: String,
     headers: BTreeMap<String, String>,
     body: String,
 }
 
-struct Server {
+struct ScriptedServer {
     api: String,
-    requests: Receiver<Request>,
+    requests: Receiver<SeenRequest>,
     thread: JoinHandle<()>,
 }
 
-impl Server {
+impl ScriptedServer {
     /// Answers as many requests as there are replies, then closes its door.
-    fn answering(replies: Vec<Reply>) -> Self {
+    fn answering(replies: Vec<ScriptedReply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = channel();
@@ -79,13 +79,13 @@ impl Server {
         })
     }
 
-    fn requests(self) -> Vec<Request> {
+    fn requests(self) -> Vec<SeenRequest> {
         self.thread.join().unwrap();
         self.requests.into_iter().collect()
     }
 }
 
-fn take(stream: &TcpStream) -> Request {
+fn take(stream: &TcpStream) -> SeenRequest {
     let mut reader = BufReader::new(stream);
     let mut line = || {
         let mut line = String::new();
@@ -99,10 +99,10 @@ fn take(stream: &TcpStream) -> Request {
     }
     let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
     reader.read_exact(&mut body).unwrap();
-    Request { path, headers, body: String::from_utf8(body).unwrap() }
+    SeenRequest { path, headers, body: String::from_utf8(body).unwrap() }
 }
 
-impl Reply {
+impl ScriptedReply {
     fn write(&self, stream: &mut TcpStream, path: &str) {
         let time = "2026-11-21T03:00:01Z";
         let signed = |key: &PrivateKey, body: &str| {
@@ -149,7 +149,7 @@ async fn ask_refund(account: &Account) -> Result<antom::RefundAnswer, AskError> 
 
 #[tokio::test]
 async fn a_code_is_exchanged_by_a_request_we_sign_for_a_token_antom_signs() {
-    let server = Server::answering(vec![Reply::Signed(TOKEN)]);
+    let server = ScriptedServer::answering(vec![ScriptedReply::Signed(TOKEN)]);
     let token = exchange(&server.account()).await.unwrap();
     assert_eq!(token.access.expose_secret(), "28100103202611210000000001");
     assert_eq!(token.expires_at, Some("2027-11-21T03:00:00+08:00".parse().unwrap()));
@@ -171,7 +171,7 @@ async fn a_code_is_exchanged_by_a_request_we_sign_for_a_token_antom_signs() {
 
 #[tokio::test]
 async fn a_token_is_refreshed_by_its_refresh_token() {
-    let server = Server::answering(vec![Reply::Signed(TOKEN)]);
+    let server = ScriptedServer::answering(vec![ScriptedReply::Signed(TOKEN)]);
     let refresh = SecretString::from("28100104202611210000000000");
     let wallet = Wallet::new("DANA").unwrap();
     client().apply_token(&server.account(), &wallet, Grant::Refresh(&refresh)).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_token_is_refreshed_by_its_refresh_token() {
 
 #[tokio::test]
 async fn a_code_that_may_have_reached_antom_is_not_sent_again() {
-    let server = Server::answering(vec![Reply::HangUp]);
+    let server = ScriptedServer::answering(vec![ScriptedReply::HangUp]);
     let lost = exchange(&server.account()).await.unwrap_err();
     assert!(matches!(lost, AskError::Unavailable { connected: true, .. }), "{lost}");
     assert!(!lost.to_string().contains("2810010312AB34CD56EF"));
@@ -193,8 +193,8 @@ async fn a_code_that_may_have_reached_antom_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn an_address_nobody_listens_at_is_told_apart_from_a_lost_answer() {
-    let mut account = Server::answering(Vec::new()).account();
+async fn an_address_nobody_listens_at_is_no_lost_answer() {
+    let mut account = ScriptedServer::answering(Vec::new()).account();
     if let Account::Antom(account) = &mut account {
         account.api = "http://127.0.0.1:1".to_owned();
     }
@@ -206,7 +206,7 @@ async fn an_address_nobody_listens_at_is_told_apart_from_a_lost_answer() {
 
 #[tokio::test]
 async fn a_refund_is_asked_for_by_the_name_we_gave_it() {
-    let server = Server::answering(vec![Reply::Signed(REFUND)]);
+    let server = ScriptedServer::answering(vec![ScriptedReply::Signed(REFUND)]);
     let answer = ask_refund(&server.account()).await.unwrap();
     assert_eq!(answer.refund.state, RefundState::Succeeded);
     assert_eq!(answer.refund.amount, "500.00 THB".parse().ok());
@@ -219,8 +219,8 @@ async fn a_refund_is_asked_for_by_the_name_we_gave_it() {
 
 #[tokio::test]
 async fn what_another_key_signed_is_no_answer_to_anything_we_ask() {
-    let replies = [TOKEN, REFUND, PAYMENT].map(Reply::SignedByAnother);
-    let server = Server::answering(replies.into());
+    let replies = [TOKEN, REFUND, PAYMENT].map(ScriptedReply::SignedByAnother);
+    let server = ScriptedServer::answering(replies.into());
     let account = server.account();
     let payment = PaymentId::new("PR-2026-0001").unwrap();
     for error in [
@@ -235,7 +235,11 @@ async fn what_another_key_signed_is_no_answer_to_anything_we_ask() {
 
 #[tokio::test]
 async fn an_answer_without_a_signature_gives_no_token() {
-    let server = Server::answering(vec![Reply::Unsigned(UNSIGNED), Reply::Unsigned(TOKEN), Reply::Unsigned("<html>")]);
+    let server = ScriptedServer::answering(vec![
+        ScriptedReply::Unsigned(UNSIGNED),
+        ScriptedReply::Unsigned(TOKEN),
+        ScriptedReply::Unsigned("<html>"),
+    ]);
     let account = server.account();
     assert!(matches!(exchange(&account).await, Err(AskError::Misconfigured { .. })));
     assert!(matches!(exchange(&account).await, Err(AskError::Misconfigured { .. })));
@@ -243,8 +247,8 @@ async fn an_answer_without_a_signature_gives_no_token() {
 }
 
 #[tokio::test]
-async fn every_call_obeys_when_it_is_told_to_slow_down() {
-    let server = Server::answering(vec![Reply::SlowDown, Reply::SlowDown]);
+async fn every_call_obeys_a_request_to_slow_down() {
+    let server = ScriptedServer::answering(vec![ScriptedReply::SlowDown, ScriptedReply::SlowDown]);
     let account = server.account();
     let after = Some(Duration::from_secs(7));
     assert_eq!(ask_refund(&account).await.unwrap_err(), AskError::Throttled { after });

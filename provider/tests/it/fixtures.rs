@@ -10,8 +10,8 @@ use payhook_provider::omise::{self, WebhookSecret};
 #[cfg(debug_assertions)]
 use payhook_provider::tamarind::{self, TamarindAccount};
 use payhook_provider::{
-    Account, AgeLimit, AntomAccount, AskError, AuthorizationSaid, IssuedToken, Limits, OmiseAccount, PrivateKey,
-    Received, RefundAnswer, antom, authorization_told, dispute_told, verify,
+    Account, AgeLimit, AntomAccount, AskError, AuthorizationNotice, IssuedToken, Limits, OmiseAccount, PrivateKey,
+    Received, RefundAnswer, antom, authorization_in, dispute_in, verify,
 };
 use payhook_schema::{
     About, AccountName, AuthorizationName, Dispute, Notification, PaymentFacts, PaymentId, Provider, Refund, RefundId,
@@ -153,15 +153,15 @@ fn notified(notification: &Notification, body: &[u8]) -> String {
         About::Unreadable(why) => format!("unreadable: {why}"),
     };
     let mut text = format!("{}: {about}", notification.kind);
-    if let Some(dispute) = dispute_told(notification, body) {
+    if let Some(dispute) = dispute_in(notification, body) {
         text += &format!(", dispute {}{}", dispute.state, reason(dispute.reason.as_deref()));
     }
-    let authorization = authorization_told(notification, body);
+    let authorization = authorization_in(notification, body);
     assert_eq!(authorization.is_some(), matches!(notification.about, About::Authorization(_)), "{text}");
     text + match authorization {
-        Some(AuthorizationSaid::Granted { .. }) => ", granted",
-        Some(AuthorizationSaid::Issued { .. }) => ", issued",
-        Some(AuthorizationSaid::Cancelled { .. }) => ", cancelled",
+        Some(AuthorizationNotice::Granted { .. }) => ", granted",
+        Some(AuthorizationNotice::Issued { .. }) => ", issued",
+        Some(AuthorizationNotice::Cancelled { .. }) => ", cancelled",
         None => "",
     }
 }
@@ -181,7 +181,7 @@ fn facts(facts: Result<PaymentFacts, AskError>) -> String {
         text += &format!(", refunded {}", money(facts.refunded_minor));
     }
     text += &reason(facts.reason.as_deref());
-    text += &facts.refunds.iter().map(|it| format!(", {}", refund(it))).collect::<String>();
+    text += &facts.refunds.iter().map(|refunded| format!(", {}", refund(refunded))).collect::<String>();
     text + &facts.disputes.iter().map(dispute).collect::<String>()
 }
 
@@ -354,7 +354,7 @@ fn a_body_of_antoms_reads_the_same_with_bare_numbers_and_booleans() {
     }
     let paid = bare(std::str::from_utf8(&bytes("antom/inquiry_paid.json")).unwrap());
     let facts = antom::read_inquiry(paid.as_bytes(), &PaymentId::new("PR-2026-0001").unwrap(), Timestamp::UNIX_EPOCH);
-    assert_eq!(facts.unwrap().provider_reference.unwrap(), "202611201940108001001880000000001", "every digit is kept");
+    assert_eq!(facts.unwrap().provider_reference.unwrap(), "202611201940108001001880000000001", "no digit is lost");
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_field_of_antoms_that_is_null_is_one_that_is_not_there() {
 }
 
 #[test]
-fn every_documented_key_of_omises_is_told_in_every_version() {
+fn every_documented_key_of_omises_is_read_in_every_version() {
     const KEYS: [(&str, &[&str]); 9] = [
         ("charge", &["create", "complete", "capture", "reverse", "expire", "update"]),
         ("refund", &["create"]),
@@ -437,7 +437,7 @@ fn a_token_or_code_of_a_fixture_is_in_no_print_of_what_was_read() {
         if file.starts_with("antom/notify") {
             let notification = received(&file, &body);
             printed.push(format!("{notification:?} {}", notification.idempotency_key));
-            printed.push(format!("{:?}", authorization_told(&notification, &body)));
+            printed.push(format!("{:?}", authorization_in(&notification, &body)));
         } else {
             printed.push(format!("{:?}", antom::read_token(&body)));
         }

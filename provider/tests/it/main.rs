@@ -1,4 +1,4 @@
-//! The crate as others use it: every fixture read, and the client against a server that answers what it is told to.
+//! The crate as others use it: every fixture read, and the client against a server that answers by a script.
 
 mod asking;
 mod fixtures;
