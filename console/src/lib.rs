@@ -28,7 +28,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, get, post, put};
 use payhook_queue::Queue;
 use payhook_schema::{AccountName, Clock, Method, Provider};
-use payhook_store::Store;
+use payhook_store::ConsoleStore;
 use payhook_vault::Vault;
 
 pub use auth::{Caller, Callers, is_this_machine};
@@ -47,7 +47,8 @@ pub type HasAccount = Box<dyn Fn(Provider, &AccountName) -> bool + Send + Sync>;
 /// The state that every request needs.
 pub struct Console {
     pub queue: Arc<dyn Queue>,
-    pub store: Arc<dyn Store>,
+    /// Cannot settle: the console shows and requests.
+    pub store: Arc<dyn ConsoleStore>,
     pub clock: Clock,
     /// Opens tokens for the merchant's program, and seals everything anew when keys rotate.
     pub vault: Vault,

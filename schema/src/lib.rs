@@ -16,6 +16,7 @@ mod now_and_then;
 mod order;
 mod provider;
 mod refund;
+mod replay;
 mod shown_url;
 mod state;
 mod verified;
@@ -36,9 +37,10 @@ pub use method::{Method, MethodError, RefundTerms};
 pub use money::{Currency, Money, MoneyError};
 pub use notification::{About, DIGEST_PREFIX, Notification, fact_shown};
 pub use now_and_then::NowAndThen;
-pub use order::{Hold, NewOrder, Order, PAYMENTS_MAX, Payment};
+pub use order::{FIRST_CHECK_AFTER, Hold, NewOrder, Order, PAYMENTS_MAX, Payment};
 pub use provider::{Profile, Provider};
 pub use refund::{Dispute, NewRefund, Refund, distinct};
+pub use replay::{CanaryCounts, Forgiven, ReplayProgress, Steer};
 pub use shown_url::shown_url;
 pub use state::{
     AuthorizationState, DeadCause, DeadLetterState, DisputeState, HoldReason, OrderState, PaymentState, RefundState,

@@ -1,12 +1,17 @@
 //! Describes orders, their payments, and their objections.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{Currency, Dispute, HoldReason, Money, NewRefund, OrderId, OrderState, PaymentKey, PaymentState, Refund};
 
 /// The most payments an order has: every answer about one of them reads all of them.
 pub const PAYMENTS_MAX: usize = 100;
+
+/// The time until a newly registered payment is first asked about on the schedule. Most customers have paid within a
+/// minute, and their notification came long before: a payment that is asked about then is likely one whose notification
+/// was lost.
+pub const FIRST_CHECK_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
 /// A merchant's registration of an order: the amount to be paid, and the payments that may pay it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,150 +1,176 @@
-//! Reads the rows of an authorization, and checks what can be stored of it, alike for both databases.
+//! Authorizations: a customer's agreement that a wallet charges them, and its tokens.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
 use jiff::Timestamp;
 use payhook_schema::{
-    About, Authorization, AuthorizationId, AuthorizationName, Code, Event, NewAuthorization, Notification, Sealed,
-    SecretDigest, TimelineKind, Token,
+    AccountName, Authorization, AuthorizationId, AuthorizationName, Event, NewAuthorization, Notification,
 };
-use serde_json::json;
+use uuid::Uuid;
 
-use crate::batch::{self, has_nul};
-use crate::columns::{Columns, some, wrong};
-use crate::rows::read;
-use crate::{AuthorizationChange, AuthorizationRegistered, AuthorizationSettlement, TimelineEntry, notifications};
+use crate::db::{Backend, read, write};
+use crate::{StoreError, TimelineEntry};
 
-/// The most notifications that are read back for an authorization they name: one is usual, and each is acted upon.
-pub(crate) const NOTIFICATIONS_MAX: i64 = 100;
+#[cfg(feature = "conformance")]
+pub(crate) mod model;
+#[cfg(feature = "conformance")]
+pub(crate) mod promises;
+pub(crate) mod settle;
+mod sql;
 
-/// The columns of an authorization, as [`authorization`] reads them.
-macro_rules! authorization_columns {
-    () => {
-        "id, account, auth_state, wallet, state, version, revision, code_digest, code_key, code, token_digest, \
-         access_token_key, access_token, refresh_token_key, refresh_token, expires_at, refresh_expires_at, issued_at, \
-         reason, next_check_at, cast(attempts as bigint) as attempts, created_at, updated_at"
-    };
+/// Registers and finds authorizations. What was learned about one is written by [`crate::Settling`].
+///
+/// - `an_authorization_is_registered_once_and_found_by_state_and_token`
+/// - `an_authorization_moves_from_the_revision_it_was_decided_on`
+/// - `a_former_token_still_names_its_authorization`
+/// - `a_token_names_each_authorization_that_was_issued_it`
+/// - `an_authorization_is_claimed_by_one_at_a_time`
+/// - `due_authorizations_are_handed_to_one_sweeper_at_a_time`
+/// - `notifications_before_their_authorization_are_found_when_it_is_registered`
+/// - `events_of_authorizations_are_in_the_feed_with_those_of_orders`
+#[async_trait]
+pub trait AuthorizationStore: Send + Sync + 'static {
+    /// Registers an authorization, with a `registered` entry in its history. Repeating is fine and changes nothing.
+    ///
+    /// If a notification about it came before, it is due at once: the caller may be gone before it says so.
+    async fn authorization_register(
+        &self,
+        new: &NewAuthorization,
+        now: Timestamp,
+    ) -> Result<AuthorizationRegistered, StoreError>;
+
+    async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError>;
+
+    /// The authorizations a notification names under `account`, by id. A state names one at most; a token each that was
+    /// ever issued it, for ever, also after a newer one was issued.
+    async fn authorization_find(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Authorization>, StoreError>;
+
+    /// Everything that happened to an authorization, oldest first: the written entries, the archived notifications about
+    /// it (`notification`), and its published events (`publish`).
+    async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError>;
+
+    /// Archived notifications that name an authorization by `name`, oldest first, at most a hundred: what came before it
+    /// was registered.
+    async fn authorization_notifications(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Notification>, StoreError>;
+
+    /// Claims what is to be done next for an authorization (a code to exchange, a token to refresh) for `holder` until
+    /// `now + hold_for`: the authorization as it then is, or none while another's claim stands or where its
+    /// `next_check_at` is absent, whether that time has come or not. Its holder renews it. A claim is no part of the
+    /// `revision`.
+    async fn authorization_claim(
+        &self,
+        id: &AuthorizationId,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Option<Authorization>, StoreError>;
+
+    /// Takes up to `limit` authorizations whose `next_check_at` has come, oldest first, and moves their `next_check_at`
+    /// to `now + hold_for`, which is no part of the `revision`.
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<AuthorizationId>, StoreError>;
 }
-pub(crate) use authorization_columns;
 
-pub(crate) fn authorization(row: &impl Columns) -> sqlx::Result<Authorization> {
-    let code = match read::<SecretDigest>(row, "code_digest")? {
-        Some(digest) => Some(Code { digest, sealed: sealed(row, "code_key", "code")? }),
-        None => None,
-    };
-    let token = match read::<SecretDigest>(row, "token_digest")? {
-        Some(digest) => Some(Token {
-            digest,
-            access: sealed(row, "access_token_key", "access_token")?,
-            refresh: sealed(row, "refresh_token_key", "refresh_token")?,
-            expires_at: row.time("expires_at")?,
-            refresh_expires_at: row.time("refresh_expires_at")?,
-            issued_at: some("issued_at", row.time("issued_at"))?,
-        }),
-        None => None,
-    };
-    Ok(Authorization {
-        id: some("id", read(row, "id"))?,
-        account: some("account", read(row, "account"))?,
-        auth_state: some("auth_state", read(row, "auth_state"))?,
-        wallet: some("wallet", read(row, "wallet"))?,
-        state: some("state", read(row, "state"))?,
-        version: some("version", row.int("version"))?,
-        revision: some("revision", row.int("revision"))?,
-        code,
-        token,
-        reason: row.text("reason")?,
-        next_check_at: row.time("next_check_at")?,
-        attempts: some("attempts", row.int("attempts"))? as i32,
-        created_at: some("created_at", row.time("created_at"))?,
-        updated_at: some("updated_at", row.time("updated_at"))?,
-    })
+/// The result of registering an authorization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for a registration, and taken apart at once")]
+pub enum AuthorizationRegistered {
+    /// `parked`: notifications about it came earlier.
+    Authorization { authorization: Authorization, created: bool, parked: bool },
+    /// No change: it is registered with another account, auth state or wallet.
+    Differs,
+    /// No change: the account's `auth_state` is another authorization's.
+    AuthStateTaken { by: AuthorizationId },
 }
 
-/// Reads what is sealed in the column `bytes` under the key in the column `key`.
-pub(crate) fn sealed(row: &impl Columns, key: &str, bytes: &str) -> sqlx::Result<Option<Sealed>> {
-    let under = row.int(key)?.map(|under| u32::try_from(under).map_err(|error| wrong(key, error))).transpose()?;
-    Ok(under.zip(row.bytes(bytes)?).map(|(key, bytes)| Sealed { key, bytes }))
+/// A unit of work about an authorization.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AuthorizationSettlement {
+    /// Archived, each once by its id.
+    pub notifications: Vec<Notification>,
+    pub change: Option<AuthorizationChange>,
+    /// Written to the history of `change`'s authorization, or to this one's where there is no change.
+    pub timeline: Option<(AuthorizationId, Vec<TimelineEntry>)>,
 }
 
-/// Ids of the authorizations that were due, the one that waited longest first; the database returns them in any order.
-pub(crate) fn due(rows: &[impl Columns]) -> sqlx::Result<Vec<AuthorizationId>> {
-    let mut due = Vec::with_capacity(rows.len());
-    for row in rows {
-        due.push((some("due_at", row.time("due_at"))?, some("id", read::<AuthorizationId>(row, "id"))?));
+/// The new values of an authorization, decided on `authorization.revision`; the store writes `revision + 1`. Its token, if it is a
+/// new one, names the authorization from then on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuthorizationChange {
+    pub authorization: Authorization,
+    /// In version order and without a gap; the last one's version is `authorization.version`.
+    pub events: Vec<Event>,
+}
+
+#[async_trait]
+impl<B: Backend> AuthorizationStore for B {
+    async fn authorization_register(
+        &self,
+        new: &NewAuthorization,
+        now: Timestamp,
+    ) -> Result<AuthorizationRegistered, StoreError> {
+        write!(self, |on| sql::register(on, new, now))
     }
-    due.sort();
-    Ok(due.into_iter().map(|(_, id)| id).collect())
-}
 
-/// A notification as it was archived; the row was looked up by `name`.
-pub(crate) fn notification(row: &impl Columns, name: &AuthorizationName) -> sqlx::Result<Notification> {
-    notifications::notification(row, About::Authorization(name.clone()))
-}
-
-/// Returns the answer to registering `new` where `registered` has its id already.
-pub(crate) fn again(registered: Authorization, new: &NewAuthorization) -> AuthorizationRegistered {
-    let same = (&registered.account, &registered.auth_state, &registered.wallet)
-        == (&new.account, &new.auth_state, &new.wallet);
-    if same {
-        AuthorizationRegistered::Authorization { authorization: registered, created: false, parked: false }
-    } else {
-        AuthorizationRegistered::Differs
+    async fn authorization_get(&self, id: &AuthorizationId) -> Result<Option<Authorization>, StoreError> {
+        read!(self, |on| sql::get(on, id))
     }
-}
 
-/// The entry of a registration in the history. The auth state is for the merchant and the wallet alone.
-pub(crate) fn entry(new: &NewAuthorization, now: Timestamp) -> TimelineEntry {
-    TimelineEntry {
-        at: now,
-        kind: TimelineKind::Registered,
-        payment: None,
-        text: format!("registered: {} under {}", new.wallet, new.account),
-        detail: json!({ "account": new.account, "customer_belongs_to": new.wallet }),
+    async fn authorization_find(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Authorization>, StoreError> {
+        read!(self, |on| sql::find(on, account, name))
     }
-}
 
-/// Returns the history entries of a settlement, and the authorization they belong to.
-pub(crate) fn history(settlement: &AuthorizationSettlement) -> Option<(&AuthorizationId, &[TimelineEntry])> {
-    let (id, entries) = settlement.timeline.as_ref()?;
-    let changed = settlement.change.as_ref().map(|change| &change.authorization.id);
-    Some((changed.unwrap_or(id), entries))
-}
-
-/// Returns the reason if a settlement can never be written, before any database sees it.
-pub(crate) fn unkeepable(settlement: &AuthorizationSettlement) -> Option<String> {
-    let AuthorizationSettlement { notifications, change, timeline } = settlement;
-    let entries = || timeline.iter().flat_map(|(_, entries)| entries);
-    let nul = notifications.iter().any(|notification| !batch::keepable(notification))
-        || entries().any(batch::entry_has_nul)
-        || change.as_ref().is_some_and(change_has_nul);
-    if nul {
-        return Some("a text has a NUL character in it".to_owned());
+    async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError> {
+        read!(self, |on| sql::timeline(on, id))
     }
-    if entries().any(|entry| entry.payment.is_some()) {
-        return Some("an entry of an authorization's history names a payment".to_owned());
+
+    async fn authorization_notifications(
+        &self,
+        account: &AccountName,
+        name: &AuthorizationName,
+    ) -> Result<Vec<Notification>, StoreError> {
+        read!(self, |on| sql::notifications(on, account, name))
     }
-    change.as_ref().and_then(wrong_change)
-}
 
-fn change_has_nul(change: &AuthorizationChange) -> bool {
-    let reason = change.authorization.reason.as_ref();
-    reason.is_some_and(|text| has_nul(text)) || change.events.iter().any(batch::event_has_nul)
-}
-
-/// Returns the contradiction inside a change, if any, whatever the store holds.
-fn wrong_change(AuthorizationChange { authorization, events }: &AuthorizationChange) -> Option<String> {
-    let first = authorization.version - events.len() as i64 + 1;
-    for (event, version) in events.iter().zip(first..) {
-        if !is_of(event, &authorization.id) || event.version() != version {
-            let (of, at, id) = (&event.subject, event.version(), &authorization.id);
-            return Some(format!("event {at} of {of} is not event {version} of authorization {id}"));
-        }
+    async fn authorization_claim(
+        &self,
+        id: &AuthorizationId,
+        holder: Uuid,
+        now: Timestamp,
+        hold_for: Duration,
+    ) -> Result<Option<Authorization>, StoreError> {
+        write!(self, |on| async {
+            let now = self.now(on, now).await?;
+            sql::claim(on, id, holder, now, hold_for).await
+        })
     }
-    None
-}
 
-fn is_of(event: &Event, id: &AuthorizationId) -> bool {
-    match &event.data {
-        payhook_schema::EventData::Authorization(data) => data.authorization_id == *id,
-        payhook_schema::EventData::Order(_) => false,
+    async fn authorizations_due(
+        &self,
+        now: Timestamp,
+        hold_for: Duration,
+        limit: u32,
+    ) -> Result<Vec<AuthorizationId>, StoreError> {
+        write!(self, |on| async {
+            let now = self.now(on, now).await?;
+            sql::due(on, now, hold_for, limit).await
+        })
     }
 }

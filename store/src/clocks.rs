@@ -1,8 +1,11 @@
-//! Deadlines that no right clock wrote, alike for both databases.
+//! Deadlines that no right clock wrote.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+
+#[cfg(feature = "conformance")]
+pub(crate) mod promises;
 
 /// The longest a call may have waited for its turn after it read the clock: the deadline of one that came before it is
 /// that much later.

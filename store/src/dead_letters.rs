@@ -1,136 +1,171 @@
-//! The stored parts of a dead letter, and the grouping of several, alike for both databases: a letter can always be
-//! kept, whatever is in it.
+//! Dead letters: hints we gave up on, with everything needed to try them again.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
-use payhook_schema::{Currency, DeadCause, Money, OrderState, PaymentKey};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use payhook_schema::{
+    AccountName, DeadCause, DeadLetterState, Money, Notification, OrderId, OrderState, PaymentKey, Provider,
+};
 use uuid::Uuid;
 
-use crate::batch::{Micros, NotificationRow, each_once, keepable};
-use crate::columns::{Columns, some};
-use crate::rows::{order_now, read};
-use crate::{Act, DeadLetter, DeadLetterGroup};
+use crate::StoreError;
+use crate::db::{Backend, read, write};
 
-/// The row of one letter.
-pub(crate) struct Kept<'a> {
-    pub(crate) id: Uuid,
-    pub(crate) cause: &'static str,
-    pub(crate) detail: Cow<'a, str>,
-    pub(crate) provider: Option<&'static str>,
-    pub(crate) account: Option<&'a str>,
-    pub(crate) payment_id: Option<&'a str>,
-    pub(crate) attempts: i64,
-    pub(crate) first_failed_at: Micros,
-    pub(crate) last_failed_at: Micros,
-    pub(crate) bytes: &'a [u8],
-    pub(crate) notification_id: Option<Uuid>,
-    /// Of that notification.
-    pub(crate) signed_id: Option<Uuid>,
+#[cfg(feature = "conformance")]
+pub(crate) mod promises;
+pub(crate) mod sql;
+
+/// Keeps dead letters until somebody does something about them.
+///
+/// - `a_dead_letter_is_stored_once_and_found_by_every_filter`
+/// - `a_dead_letter_is_stored_whatever_is_in_it`
+/// - `dead_letters_are_grouped_with_the_money_at_stake`
+/// - `a_discarded_dead_letter_stays_and_is_marked`
+/// - `a_note_stays_with_its_dead_letter`
+#[async_trait]
+pub trait DeadLetters: Send + Sync + 'static {
+    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. A letter that
+    /// did fail later died again: it is open, with its new failure and the attempts of both. Their notifications, if
+    /// any, are archived with them.
+    ///
+    /// A letter can always be kept: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
+    /// archived is in the letter's bytes all the same.
+    async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError>;
+
+    /// Latest failure first; without their bytes.
+    async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Returns a dead letter with its exact bytes.
+    async fn dead_letter_get(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError>;
+
+    /// The open ones of `filter`, one entry for each cause, provider and account, the largest group first.
+    async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>, StoreError>;
+
+    /// Marks the open ones of `filter` as discarded, but for those in a replay still going on; they are kept. Returns
+    /// how many. An operator's entry is written to the timelines of their orders.
+    async fn dead_letter_discard(&self, filter: &DeadLetterFilter, act: &Act) -> Result<u64, StoreError>;
+
+    /// Puts a note on the letters of `filter`, in the place of an older one; an empty one takes it away. Returns how
+    /// many.
+    async fn dead_letter_note(&self, filter: &DeadLetterFilter, note: &str) -> Result<u64, StoreError>;
 }
 
-impl<'a> Kept<'a> {
-    fn of(letter: &'a DeadLetter) -> Self {
-        let payment = letter.payment.as_ref();
-        let provider = payment.map(|key| key.provider).or(letter.provider);
-        let account = payment.map(|key: &PaymentKey| &key.account).or(letter.account.as_ref());
-        let inside = letter.notification.as_ref().filter(|inside| keepable(inside));
-        Self {
-            id: letter.id,
-            cause: letter.cause.as_str(),
-            detail: without_nul(&letter.detail),
-            provider: provider.map(payhook_schema::Provider::as_str),
-            account: account.map(payhook_schema::AccountName::as_str),
-            payment_id: payment.map(|key| key.id.as_str()),
-            attempts: i64::from(letter.attempts),
-            first_failed_at: Micros(letter.first_failed_at),
-            last_failed_at: Micros(letter.last_failed_at),
-            bytes: &letter.bytes,
-            notification_id: inside.map(|inside| inside.id),
-            signed_id: inside.and_then(|inside| inside.signed_id),
-        }
+/// Selects dead letters, alike for all that is done to several at once: what is listed is what is noted or discarded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetterFilter {
+    /// Empty for any.
+    pub ids: Vec<Uuid>,
+    pub cause: Option<DeadCause>,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    pub state: Option<DeadLetterState>,
+    /// Last failed at or after.
+    pub since: Option<Timestamp>,
+    /// Only letters listed after this one.
+    pub before: Option<Uuid>,
+    /// Of more, the first of the list. Groups and replays take no heed of it: groups count all, a replay has its own.
+    pub limit: u32,
+}
+
+/// A hint we gave up on, with everything needed to try it again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Equal for deaths of the same fact: they are one letter.
+    pub id: Uuid,
+    pub cause: DeadCause,
+    pub detail: String,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    pub payment: Option<PaymentKey>,
+    /// Filled in by the store when it is read, where the payment is known by then.
+    pub order: Option<OrderId>,
+    /// Of all its deaths together.
+    pub attempts: u32,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+    /// The envelope's exact bytes.
+    pub bytes: Vec<u8>,
+    /// The notification inside, archived along with it; not read back.
+    pub notification: Option<Notification>,
+    /// Filled in by the store when it is read, like everything below.
+    pub notification_id: Option<Uuid>,
+    pub state: DeadLetterState,
+    pub note: Option<String>,
+    /// The state and amount of the order it is about, now.
+    pub order_now: Option<(OrderState, Money)>,
+}
+
+/// Its bytes hold what a provider sent, and stay out of logs, whoever prints a letter.
+impl fmt::Debug for DeadLetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetter")
+            .field("id", &self.id)
+            .field("cause", &self.cause)
+            .field("detail", &self.detail)
+            .field("provider", &self.provider)
+            .field("account", &self.account)
+            .field("payment", &self.payment)
+            .field("order", &self.order)
+            .field("attempts", &self.attempts)
+            .field("first_failed_at", &self.first_failed_at)
+            .field("last_failed_at", &self.last_failed_at)
+            .field("bytes", &self.bytes.len())
+            .field("notification_id", &self.notification_id)
+            .field("state", &self.state)
+            .field("note", &self.note)
+            .field("order_now", &self.order_now)
+            .finish_non_exhaustive()
     }
 }
 
-/// The rows of `letters`, each letter once: with its first bytes and its last failure, as if they had been kept one by one. No statement
-/// writes a row twice.
-pub(crate) fn kept(letters: &[DeadLetter]) -> Vec<Kept<'_>> {
-    let mut rows: Vec<Kept<'_>> = Vec::with_capacity(letters.len());
-    let mut places: HashMap<Uuid, usize> = HashMap::new();
-    for row in letters.iter().map(Kept::of) {
-        let place = *places.entry(row.id).or_insert(rows.len());
-        match rows.get_mut(place) {
-            None => rows.push(row),
-            Some(known) if known.last_failed_at.0 < row.last_failed_at.0 => {
-                let Kept { cause, detail, attempts, last_failed_at, .. } = row;
-                (known.cause, known.detail, known.last_failed_at) = (cause, detail, last_failed_at);
-                known.attempts = (known.attempts + attempts).min(i64::from(u32::MAX));
-            }
-            Some(_) => {}
-        }
+/// Dead letters of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterGroup {
+    pub cause: DeadCause,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    pub count: u64,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+    /// The amounts of the orders they are about, each order once, without those paid meanwhile; one sum for each
+    /// currency.
+    pub at_stake: Vec<Money>,
+    /// Of how many the order is paid meanwhile.
+    pub paid_meanwhile: u64,
+}
+
+/// The person who does something to many things at once, the time, and the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    pub who: String,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+#[async_trait]
+impl<B: Backend> DeadLetters for B {
+    async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        write!(self, |on| sql::keep(on, letters))
     }
-    rows
-}
 
-/// The notifications inside; one that cannot be archived is in the letter's bytes all the same.
-pub(crate) fn archived(letters: &[DeadLetter]) -> Vec<NotificationRow<'_>> {
-    let inside = letters.iter().filter_map(|letter| letter.notification.as_ref());
-    each_once(inside.filter(|inside| keepable(inside)).map(|it| NotificationRow::of(None, it, None)).collect())
-}
-
-pub(crate) fn without_nul(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
-}
-
-/// Returns the timeline's text for a letter that was discarded.
-pub(crate) fn discarded_by(Act { who, reason, .. }: &Act) -> String {
-    without_nul(&format!("discarded by {who}: {reason}")).into_owned()
-}
-
-/// Folds rows of letters counted by group and order.
-pub(crate) fn groups(rows: &[impl Columns]) -> sqlx::Result<Vec<DeadLetterGroup>> {
-    let mut groups: BTreeMap<_, (DeadLetterGroup, BTreeMap<Currency, i64>)> = BTreeMap::new();
-    for row in rows {
-        let cause: DeadCause = some("cause", read(row, "cause"))?;
-        let (provider, account) = (read(row, "provider")?, read(row, "account")?);
-        let count = some("letters", row.int("letters"))? as u64;
-        let first_failed_at = some("first_failed_at", row.time("first_failed_at"))?;
-        let last_failed_at = some("last_failed_at", row.time("last_failed_at"))?;
-        let (group, at_stake) = groups.entry((cause.as_str(), provider, account)).or_insert_with_key(|key| {
-            let (_, provider, account) = key.clone();
-            let (at_stake, paid_meanwhile) = (Vec::new(), 0);
-            let group = DeadLetterGroup {
-                cause,
-                provider,
-                account,
-                count: 0,
-                first_failed_at,
-                last_failed_at,
-                at_stake,
-                paid_meanwhile,
-            };
-            (group, BTreeMap::new())
-        });
-        group.count += count;
-        group.first_failed_at = group.first_failed_at.min(first_failed_at);
-        group.last_failed_at = group.last_failed_at.max(last_failed_at);
-        match order_now(row)? {
-            Some((OrderState::Paid | OrderState::PartlyRefunded | OrderState::Refunded, _)) => {
-                group.paid_meanwhile += count;
-            }
-            Some((OrderState::Pending | OrderState::Authorized | OrderState::Held, amount)) => {
-                // Each order is in one row of its group. A sum nobody has is no reason to show nothing.
-                let sum = at_stake.entry(amount.currency).or_default();
-                *sum = sum.saturating_add(amount.amount_minor);
-            }
-            None => {}
-        }
+    async fn dead_letter_list(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetter>, StoreError> {
+        read!(self, |on| sql::list(on, filter))
     }
-    let with_stakes = groups.into_values().map(|(group, at_stake)| {
-        let at_stake = at_stake.into_iter().map(|(currency, sum)| Money::new(sum, currency)).collect();
-        DeadLetterGroup { at_stake, ..group }
-    });
-    let mut groups: Vec<_> = with_stakes.collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    Ok(groups)
+
+    async fn dead_letter_get(&self, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
+        read!(self, |on| sql::get(on, id))
+    }
+
+    async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        read!(self, |on| sql::groups(on, filter))
+    }
+
+    async fn dead_letter_discard(&self, filter: &DeadLetterFilter, act: &Act) -> Result<u64, StoreError> {
+        write!(self, |on| sql::discard(on, filter, act))
+    }
+
+    async fn dead_letter_note(&self, filter: &DeadLetterFilter, note: &str) -> Result<u64, StoreError> {
+        write!(self, |on| sql::note(on, filter, note))
+    }
 }

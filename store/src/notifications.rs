@@ -1,87 +1,79 @@
-//! The meaning of the rows of archived notifications, alike for both databases.
+//! Archived notifications: what a provider sent, byte for byte, each once.
+//!
+//! Notifications are written with what they are about: by [`crate::Settling`] and [`crate::DeadLetters`].
 
-use std::time::Duration;
-
+use async_trait::async_trait;
 use jiff::Timestamp;
-use payhook_schema::{About, Notification, Provider, new_id};
+use payhook_schema::{AccountName, Notification, PaymentId, Provider};
 use uuid::Uuid;
 
-use crate::Archived;
-use crate::columns::{Columns, some, wrong};
-use crate::rows::read;
-use crate::{due, names};
+use crate::StoreError;
+use crate::db::{Backend, read};
 
-/// The longest time by which a notification's id may be earlier than its receipt. Both are of one reading of the clock;
-/// a day is for clocks that were set.
-const ID_BEFORE_RECEIPT: Duration = Duration::from_hours(24);
+pub(crate) mod archive;
+pub(crate) mod names;
+#[cfg(feature = "conformance")]
+pub(crate) mod promises;
+pub(crate) mod sql;
 
-/// The columns of a notification but for its body, as [`archived`] reads them.
-macro_rules! notification_columns {
-    () => {
-        "n.id, n.provider, n.account, n.kind, n.payment_id, n.names, n.idempotency_key, n.received_at, n.signed_at, \
-         n.verified_by, n.signed_path, n.signed_id, n.headers, n.sealed_with, n.received, n.last_received_at"
-    };
-}
-pub(crate) use notification_columns;
+/// Reads the archive.
+///
+/// - `a_notification_is_archived_once_with_its_exact_bytes`
+/// - `a_notification_found_to_be_about_a_payment_is_in_its_timeline`
+/// - `a_repeat_is_counted_and_not_stored`
+/// - `the_dead_letter_of_a_repeat_names_what_is_archived`
+/// - `archived_notifications_are_listed_newest_first_by_every_filter`
+#[async_trait]
+pub trait Notifications: Send + Sync + 'static {
+    /// Archived notifications without their bodies, newest first.
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Archived>, StoreError>;
 
-/// A notification as it was archived; of one that named no payment, with the payment it was found to be about since.
-pub(crate) fn archived(row: &impl Columns) -> sqlx::Result<Archived> {
-    let notification = notification(row, names::about(row.text("names")?.as_deref(), read(row, "payment_id")?)?)?;
-    Ok(Archived {
-        received: some("received", row.int("received"))? as u64,
-        last_received_at: row.time("last_received_at")?.unwrap_or(notification.received_at),
-        notification,
-    })
-}
+    /// Returns an archived notification, with its exact bytes (sealed, where it is).
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Archived>, StoreError>;
 
-/// The same where it is known already what it is about.
-pub(crate) fn notification(row: &impl Columns, about: About) -> sqlx::Result<Notification> {
-    let sealed_with = row.int("sealed_with")?.map(u32::try_from).transpose();
-    let headers = serde_json::from_value(some("headers", row.json("headers"))?);
-    Ok(Notification {
-        id: some("id", row.id("id"))?,
-        provider: some("provider", read(row, "provider"))?,
-        account: some("account", read(row, "account"))?,
-        kind: some("kind", row.text("kind"))?,
-        about,
-        idempotency_key: some("idempotency_key", row.text("idempotency_key"))?,
-        received_at: some("received_at", row.time("received_at"))?,
-        signed_at: row.time("signed_at")?,
-        verified_by: some("verified_by", row.text("verified_by"))?,
-        signed_path: some("signed_path", row.text("signed_path"))?,
-        signed_id: row.id("signed_id")?,
-        headers: headers.map_err(|error| wrong("headers", error))?,
-        body: some("body", row.bytes("body"))?,
-        sealed_with: sealed_with.map_err(|error| wrong("sealed_with", error))?,
-    })
+    /// For each id of what was signed, in the same order, the id of the notification it is archived under.
+    async fn notifications_known(&self, signed: &[Uuid]) -> Result<Vec<Option<Uuid>>, StoreError>;
 }
 
-/// The providers whose notifications a filter takes: an index that begins with the provider is used for all of them, too.
-pub(crate) fn providers(only: Option<Provider>) -> Vec<&'static str> {
-    only.map_or_else(due::providers, |only| vec![only.as_str()])
+/// A notification as it is archived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archived {
+    /// As it was received first.
+    pub notification: Notification,
+    /// The number of times the same signed bytes were received. A notification that a crash had delivered or written
+    /// twice is counted twice.
+    pub received: u64,
+    pub last_received_at: Timestamp,
 }
 
-/// The lowest id what was received at `since` or later can have: ids sort by time, and have an index, which the time has not.
-pub(crate) fn first_id(since: Timestamp) -> Uuid {
-    let at = since.checked_sub(ID_BEFORE_RECEIPT).unwrap_or(Timestamp::UNIX_EPOCH);
-    let [first @ .., _, _, _, _, _, _, _, _, _, _] = new_id(at).into_bytes();
-    let mut lowest = [0; 16];
-    lowest[..6].copy_from_slice(&first);
-    Uuid::from_bytes(lowest)
+/// Selects archived notifications.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotificationFilter {
+    /// Empty for any.
+    pub ids: Vec<Uuid>,
+    pub kind: Option<String>,
+    pub provider: Option<Provider>,
+    pub account: Option<AccountName>,
+    pub payment: Option<PaymentId>,
+    /// Received at or after.
+    pub since: Option<Timestamp>,
+    /// Only those listed after this one.
+    pub before: Option<Uuid>,
+    /// A replay takes no heed of it: it has its own.
+    pub limit: u32,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[async_trait]
+impl<B: Backend> Notifications for B {
+    async fn notification_list(&self, filter: &NotificationFilter) -> Result<Vec<Archived>, StoreError> {
+        read!(self, |on| sql::list(on, filter))
+    }
 
-    #[test]
-    fn no_id_made_on_receipt_is_below_the_first() {
-        let received: Timestamp = "2026-11-21T06:00:00Z".parse().unwrap();
-        for set_back_by in [Duration::ZERO, Duration::from_hours(23)] {
-            let id = new_id(received.checked_sub(set_back_by).unwrap());
-            assert!(first_id(received) <= id && first_id(received).to_string() <= id.to_string());
-        }
-        assert!(first_id(received) > new_id(received.checked_sub(Duration::from_hours(25)).unwrap()));
-        assert_eq!(first_id(Timestamp::MIN), Uuid::nil());
+    async fn notification_get(&self, id: Uuid) -> Result<Option<Archived>, StoreError> {
+        read!(self, |on| sql::get(on, id))
+    }
+
+    async fn notifications_known(&self, signed: &[Uuid]) -> Result<Vec<Option<Uuid>>, StoreError> {
+        read!(self, |on| sql::known(on, signed))
     }
 }

@@ -1,138 +1,107 @@
-//! Merges three tables into one story, alike for both databases.
+//! The history of an order or an authorization, as entries with a place.
+
+use std::fmt;
+use std::str::FromStr;
 
 use jiff::Timestamp;
-use payhook_schema::{PaymentKey, TimelineKind, fact_shown};
-use serde_json::{Value, json};
+use payhook_schema::{PaymentKey, TimelineKind};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use uuid::Uuid;
 
-use crate::columns::{Columns, some};
-use crate::contract::PlaceOf;
-use crate::rows;
-use crate::{TimelineEntry, TimelinePage, TimelinePlace};
+pub(crate) mod merge;
 
-/// Merges the rows of `notifications`, `timeline` and published `events`, each already in its own order, oldest first.
-///
-/// Entries of the same time are in the order they must have happened: the notification, what was done, what was
-/// published.
-pub(crate) fn merge<R: Columns>(
-    notifications: &[R],
-    written: &[R],
-    published: &[R],
-) -> sqlx::Result<Vec<TimelineEntry>> {
-    let notifications = notifications.iter().map(notification);
-    let mut entries: Vec<_> = notifications
-        .chain(written.iter().map(entry))
-        .chain(published.iter().map(publish))
-        .collect::<sqlx::Result<_>>()?;
-    entries.sort_by_key(|entry| entry.at);
-    Ok(entries)
+/// Entries of a page, unless asked otherwise, and at most.
+pub const TIMELINE_PAGE: u32 = 500;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    pub at: Timestamp,
+    pub kind: TimelineKind,
+    pub payment: Option<PaymentKey>,
+    /// A sentence for a person.
+    pub text: String,
+    /// The same for a program; null when the text says it all.
+    pub detail: serde_json::Value,
 }
 
-/// Builds a page of an order's timeline. The rows are of places after the last one, in their order, and one more of
-/// each than the page has place for.
-pub(crate) fn page<R: Columns>(
-    notifications: &[R],
-    written: &[R],
-    published: &[R],
-    limit: u32,
-) -> sqlx::Result<TimelinePage> {
-    let placed = |of: PlaceOf, entry: TimelineEntry| (TimelinePlace { at: entry.at, of }, entry);
-    let notifications = notifications
-        .iter()
-        .map(|row| Ok(placed(PlaceOf::Notification(some("id", row.id("id"))?), notification(row)?)));
-    let written = written.iter().map(|row| Ok(placed(PlaceOf::Written(some("n", row.int("n"))?), entry(row)?)));
-    let published =
-        published.iter().map(|row| Ok(placed(PlaceOf::Published(rows::event(row)?.version()), publish(row)?)));
-    let mut all = notifications.chain(written).chain(published).collect::<sqlx::Result<Vec<_>>>()?;
-    all.sort_by_key(|(place, _)| *place);
-    let is_more = all.len() > limit as usize;
-    all.truncate(limit as usize);
-    let next = all.last().filter(|_| is_more).map(|(place, _)| *place);
-    Ok(TimelinePage { entries: all.into_iter().map(|(_, entry)| entry).collect(), next })
-}
-
-/// The first time that both databases keep: the year 1.
-const FIRST: Timestamp = Timestamp::constant(-62_135_596_800, 0);
-
-/// The place in each table that a page begins after.
-pub(crate) struct From {
-    pub(crate) notification: (Timestamp, Uuid),
-    pub(crate) written: (Timestamp, i64),
-    pub(crate) published: (Timestamp, i64),
-}
-
-impl From {
-    pub(crate) fn after(place: Option<TimelinePlace>) -> Self {
-        let at = place.map_or(FIRST, |place| place.at);
-        let (notification, written, published) = match place.map(|place| place.of) {
-            None => (Uuid::nil(), i64::MIN, i64::MIN),
-            Some(PlaceOf::Notification(id)) => (id, i64::MIN, i64::MIN),
-            Some(PlaceOf::Written(n)) => (Uuid::max(), n, i64::MIN),
-            Some(PlaceOf::Published(version)) => (Uuid::max(), i64::MAX, version),
-        };
-        Self { notification: (at, notification), written: (at, written), published: (at, published) }
+impl TimelineEntry {
+    /// An entry whose text says it all.
+    pub fn new(at: Timestamp, kind: TimelineKind, payment: Option<PaymentKey>, text: impl Into<String>) -> Self {
+        Self { at, kind, payment, text: text.into(), detail: serde_json::Value::Null }
     }
 }
 
-fn entry(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
-    Ok(TimelineEntry {
-        at: some("at", row.time("at"))?,
-        kind: rows::timeline_kind(row)?,
-        payment: rows::payment_key(row)?,
-        text: some("text", row.text("text"))?,
-        detail: row.json("detail")?.unwrap_or(Value::Null),
-    })
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimelinePage {
+    pub entries: Vec<TimelineEntry>,
+    /// The place of the last entry, where there are more.
+    pub next: Option<TimelinePlace>,
 }
 
-/// Says what came and that it held; never what was in it.
-fn notification(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
-    let kind = some("kind", row.text("kind"))?;
-    let verified_by = some("verified_by", row.text("verified_by"))?;
-    let received_at = some("received_at", row.time("received_at"))?;
-    let repeat = some("nth", row.int("nth"))? > 1;
-    let again = if repeat { "; a repeat" } else { "" };
-    let received = some("received", row.int("received"))?;
-    let last_received_at = row.time("last_received_at")?.unwrap_or(received_at);
-    let times = match received {
-        1 => String::new(),
-        _ => format!("; the same bytes {received} times, last {last_received_at}"),
-    };
-    Ok(TimelineEntry {
-        at: received_at,
-        kind: TimelineKind::Notification,
-        payment: rows::payment_key(row)?,
-        text: format!("{kind} received, genuine ({verified_by}){again}{times}"),
-        detail: json!({
-            "id": some("id", row.id("id"))?,
-            "kind": kind,
-            "idempotency_key": fact_shown(&some("idempotency_key", row.text("idempotency_key"))?),
-            "received_at": received_at,
-            "received": received,
-            "last_received_at": last_received_at,
-            "verified_by": verified_by,
-            "body_bytes": some("body_bytes", row.int("body_bytes"))?,
-            "repeat": repeat,
-        }),
-    })
+/// The place of an entry in its timeline: by time; at one time notifications, what was done, what was published, each in its own order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimelinePlace {
+    pub(crate) at: Timestamp,
+    pub(crate) of: PlaceOf,
 }
 
-fn publish(row: &impl Columns) -> sqlx::Result<TimelineEntry> {
-    let event = rows::event(row)?;
-    let payment = event.order().map(|data| PaymentKey {
-        provider: data.provider,
-        account: data.account.clone(),
-        id: data.payment_id.clone(),
-    });
-    Ok(TimelineEntry {
-        at: some("published_at", row.time("published_at"))?,
-        kind: TimelineKind::Publish,
-        payment,
-        text: format!("{} published, version {}", event.event_type.routing_key(), event.version()),
-        detail: json!({
-            "id": event.id,
-            "type": event.event_type,
-            "version": event.version(),
-            "seq": some("seq", row.int("seq"))?,
-        }),
-    })
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PlaceOf {
+    Notification(Uuid),
+    /// The number of a written entry.
+    Written(i64),
+    /// The version of a published event.
+    Published(i64),
+}
+
+/// As one word, for a parameter of a URL.
+impl fmt::Display for TimelinePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at.as_microsecond();
+        match self.of {
+            PlaceOf::Notification(id) => write!(f, "{at}.n.{id}"),
+            PlaceOf::Written(n) => write!(f, "{at}.w.{n}"),
+            PlaceOf::Published(version) => write!(f, "{at}.p.{version}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("it is no place of a timeline: take it from `next` of the page before")]
+pub struct NoPlace;
+
+impl FromStr for TimelinePlace {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let (at, (of, key)) =
+            text.split_once('.').and_then(|(at, rest)| Some((at, rest.split_once('.')?))).ok_or(NoPlace)?;
+        let number = || key.parse().map_err(|_| NoPlace);
+        let of = match of {
+            "n" => PlaceOf::Notification(key.parse().map_err(|_| NoPlace)?),
+            "w" => PlaceOf::Written(number()?),
+            "p" => PlaceOf::Published(number()?),
+            _ => return Err(NoPlace),
+        };
+        let at = at.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok()).ok_or(NoPlace)?;
+        Ok(Self { at, of })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let at = Timestamp::from_microsecond(1_767_225_600_000_001).unwrap();
+        for of in [PlaceOf::Notification(Uuid::from_u128(7)), PlaceOf::Written(i64::MAX), PlaceOf::Published(1)] {
+            let place = TimelinePlace { at, of };
+            assert_eq!(place.to_string().parse(), Ok(place));
+        }
+        for wrong in ["", "1", "1.w", "1.x.2", "1.w.x", "x.w.1", "1.n.2", "9223372036854775807.w.1"] {
+            assert_eq!(wrong.parse::<TimelinePlace>(), Err(NoPlace), "{wrong}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use payhook_store::{PgOptions, PgStore, SqliteStore, Store};
+use payhook_store::traits::*;
+use payhook_store::{PgOptions, PgStore, SqliteStore};
 use sqlx::{Connection, PgConnection};
 
 /// Table, column, whether it can be null.

@@ -7,7 +7,8 @@ use payhook_schema::{
     AccountName, Clock, Event, EventType, NewOrder, Order, OrderEvent, OrderId, OrderState, PaymentId, PaymentKey,
     PaymentState, Provider,
 };
-use payhook_store::{Change, PgOptions, PgStore, Registered, Settled, Settlement, Store, StoreError};
+use payhook_store::traits::*;
+use payhook_store::{Change, PgOptions, PgStore, Registered, Settled, Settlement, StoreError};
 use payhook_test_servers::{Database, Proxy, postgres};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 

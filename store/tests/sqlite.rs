@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_schema::{NewOrder, OrderId};
-use payhook_store::{Registered, SqliteStore, Store, StoreError};
+use payhook_store::traits::*;
+use payhook_store::{Registered, SqliteStore, StoreError};
 use uuid::Uuid;
 
 fn order(id: &str) -> NewOrder {

@@ -8,8 +8,8 @@ use payhook_queue::embedded::EmbeddedQueue;
 use payhook_queue::rabbitmq::{RabbitOptions, RabbitQueue};
 use payhook_schema::{About, Clock, Envelope, Hint, Notification, PaymentId, Provider, new_id};
 use payhook_simulator::{AntomKind, AntomStatus, Fault, Reply, SignedRequest};
-use payhook_store::Store;
 use payhook_store::sqlite::SqliteStore;
+use payhook_store::traits::*;
 use serde_json::{Value, json};
 
 use crate::forged::enveloped;

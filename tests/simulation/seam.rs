@@ -179,13 +179,99 @@ pub(crate) struct SeamStore {
 }
 
 macro_rules! forward {
-    ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {
+    ($($store:ident { $($name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)* $([$($beside:tt)*])? })*) => {$(
         #[async_trait]
-        impl Store for SeamStore {
+        impl $store for SeamStore {
             $(async fn $name(&self, $($arg: $ty),*) -> Result<$out, StoreError> {
                 self.life.attempt(stringify!($name), self.store.$name($($arg),*)).await
             })*
+            $($($beside)*)?
+        }
+    )*};
+}
 
+forward! {
+    Orders {
+        order_register(order: &NewOrder, now: Timestamp) -> Registered;
+        order_get(id: &OrderId) -> Option<Order>;
+        order_list(filter: &OrderFilter) -> Vec<Order>;
+        order_timeline_page(id: &OrderId, after: Option<TimelinePlace>, limit: u32) -> TimelinePage;
+        order_refresh(id: &OrderId, now: Timestamp) -> bool;
+        payments_find(keys: &[PaymentKey]) -> Vec<Found>;
+        payment_named(name: &PaymentName) -> Option<PaymentKey>;
+        payments_refundable(provider: Provider, account: &AccountName, amount: Money, since: Timestamp, skip: u32, limit: u32) -> Vec<PaymentKey>;
+    }
+    CheckSchedule {
+        payments_due(now: Timestamp, hold_for: Duration, limit: u32, at_most: &[AccountLimit]) -> Vec<PaymentKey>;
+        payments_due_late(now: Timestamp, hold_for: Duration, limit: u32) -> Vec<PaymentKey>;
+    }
+    Settling {
+        settle(settlements: &[Settlement]) -> Vec<Settled>;
+        refund_assign(refund: &NewRefund, now: Timestamp) -> bool;
+        authorization_settle(settlement: &AuthorizationSettlement) -> Settled;
+    }
+    Feed {
+        events_of(order: &OrderId) -> Sent;
+        events_sequence(limit: u32, now: Timestamp) -> usize;
+        events_after(after: i64, limit: u32) -> Vec<FeedEvent>;
+        events_deleted_to() -> i64;
+        events_unpublished(after: i64, limit: u32) -> Vec<FeedEvent>;
+        events_mark_published(ids: &[Uuid], now: Timestamp) -> ();
+    }
+    AuthorizationStore {
+        authorization_register(new: &NewAuthorization, now: Timestamp) -> AuthorizationRegistered;
+        authorization_get(id: &AuthorizationId) -> Option<Authorization>;
+        authorization_find(account: &AccountName, name: &AuthorizationName) -> Vec<Authorization>;
+        authorization_timeline(id: &AuthorizationId) -> Vec<TimelineEntry>;
+        authorization_notifications(account: &AccountName, name: &AuthorizationName) -> Vec<Notification>;
+        authorization_claim(id: &AuthorizationId, holder: Uuid, now: Timestamp, hold_for: Duration) -> Option<Authorization>;
+        authorizations_due(now: Timestamp, hold_for: Duration, limit: u32) -> Vec<AuthorizationId>;
+    }
+    DeadLetters {
+        dead_letter_keep(letters: &[DeadLetter]) -> ();
+        dead_letter_list(filter: &DeadLetterFilter) -> Vec<DeadLetter>;
+        dead_letter_get(id: Uuid) -> Option<DeadLetter>;
+        dead_letter_groups(filter: &DeadLetterFilter) -> Vec<DeadLetterGroup>;
+        dead_letter_discard(filter: &DeadLetterFilter, act: &Act) -> u64;
+        dead_letter_note(filter: &DeadLetterFilter, note: &str) -> u64;
+    }
+    Replays {
+        replay_create(new: &NewReplay) -> (Replay, bool);
+        replay_get(id: Uuid) -> Option<Replay>;
+        replay_list(limit: u32) -> Vec<Replay>;
+        replay_running() -> Vec<Replay>;
+        replay_items(id: Uuid, after: i64, limit: u32) -> Vec<ReplayItem>;
+        replay_steer(id: Uuid, steer: Steer, now: Timestamp) -> Option<Replay>;
+        replay_claim(replay: Uuid, now: Timestamp, hold_for: Duration, limit: u32) -> Vec<ReplayItem>;
+        replay_note(results: &[ReplayResult], now: Timestamp) -> ();
+    }
+    Notifications {
+        notification_list(filter: &NotificationFilter) -> Vec<Archived>;
+        notification_get(id: Uuid) -> Option<Archived>;
+        notifications_known(signed: &[Uuid]) -> Vec<Option<Uuid>>;
+    }
+    Audit {
+        audit_write(entry: &AuditEntry) -> ();
+        audit_list(before: Option<Uuid>, limit: u32) -> Vec<AuditEntry>;
+        release_write(release: &Release, audit: &AuditEntry) -> ();
+        release_get(id: Uuid) -> Option<Release>;
+        keys_used() -> Vec<KeyUse>;
+    }
+    Housekeeping {
+        migrate() -> ();
+        check() -> ();
+        backlog() -> Backlog;
+        lease_take(name: &str, holder: Uuid, now: Timestamp, hold_for: Duration) -> bool;
+        leases_take(names: &[String], holder: Uuid, now: Timestamp, hold_for: Duration) -> Vec<String>;
+        lease_release(name: &str, holder: Uuid) -> ();
+        leases_held(prefix: &str, now: Timestamp) -> Vec<String>;
+        watermark_get(name: &str) -> Option<Timestamp>;
+        watermark_set(name: &str, at: Timestamp, now: Timestamp) -> ();
+        sealed_list(newest: u32, limit: u32) -> Vec<SealedThing>;
+        sealed_replace(replacements: &[Resealed]) -> usize;
+        sealed_count() -> Vec<(u32, u64)>;
+        history_delete(history: History, age: Duration, now: Timestamp, from: Place, limit: u32) -> Deleted;
+        [
             fn address(&self) -> String {
                 self.store.address()
             }
@@ -193,72 +279,8 @@ macro_rules! forward {
             async fn close(&self) {
                 self.store.close().await;
             }
-        }
-    };
-}
-
-forward! {
-    migrate() -> ();
-    check() -> ();
-    order_register(order: &NewOrder, now: Timestamp) -> Registered;
-    order_get(id: &OrderId) -> Option<Order>;
-    order_list(filter: &OrderFilter) -> Vec<Order>;
-    order_timeline_page(id: &OrderId, after: Option<TimelinePlace>, limit: u32) -> TimelinePage;
-    payments_find(keys: &[PaymentKey]) -> Vec<Found>;
-    payment_named(name: &PaymentName) -> Option<PaymentKey>;
-    payments_refundable(provider: Provider, account: &AccountName, amount: Money, since: Timestamp, skip: u32, limit: u32) -> Vec<PaymentKey>;
-    refund_assign(refund: &NewRefund, now: Timestamp) -> bool;
-    settle(settlements: &[Settlement]) -> Vec<Settled>;
-    payments_due(now: Timestamp, hold_for: Duration, limit: u32, at_most: &[AccountLimit]) -> Vec<PaymentKey>;
-    payments_due_late(now: Timestamp, hold_for: Duration, limit: u32) -> Vec<PaymentKey>;
-    order_refresh(id: &OrderId, now: Timestamp) -> bool;
-    events_of(order: &OrderId) -> Sent;
-    events_sequence(limit: u32, now: Timestamp) -> usize;
-    events_after(after: i64, limit: u32) -> Vec<FeedEvent>;
-    events_deleted_to() -> i64;
-    events_unpublished(after: i64, limit: u32) -> Vec<FeedEvent>;
-    events_mark_published(ids: &[Uuid], now: Timestamp) -> ();
-    authorization_register(new: &NewAuthorization, now: Timestamp) -> AuthorizationRegistered;
-    authorization_get(id: &AuthorizationId) -> Option<Authorization>;
-    authorization_find(account: &AccountName, name: &AuthorizationName) -> Vec<Authorization>;
-    authorization_timeline(id: &AuthorizationId) -> Vec<TimelineEntry>;
-    authorization_notifications(account: &AccountName, name: &AuthorizationName) -> Vec<Notification>;
-    authorization_settle(settlement: &AuthorizationSettlement) -> Settled;
-    authorization_claim(id: &AuthorizationId, holder: Uuid, now: Timestamp, hold_for: Duration) -> Option<Authorization>;
-    authorizations_due(now: Timestamp, hold_for: Duration, limit: u32) -> Vec<AuthorizationId>;
-    sealed_list(newest: u32, limit: u32) -> Vec<SealedThing>;
-    sealed_replace(replacements: &[Resealed]) -> usize;
-    sealed_count() -> Vec<(u32, u64)>;
-    keys_used() -> Vec<KeyUse>;
-    audit_write(entry: &AuditEntry) -> ();
-    release_write(release: &Release, audit: &AuditEntry) -> ();
-    release_get(id: Uuid) -> Option<Release>;
-    audit_list(before: Option<Uuid>, limit: u32) -> Vec<AuditEntry>;
-    leases_held(prefix: &str, now: Timestamp) -> Vec<String>;
-    leases_take(names: &[String], holder: Uuid, now: Timestamp, hold_for: Duration) -> Vec<String>;
-    watermark_get(name: &str) -> Option<Timestamp>;
-    watermark_set(name: &str, at: Timestamp, now: Timestamp) -> ();
-    notification_list(filter: &NotificationFilter) -> Vec<Archived>;
-    notification_get(id: Uuid) -> Option<Archived>;
-    notifications_known(signed: &[Uuid]) -> Vec<Option<Uuid>>;
-    dead_letter_keep(letters: &[DeadLetter]) -> ();
-    dead_letter_list(filter: &DeadLetterFilter) -> Vec<DeadLetter>;
-    dead_letter_get(id: Uuid) -> Option<DeadLetter>;
-    dead_letter_groups(filter: &DeadLetterFilter) -> Vec<DeadLetterGroup>;
-    dead_letter_discard(filter: &DeadLetterFilter, act: &Act) -> u64;
-    dead_letter_note(filter: &DeadLetterFilter, note: &str) -> u64;
-    replay_create(new: &NewReplay) -> (Replay, bool);
-    replay_get(id: Uuid) -> Option<Replay>;
-    replay_list(limit: u32) -> Vec<Replay>;
-    replay_running() -> Vec<Replay>;
-    replay_items(id: Uuid, after: i64, limit: u32) -> Vec<ReplayItem>;
-    replay_steer(id: Uuid, steer: Steer, now: Timestamp) -> Option<Replay>;
-    replay_claim(replay: Uuid, now: Timestamp, hold_for: Duration, limit: u32) -> Vec<ReplayItem>;
-    replay_note(results: &[ReplayResult], now: Timestamp) -> ();
-    history_delete(history: History, age: Duration, now: Timestamp, from: Place, limit: u32) -> Deleted;
-    backlog() -> Backlog;
-    lease_take(name: &str, holder: Uuid, now: Timestamp, hold_for: Duration) -> bool;
-    lease_release(name: &str, holder: Uuid) -> ();
+        ]
+    }
 }
 
 /// The queue of one process. A consumer looks for deliveries through the gate: it may not wait inside.

@@ -15,7 +15,7 @@ use payhook_provider::{Accounts, Carried, Carrier, Client, Protocol};
 use payhook_queue::{Queue, embedded::EmbeddedQueue};
 use payhook_schema::{AccountName, Clock, Order, OrderId};
 use payhook_simulator::{AntomHabits, Keys, Options, SignedRequest, Simulator};
-use payhook_store::{SqliteStore, Store};
+use payhook_store::{SqliteStore, Store, traits::*};
 use payhook_vault::{Key, Vault};
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use rand::rngs::StdRng;

@@ -3,7 +3,7 @@ use payhook_schema::{
     About, AccountName, AuthState, Authorization, AuthorizationId, AuthorizationName, AuthorizationState, Notification,
     Provider, SealedPlace, SecretDigest, Token, new_id,
 };
-use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, Store};
+use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, traits::*};
 use serde_json::{Value, json};
 
 use crate::harness::{TestConsole, console_with_roles, detail, now, test_console};

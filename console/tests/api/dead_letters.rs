@@ -1,6 +1,6 @@
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{Because, DeadCause, DeadLetterState, Envelope, NewOrder, PaymentKey, Provider, new_id};
-use payhook_store::{DeadLetter, Store};
+use payhook_store::{DeadLetter, traits::*};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

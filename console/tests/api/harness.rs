@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use payhook_console::{Caller, Callers, Console, RecentRefreshes, Role};
 use payhook_queue::{Consumer, Depth, Lane, Queue, QueueError};
 use payhook_schema::{AccountName, Clock, Envelope, Event, Hint, Provider};
-use payhook_store::{SqliteStore, Store};
+use payhook_store::{SqliteStore, traits::*};
 use payhook_vault::{Key, Vault};
 use secrecy::SecretString;
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use payhook_schema::{NewOrder, OrderId, PaymentState};
-use payhook_store::Store;
+use payhook_store::traits::*;
 
 use crate::harness::{TestConsole, now, test_console};
 use crate::orders::PATH;

@@ -3,7 +3,7 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{About, AuthorizationName, Notification, Provider, Sealed, SealedPlace, SecretDigest, new_id};
-use payhook_store::{Settled, Settlement, Store};
+use payhook_store::{Settled, Settlement, traits::*};
 use payhook_vault::Vault;
 use serde_json::{Value, json};
 use uuid::Uuid;

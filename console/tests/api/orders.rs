@@ -1,6 +1,6 @@
 use jiff::SignedDuration;
 use payhook_schema::{Dispute, DisputeId, DisputeState, Order, OrderId, Payment, Refund, RefundId, RefundState};
-use payhook_store::{Change, Settled, Settlement, Store};
+use payhook_store::{Change, Settled, Settlement, traits::*};
 use serde_json::{Value, json};
 
 use crate::harness::{TestConsole, detail, now, test_console};

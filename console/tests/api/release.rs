@@ -1,5 +1,5 @@
 use payhook_schema::{Envelope, Hold, HoldReason, Order, OrderId, OrderState, Payment, PaymentState};
-use payhook_store::{Change, Settled, Settlement, Store};
+use payhook_store::{Change, Settled, Settlement, traits::*};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

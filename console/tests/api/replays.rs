@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use payhook_schema::{DeadCause, ReplayOutcome};
-use payhook_store::{ReplayResult, Store};
+use payhook_store::{ReplayResult, traits::*};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 use axum::body::Body;
 use axum::http::Request;
-use payhook_store::Store;
+use payhook_store::traits::*;
 
 use crate::harness::{TestConsole, console_with_roles, detail, test_console};
 

@@ -10,31 +10,31 @@ use uuid::Uuid;
 use crate::{Change, Registered, Settlement, Store, TimelineEntry};
 
 /// The `seconds`th second of the test, and not a whole one.
-pub(super) fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_microsecond(1_767_225_600_000_001).unwrap() + SignedDuration::from_secs(seconds)
 }
 
-pub(super) fn uuid(number: u64) -> Uuid {
+pub(crate) fn uuid(number: u64) -> Uuid {
     Uuid::from_u64_pair(0x0193_9b5e_0000_7000, 0x8000_0000_0000_0000 | number)
 }
 
-pub(super) fn order_id(id: &str) -> OrderId {
+pub(crate) fn order_id(id: &str) -> OrderId {
     OrderId::new(id).unwrap()
 }
 
-pub(super) fn key_of(provider: Provider, account: &str, id: &str) -> PaymentKey {
+pub(crate) fn key_of(provider: Provider, account: &str, id: &str) -> PaymentKey {
     PaymentKey { provider, account: AccountName::new(account).unwrap(), id: PaymentId::new(id).unwrap() }
 }
 
-pub(super) fn key(id: &str) -> PaymentKey {
+pub(crate) fn key(id: &str) -> PaymentKey {
     key_of(Provider::Omise, "shop", id)
 }
 
-pub(super) fn thb(amount_minor: i64) -> Money {
+pub(crate) fn thb(amount_minor: i64) -> Money {
     Money::new(amount_minor, Currency::new("THB").unwrap())
 }
 
-pub(super) fn new_order(id: &str, payments: &[&str]) -> NewOrder {
+pub(crate) fn new_order(id: &str, payments: &[&str]) -> NewOrder {
     NewOrder {
         id: order_id(id),
         amount: thb(12_000),
@@ -44,18 +44,18 @@ pub(super) fn new_order(id: &str, payments: &[&str]) -> NewOrder {
 }
 
 /// Registers `new` and returns the order.
-pub(super) async fn registered(store: &dyn Store, new: &NewOrder, now: Timestamp) -> Order {
+pub(crate) async fn registered(store: &dyn Store, new: &NewOrder, now: Timestamp) -> Order {
     match store.order_register(new, now).await.unwrap() {
         Registered::Order { order, .. } => order,
         other => panic!("{other:?}"),
     }
 }
 
-pub(super) async fn read(store: &dyn Store, id: &OrderId) -> Order {
+pub(crate) async fn read(store: &dyn Store, id: &OrderId) -> Order {
     store.order_get(id).await.unwrap().unwrap()
 }
 
-pub(super) fn notification(number: u64, payment: Option<&PaymentKey>, now: Timestamp) -> Notification {
+pub(crate) fn notification(number: u64, payment: Option<&PaymentKey>, now: Timestamp) -> Notification {
     Notification {
         id: uuid(number),
         provider: payment.map_or(Provider::Omise, |key| key.provider),
@@ -74,12 +74,12 @@ pub(super) fn notification(number: u64, payment: Option<&PaymentKey>, now: Times
     }
 }
 
-pub(super) fn entry(text: &str, payment: Option<PaymentKey>, now: Timestamp) -> TimelineEntry {
+pub(crate) fn entry(text: &str, payment: Option<PaymentKey>, now: Timestamp) -> TimelineEntry {
     TimelineEntry::new(now, TimelineKind::Inquiry, payment, text)
 }
 
 /// A settlement that takes `captured_minor` for the payment `key` of `order`, with one event and one timeline entry.
-pub(super) fn capture(order: &Order, key: &PaymentKey, captured_minor: i64, now: Timestamp) -> Settlement {
+pub(crate) fn capture(order: &Order, key: &PaymentKey, captured_minor: i64, now: Timestamp) -> Settlement {
     let mut order = order.clone();
     let payment = order.payments.iter_mut().find(|payment| payment.key == *key).unwrap();
     payment.state = PaymentState::Paid;
@@ -103,13 +103,13 @@ pub(super) fn capture(order: &Order, key: &PaymentKey, captured_minor: i64, now:
 }
 
 /// The event of `order` as it now is.
-pub(super) fn event(order: &Order, key: &PaymentKey, event_type: EventType, now: Timestamp) -> Event {
+pub(crate) fn event(order: &Order, key: &PaymentKey, event_type: EventType, now: Timestamp) -> Event {
     let data = OrderEvent::of(order, key, now);
     Event::of_order(event_type, data, now)
 }
 
 /// Returns what `event` says about its order, so that a test can change it.
-pub(super) fn order_event(event: &mut Event) -> &mut OrderEvent {
+pub(crate) fn order_event(event: &mut Event) -> &mut OrderEvent {
     match &mut event.data {
         EventData::Order(data) => data,
         EventData::Authorization(_) => panic!("it is about an authorization"),

@@ -5,8 +5,8 @@ use payhook_queue::Queue;
 use payhook_queue::embedded::EmbeddedQueue;
 use payhook_queue::rabbitmq::{RabbitOptions, RabbitQueue};
 use payhook_schema::Clock;
-use payhook_store::Store;
 use payhook_store::sqlite::SqliteStore;
+use payhook_store::traits::*;
 
 use super::process::Process;
 use super::world::TestPayhook;

@@ -12,7 +12,7 @@ use payhook_schema::{
     Provider, new_id,
 };
 use payhook_simulator::{AntomStatus, Keys, Options, SignedRequest, Simulator};
-use payhook_store::{History, Registered, SqliteStore, Store};
+use payhook_store::{History, Registered, SqliteStore, traits::*};
 use payhook_vault::{Key, Vault};
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use tokio_util::sync::CancellationToken;

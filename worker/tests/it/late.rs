@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use payhook_queue::Queue;
 use payhook_schema::{Because, Envelope, Order, OrderId, OrderState, Payment, PaymentState, Provider, RefundId};
 use payhook_simulator::{AntomOutcome, AntomStatus, Fault};
-use payhook_store::{Change, Settled, Settlement, Store};
+use payhook_store::{Change, Settled, Settlement, traits::*};
 
 use crate::house::{House, SOON, THREE_ROUNDS, key};
 

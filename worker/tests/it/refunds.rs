@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use payhook_queue::Queue;
 use payhook_schema::{Because, Envelope, NewOrder, NewRefund, OrderId, OrderState, RefundId, RefundState};
 use payhook_simulator::{AntomHabits, AntomKind, AntomOutcome, AntomStatus};
-use payhook_store::{Registered, Store};
+use payhook_store::{Registered, traits::*};
 
 use crate::house::{House, key, shop};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use payhook_schema::{DeadCause, DeadLetterState, new_id};
-use payhook_store::{Act, AuditEntry, DeadLetter, DeadLetterFilter, History, SqliteStore, Store};
+use payhook_store::{Act, AuditEntry, DeadLetter, DeadLetterFilter, History, SqliteStore, traits::*};
 use uuid::Uuid;
 
 use crate::house::House;

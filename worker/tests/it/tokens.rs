@@ -7,7 +7,7 @@ use payhook_schema::{
     AuthState, Authorization, AuthorizationId, AuthorizationState, NewAuthorization, TimelineKind, Wallet,
 };
 use payhook_simulator::{AntomKind, SignedRequest};
-use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, Store, TimelineEntry};
+use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, TimelineEntry, traits::*};
 
 use crate::house::{House, SOON, shop};
 
