@@ -3,37 +3,32 @@
 //! **Invariant:** a payment moves on the provider's answer, asked for after the hint was taken, and on nothing else. An authorization,
 //! for which there is nothing to ask, moves on a notification whose signature held.
 //! **Invariant:** a delivery is acked after what it caused is committed, never before.
+//!
+//! Arrows between the files go one way only, from the first line to the last:
+//!
+//! | folder | what it does |
+//! |---|---|
+//! | `worker.rs` | starts and stops the tasks |
+//! | `chores/` | sweep, follow, relay, replay and the others: each on its own schedule |
+//! | `hints/` | from the queue to an outcome that is written once and then acked |
+//! | `authorization/` | a customer's consent and its tokens |
+//! | `money/` | the decisions: pure |
+//! | `ask/` | the one gate to the providers: breakers, budgets, classes of failures |
+//! | `context.rs`, `store_retry.rs`, `schedule.rs`, `wait.rs` | shared parts, every schedule, every wait |
 
-mod announce;
+mod ask;
 mod authorization;
-mod breaker;
-mod budget;
-mod class;
-mod dead;
-mod decide;
-mod flights;
-mod follow;
-mod gate;
-mod genuine;
-mod guard;
-mod inquire;
-mod intake;
-mod lease;
-mod named;
-mod outcome;
-mod patience;
-mod refunds;
-mod relay;
-mod release;
-mod repeats;
-mod replay;
-mod retention;
+mod chores;
+mod context;
+mod error_chain;
+mod hints;
+mod money;
 mod schedule;
-mod sweep;
-mod unrouted;
+mod store_retry;
+mod wait;
 mod worker;
-mod writer;
 
-pub use patience::seed_waits;
+pub use context::{WorkerOptions, WorkerParts};
+pub use payhook_schema::seed_waits;
 pub use schedule::Schedule;
-pub use worker::{Died, Worker, WorkerOptions, WorkerParts};
+pub use worker::{Died, Worker};

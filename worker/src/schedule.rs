@@ -1,8 +1,12 @@
+//! Says when a payment is asked about again, and when a delivery is tried again. Every `next_check_at` and every [`PaymentCheck`] of the
+//! worker comes from here; so does an authorization's next check, from the delays.
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use payhook_provider::Protocol;
 use payhook_schema::{Payment, Provider};
+use payhook_store::PaymentCheck;
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -57,6 +61,51 @@ pub(crate) fn late_check_again(payment: &Payment, now: Timestamp) -> Option<Time
     again.map(|again| payment.next_check_at.map_or(again, |planned| planned.max(again)))
 }
 
+/// A hint that comes to nothing is made up for by the sweep after this long.
+const AFTER_HINT: SignedDuration = SignedDuration::from_mins(2);
+/// The time before a payment that the store refuses to finish is looked at again.
+const AFTER_REFUSAL: SignedDuration = SignedDuration::from_hours(1);
+
+/// The next look at a payment, unless it is final by then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NextCheck {
+    pub(crate) at: Timestamp,
+    pub(crate) checks: i32,
+}
+
+/// A check that only moves a payment's next look.
+fn check(payment: &Payment, next_check_at: Option<Timestamp>) -> PaymentCheck {
+    PaymentCheck { key: payment.key.clone(), next_check_at, checks: payment.checks, asked: None }
+}
+
+/// Returns true if an answer about a payment is still awaited: it is not finished, or a look at it was asked for.
+fn is_watched(payment: &Payment) -> bool {
+    payment.is_unfinished() || payment.next_check_at.is_some()
+}
+
+/// Makes a payment due that a hint was just published for: should the hint come to nothing, the sweep finds it.
+pub(crate) fn check_after_hint(payment: &Payment, now: Timestamp) -> PaymentCheck {
+    check(payment, Some(now + AFTER_HINT))
+}
+
+/// Makes a payment due after `wait`: its look was put off before it was begun.
+pub(crate) fn check_after_wait(payment: &Payment, wait: Duration, now: Timestamp) -> PaymentCheck {
+    check(payment, Some(now.checked_add(wait).unwrap_or(now)))
+}
+
+/// Has an unfinished payment asked about once more when its repeats have rested: a provider may send again because something happened
+/// since.
+pub(crate) fn check_after_repeat(payment: &Payment, until: Timestamp) -> Option<PaymentCheck> {
+    let next = payment.next_check_at.map_or(until, |next| next.min(until));
+    payment.is_unfinished().then(|| check(payment, Some(next)))
+}
+
+/// Returns the schedule of a payment whose change cannot be written. A payment that would be finished is not, as far as the store knows.
+pub(crate) fn check_after_refusal(payment: &Payment, now: Timestamp) -> PaymentCheck {
+    let planned = payment.next_check_at.filter(|_| payment.is_unfinished());
+    check(payment, planned.or_else(|| now.checked_add(AFTER_REFUSAL).ok()))
+}
+
 /// The times at which to try again what did not work: a delivery through the queue's delays, a payment through its
 /// provider's checks.
 #[derive(Debug, Clone)]
@@ -87,6 +136,62 @@ impl Schedule {
     /// The longest delay that is not longer than `wait`.
     pub(crate) fn longest_within(&self, wait: Duration) -> Option<Duration> {
         self.retry_delays.iter().copied().filter(|delay| *delay <= wait).max()
+    }
+
+    /// Returns the next look at a payment that was answered about. A notification has it watched closely again; a look of our own goes on
+    /// down the table.
+    pub(crate) fn after_answer(
+        &self,
+        payment: &Payment,
+        notified: bool,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> NextCheck {
+        let checks = if notified { 0 } else { payment.checks };
+        let at = self.next_check(payment.key.provider, checks, expires_at, now);
+        NextCheck { at, checks: checks.saturating_add(1) }
+    }
+
+    /// Returns the check of a payment whose account may be asked again after `wait`, if an answer about it is awaited.
+    ///
+    /// A notification has it due then, however long its hint rests. One that nothing was notified about keeps its own schedule: an outage
+    /// must not make daily looks hourly ones.
+    pub(crate) fn check_after_pause(
+        &self,
+        payment: &Payment,
+        notified: bool,
+        wait: Duration,
+        now: Timestamp,
+    ) -> Option<PaymentCheck> {
+        let again = now.checked_add(wait).unwrap_or(now);
+        let next = if notified { Some(again) } else { self.check_again(payment, again, now) };
+        (notified || is_watched(payment)).then(|| check(payment, next))
+    }
+
+    /// Returns the check of a payment that was asked about in vain, not before `at_least` from now, if an answer about it is awaited. One
+    /// that nobody waits for gets no schedule by this, and loses none that it was given since it was read.
+    ///
+    /// `is_the_payments`: the failure says something about the payment. An outage does not: it ages no payment past hourly looks.
+    pub(crate) fn check_after_failure(
+        &self,
+        payment: &Payment,
+        is_the_payments: bool,
+        at_least: Duration,
+        now: Timestamp,
+    ) -> Option<PaymentCheck> {
+        let next = self.check_again(payment, now.checked_add(at_least).unwrap_or(now), now);
+        let aged = payment.checks.saturating_add(1);
+        let checks =
+            if is_the_payments { aged } else { aged.min(Self::hourly(payment.key.provider)).max(payment.checks) };
+        is_watched(payment).then(|| PaymentCheck { checks, ..check(payment, next) })
+    }
+
+    /// Returns the next look at a payment that could not be asked about: at an unfinished one by its table, and not before `at_least`.
+    fn check_again(&self, payment: &Payment, at_least: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        match payment.is_unfinished() {
+            true => Some(self.next_check(payment.key.provider, payment.checks, None, now).max(at_least)),
+            false => late_check_again(payment, now),
+        }
     }
 
     /// Returns the number of looks that bring a payment to its table's hourly row.
@@ -121,7 +226,7 @@ mod tests {
     use payhook_schema::{PaymentState, RefundTerms};
 
     use super::*;
-    use crate::decide::tests::order;
+    use crate::money::decide::tests::order;
 
     fn at(hour: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + hours(hour)

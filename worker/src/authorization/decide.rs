@@ -1,23 +1,25 @@
+//! Decides what a fact means for an authorization. Pure.
+
 use jiff::{SignedDuration, Timestamp};
-use payhook_schema::{
-    Authorization, AuthorizationEvent, AuthorizationState, Code, Event, EventType, SecretDigest, TimelineKind, Token,
-};
+use payhook_schema::{Authorization, AuthorizationState, Code, SecretDigest, TimelineKind, Token};
 use payhook_store::{AuthorizationChange, TimelineEntry};
+
+use crate::money::announce::announce_authorization;
 
 /// A fact learned about an authorization: from a notification, or from the answer to a call of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum AuthorizationFact {
     /// The customer agreed. The code is sealed where it is ours to exchange.
     Granted(Code),
     /// There is a token.
-    Issued { token: Token, told: Telling },
+    Issued { token: Token, source: TokenSource },
     /// A token is dead, or where none is named, all of them. `reason` in the customer's words. `is_old`: the customer agreed after that.
     Cancelled { token: Option<SecretDigest>, reason: Option<String>, is_old: bool },
 }
 
 /// The way we heard of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Telling {
+pub(crate) enum TokenSource {
     /// In answer to a call of ours: the newest there is, with everything that belongs to it.
     Answered,
     /// By a notification, which tells the token alone.
@@ -28,7 +30,7 @@ pub(crate) enum Telling {
 
 /// The effect of a fact: nothing but a line in the history, or a change with the events that tell of it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Decision {
+pub(crate) struct AuthorizationDecision {
     pub(crate) change: Option<AuthorizationChange>,
     pub(crate) timeline: Vec<TimelineEntry>,
 }
@@ -46,43 +48,47 @@ pub(crate) fn refresh_at(token: &Token) -> Option<Timestamp> {
     Some(expires_at - (life / 10).clamp(SignedDuration::ZERO, REFRESH_AHEAD_MAX))
 }
 
-/// Applies `told` to `authorization`: a pure function. States only go forward, repeats change nothing, and what is over
+/// Applies `fact` to `authorization`: a pure function. States only go forward, repeats change nothing, and what is over
 /// stays over.
-pub(crate) fn decide(authorization: &Authorization, told: Told, now: Timestamp) -> Decision {
+pub(crate) fn decide(authorization: &Authorization, fact: AuthorizationFact, now: Timestamp) -> AuthorizationDecision {
     let mut next = Authorization { updated_at: now, ..authorization.clone() };
-    let moved = match told {
-        Told::Granted(code) => granted(authorization, &mut next, code, now),
-        Told::Issued { token, told } => issued(authorization, &mut next, token, told, now),
-        Told::Cancelled { token, reason, is_old } => {
+    let moved = match fact {
+        AuthorizationFact::Granted(code) => granted(authorization, &mut next, code, now),
+        AuthorizationFact::Issued { token, source } => issued(authorization, &mut next, token, source, now),
+        AuthorizationFact::Cancelled { token, reason, is_old } => {
             cancelled(authorization, &mut next, token.as_ref(), reason, is_old)
         }
     };
     let entry = |kind, text| TimelineEntry::new(now, kind, None, text);
     match moved {
-        Moved::Not(why) => Decision { change: None, timeline: vec![entry(TimelineKind::Refusal, why.to_owned())] },
-        Moved::Repeat => Decision { change: None, timeline: Vec::new() },
-        Moved::To(text) => {
-            let events = announce(authorization, &mut next, now);
+        AuthorizationMove::Not(why) => {
+            AuthorizationDecision { change: None, timeline: vec![entry(TimelineKind::Refusal, why.to_owned())] }
+        }
+        AuthorizationMove::Repeat => AuthorizationDecision { change: None, timeline: Vec::new() },
+        AuthorizationMove::To(text) => {
+            let events = announce_authorization(authorization, &mut next, now);
             let change = AuthorizationChange { authorization: next, events };
-            Decision { change: Some(change), timeline: vec![entry(TimelineKind::Transition, text)] }
+            AuthorizationDecision { change: Some(change), timeline: vec![entry(TimelineKind::Transition, text)] }
         }
     }
 }
 
-enum Moved {
+enum AuthorizationMove {
     To(String),
     Repeat,
     Not(&'static str),
 }
 
-fn granted(was: &Authorization, next: &mut Authorization, code: Code, now: Timestamp) -> Moved {
+fn granted(was: &Authorization, next: &mut Authorization, code: Code, now: Timestamp) -> AuthorizationMove {
     let is_known = was.code.as_ref().is_some_and(|known| known.digest == code.digest);
     match was.state {
-        _ if is_known => Moved::Repeat,
-        AuthorizationState::TokenIssued => Moved::Not("a code, though there is a token already; nothing changes"),
-        AuthorizationState::Cancelled => Moved::Not("a code for what was cancelled; nothing changes"),
+        _ if is_known => AuthorizationMove::Repeat,
+        AuthorizationState::TokenIssued => {
+            AuthorizationMove::Not("a code, though there is a token already; nothing changes")
+        }
+        AuthorizationState::Cancelled => AuthorizationMove::Not("a code for what was cancelled; nothing changes"),
         AuthorizationState::Granted if was.code.as_ref().is_some_and(|known| known.sealed.is_some()) => {
-            Moved::Not("another code, while the first one is being exchanged; nothing changes")
+            AuthorizationMove::Not("another code, while the first one is being exchanged; nothing changes")
         }
         AuthorizationState::Awaiting | AuthorizationState::Granted => {
             next.state = AuthorizationState::Granted;
@@ -92,28 +98,36 @@ fn granted(was: &Authorization, next: &mut Authorization, code: Code, now: Times
             let to_do =
                 if code.sealed.is_some() { "its code is to be exchanged" } else { "its code is not ours to exchange" };
             next.code = Some(code);
-            Moved::To(format!("authorization {} -> granted; {to_do}", was.state))
+            AuthorizationMove::To(format!("authorization {} -> granted; {to_do}", was.state))
         }
     }
 }
 
-fn issued(was: &Authorization, next: &mut Authorization, token: Token, told: Telling, now: Timestamp) -> Moved {
+fn issued(
+    was: &Authorization,
+    next: &mut Authorization,
+    token: Token,
+    source: TokenSource,
+    now: Timestamp,
+) -> AuthorizationMove {
     let known = was.token.as_ref().filter(|known| known.digest == token.digest);
     match (was.state, known) {
         // The cancelled token was being refreshed: what its refresh brought is another token, nobody cancelled it, and this is its only copy.
-        (AuthorizationState::Cancelled, None) if told == Telling::Answered && was.token.is_some() => {
+        (AuthorizationState::Cancelled, None) if source == TokenSource::Answered && was.token.is_some() => {
             replace(was, next, token)
         }
-        (AuthorizationState::Cancelled, _) => Moved::Not("a token for what was cancelled; nothing changes"),
-        (_, None) if told == Telling::Former => Moved::Not("a token that was replaced by a newer one; nothing changes"),
-        (_, Some(known)) if told == Telling::Answered => {
+        (AuthorizationState::Cancelled, _) => AuthorizationMove::Not("a token for what was cancelled; nothing changes"),
+        (_, None) if source == TokenSource::Former => {
+            AuthorizationMove::Not("a token that was replaced by a newer one; nothing changes")
+        }
+        (_, Some(known)) if source == TokenSource::Answered => {
             // The wallet gave the same token again: what belongs to it now is what it says now.
             let refresh = token.refresh.or(known.refresh.clone());
             let whole = Token { refresh, ..token };
             next.next_check_at = refresh_at(&whole).map(|at| at.max(now + REFRESH_AGAIN));
             (next.attempts, next.reason) = (0, None);
             next.token = Some(whole);
-            Moved::To("the wallet gave the same token again".to_owned())
+            AuthorizationMove::To("the wallet gave the same token again".to_owned())
         }
         (_, Some(known)) => {
             let whole = Token {
@@ -123,18 +137,18 @@ fn issued(was: &Authorization, next: &mut Authorization, token: Token, told: Tel
                 ..known.clone()
             };
             if whole == *known {
-                return Moved::Repeat;
+                return AuthorizationMove::Repeat;
             }
             next.next_check_at = refresh_at(&whole);
             next.token = Some(whole);
-            Moved::To("the token's expiry is known now".to_owned())
+            AuthorizationMove::To("the token's expiry is known now".to_owned())
         }
         (_, None) => replace(was, next, token),
     }
 }
 
 /// Puts a token in the place of the one there was, if any.
-fn replace(was: &Authorization, next: &mut Authorization, token: Token) -> Moved {
+fn replace(was: &Authorization, next: &mut Authorization, token: Token) -> AuthorizationMove {
     next.state = AuthorizationState::TokenIssued;
     next.next_check_at = refresh_at(&token);
     next.attempts = 0;
@@ -145,11 +159,13 @@ fn replace(was: &Authorization, next: &mut Authorization, token: Token) -> Moved
     let until = token.expires_at.map_or(String::new(), |at| format!(", good until {at}"));
     next.token = Some(token);
     match was.state {
-        AuthorizationState::TokenIssued => Moved::To(format!("a new token takes the old one's place{until}")),
-        AuthorizationState::Cancelled => Moved::To(format!(
+        AuthorizationState::TokenIssued => {
+            AuthorizationMove::To(format!("a new token takes the old one's place{until}"))
+        }
+        AuthorizationState::Cancelled => AuthorizationMove::To(format!(
             "authorization cancelled -> token_issued{until}: the cancelled token was being refreshed, and its successor was not cancelled"
         )),
-        from => Moved::To(format!("authorization {from} -> token_issued{until}")),
+        from => AuthorizationMove::To(format!("authorization {from} -> token_issued{until}")),
     }
 }
 
@@ -159,12 +175,14 @@ fn cancelled(
     token: Option<&SecretDigest>,
     reason: Option<String>,
     is_old: bool,
-) -> Moved {
+) -> AuthorizationMove {
     let is_current = token.is_none_or(|token| was.token.as_ref().is_some_and(|current| current.digest == *token));
     match was.state {
-        AuthorizationState::Cancelled => Moved::Repeat,
-        _ if !is_current => Moved::Not("a former token was cancelled; the one that counts is not touched"),
-        _ if is_old => Moved::Not("its token was cancelled before the customer agreed to this; nothing changes"),
+        AuthorizationState::Cancelled => AuthorizationMove::Repeat,
+        _ if !is_current => AuthorizationMove::Not("a former token was cancelled; the one that counts is not touched"),
+        _ if is_old => {
+            AuthorizationMove::Not("its token was cancelled before the customer agreed to this; nothing changes")
+        }
         from => {
             next.state = AuthorizationState::Cancelled;
             next.next_check_at = None;
@@ -172,33 +190,9 @@ fn cancelled(
             if let Some(token) = &mut next.token {
                 (token.access, token.refresh) = (None, None);
             }
-            Moved::To(format!("authorization {from} -> cancelled"))
+            AuthorizationMove::To(format!("authorization {from} -> cancelled"))
         }
     }
-}
-
-/// Returns the events that tell the merchant's programs of a change: that the customer agreed, and that it is over.
-/// Each once, unless it goes on after all.
-fn announce(was: &Authorization, next: &mut Authorization, now: Timestamp) -> Vec<Event> {
-    let cancelled = next.state == AuthorizationState::Cancelled;
-    let over = was.state == AuthorizationState::Cancelled;
-    let granted = was.state == AuthorizationState::Awaiting || (over && !cancelled);
-    let types = [(granted, EventType::AuthorizationGranted), (cancelled, EventType::AuthorizationCancelled)];
-    let mut events = Vec::new();
-    for (_, event_type) in types.into_iter().filter(|(happened, _)| *happened) {
-        next.version += 1;
-        let data = AuthorizationEvent {
-            authorization_id: next.id.clone(),
-            version: next.version,
-            provider: Authorization::PROVIDER,
-            account: next.account.clone(),
-            customer_belongs_to: next.wallet.clone(),
-            occurred_at: now,
-            reason: next.reason.clone().filter(|_| event_type == EventType::AuthorizationCancelled),
-        };
-        events.push(Event::of_authorization(event_type, data, now));
-    }
-    events
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The worker as it runs.
 
-mod house;
 mod late;
 mod refunds;
 mod retention;
+mod test_worker;
 mod tokens;

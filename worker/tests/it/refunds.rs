@@ -6,13 +6,13 @@ use payhook_schema::{Because, Envelope, NewOrder, NewRefund, OrderId, OrderState
 use payhook_simulator::{AntomHabits, AntomKind, AntomOutcome, AntomStatus};
 use payhook_store::{Registered, traits::*};
 
-use crate::house::{House, key, shop};
+use crate::test_worker::{TestWorker, key, shop};
 
 fn refund() -> RefundId {
     RefundId::new("RF-1").unwrap()
 }
 
-impl House {
+impl TestWorker {
     async fn ask(&self, id: &str) {
         let hint = Envelope::ask(key(id), Because::Refresh, self.now());
         self.queue.publish(&hint).await.unwrap();
@@ -66,52 +66,52 @@ impl House {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_follows_the_answer_that_names_another_payment() {
-    let house = House::start().await;
-    house.habits(false, true);
-    house.announces_for_the_wrong_payment(AntomOutcome::Processing).await;
-    house.until("A-2", "the refund to come here", |_, payment| !payment.refunds.is_empty()).await;
-    house.succeeds();
-    house.is_told_where_it_is().await;
+    let worker = TestWorker::start().await;
+    worker.habits(false, true);
+    worker.announces_for_the_wrong_payment(AntomOutcome::Processing).await;
+    worker.until("A-2", "the refund to come here", |_, payment| !payment.refunds.is_empty()).await;
+    worker.succeeds();
+    worker.is_told_where_it_is().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_that_is_done_already_is_booked_where_the_answer_names_it() {
-    let house = House::start().await;
-    house.habits(false, true);
-    house.announces_for_the_wrong_payment(AntomOutcome::Success).await;
-    house.receives_the_refund().await;
-    house.is_told_where_it_is().await;
+    let worker = TestWorker::start().await;
+    worker.habits(false, true);
+    worker.announces_for_the_wrong_payment(AntomOutcome::Success).await;
+    worker.receives_the_refund().await;
+    worker.is_told_where_it_is().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_goes_to_the_payment_whose_own_answer_lists_it() {
-    let house = House::start().await;
-    house.announces_for_the_wrong_payment(AntomOutcome::Processing).await;
+    let worker = TestWorker::start().await;
+    worker.announces_for_the_wrong_payment(AntomOutcome::Processing).await;
     let is_told = |refund: &payhook_schema::Refund| refund.amount.is_some() && refund.state == RefundState::Pending;
-    house.until("A-1", "an answer about the refund", |_, payment| payment.refunds.iter().any(is_told)).await;
-    house.ask("A-2").await;
-    house.until("A-2", "the refund to come here", |_, payment| payment.refunds.iter().any(is_told)).await;
-    assert_eq!(house.order("A-1").await.payments[0].refunds, []);
-    house.succeeds();
-    house.is_told_where_it_is().await;
+    worker.until("A-1", "an answer about the refund", |_, payment| payment.refunds.iter().any(is_told)).await;
+    worker.ask("A-2").await;
+    worker.until("A-2", "the refund to come here", |_, payment| payment.refunds.iter().any(is_told)).await;
+    assert_eq!(worker.order("A-1").await.payments[0].refunds, []);
+    worker.succeeds();
+    worker.is_told_where_it_is().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refund_whose_money_was_booked_never_moves_and_a_person_must_look() {
-    let house = House::start().await;
-    house.habits(false, false);
-    house.announces_for_the_wrong_payment(AntomOutcome::Success).await;
-    house.until("A-1", "the refund", |order, _| order.refunded_minor == 4_000).await;
+    let worker = TestWorker::start().await;
+    worker.habits(false, false);
+    worker.announces_for_the_wrong_payment(AntomOutcome::Success).await;
+    worker.until("A-1", "the refund", |order, _| order.refunded_minor == 4_000).await;
 
     // The other payment's own answer lists it.
-    house.habits(true, false);
-    house.ask("A-2").await;
-    house.until("A-2", "an objection", |order, _| order.state == OrderState::Held).await;
+    worker.habits(true, false);
+    worker.ask("A-2").await;
+    worker.until("A-2", "an objection", |order, _| order.state == OrderState::Held).await;
     // The answer about the refund names the other payment.
-    house.habits(false, true);
-    house.receives_the_refund().await;
-    house.until("A-1", "an objection", |order, _| order.state == OrderState::Held).await;
-    let [first, second] = [house.order("A-1").await, house.order("A-2").await];
+    worker.habits(false, true);
+    worker.receives_the_refund().await;
+    worker.until("A-1", "an objection", |order, _| order.state == OrderState::Held).await;
+    let [first, second] = [worker.order("A-1").await, worker.order("A-2").await];
     assert_eq!((first.refunded_minor, second.refunded_minor), (4_000, 0));
     assert_eq!((first.holds.len(), second.holds.len(), second.payments[0].refunds.len()), (1, 1, 0));
 }

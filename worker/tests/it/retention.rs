@@ -7,7 +7,7 @@ use payhook_schema::{DeadCause, DeadLetterState, new_id};
 use payhook_store::{Act, AuditEntry, DeadLetter, DeadLetterFilter, History, SqliteStore, traits::*};
 use uuid::Uuid;
 
-use crate::house::House;
+use crate::test_worker::TestWorker;
 
 /// Everything is gone through once a second.
 const AGE: Duration = Duration::from_secs(10);
@@ -17,8 +17,8 @@ const THREE_RUNS: Duration = Duration::from_secs(4);
 const IN_TIME: Duration = Duration::from_mins(1);
 
 /// Starts a worker on audit entries and two dead letters, one of them open. `prepare` writes what else there is.
-async fn start(prepare: impl AsyncFnOnce(&SqliteStore, Timestamp)) -> House {
-    House::start_with(vec![(History::Audit, AGE), (History::DeadLetters, AGE)], async |store, now| {
+async fn start(prepare: impl AsyncFnOnce(&SqliteStore, Timestamp)) -> TestWorker {
+    TestWorker::start_with(vec![(History::Audit, AGE), (History::DeadLetters, AGE)], async |store, now| {
         for number in 0..ENTRIES {
             store.audit_write(&audited(number, now)).await.unwrap();
         }
@@ -31,7 +31,7 @@ async fn start(prepare: impl AsyncFnOnce(&SqliteStore, Timestamp)) -> House {
     .await
 }
 
-impl House {
+impl TestWorker {
     fn passes(&self, time: Duration) {
         self.becomes(self.now() + time);
     }
@@ -96,29 +96,29 @@ fn letter(number: u128, at: Timestamp) -> DeadLetter {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_ends_once_it_is_older_than_its_age() {
-    let house = start(async |_, _| {}).await;
-    house.passes(AGE);
+    let worker = start(async |_, _| {}).await;
+    worker.passes(AGE);
     tokio::time::sleep(THREE_RUNS).await;
     assert_eq!(
-        (house.entries().await, house.letters().await.len()),
+        (worker.entries().await, worker.letters().await.len()),
         (ENTRIES as usize, 2),
         "not older than its age yet"
     );
-    house.passes(Duration::from_secs(1));
-    house.until_only_the_open_letter_is_left().await;
+    worker.passes(Duration::from_secs(1));
+    worker.until_only_the_open_letter_is_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_worker_deletes_history_and_others_leave_it_to_that_one() {
     // As long as a lease of this name may be held, and longer than the clock moves.
     let (another, hold_for) = (Uuid::from_u128(7), Duration::from_secs(20));
-    let house = start(async |store, now| {
+    let worker = start(async |store, now| {
         assert!(store.lease_take("retention", another, now, hold_for).await.unwrap());
     })
     .await;
-    house.passes(AGE + Duration::from_secs(1));
+    worker.passes(AGE + Duration::from_secs(1));
     tokio::time::sleep(THREE_RUNS).await;
-    assert_eq!((house.entries().await, house.letters().await.len()), (ENTRIES as usize, 2), "another worker has it");
-    house.store.lease_release("retention", another).await.unwrap();
-    house.until_only_the_open_letter_is_left().await;
+    assert_eq!((worker.entries().await, worker.letters().await.len()), (ENTRIES as usize, 2), "another worker has it");
+    worker.store.lease_release("retention", another).await.unwrap();
+    worker.until_only_the_open_letter_is_left().await;
 }

@@ -9,11 +9,11 @@ use payhook_schema::{
 use payhook_simulator::{AntomKind, SignedRequest};
 use payhook_store::{AuthorizationChange, AuthorizationSettlement, Settled, TimelineEntry, traits::*};
 
-use crate::house::{House, SOON, shop};
+use crate::test_worker::{SOON, TestWorker, shop};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-impl House {
+impl TestWorker {
     /// The merchant asks the customer, and has us know.
     async fn consults(&self, id: &str) -> AuthState {
         let (auth_state, wallet) = (AuthState::new(format!("S-{id}")).unwrap(), Wallet::new("KPLUS").unwrap());
@@ -92,92 +92,92 @@ const CANCELLED: &str = "payhook.authorization.cancelled.v1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_authorization_that_shares_a_token_learns_of_its_cancellation() {
-    let house = House::start().await;
-    let [first, _] = house.shares().await;
-    house.becomes(house.now() + HOUR);
-    house.simulator.antom().revoke(&first, Some("user request")).unwrap();
-    let cancelled = house.signs(&first, AntomKind::TokenCanceled);
-    house.receives(&cancelled).await;
+    let worker = TestWorker::start().await;
+    let [first, _] = worker.shares().await;
+    worker.becomes(worker.now() + HOUR);
+    worker.simulator.antom().revoke(&first, Some("user request")).unwrap();
+    let cancelled = worker.signs(&first, AntomKind::TokenCanceled);
+    worker.receives(&cancelled).await;
     let mut were = Vec::new();
     for id in ["AU-1", "AU-2"] {
-        let it = house.is(id, AuthorizationState::Cancelled).await;
+        let it = worker.is(id, AuthorizationState::Cancelled).await;
         assert_eq!((it.reason.as_deref(), &it.token.as_ref().unwrap().access), (Some("user request"), &None), "{id}");
         were.push(it);
     }
-    house.becomes(house.now() + HOUR);
-    house.receives(&cancelled).await;
+    worker.becomes(worker.now() + HOUR);
+    worker.receives(&cancelled).await;
     for (id, was) in ["AU-1", "AU-2"].into_iter().zip(were) {
-        house.history(id, 3, &[]).await;
-        assert_eq!(house.authorization(id).await, was, "a repeat changes nothing");
-        assert_eq!(house.told(id).await, [GRANTED, CANCELLED]);
+        worker.history(id, 3, &[]).await;
+        assert_eq!(worker.authorization(id).await, was, "a repeat changes nothing");
+        assert_eq!(worker.told(id).await, [GRANTED, CANCELLED]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancellation_that_was_written_for_one_of_two_is_finished_by_its_retry() {
-    let house = House::start().await;
-    let [first, _] = house.shares().await;
-    house.becomes(house.now() + HOUR);
-    house.simulator.antom().revoke(&first, None).unwrap();
+    let worker = TestWorker::start().await;
+    let [first, _] = worker.shares().await;
+    worker.becomes(worker.now() + HOUR);
+    worker.simulator.antom().revoke(&first, None).unwrap();
     // Somebody wrote the first, and died.
-    let mut authorization = house.authorization("AU-1").await;
+    let mut authorization = worker.authorization("AU-1").await;
     authorization.state = AuthorizationState::Cancelled;
     let change = Some(AuthorizationChange { authorization, events: Vec::new() });
     let half = AuthorizationSettlement { change, ..AuthorizationSettlement::default() };
-    assert_eq!(house.store.authorization_settle(&half).await.unwrap(), Settled::Written);
-    let written = house.authorization("AU-1").await;
+    assert_eq!(worker.store.authorization_settle(&half).await.unwrap(), Settled::Written);
+    let written = worker.authorization("AU-1").await;
 
-    house.receives(&house.signs(&first, AntomKind::TokenCanceled)).await;
-    house.is("AU-2", AuthorizationState::Cancelled).await;
-    house.history("AU-1", 2, &[]).await;
-    assert_eq!(house.authorization("AU-1").await, written);
-    assert_eq!(house.told("AU-2").await, [GRANTED, CANCELLED]);
+    worker.receives(&worker.signs(&first, AntomKind::TokenCanceled)).await;
+    worker.is("AU-2", AuthorizationState::Cancelled).await;
+    worker.history("AU-1", 2, &[]).await;
+    assert_eq!(worker.authorization("AU-1").await, written);
+    assert_eq!(worker.told("AU-2").await, [GRANTED, CANCELLED]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancellation_that_overtakes_the_token_of_the_second_reaches_it_all_the_same() {
-    let house = House::start().await;
-    let [first, second] = [house.consults("AU-1").await, house.consults("AU-2").await];
-    house.simulator.antom().issue_token(&first).unwrap();
-    house.simulator.antom().share_token(&first, &second).unwrap();
-    let late = house.signs(&second, AntomKind::TokenCreated);
-    house.receives(&house.signs(&first, AntomKind::TokenCreated)).await;
-    house.is("AU-1", AuthorizationState::TokenIssued).await;
-    house.becomes(house.now() + HOUR);
-    house.revokes(&first).await;
-    house.is("AU-1", AuthorizationState::Cancelled).await;
+    let worker = TestWorker::start().await;
+    let [first, second] = [worker.consults("AU-1").await, worker.consults("AU-2").await];
+    worker.simulator.antom().issue_token(&first).unwrap();
+    worker.simulator.antom().share_token(&first, &second).unwrap();
+    let late = worker.signs(&second, AntomKind::TokenCreated);
+    worker.receives(&worker.signs(&first, AntomKind::TokenCreated)).await;
+    worker.is("AU-1", AuthorizationState::TokenIssued).await;
+    worker.becomes(worker.now() + HOUR);
+    worker.revokes(&first).await;
+    worker.is("AU-1", AuthorizationState::Cancelled).await;
 
-    house.receives(&late).await;
-    house.is("AU-2", AuthorizationState::Cancelled).await;
-    assert_eq!(house.told("AU-2").await, [GRANTED, CANCELLED]);
+    worker.receives(&late).await;
+    worker.is("AU-2", AuthorizationState::Cancelled).await;
+    assert_eq!(worker.told("AU-2").await, [GRANTED, CANCELLED]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_customer_who_comes_back_keeps_a_token_that_was_cancelled_before() {
-    let house = House::start().await;
-    let [first, _] = house.shares().await;
-    house.becomes(house.now() + HOUR);
-    house.simulator.antom().revoke(&first, None).unwrap();
-    let old = house.signs(&first, AntomKind::TokenCanceled);
-    house.receives(&old).await;
-    house.is("AU-2", AuthorizationState::Cancelled).await;
+    let worker = TestWorker::start().await;
+    let [first, _] = worker.shares().await;
+    worker.becomes(worker.now() + HOUR);
+    worker.simulator.antom().revoke(&first, None).unwrap();
+    let old = worker.signs(&first, AntomKind::TokenCanceled);
+    worker.receives(&old).await;
+    worker.is("AU-2", AuthorizationState::Cancelled).await;
 
-    house.becomes(house.now() + HOUR);
-    let again = house.consults("AU-3").await;
-    house.simulator.antom().share_token(&first, &again).unwrap();
-    let created = house.signs(&again, AntomKind::TokenCreated);
-    house.receives(&created).await;
-    house.is("AU-3", AuthorizationState::TokenIssued).await;
-    house.receives(&old).await;
-    house.history("AU-3", 3, &["its token was cancelled before the customer agreed to this; nothing changes"]).await;
+    worker.becomes(worker.now() + HOUR);
+    let again = worker.consults("AU-3").await;
+    worker.simulator.antom().share_token(&first, &again).unwrap();
+    let created = worker.signs(&again, AntomKind::TokenCreated);
+    worker.receives(&created).await;
+    worker.is("AU-3", AuthorizationState::TokenIssued).await;
+    worker.receives(&old).await;
+    worker.history("AU-3", 3, &["its token was cancelled before the customer agreed to this; nothing changes"]).await;
     // A repeat of the grant looks for cancellations again, and finds the old one.
-    house.receives(&created).await;
-    house.history("AU-3", 4, &["its token was cancelled before the customer agreed to this; nothing changes"]).await;
-    house.is("AU-3", AuthorizationState::TokenIssued).await;
-    assert_eq!(house.told("AU-3").await, [GRANTED]);
+    worker.receives(&created).await;
+    worker.history("AU-3", 4, &["its token was cancelled before the customer agreed to this; nothing changes"]).await;
+    worker.is("AU-3", AuthorizationState::TokenIssued).await;
+    assert_eq!(worker.told("AU-3").await, [GRANTED]);
 
-    house.becomes(house.now() + HOUR);
-    house.revokes(&again).await;
-    house.is("AU-3", AuthorizationState::Cancelled).await;
-    assert_eq!(house.told("AU-1").await, [GRANTED, CANCELLED], "once, however often the token is cancelled");
+    worker.becomes(worker.now() + HOUR);
+    worker.revokes(&again).await;
+    worker.is("AU-3", AuthorizationState::Cancelled).await;
+    assert_eq!(worker.told("AU-1").await, [GRANTED, CANCELLED], "once, however often the token is cancelled");
 }

@@ -1,0 +1,252 @@
+//! Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate, and at a trickle while live traffic
+//! leaves no room. The items wait in the store, which is the lane of their own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use payhook_provider::AskError;
+use payhook_schema::{About, Envelope, Hint, Notification, PaymentKey, ReplayOutcome, TimelineKind};
+use payhook_store::{Found, Replay, ReplayItem, ReplayResult, StoreError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::ask::failure::NotAsked;
+use crate::ask::gate::{Gate, Who};
+use crate::chores::lease::Lease;
+use crate::chores::sweep;
+use crate::context::Context;
+use crate::error_chain::chain;
+use crate::hints::refunds::named_elsewhere;
+use crate::money::decide::{Decided, Question, decide};
+use crate::schedule::NextCheck;
+
+/// The intervals at which items are handed out, and looked for while there are none.
+const TICK: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_secs(1);
+/// A hint has this long to be settled before it is handed out again. Twice is harmless, and little waits on the queue while items are
+/// handed out; a runner that died between the claim and the publish is made up for as soon.
+const HOLD_FOR: Duration = Duration::from_secs(20);
+/// With more than this waiting on the live queue, a replay's own share is one item at a time.
+const LIVE_MAX: u32 = 50;
+/// After that item, and after items that could not be tried: their account is left alone, or the queue is away.
+const AFTER_WAITING: Duration = Duration::from_secs(2);
+/// Items of one tick, whatever the rate.
+const AT_ONCE: u32 = 100;
+
+/// Runs until `stop`.
+pub(crate) async fn replay(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid, stop: CancellationToken) {
+    // What a runner that died had handed out is handed out again when its claim runs out.
+    let (mut lease, mut paces) = (Lease::new("replay", holder), HashMap::new());
+    while !stop.is_cancelled() {
+        let wait = match lease.is_mine(&context).await {
+            true => round(&context, &gate, &mut paces).await.unwrap_or_else(|error| {
+                warn!(error = %chain(&error), "cannot hand out the items of replays, trying again");
+                IDLE
+            }),
+            false => IDLE,
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    lease.release(&context).await;
+}
+
+/// The pace of one replay, and the time from which it goes on.
+struct ReplayPace {
+    /// Items it may hand out by now.
+    allowance: f64,
+    counted_at: Instant,
+    /// Items that could not be tried are not tried again before this.
+    not_before: Instant,
+}
+
+impl ReplayPace {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { allowance: 0.0, counted_at: now, not_before: now }
+    }
+
+    /// Returns the number of items that may be handed out now.
+    fn due(&mut self, rate_per_s: u32) -> u32 {
+        let (now, rate) = (Instant::now(), f64::from(rate_per_s));
+        self.allowance = (self.allowance + (now - self.counted_at).as_secs_f64() * rate).min(rate.max(1.0));
+        self.counted_at = now;
+        if now < self.not_before { 0 } else { (self.allowance as u32).min(AT_ONCE) }
+    }
+}
+
+/// Goes once over all replays that run, and returns the time until the next round.
+async fn round(context: &Context, gate: &Gate, paces: &mut HashMap<Uuid, ReplayPace>) -> Result<Duration, StoreError> {
+    let running = context.store.replay_running().await?;
+    paces.retain(|id, _| running.iter().any(|replay| replay.id == *id));
+    if running.is_empty() {
+        return Ok(IDLE);
+    }
+    for Replay { id, rate_per_s, .. } in running {
+        let pace = paces.entry(id).or_insert_with(ReplayPace::new);
+        let due = pace.due(rate_per_s);
+        if due == 0 {
+            continue;
+        }
+        let (due, rests) = match sweep::more_wait(context, LIVE_MAX).await {
+            Some(false) => (due, false),
+            Some(true) => (1, true),
+            // A queue that cannot say so is not bothered further.
+            None => continue,
+        };
+        let handed = hand_out(context, gate, id, due).await?;
+        pace.allowance -= f64::from(handed.items);
+        if handed.waiting || rests {
+            pace.not_before = Instant::now() + AFTER_WAITING;
+        }
+    }
+    Ok(TICK)
+}
+
+/// The number of items handed out, and whether some of them could not be tried.
+struct Handed {
+    items: u32,
+    waiting: bool,
+}
+
+/// Hands out up to `limit` items of one replay.
+async fn hand_out(context: &Context, gate: &Gate, replay: Uuid, limit: u32) -> Result<Handed, StoreError> {
+    let items = context.store.replay_claim(replay, context.clock.now(), HOLD_FOR, limit).await?;
+    let handed = items.len() as u32;
+    let results: Vec<ReplayResult> =
+        join_all(items.into_iter().map(|item| take(context, gate, item))).await.into_iter().flatten().collect();
+    if !results.is_empty() {
+        context.store.replay_note(&results, context.clock.now()).await?;
+    }
+    metrics::counter!("payhook_replay_items_total").increment(u64::from(handed));
+    Ok(Handed { items: handed, waiting: results.iter().any(|result| result.outcome.is_none()) })
+}
+
+/// Plans an item here, or sends a hint for it. Returns `None` if its result comes from the worker that settles the
+/// hint.
+async fn take(context: &Context, gate: &Gate, item: ReplayItem) -> Option<ReplayResult> {
+    let taken = if item.plan { plan(context, gate, &item).await.map(Some) } else { hint(context, gate, &item).await };
+    let result = |(outcome, detail)| ReplayResult { item: item.id, outcome, detail };
+    match taken {
+        Ok(known) => known.map(result),
+        // It waits again: nothing was tried.
+        Err(why) => Some(result((None, why))),
+    }
+}
+
+type ItemResult = (Option<ReplayOutcome>, String);
+
+fn failed(why: impl Into<String>) -> ItemResult {
+    (Some(ReplayOutcome::Failed), why.into())
+}
+
+/// The hint an item makes, like any other.
+async fn hint(context: &Context, gate: &Gate, item: &ReplayItem) -> Result<Option<ItemResult>, String> {
+    let left_alone =
+        |key: &&PaymentKey| gate.breakers.left_alone(key.provider, &key.account, None, Instant::now()).is_some();
+    if let Some(key) = item.payment.as_ref().filter(left_alone) {
+        return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
+    }
+    match envelope(context, item).await? {
+        Ok(envelope) => context.queue.publish(&envelope).await.map_err(|error| chain(&error))?,
+        Err(why) => return Ok(Some(failed(why))),
+    }
+    Ok(None)
+}
+
+/// The envelope of an item's hint, or why there is none. It carries the notification where there is one, because that may say what no
+/// inquiry does: the archive's, and otherwise the one in the dead letter's own bytes, which was never proven or never archived.
+async fn envelope(context: &Context, item: &ReplayItem) -> Result<Result<Envelope, String>, String> {
+    let store = &context.store;
+    if let Some(id) = item.notification
+        && let Some(archived) = store.notification_get(id).await.map_err(|error| chain(&error))?
+    {
+        return Ok(Ok(Envelope::again(archived.notification, item.id)));
+    }
+    let letter = match item.dead_letter {
+        Some(id) => store.dead_letter_get(id).await.map_err(|error| chain(&error))?,
+        None => None,
+    };
+    let bytes = letter.map(|letter| Envelope::decode(&letter.bytes));
+    Ok(match (bytes, &item.payment) {
+        (Some(Ok(died)), _) => Ok(Envelope { id: item.id, replay: Some(item.id), ..died }),
+        (_, Some(payment)) => Ok(Envelope::ask_again(payment.clone(), item.id)),
+        // Without its cause: serde's own words quote what was in it.
+        (Some(Err(error)), None) => Err(format!("this version cannot read its bytes: {error}")),
+        (None, None) => Err("it names no payment and holds no notification: nothing can be hinted at".to_owned()),
+    })
+}
+
+/// The payment an item is about, as this version reads it, or why nobody can tell.
+async fn payment(context: &Context, item: &ReplayItem) -> Result<Result<Option<PaymentKey>, String>, String> {
+    if item.payment.is_some() {
+        return Ok(Ok(item.payment.clone()));
+    }
+    let Envelope { hint: Hint::Notification(notification), .. } = (match envelope(context, item).await? {
+        Ok(envelope) => envelope,
+        Err(why) => return Ok(Err(why)),
+    }) else {
+        return Ok(Ok(None));
+    };
+    Ok(match context.genuine(&notification).await {
+        Ok(Notification { about: About::Unreadable(why), .. }) => Err(format!("this version cannot read it: {why}")),
+        Ok(genuine) => Ok(genuine.payment()),
+        Err(doubt) => Err(doubt.failure().detail),
+    })
+}
+
+/// Asks the provider, compares, and returns what replaying an item would change; writes nothing.
+async fn plan(context: &Context, gate: &Gate, item: &ReplayItem) -> Result<ItemResult, String> {
+    let key = match payment(context, item).await? {
+        Ok(key) => key,
+        Err(why) => return Ok(failed(why)),
+    };
+    let Some(key) = key else {
+        let why = "it names no payment by its id: what it would change shows only when it is replayed";
+        return Ok((Some(ReplayOutcome::Unchanged), why.to_owned()));
+    };
+    let found = context.store.payments_find(std::slice::from_ref(&key)).await.map_err(|error| chain(&error))?;
+    let Some(Found::Order(order)) = found.into_iter().next() else {
+        return Ok(failed(format!("no order is registered with payment {key}")));
+    };
+    let now = context.clock.now();
+    let asking = match gate.enter(key.provider, &key.account, Who::Chore).await {
+        Ok(asking) => asking,
+        Err(NotAsked::Failed(failure)) => return Ok(failed(failure.detail)),
+        Err(NotAsked::Wait(wait)) => return Err(wait.why.as_str().to_owned()),
+    };
+    let answer = asking.whole(&key, order.payment(&key), &[]).await;
+    let facts = match answer {
+        Ok(answer) => answer.facts_without(&named_elsewhere(&key, &answer)),
+        Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),
+        Err(error) => return Ok(failed(error.to_string())),
+    };
+    let next = NextCheck { at: now, checks: 0 };
+    let decision =
+        decide(&Question { order: &order, key: &key, facts: &facts, foreign: &[], elsewhere: &[], next, now });
+    let moves: Vec<&str> = decision
+        .timeline
+        .iter()
+        .filter(|entry| entry.kind != TimelineKind::Inquiry)
+        .map(|entry| entry.text.as_str())
+        .collect();
+    let result = |outcome, otherwise: &str| {
+        let text = if moves.is_empty() { otherwise.to_owned() } else { moves.join("; ") };
+        (Some(outcome), format!("order {} ({}): {text}", order.id, order.state))
+    };
+    // A comparison wants to know what is said differently, not what would change: a provider that says less than we know differs.
+    let compares = item.dead_letter.is_none() && item.notification.is_none();
+    Ok(match decision.outcome {
+        Decided::Applied | Decided::Revived | Decided::Held => result(ReplayOutcome::Changed, "would change"),
+        Decided::Refused if compares => result(ReplayOutcome::Changed, &facts.answer),
+        Decided::Unchanged | Decided::Refused | Decided::OtherAccounts => {
+            result(ReplayOutcome::Unchanged, &facts.answer)
+        }
+    })
+}
