@@ -53,12 +53,12 @@ fn mac(secret: &str, time: &str, body: &[u8]) -> Hmac<Sha256> {
 /// `docs/providers/tamarind.md#kinds-of-notifications`.
 fn read_notification(body: &[u8]) -> Result<Meaning, Refusal> {
     #[derive(Deserialize)]
-    struct Event {
+    struct Notice {
         event: String,
         kind: String,
         payment: Option<String>,
     }
-    let Event { event, kind, payment } = strict_json::read(body).map_err(Refusal::unreadable)?;
+    let Notice { event, kind, payment } = strict_json::read(body).map_err(Refusal::unreadable)?;
     let about = match payment {
         Some(payment) => {
             About::Payment(PaymentId::new(payment).map_err(|error| Refusal::unreadable(error.to_string()))?)
@@ -83,20 +83,20 @@ fn read_notification(body: &[u8]) -> Result<Meaning, Refusal> {
 /// `docs/providers/tamarind.md#inquiry`.
 pub fn read_payment(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Result<PaymentFacts, AskError> {
     #[derive(Deserialize)]
-    struct Payment {
+    struct Answer {
         payment: String,
         status: String,
         amount_minor: i64,
         currency: String,
     }
-    let payment: Payment = strict_json::read(body).map_err(AskError::garbled)?;
-    if payment.payment != asked.as_str() {
+    let answer: Answer = strict_json::read(body).map_err(AskError::garbled)?;
+    if answer.payment != asked.as_str() {
         return Err(AskError::garbled("the answer is about another payment"));
     }
     let outside = |what: &str| AskError::OutsideTables { what: what.to_owned() };
-    let currency = Currency::new(&payment.currency).map_err(|_| outside("an unknown currency"))?;
-    let amount = Money::new(payment.amount_minor, currency);
-    let state = match payment.status.as_str() {
+    let currency = Currency::new(&answer.currency).map_err(|_| outside("an unknown currency"))?;
+    let amount = Money::new(answer.amount_minor, currency);
+    let state = match answer.status.as_str() {
         "open" => PaymentState::Awaiting,
         "paid" if amount.amount_minor > 0 => PaymentState::Paid,
         "declined" => PaymentState::Failed,
@@ -114,7 +114,7 @@ pub fn read_payment(body: &[u8], asked: &PaymentId, asked_at: Timestamp) -> Resu
         occurred_at: None,
         expires_at: None,
         asked_at,
-        answer: format!("status {}, {amount}", payment.status),
+        answer: format!("status {}, {amount}", answer.status),
     })
 }
 

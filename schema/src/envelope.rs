@@ -333,7 +333,7 @@ mod tests {
     type Forgery = Box<dyn FnOnce(&mut Notification)>;
 
     #[test]
-    fn a_value_that_no_store_takes_is_refused_when_it_is_decoded() {
+    fn a_value_that_no_store_keeps_is_refused_when_it_is_decoded() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         forged(|_| {}).unwrap();
         forged(|notification| notification.kind = "ก".repeat(255)).unwrap();

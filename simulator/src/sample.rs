@@ -78,14 +78,14 @@ pub fn sign(
     now: Timestamp,
     body: &[u8],
 ) -> Result<Vec<(String, String)>, SimulatorError> {
-    fn wrong(error: impl ToString) -> SimulatorError {
+    fn wrong(error: &impl ToString) -> SimulatorError {
         SimulatorError::NotPossible(error.to_string())
     }
     match account {
         Account::Antom(antom) => {
             let key = match key {
                 SampleKey::Forged => PrivateKey::generate(),
-                SampleKey::Given(text) => PrivateKey::parse(text).map_err(wrong)?,
+                SampleKey::Given(text) => PrivateKey::parse(text).map_err(|error| wrong(&error))?,
                 // It is in nobody's configuration but the simulator's.
                 SampleKey::Configured => {
                     return Err(SimulatorError::Lacking {
@@ -99,7 +99,7 @@ pub fn sign(
         Account::Omise(omise) => {
             let secret = match key {
                 SampleKey::Forged => Keys::generate().webhook().clone(),
-                SampleKey::Given(text) => WebhookSecret::parse(text).map_err(wrong)?,
+                SampleKey::Given(text) => WebhookSecret::parse(text).map_err(|error| wrong(&error))?,
                 SampleKey::Configured => omise.webhook_secrets.first().expect("an account has a secret").clone(),
             };
             Ok(sign_omise(&secret, now, body))
