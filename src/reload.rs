@@ -62,7 +62,7 @@ impl Reload {
                 let count = mistakes.len();
                 error!(
                     count,
-                    "the configuration has mistakes, so nothing was changed: fix them, then send SIGHUP again"
+                    "the configuration was read again and has mistakes, so nothing was changed: fix them, then send SIGHUP again"
                 );
             }
             Ok(config) => {

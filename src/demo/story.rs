@@ -109,7 +109,7 @@ impl<'a> Story<'a> {
         tokio::time::sleep(Duration::from_millis(300)).await;
         self.merchant.registers("D-1002", amount, Provider::Omise, &charge).await?;
         self.merchant.sees("D-1002", OrderState::Paid, &["order.paid"]).await?;
-        Ok("stored, then linked and paid once the order was registered".to_owned())
+        Ok("stored, then linked and paid as soon as the order was registered".to_owned())
     }
 
     async fn forged(&self) -> StepOutcome {

@@ -13,7 +13,7 @@ pub(crate) static NEW: LazyLock<Keys> = LazyLock::new(Keys::generate);
 journeys! { Plan::usual();
     omises_new_secret_is_taken_up_while_the_old_one_holds_until_it_is_dropped,
     antoms_new_key_is_taken_up_beside_the_old_one_until_one_is_dropped,
-    a_configuration_with_mistakes_changes_nothing_and_every_mistake_is_told,
+    a_configuration_with_mistakes_changes_nothing_and_every_mistake_is_logged,
     what_needs_a_restart_is_said_and_not_half_done,
     an_account_that_is_dropped_is_gone_until_it_is_back,
 }
@@ -137,7 +137,7 @@ async fn antoms_new_key_is_taken_up_beside_the_old_one_until_one_is_dropped(payh
     assert_eq!(last_use(&report, "antom.shop", "keyVersion 1"), (true, false), "no longer configured: {report:#}");
 }
 
-async fn a_configuration_with_mistakes_changes_nothing_and_every_mistake_is_told(payhook: &TestPayhook) {
+async fn a_configuration_with_mistakes_changes_nothing_and_every_mistake_is_logged(payhook: &TestPayhook) {
     let broken = |text: String| {
         let text = with_line(&text, "webhook_secrets", "webhook_secrets = [\"not base64!\"]");
         let text = with_line(&text, "apply_token", "apply_token = \"perhaps\"");
@@ -147,13 +147,13 @@ async fn a_configuration_with_mistakes_changes_nothing_and_every_mistake_is_told
     payhook.rereads_config(broken).await;
     for name in payhook.names() {
         let log = payhook.log_of(&name);
-        for told in [
+        for part in [
             "omise.shop.webhook_secrets[0]",
             "antom.shop.apply_token",
             "retry_delays must rise",
-            "nothing of it taken up",
+            "so nothing was changed",
         ] {
-            assert!(log.contains(told), "{name} does not tell {told}:\n{log}");
+            assert!(log.contains(part), "{name} does not log {part}:\n{log}");
         }
         assert!(!log.contains("not base64!"), "{name} repeats a secret:\n{log}");
     }
@@ -192,7 +192,7 @@ async fn an_account_that_is_dropped_is_gone_until_it_is_back(payhook: &TestPayho
     }
     for name in payhook.names() {
         let log = payhook.log_of(&name);
-        assert!(log.contains("omise.other: no longer there"), "{name}:\n{log}");
+        assert!(log.contains("omise.other: removed"), "{name}:\n{log}");
     }
     payhook.rereads_config(|_| good).await;
     payhook.delivers(&signed()).await;

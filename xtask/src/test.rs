@@ -37,7 +37,8 @@ async fn all_tests(arguments: &[String]) -> Result<(Count, ExitCode)> {
     let test = |what: &[&str]| {
         let mut test = cargo(&["test", "--no-fail-fast"]);
         test.args(what).args(arguments).envs(servers.environment.iter().cloned());
-        test.env(REQUIRED, "1").env("PAYHOOK_SIM_WORLDS", WORLDS);
+        // A snapshot that differs fails, and leaves no file behind.
+        test.env(REQUIRED, "1").env("PAYHOOK_SIM_WORLDS", WORLDS).env("INSTA_UPDATE", "no");
         test
     };
     let is_named = arguments.iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
