@@ -131,7 +131,7 @@ async fn check_backends(config: &Config) -> (Vec<Finding>, Option<KnownKeys>) {
     }
     let backends = match backends::open(config, "check", true, &Clock::system()).await {
         Ok(backends) => backends,
-        // One process owns the file, and it runs: only it can read the file.
+        // The file belongs to a running process, and only that can read it.
         Err(error) if is_held(&error) => {
             let detail = format!("{error:#}; its /readyz shows the state of the store and the queue");
             let unknown = "the use of each key is shown only while `payhook serve` is stopped";

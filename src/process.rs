@@ -89,7 +89,7 @@ pub(crate) fn stop_on_signal(stop: Stop, lame_duck: Duration) {
 pub(crate) fn open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Where it is refused, the limit is what it was.
+        // If it is refused, the limit stays as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     }
     getrlimit(Resource::Nofile).current

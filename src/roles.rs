@@ -185,7 +185,7 @@ impl RunningRoles {
         self.tasks.wait().await;
         let died = self.died.load(Ordering::Relaxed);
         if !died {
-            // What a part died of may be in hand: the queue is to count that as a crash, so nothing is given back gracefully.
+            // A part may have died of a hint it holds: the queue must count that as a crash, so nothing is returned gracefully.
             self.queue.close().await;
         }
         if let Some(store) = self.store {

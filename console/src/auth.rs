@@ -40,7 +40,7 @@ impl TokenDigest {
     }
 }
 
-/// Everyone who may call the API, distinguished by their tokens.
+/// The callers of the API, distinguished by their tokens.
 pub struct Callers(Option<Vec<(TokenDigest, Caller)>>);
 
 impl Callers {

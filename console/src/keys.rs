@@ -70,7 +70,7 @@ impl Console {
     async fn round(&self, rotation: &mut Rotation) -> Result<ControlFlow<()>, ApiProblem> {
         // Asked for anew: the keys may be replaced while we work.
         let Some(newest) = self.vault.newest() else { return Ok(ControlFlow::Break(())) };
-        // What does not open stays on the list, in any place: asking for as many more finds the others behind it.
+        // Things that do not open stay on the list, so as many more are asked for to find the others behind them.
         let limit = ROUND + rotation.unopened.len();
         let listed = self.store.sealed_list(newest, limit as u32).await?;
         let new = listed.into_iter().filter(|thing| !rotation.unopened.contains(&thing.place.binding()));

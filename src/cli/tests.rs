@@ -1,4 +1,4 @@
-//! What the command line accepts, and its help texts as snapshots.
+//! Arguments that are accepted and refused, and the help texts as snapshots.
 
 use clap::CommandFactory;
 
