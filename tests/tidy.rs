@@ -451,7 +451,8 @@ fn every_test_that_the_security_page_names_exists() {
     holds(rule, &[&[("SECURITY.md", "| an attack | a defence | `tests/a.rs` `it_is_refused` |"), ("tests/a.rs", "")]]);
 }
 
-/// Lists what stands behind `("GET", "/v1/orders/O-1",` in a test, and behind `("/v1/orders/{order_id}", READ, get(` in the console.
+/// Lists what stands behind `("GET", "/v1/orders/O-1",` in a test, and behind `("/v1/orders/{order_id}", READ, get(` in
+/// the console.
 fn calls(text: &str) -> Vec<(String, Vec<&str>)> {
     let rows = text.lines().filter_map(|line| line.trim_start().strip_prefix("(\""));
     rows.filter_map(|row| match row.split_once("\", \"") {

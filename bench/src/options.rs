@@ -1,3 +1,5 @@
+//! Reads the arguments, and the environment that `cargo xtask bench` sets.
+
 use std::path::PathBuf;
 use std::time::Duration;
 

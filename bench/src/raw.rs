@@ -34,7 +34,8 @@ pub(crate) enum Task {
     Settle { url: String, connections: u32, rows: usize, body_bytes: usize },
     /// Signatures made and checked by turns, with this private key.
     Sign { key: String },
-    /// Every order registered in an SQLite file is settled, after its notifications were queued, both in transactions of `rows`.
+    /// Every order registered in an SQLite file is settled, after its notifications were queued, both in transactions
+    /// of `rows`.
     Sqlite { file: PathBuf, rows: usize, envelope_bytes: usize, body_bytes: usize },
 }
 

@@ -99,8 +99,8 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
     let asked_before = bench.stub.asked();
     let worker = bench.cluster.spawn("worker")?;
     let asked = || bench.stub.asked() - asked_before;
-    // A process that has just started connects and has its statements planned. From here on, what has not been asked about yet
-    // is counted, until all of it is settled; what is in flight now is settled meanwhile and not counted.
+    // A process that has just started connects and has its statements planned. From here on, what has not been asked
+    // about yet is counted, until all of it is settled; what is in flight now is settled meanwhile and not counted.
     while asked() < count / STARTING {
         ensure!(worker.is_young(ROUND_WITHIN), "the worker asks nothing: {}", worker.log());
         tokio::time::sleep(START_EVERY).await;

@@ -1,6 +1,6 @@
-//! A provider that answers at once: its answers were made, and signed, before the run. The simulator checks every question's
-//! signature and signs every answer anew (some 0.5 ms of the core it shares with broker and database for Antom), which would
-//! measure the neighbour and not the program.
+//! A provider that answers at once: its answers were made, and signed, before the run. The simulator checks every
+//! question's signature and signs every answer anew (some 0.5 ms of the core it shares with broker and database for
+//! Antom), which would measure the neighbour and not the program.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! Lists the answers to a provider: the documented success, or problem details.
+
 use std::sync::LazyLock;
 
 use axum::Json;
@@ -124,7 +126,8 @@ impl IntoResponse for Answer {
             Self::NoSuchMethod => {
                 headers.insert(axum::http::header::ALLOW, HeaderValue::from_static("POST"));
             }
-            // What is left of the body will not be read: nothing can follow it on this connection, and the sender must know.
+            // What is left of the body will not be read: nothing can follow it on this connection, and the sender must
+            // know.
             Self::TooLarge | Self::TooSlow => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -1,3 +1,5 @@
+//! Limits what refused requests cost: log lines, and after that answers 429.
+
 use std::sync::Mutex;
 
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! Receives a notification: checks it, publishes it, and only then answers that it was accepted.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +37,8 @@ pub struct IngressOptions {
     pub body_bytes_max: usize,
     /// Refusals a second beyond which forgeries are answered 429, and no refusal is logged by itself.
     pub unverified_per_s: u32,
-    /// Repeats a second of one account beyond which they are answered 429: requests that this process made durable lately.
+    /// Repeats a second of one account beyond which they are answered 429: requests that this process made durable
+    /// lately.
     pub repeats_per_s: u32,
 }
 

@@ -1,3 +1,5 @@
+//! Slows down who sends a stored request again and again.
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 
@@ -5,12 +7,13 @@ use jiff::Timestamp;
 use payhook_schema::{AccountName, Provider};
 use uuid::Uuid;
 
-/// Requests remembered of each account, the newest: some 200 kB. Antom's last resend comes after a day and is then new to us, which costs
-/// no more than a repeat did.
+/// Requests remembered of each account, the newest: some 200 kB. Antom's last resend comes after a day and is then new
+/// to us, which costs no more than a repeat did.
 const REMEMBERED: usize = 4096;
 
-/// Remembers what this process made durable lately, and slows down who sends the same signed bytes again and again. A request that was not
-/// made durable is never counted, so a provider that sends again because we failed is served at once.
+/// Remembers what this process made durable lately, and slows down who sends the same signed bytes again and again. A
+/// request that was not made durable is never counted, so a provider that sends again because we failed is served at
+/// once.
 pub(crate) struct Repeats {
     per_second_max: u32,
     accounts: Mutex<HashMap<(Provider, AccountName), Lately>>,

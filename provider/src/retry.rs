@@ -1,5 +1,5 @@
-//! Short waits inside one attempt: a second try at a refused connection, not a schedule. Redelivery belongs to the queue,
-//! which survives us.
+//! Short waits inside one attempt: a second try at a refused connection, not a schedule. Redelivery belongs to the
+//! queue, which survives us.
 
 use std::time::Duration;
 

@@ -19,11 +19,11 @@ pub use model::random_operations_agree_with_a_model;
 pub use promises::*;
 
 /// The time limit for everything that must happen: far longer than it ever takes, so that reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// A backend's queue for the suite: empty and migrated.
 #[async_trait]
-pub trait Harness: Send + Sync {
+pub trait QueueHarness: Send + Sync {
     /// Returns the queue as one more process has it; the same queue again if one process owns it.
     async fn process(&self) -> Arc<dyn Queue>;
 
@@ -38,8 +38,9 @@ pub trait Harness: Send + Sync {
     fn delays(&self) -> Vec<Duration>;
 }
 
-/// Makes tests of the whole suite for one backend: `conformance!(rabbitmq, harness().await)`, where the expression gives
-/// an `Option` of a [`Harness`], or nothing where the backend's server is not at hand and has been reported as missing.
+/// Makes tests of the whole suite for one backend: `conformance!(rabbitmq, harness().await)`, where the expression
+/// gives an `Option` of a [`Harness`], or nothing where the backend's server is not at hand and has been reported as
+/// missing.
 #[macro_export]
 macro_rules! conformance {
     ($backend:ident, $harness:expr, $seed:expr) => {
@@ -128,8 +129,8 @@ async fn consume(queue: &dyn Queue, lane: Lane, prefetch: u16) -> Consumer {
 async fn take(consumer: &mut Consumer, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     while taken.len() < count {
-        let next = timeout(PATIENCE, consumer.deliveries.next(count - taken.len())).await;
-        let next = next.unwrap_or_else(|_| panic!("{} of {count} deliveries came within {PATIENCE:?}", taken.len()));
+        let next = timeout(WITHIN, consumer.deliveries.next(count - taken.len())).await;
+        let next = next.unwrap_or_else(|_| panic!("{} of {count} deliveries came within {WITHIN:?}", taken.len()));
         let next = next.expect("the consumption goes on");
         assert!(!next.is_empty(), "an empty list was handed over");
         taken.extend(next);
@@ -145,7 +146,7 @@ async fn take_one(consumer: &mut Consumer) -> Delivery {
 async fn settle_all(consumer: &Consumer, deliveries: Vec<Delivery>, verdict: &Verdict) {
     let settled = deliveries.into_iter().map(|delivery| (delivery, verdict.clone())).collect::<Vec<_>>();
     let lost = consumer.settler.settle(&settled).await.expect("they can be settled");
-    assert_eq!(lost, 0, "deliveries in hand were no longer ours");
+    assert_eq!(lost, 0, "unsettled deliveries were no longer ours");
 }
 
 /// Shows that nothing but `marker`, published now, comes: what would come wrongly was there before.
@@ -161,7 +162,7 @@ async fn nothing_else_comes(queue: &dyn Queue) {
 /// Waits until the queue of this name has exactly `ready` waiting.
 async fn depth_becomes(queue: &dyn Queue, name: &str, ready: u64) {
     let mut last = None;
-    let reached = timeout(PATIENCE, async {
+    let reached = timeout(WITHIN, async {
         while last != Some(ready) {
             let depths = queue.depths().await.expect("depths can be asked for");
             let found = depths.iter().find(|depth| depth.queue == name);

@@ -1,3 +1,5 @@
+//! The contract of a queue: what each backend promises, and the data that crosses its edge.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,40 +37,41 @@ use thiserror::Error;
 /// Not promised: order, and exactly once. The effect is what is deduplicated, in the store.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Returns once the envelope is durable: it outlives this process and, on RabbitMQ, the loss of a minority of nodes.
+    /// Returns once the envelope is durable: it outlives this process and, on RabbitMQ, the loss of a minority of
+    /// nodes.
     ///
     /// An error means *unknown*, not *failed*: it may be stored all the same, even later. Publishing it again is safe.
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError>;
 
-    /// Starts taking from `lane`, with at most `prefetch` deliveries in hand at once.
+    /// Starts taking from `lane`, with at most `prefetch` unsettled deliveries at once.
     async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError>;
 
     /// Returns true if order events can be published here. If not, consumers read them from the feed.
     fn carries_events(&self) -> bool;
 
-    /// Publishes one event for fulfilment and returns once it is durable, or once the broker says that no queue wants it.
-    /// [`QueueError::Misconfigured`] where [`Queue::carries_events`] says no.
+    /// Publishes one event for fulfilment and returns once it is durable, or once the broker says that no queue wants
+    /// it. [`QueueError::Misconfigured`] where [`Queue::carries_events`] says no.
     async fn publish_event(&self, event: &Event) -> Result<Routed, QueueError>;
 
     /// Brings queues and exchanges to this version; twice does no harm.
     async fn migrate(&self) -> Result<(), QueueError>;
 
-    /// Proves that a publish works: a write was confirmed within the last seconds, or one is made now and confirmed. Consumers never
-    /// see it.
+    /// Proves that a publish works: a write was confirmed within the last seconds, or a probe is written and confirmed
+    /// now. Consumers never see the probe.
     async fn probe(&self) -> Result<(), QueueError>;
 
-    /// Tries every way a message can take, one by one, for `payhook check`. Empty where there is but one.
+    /// Tries every way a message can take, one by one, for `payhook check`. Empty where there is only one.
     async fn routes(&self) -> Result<Vec<Route>, QueueError> {
         Ok(Vec::new())
     }
 
-    /// Lists what lies in `payhook.unrouted`, oldest first, at most `at_most`. Empty where everything has its way.
+    /// Lists the messages in `payhook.unrouted`, oldest first, at most `at_most`. Empty where there is no such queue.
     async fn unrouted(&self, _at_most: usize) -> Result<Vec<Unrouted>, QueueError> {
         Ok(Vec::new())
     }
 
-    /// Moves at most `at_most` messages from `payhook.unrouted` to where they belong: published, confirmed, then acked there. Events are
-    /// dropped, because the feed has them.
+    /// Moves at most `at_most` messages from `payhook.unrouted` to where they belong: published, confirmed, then acked
+    /// there. Events are dropped, because the feed has them.
     async fn unrouted_move_back(&self, _which: MoveBack, _at_most: usize) -> Result<MovedBack, QueueError> {
         Ok(MovedBack::default())
     }
@@ -82,7 +85,7 @@ pub trait Queue: Send + Sync + 'static {
     /// Returns the queue's address without credentials, for `payhook check` and errors.
     fn address(&self) -> String;
 
-    /// Finishes what is in flight and lets go of connections.
+    /// Finishes what is in flight and closes connections.
     async fn close(&self);
 }
 
@@ -108,18 +111,19 @@ pub struct Consumer {
 pub trait Deliveries: Send {
     /// Waits for a delivery, then returns it with all others that are ready, at most `at_most`; never an empty list.
     ///
-    /// An error ends the consumption: drop the consumer and start another. Cancel safe: no delivery is lost by dropping the future.
+    /// An error ends the consumption: drop the consumer and start another. Cancel safe: no delivery is lost by dropping
+    /// the future.
     async fn next(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError>;
 }
 
 #[async_trait]
 pub trait Settler: Send + Sync {
-    /// Settles deliveries of this consumer. A retry or dead letter is published and confirmed before the old delivery is
-    /// acked, so a crash between the two repeats it and never loses it.
+    /// Settles deliveries of this consumer. A retry or dead letter is published and confirmed before the old delivery
+    /// is acked, so a crash between the two repeats it and never loses it.
     ///
-    /// Returns how many were no longer ours to settle: those come again, or already did. On an error some may be settled
-    /// and the rest is still in hand: settling the same list again finishes it, counting the settled ones as not ours; what
-    /// is not settled in the end comes back once the consumer is dropped.
+    /// Returns how many were no longer ours to settle: those come again, or already did. On an error some may be
+    /// settled and the rest is not: settling the same list again finishes it, counting the settled ones as not ours. A
+    /// delivery that stays unsettled comes back once the consumer is dropped.
     async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError>;
 }
 
@@ -167,8 +171,8 @@ impl Death {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Ack,
-    /// Hidden for at least `after`, and at most for the smallest configured delay not below it, then delivered as `attempt`
-    /// on [`Lane::Notifications`], from whichever lane it came. Beyond the longest delay, it is the longest.
+    /// Hidden for at least `after`, and at most for the smallest configured delay not below it, then delivered as
+    /// `attempt` on [`Lane::Notifications`], from whichever lane it came. Beyond the longest delay, it is the longest.
     ///
     /// The embedded queue waits exactly `after`. On RabbitMQ the retries of one delay are a queue, which lets nothing
     /// past its head: behind one that waits longer, a retry waits as long, which is never more than the delay. Jitter
@@ -186,9 +190,10 @@ pub enum Verdict {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
-    /// The queue's name as RabbitMQ has it, on both backends: `payhook.notifications`, `payhook.retry.5s`, `payhook.dead`.
+    /// The queue's name as RabbitMQ has it, on both backends: `payhook.notifications`, `payhook.retry.5s`,
+    /// `payhook.dead`.
     pub queue: String,
-    /// Waiting, not in a consumer's hand.
+    /// Waiting: not with a consumer.
     pub ready: u64,
     /// Consumers of all processes, where the backend counts them.
     pub consumers: Option<u32>,

@@ -1,3 +1,5 @@
+//! The delays that a retry can wait, and the names of their queues.
+
 use std::time::Duration;
 
 use crate::QueueError;
@@ -20,10 +22,10 @@ impl Delays {
     }
 
     /// Returns the delay and the wait of a retry that is wished for `after`.
-    pub(crate) fn wait(&self, after: Duration) -> Wait {
+    pub(crate) fn wait(&self, after: Duration) -> RetryWait {
         let longest = *self.0.last().expect("never empty");
         let delay = self.0.iter().copied().find(|delay| *delay >= after).unwrap_or(longest);
-        Wait { delay, hidden: after.min(delay) }
+        RetryWait { delay, hidden: after.min(delay) }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Duration> {
@@ -33,7 +35,7 @@ impl Delays {
 
 /// The wait of a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wait {
+pub(crate) struct RetryWait {
     /// The smallest delay of at least what was wished for; the longest when there is none. It names the queue.
     pub(crate) delay: Duration,
     /// The time it is hidden at least: the wish, but no more than the longest delay.
@@ -70,7 +72,7 @@ mod tests {
     fn a_wish_waits_in_the_next_delay_and_the_longest_is_the_most() {
         let [short, long] = [1, 5].map(Duration::from_secs);
         let delays = Delays::new(&[long, short, long], "here").unwrap();
-        let wait = |delay, hidden| Wait { delay, hidden };
+        let wait = |delay, hidden| RetryWait { delay, hidden };
         assert_eq!(delays.wait(Duration::ZERO), wait(short, Duration::ZERO));
         assert_eq!(delays.wait(short), wait(short, short));
         let between = Duration::from_millis(1001);

@@ -9,12 +9,12 @@
 //! that died is not counted. From the third time on such an envelope is handed out alone, so that only the one that
 //! crashes goes on counting; after the fifth it lies in the dead lane as poison.
 //!
-//! Publishes and settles are committed in groups by one task (`writer`): whatever waits while the disk syncs shares the
-//! next sync, so throughput grows with the load and a lone publish waits for nobody.
+//! Publishes and settles are committed in groups by one task (`group_commit`): whatever waits while the disk syncs
+//! shares the next sync, so throughput grows with the load and a lone publish waits for nobody.
 
 mod consumer;
-mod hands;
-mod writer;
+mod group_commit;
+mod in_flight;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ use tokio::time::Instant;
 
 use crate::delays::{Delays, delay_name};
 use crate::{Consumer, Depth, Lane, Queue, QueueError, Routed};
-use hands::Hands;
-use writer::{Put, Writer};
+use group_commit::{GroupCommit, Put};
+use in_flight::InFlight;
 
 /// The table where sqlx notes which of our migrations were applied: not the store's table, though it may be the same
 /// file.
@@ -45,18 +45,18 @@ const BACK_MAX: i64 = 1_000_000;
 
 /// A durable queue in SQLite. Cheap to share behind an [`Arc`]; dropping the last one ends its writer task.
 pub struct EmbeddedQueue {
-    shared: Arc<Shared>,
-    writer: Writer,
+    shared: Arc<EmbeddedShared>,
+    writer: GroupCommit,
 }
 
 /// The state that the queue and its consumers share.
-struct Shared {
+struct EmbeddedShared {
     pool: SqlitePool,
     address: String,
     clock: Clock,
     delays: Delays,
-    hands: Hands,
-    /// Held while rows are chosen and marked as held, so that two consumers never choose the same.
+    in_flight: InFlight,
+    /// HeldRow while rows are chosen and marked as held, so that two consumers never choose the same.
     choosing: tokio::sync::Mutex<()>,
     /// The last row that was there when this process began to consume.
     left_behind: OnceCell<i64>,
@@ -68,30 +68,30 @@ impl EmbeddedQueue {
     /// A queue in the file behind `writer`, a pool of exactly one connection: the file's write lock, shared with the
     /// store. The code that opens it sets WAL and `synchronous = FULL`, without which a confirmed envelope can be lost.
     ///
-    /// Every envelope that a dead process had in hand is waiting again. Call it inside a Tokio runtime, once per file.
+    /// Every envelope that a dead process held is waiting again. Call it inside a Tokio runtime, once per file.
     ///
     /// # Errors
     /// [`QueueError::Misconfigured`] when `retry_delays` is empty or holds a zero.
     pub fn open(writer: SqlitePool, clock: Clock, retry_delays: &[Duration]) -> Result<Self, QueueError> {
         let address = format!("sqlite:{}", writer.connect_options().get_filename().display());
         let delays = Delays::new(retry_delays, &address)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(EmbeddedShared {
             pool: writer,
             address,
             clock,
             delays,
-            hands: Hands::default(),
+            in_flight: InFlight::default(),
             choosing: tokio::sync::Mutex::default(),
             left_behind: OnceCell::new(),
             latest: AtomicI64::new(i64::MAX),
         });
-        let writer = Writer::start(Arc::clone(&shared));
+        let writer = GroupCommit::start(Arc::clone(&shared));
         Ok(Self { shared, writer })
     }
 }
 
-/// Counts the waiting rows in groups: by lane, whether it can be taken at time 1, and its delay; without the rows of
-/// list 2.
+/// CountAfter the waiting rows in groups: by lane, whether it can be taken at time 1, and its delay; without the rows
+/// of list 2.
 const DEPTHS: &str = "select lane, due_at <= ?1 as ready, delay, count(*) as rows, min(due_at) as first from queue_envelope \
                       where id not in (select value from json_each(?2)) group by lane, ready, delay";
 
@@ -118,7 +118,7 @@ fn depths(groups: &[SqliteRow], delays: &Delays) -> Vec<Depth> {
 }
 
 /// Returns the depths of the queue in a file that another process owns: read beside it, without its lock. Deliveries
-/// that the other process has in hand count as waiting.
+/// that the other process holds count as waiting.
 ///
 /// # Errors
 /// [`QueueError::Misconfigured`] when there is no such file or no queue in it.
@@ -174,7 +174,7 @@ impl Queue for EmbeddedQueue {
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
         migrator.run(&self.shared.pool).await.map_err(|error| QueueError::Misconfigured {
             address: self.shared.address.clone(),
-            what: "its table cannot be made".to_owned(),
+            what: "its table cannot be created".to_owned(),
             source: Some(Box::new(error)),
         })
     }
@@ -192,7 +192,7 @@ impl Queue for EmbeddedQueue {
         // One walk along the index, however many delays there are: this connection is also the one that writes.
         let groups = sqlx::query(DEPTHS)
             .bind(now)
-            .bind(self.shared.hands.as_json())
+            .bind(self.shared.in_flight.ids_json())
             .fetch_all(&self.shared.pool)
             .await
             .map_err(|error| self.shared.error("count what waits", error))?;
@@ -204,7 +204,7 @@ impl Queue for EmbeddedQueue {
                    and id not in (select value from json_each(?2)) limit ?3)";
         let counted: i64 = sqlx::query_scalar(sql)
             .bind(self.shared.clock.now().as_microsecond())
-            .bind(self.shared.hands.as_json())
+            .bind(self.shared.in_flight.ids_json())
             .bind(up_to)
             .fetch_one(&self.shared.pool)
             .await
@@ -218,15 +218,16 @@ impl Queue for EmbeddedQueue {
 
     async fn close(&self) {
         self.writer.close().await;
-        // What is given back by a process that ends as it should was in no crash. Where that cannot be written, it counts as one.
+        // A process that ends as it should gives rows back, and that is no crash. If this cannot be written, it counts
+        // as one.
         let given_back = "update queue_envelope set deliveries = deliveries - 1 \
                           where deliveries > 0 and id in (select value from json_each(?1))";
-        let _ = sqlx::query(given_back).bind(self.shared.hands.counted_as_json()).execute(&self.shared.pool).await;
-        self.shared.hands.wake_all();
+        let _ = sqlx::query(given_back).bind(self.shared.in_flight.counted_ids_json()).execute(&self.shared.pool).await;
+        self.shared.in_flight.wake_all();
     }
 }
 
-impl Shared {
+impl EmbeddedShared {
     /// The last row that an earlier process left behind; what is published from now on lies above it.
     async fn left_behind(&self) -> Result<i64, QueueError> {
         let last = async || {
@@ -246,9 +247,9 @@ impl Shared {
         now
     }
 
-    /// Has no row hidden for longer than its own delay, at the first look and once the clock went back: a clock that was ahead wrote
-    /// the time it comes back at. Walks all rows, so not at every look.
-    async fn set_right(&self, now: i64) -> Result<(), QueueError> {
+    /// Lets no row be hidden for longer than its own delay. A clock that was ahead wrote times that are too late, so
+    /// this runs at the first look and after the clock went back. It walks all rows, so it does not run at every look.
+    async fn shorten_waits(&self, now: i64) -> Result<(), QueueError> {
         if self.latest.load(Ordering::Relaxed).saturating_sub(now) <= BACK_MAX {
             return Ok(());
         }
@@ -268,7 +269,7 @@ impl Shared {
             .bind(longest)
             .execute(&self.pool)
             .await
-            .map_err(|error| self.error("set right when rows come back", error))?;
+            .map_err(|error| self.error("shorten the waits of hidden rows", error))?;
         self.latest.store(now, Ordering::Relaxed);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! connection hands deliveries out again: both are duplicates, which the store makes harmless.
 //!
 //! Publishing and consuming use a connection each, because a broker short of memory or disk stops the publishing one
-//! and not the other. AMQP's words stay in here.
+//! and not the other. AMQP's words stay in this module.
 //!
 //! # Metrics
 //! - `payhook_queue_publish_seconds`, histogram: from taking a channel to its confirm. The embedded queue has it too.
@@ -37,12 +37,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::delays::Delays;
 use crate::{Consumer, Depth, Lane, MoveBack, MovedBack, Queue, QueueError, Route, RouteState, Routed, Unrouted};
-use address::Address;
-use consumer::Source;
-use failure::Failure;
+use address::BrokerAddress;
+use consumer::RabbitContext;
+use failure::RabbitFailure;
 use message::Trail;
-use publisher::Publisher;
-use supervisor::{Live, Supervisor, Target};
+use publisher::{Confirmed, Publisher};
+use supervisor::{ConnectionTarget, Live, Supervisor};
 use topology::{DEAD, EVENTS, NOTIFICATIONS, RETURNED, Topology, UNROUTED, retry_name};
 
 /// The most publishes in flight at once, one per channel. RabbitMQ allows 2047 channels on a connection.
@@ -88,7 +88,7 @@ impl RabbitOptions {
 pub struct RabbitQueue {
     publishing: Arc<Supervisor>,
     publisher: Arc<Publisher>,
-    source: Arc<Source>,
+    context: Arc<RabbitContext>,
 }
 
 impl RabbitQueue {
@@ -101,37 +101,38 @@ impl RabbitQueue {
     /// [`QueueError::Misconfigured`] when the URL cannot be read, or a delay is not of whole seconds.
     pub fn open(url: &str, options: RabbitOptions) -> Result<Self, QueueError> {
         let RabbitOptions { role, retry_delays, publish_channels, deadline, tls_ca_pem, clock } = options;
-        let address = Address::parse(url)?;
+        let address = BrokerAddress::parse(url)?;
         let delays = delays(&retry_delays, &address.shown)?;
         let shown = address.shown.clone();
         let supervise = |purpose| {
             let (address, name, tls_ca_pem) = (address.clone(), role.clone(), tls_ca_pem.clone());
-            Arc::new(Supervisor::start(Target { address, name, purpose, tls_ca_pem, deadline }))
+            Arc::new(Supervisor::start(ConnectionTarget { address, name, purpose, tls_ca_pem, deadline }))
         };
         let publishing = supervise("publish");
         let supervisor = supervise("consume");
         let publisher = Arc::new(Publisher::new(Arc::clone(&publishing), publish_channels, deadline));
-        let source = Source { supervisor, publisher: Arc::clone(&publisher), delays, clock, address: shown, deadline };
-        Ok(Self { publishing, publisher, source: Arc::new(source) })
+        let context =
+            RabbitContext { supervisor, publisher: Arc::clone(&publisher), delays, clock, address: shown, deadline };
+        Ok(Self { publishing, publisher, context: Arc::new(context) })
     }
 
     /// Proves the way to the work queue: a confirm was seen lately, or a probe is published and confirmed now.
     async fn prove(&self, untaken: bool) -> Result<(), QueueError> {
-        let live = self.publishing.live(Instant::now() + self.source.deadline).await;
-        let live = live.map_err(|failure| failure.at(&self.source.address))?;
+        let live = self.publishing.live(Instant::now() + self.context.deadline).await;
+        let live = live.map_err(|failure| failure.at(&self.context.address))?;
         if live.is_blocked() {
-            return Err(Failure::blocked().at(&self.source.address));
+            return Err(RabbitFailure::blocked().at(&self.context.address));
         }
         if self.publisher.evidence().is_fresh(untaken) {
             return Ok(());
         }
-        self.publish_probe(NOTIFICATIONS).await.map_err(|failure| failure.at(&self.source.address))
+        self.publish_probe(NOTIFICATIONS).await.map_err(|failure| failure.at(&self.context.address))
     }
 
-    async fn publish_probe(&self, exchange: &str) -> Result<(), Failure> {
-        let mut properties = message::probe(self.source.clock.now());
+    async fn publish_probe(&self, exchange: &str) -> Result<(), RabbitFailure> {
+        let mut properties = message::probe(self.context.clock.now());
         if exchange != NOTIFICATIONS && exchange != DEAD {
-            // It waits for nothing in a retry queue but for what is before it.
+            // In a retry queue it waits for nothing but the messages before it.
             properties = message::expiring(properties, Duration::ZERO);
         }
         self.publisher.publish(exchange, "probe", properties, b"{}").await
@@ -141,19 +142,19 @@ impl RabbitQueue {
     /// does not exist.
     async fn events_have_an_alternate(&self) -> Result<bool, QueueError> {
         let declared = async {
-            let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
+            let live = self.publishing.live(Instant::now() + self.context.deadline).await?;
             let channel = live.channel().await?;
             let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
             let asked = channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, durable, FieldTable::default());
-            match timeout(self.source.deadline, asked).await {
-                Ok(answer) => answer.map_err(|error| Failure::of("take the topology", error)),
-                Err(_) => Err(Failure::late("declare the topology", self.source.deadline)),
+            match timeout(self.context.deadline, asked).await {
+                Ok(answer) => answer.map_err(|error| RabbitFailure::of("take the topology", error)),
+                Err(_) => Err(RabbitFailure::late("declare the topology", self.context.deadline)),
             }
         };
         match declared.await {
             Ok(()) => Ok(false),
             Err(failure) if failure.differs() => Ok(true),
-            Err(failure) => Err(failure.at(&self.source.address)),
+            Err(failure) => Err(failure.at(&self.context.address)),
         }
     }
 
@@ -162,13 +163,13 @@ impl RabbitQueue {
         &self,
         doing: &str,
         questions: usize,
-        run: impl AsyncFnOnce(&Channel, &Live) -> Result<T, Failure>,
+        run: impl AsyncFnOnce(&Channel, &Live) -> Result<T, RabbitFailure>,
     ) -> Result<T, QueueError> {
-        let deadline = self.source.deadline;
+        let deadline = self.context.deadline;
         let ran = async {
             let live = self.publishing.live(Instant::now() + deadline).await?;
             if live.is_blocked() {
-                return Err(Failure::blocked());
+                return Err(RabbitFailure::blocked());
             }
             let channel = live.channel().await?;
             let deadline = deadline.saturating_mul(u32::try_from(questions).unwrap_or(u32::MAX));
@@ -176,11 +177,11 @@ impl RabbitQueue {
                 Ok(ran) => ran.inspect_err(|_| live.check()),
                 Err(_) => {
                     live.give_up_unless_blocked();
-                    Err(Failure::late(doing, deadline))
+                    Err(RabbitFailure::late(doing, deadline))
                 }
             }
         };
-        ran.await.map_err(|failure| failure.at(&self.source.address))
+        ran.await.map_err(|failure| failure.at(&self.context.address))
     }
 }
 
@@ -200,12 +201,12 @@ fn delays(retry_delays: &[Duration], address: &str) -> Result<Delays, QueueError
     Delays::new(retry_delays, address)
 }
 
-/// Counts the messages of a queue that no consumer has in hand.
-async fn depth(channel: &Channel, queue: &str) -> Result<Depth, Failure> {
+/// Counts the messages of a queue that wait, which are not with a consumer.
+async fn depth(channel: &Channel, queue: &str) -> Result<Depth, RabbitFailure> {
     let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
     let asked =
-        asked.map_err(|error| Failure::of(&format!("count `{queue}`; `payhook migrate` declares it"), error))?;
+        asked.map_err(|error| RabbitFailure::of(&format!("count `{queue}`; `payhook migrate` declares it"), error))?;
     Ok(Depth {
         queue: queue.to_owned(),
         ready: asked.message_count().into(),
@@ -219,20 +220,21 @@ async fn depth(channel: &Channel, queue: &str) -> Result<Depth, Failure> {
 impl Queue for RabbitQueue {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
         let bytes = envelope.encode();
-        let (properties, key) = message::hint(Some(envelope), &Trail::NEW, self.source.clock.now());
+        let (properties, key) = message::hint(Some(envelope), &Trail::NEW, self.context.clock.now());
         let published = self.publisher.publish(NOTIFICATIONS, &key, properties, &bytes).await;
-        published.map_err(|failure| failure.at(&self.source.address))
+        published.map_err(|failure| failure.at(&self.context.address))
     }
 
     async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
-        // A broker in alarm goes on handing out and takes no retry. Each hint that cannot be moved on would come back and be counted,
-        // until the broker takes it for poison: so nothing is taken until a publish was confirmed.
+        // A broker in alarm goes on delivering and takes no retry. Each hint that cannot be moved on would come back
+        // and be counted, until the broker dead-letters it as poison: so nothing is taken until a publish was
+        // confirmed.
         if lane == Lane::Notifications
             && let Err(error @ QueueError::Unavailable { .. }) = self.prove(false).await
         {
             return Err(error);
         }
-        consumer::start(Arc::clone(&self.source), lane, prefetch).await
+        consumer::start(Arc::clone(&self.context), lane, prefetch).await
     }
 
     fn carries_events(&self) -> bool {
@@ -241,17 +243,20 @@ impl Queue for RabbitQueue {
 
     async fn publish_event(&self, event: &Event) -> Result<Routed, QueueError> {
         let bytes = serde_json::to_vec(event).expect("plain data always serialises");
-        let properties = message::event(event, self.source.clock.now());
+        let properties = message::event(event, self.context.clock.now());
         let published = self.publisher.offer(EVENTS, event.event_type.routing_key(), properties, &bytes).await;
-        published.map_err(|failure| failure.at(&self.source.address))
+        match published.map_err(|failure| failure.at(&self.context.address))? {
+            Confirmed::Taken => Ok(Routed::Taken),
+            Confirmed::Returned(_) => Ok(Routed::Unwanted),
+        }
     }
 
     async fn migrate(&self) -> Result<(), QueueError> {
-        let topology = Topology::new(&self.source.delays);
+        let topology = Topology::new(&self.context.delays);
         let topology =
             if self.events_have_an_alternate().await? { topology.with_alternate_of_events() } else { topology };
         let declare = async |channel: &Channel, _: &Live| {
-            topology.declare(channel).await.map_err(|error| Failure::of("take the topology", error))
+            topology.declare(channel).await.map_err(|error| RabbitFailure::of("take the topology", error))
         };
         self.on_a_channel("declare the topology", topology.steps(), declare).await?;
         self.publisher.evidence().forget();
@@ -265,36 +270,36 @@ impl Queue for RabbitQueue {
                 let asked =
                     channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, passive, FieldTable::default());
                 let doing = || format!("know its exchange `{exchange}`; `payhook migrate` declares it");
-                asked.await.map_err(|error| Failure::of(&doing(), error))?;
+                asked.await.map_err(|error| RabbitFailure::of(&doing(), error))?;
             }
             let work = depth(channel, NOTIFICATIONS).await?;
-            if live.is_blocked() { Err(Failure::blocked()) } else { Ok(work) }
+            if live.is_blocked() { Err(RabbitFailure::blocked()) } else { Ok(work) }
         };
         let work = self.on_a_channel("answer questions about its exchanges", 3, probe).await?;
         for (exchange, refusal) in self.publisher.evidence().refusals() {
             // A probe in the events would reach the merchants' queues.
             let still = if exchange == EVENTS { Err(refusal) } else { self.publish_probe(&exchange).await };
-            still.map_err(|refusal| refusal.at(&self.source.address))?;
+            still.map_err(|refusal| refusal.at(&self.context.address))?;
         }
         self.prove(work.consumers == Some(0) && work.ready > PROBED_BACKLOG_MAX).await
     }
 
     async fn routes(&self) -> Result<Vec<Route>, QueueError> {
-        let retries = self.source.delays.iter().map(retry_name);
+        let retries = self.context.delays.iter().map(retry_name);
         let mut routes = Vec::new();
         for name in [NOTIFICATIONS, DEAD].map(str::to_owned).into_iter().chain(retries) {
             let state = match self.publish_probe(&name).await {
                 Ok(()) => RouteState::Works,
                 Err(failure) if failure.is_forbidden() => RouteState::NotPermitted,
                 Err(failure) if failure.needs_a_person() => RouteState::Broken(failure.to_string()),
-                Err(failure) => return Err(failure.at(&self.source.address)),
+                Err(failure) => return Err(failure.at(&self.context.address)),
             };
             routes.push(Route { name, state });
         }
         let ask = async |channel: &Channel, _: &Live| {
             let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
             let asked = channel.exchange_declare(EVENTS.into(), ExchangeKind::Topic, passive, FieldTable::default());
-            asked.await.map_err(|error| Failure::of("know it", error))
+            asked.await.map_err(|error| RabbitFailure::of("know it", error))
         };
         let state = match self.on_a_channel("answer a question about its exchange", 1, ask).await {
             Ok(()) => RouteState::Works,
@@ -307,10 +312,10 @@ impl Queue for RabbitQueue {
 
     async fn unrouted(&self, at_most: usize) -> Result<Vec<Unrouted>, QueueError> {
         let listed = async {
-            let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
-            unrouted::list(&self.source, &live, at_most).await
+            let live = self.publishing.live(Instant::now() + self.context.deadline).await?;
+            unrouted::list(&self.context, &live, at_most).await
         };
-        listed.await.map_err(|failure: Failure| failure.at(&self.source.address))
+        listed.await.map_err(|failure: RabbitFailure| failure.at(&self.context.address))
     }
 
     async fn unrouted_move_back(&self, which: MoveBack, at_most: usize) -> Result<MovedBack, QueueError> {
@@ -320,18 +325,18 @@ impl Queue for RabbitQueue {
             return Ok(MovedBack::default());
         }
         let moved = async {
-            let live = self.publishing.live(Instant::now() + self.source.deadline).await?;
+            let live = self.publishing.live(Instant::now() + self.context.deadline).await?;
             let all_now = u32::try_from(waiting).unwrap_or(u32::MAX);
-            unrouted::move_back(&self.source, &live, which, all_now, at_most).await
+            unrouted::move_back(&self.context, &live, which, all_now, at_most).await
         };
-        let moved = moved.await.map_err(|failure: Failure| failure.at(&self.source.address))?;
+        let moved = moved.await.map_err(|failure: RabbitFailure| failure.at(&self.context.address))?;
         let left = self.on_a_channel("count what waits", 1, count).await?.ready;
-        // What was put back may not be counted yet.
+        // The broker may not count yet what was put back.
         Ok(MovedBack { left: left.max(moved.left), ..moved })
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
-        let retries = self.source.delays.iter().map(retry_name);
+        let retries = self.context.delays.iter().map(retry_name);
         let fixed = [NOTIFICATIONS, DEAD, UNROUTED].map(str::to_owned);
         let names: Vec<String> = fixed.into_iter().chain(retries).collect();
         let count = async |channel: &Channel, _: &Live| {
@@ -351,12 +356,12 @@ impl Queue for RabbitQueue {
     }
 
     fn address(&self) -> String {
-        self.source.address.clone()
+        self.context.address.clone()
     }
 
     async fn close(&self) {
         self.publisher.close().await;
         self.publishing.close().await;
-        self.source.supervisor.close().await;
+        self.context.supervisor.close().await;
     }
 }

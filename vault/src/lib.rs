@@ -1,7 +1,8 @@
 //! Seals what must not be read at rest: the tokens and codes of Auto Debit, and notifications that carry them.
 //!
-//! XChaCha20-Poly1305 under one of several keys: the highest number seals, all open. The key's number is stored beside what is
-//! sealed, and the place it is sealed for (table, column, row) is bound into it, so that a row's secret opens in no other row.
+//! XChaCha20-Poly1305 under one of several keys: the highest number seals, all open. The key's number is stored beside
+//! what is sealed, and the place it is sealed for (table, column, row) is bound into it, so that a row's secret opens
+//! in no other row.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};

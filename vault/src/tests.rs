@@ -1,3 +1,5 @@
+//! Tests of sealing and opening, and of changing keys.
+
 use payhook_schema::{About, AccountName, AuthState, AuthorizationId, AuthorizationName, Provider};
 
 use super::*;

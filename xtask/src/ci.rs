@@ -54,7 +54,8 @@ pub(crate) async fn ci() -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Cargo.toml's `rust-version` is a promise to everyone who builds payhook: it must be the version that these checks ran with.
+/// Cargo.toml's `rust-version` is a promise to everyone who builds payhook: it must be the version that these checks
+/// ran with.
 fn declared_toolchain() -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = program(rustc).arg("--version").output()?;

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test there is, against real servers, and one line that sums it up; with `--fast`, those that need none.
+//! `cargo xtask test`: every test there is, against real servers, and one line that sums it up; with `--fast`, those
+//! that need none.
 
 use std::process::{Command, ExitCode};
 
@@ -104,7 +105,8 @@ impl Count {
 }
 
 impl Seen for Count {
-    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`, perhaps in colour.
+    /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`, perhaps in
+    /// colour.
     fn line(&mut self, line: &str) {
         self.not_run |= line.contains("not run:");
         let Some((_, counts)) = line.split_once("test result: ") else { return };

@@ -1,3 +1,5 @@
+//! Publishes to the broker as its client library shows it, without payhook.
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! The transaction that settles one payment, row for row what payhook writes: one archived notification, the order and the
-//! payment moved on the revision that was read, three lines of the timeline, one event. The statement is sqlx's, prepared once
-//! a connection, and commits by itself.
+//! The transaction that settles one payment, row for row what payhook writes: one archived notification, the order and
+//! the payment moved on the revision that was read, three lines of the timeline, one event. The statement is sqlx's,
+//! prepared once a connection, and commits by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! Signs and checks signatures on one core, without the rest of payhook.
+
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};

@@ -1,3 +1,5 @@
+//! Compares random operations on a queue with a plain map that says what the queue must hold.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Harness, PATIENCE, depth_becomes, envelope};
+use super::{QueueHarness, WITHIN, depth_becomes, envelope};
 use crate::{Consumer, Death, Delivery, Lane, Queue, QueueError, Verdict};
 
 const OPERATIONS: usize = 150;
@@ -24,12 +26,12 @@ const DEATHS_MAX: usize = 3;
 const RELEASES_MAX: usize = 1;
 
 /// The expected content of the queue, in a map.
-struct Model {
-    entries: HashMap<Uuid, Entry>,
+struct QueueModel {
+    entries: HashMap<Uuid, ModelEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct ModelEntry {
     bytes: Vec<u8>,
     lane: Lane,
     attempt: u32,
@@ -40,29 +42,29 @@ struct Entry {
     released: usize,
 }
 
-struct Walk<'a> {
-    harness: &'a dyn Harness,
+struct RandomWalk<'a> {
+    harness: &'a dyn QueueHarness,
     queue: Arc<dyn Queue>,
     random: StdRng,
-    model: Model,
-    consumers: Vec<Hand>,
+    model: QueueModel,
+    consumers: Vec<ModelConsumer>,
     deaths: usize,
 }
 
-struct Hand {
+struct ModelConsumer {
     lane: Lane,
     consumer: Consumer,
     held: Vec<Delivery>,
 }
 
-/// Walks at random through publishes, takings, settlings, deaths of consumers and crashes; after each step what the queue
-/// hands over must be what a plain map says it holds. The seed is printed: the same walk can be walked again.
-pub async fn random_operations_agree_with_a_model(harness: &dyn Harness, seed: u64) {
-    let mut walk = Walk {
+/// Publishes, takes, settles, drops consumers and crashes at random. After each step the queue must hand out exactly
+/// the entries of a plain map. The seed is printed, to run the same walk again.
+pub async fn random_operations_agree_with_a_model(harness: &dyn QueueHarness, seed: u64) {
+    let mut walk = RandomWalk {
         harness,
         queue: harness.process().await,
         random: StdRng::seed_from_u64(seed),
-        model: Model { entries: HashMap::new() },
+        model: QueueModel { entries: HashMap::new() },
         consumers: Vec::new(),
         deaths: 0,
     };
@@ -73,7 +75,7 @@ pub async fn random_operations_agree_with_a_model(harness: &dyn Harness, seed: u
     walk.finish().await;
 }
 
-impl Walk<'_> {
+impl RandomWalk<'_> {
     async fn step(&mut self) {
         match self.random.random_range(0..100) {
             0..30 => self.publish().await,
@@ -96,7 +98,7 @@ impl Walk<'_> {
         let envelopes: Vec<Envelope> = (0..self.random.random_range(1..4)).map(|_| envelope()).collect();
         let published = envelopes.iter().map(|envelope| self.queue.publish(envelope));
         future::try_join_all(published).await.expect("a publish is confirmed");
-        let entries = envelopes.iter().map(|envelope| (envelope.id, Entry::new(envelope)));
+        let entries = envelopes.iter().map(|envelope| (envelope.id, ModelEntry::new(envelope)));
         self.model.entries.extend(entries);
     }
 
@@ -104,30 +106,31 @@ impl Walk<'_> {
         if self.consumers.len() < CONSUMERS_MAX {
             let lane = self.lane();
             let consumer = self.queue.consume(lane, PREFETCH).await.expect("the lane can be consumed");
-            self.consumers.push(Hand { lane, consumer, held: Vec::new() });
+            self.consumers.push(ModelConsumer { lane, consumer, held: Vec::new() });
         }
     }
 
-    /// Asks every consumer of the lane at once, because only the queue knows whom it gave what waits; whoever is asked
-    /// and not heard must lose nothing by it.
+    /// Asks every consumer of the lane at once, because only the queue knows which of them it gave a delivery. A
+    /// consumer whose question is dropped must lose nothing.
     async fn take(&mut self, lane: Lane) {
         let waits = self.model.entries.values().any(|entry| entry.lane == lane && !entry.held);
         let at_most = self.random.random_range(1..=usize::from(PREFETCH));
-        let with_room = |hand: &&mut Hand| hand.lane == lane && hand.held.len() < usize::from(PREFETCH);
-        let mut asked: Vec<&mut Hand> = self.consumers.iter_mut().filter(with_room).collect();
+        let with_room =
+            |consumer: &&mut ModelConsumer| consumer.lane == lane && consumer.held.len() < usize::from(PREFETCH);
+        let mut asked: Vec<&mut ModelConsumer> = self.consumers.iter_mut().filter(with_room).collect();
         if !waits || asked.is_empty() {
             return;
         }
-        let nexts = asked.iter_mut().map(|hand| hand.consumer.deliveries.next(at_most));
-        let (taken, index, _) = timeout(PATIENCE, future::select_all(nexts)).await.expect("something waits and comes");
+        let nexts = asked.iter_mut().map(|consumer| consumer.consumer.deliveries.next(at_most));
+        let (taken, index, _) = timeout(WITHIN, future::select_all(nexts)).await.expect("something waits and comes");
         let taken = taken.expect("the consumption goes on");
         assert!(!taken.is_empty() && taken.len() <= at_most, "{} of {at_most}", taken.len());
         for delivery in &taken {
             self.model.hand_over(lane, delivery);
         }
-        let hand = &mut *asked[index];
-        hand.held.extend(taken);
-        assert!(hand.held.len() <= usize::from(PREFETCH), "more in hand than the prefetch");
+        let consumer = &mut *asked[index];
+        consumer.held.extend(taken);
+        assert!(consumer.held.len() <= usize::from(PREFETCH), "more unsettled than the prefetch");
     }
 
     async fn settle(&mut self) {
@@ -148,7 +151,7 @@ impl Walk<'_> {
             self.model.settle(delivery, verdict, &self.harness.delays());
         }
         let lost = self.consumers[index].consumer.settler.settle(&settled).await.expect("they can be settled");
-        assert_eq!(lost, 0, "deliveries in hand were no longer ours");
+        assert_eq!(lost, 0, "unsettled deliveries were no longer ours");
     }
 
     fn verdict(&mut self, id: Uuid) -> Verdict {
@@ -185,24 +188,24 @@ impl Walk<'_> {
         if self.deaths < DEATHS_MAX {
             self.deaths += 1;
             self.harness.crash().await;
-            for delivery in self.consumers.drain(..).flat_map(|hand| hand.held) {
+            for delivery in self.consumers.drain(..).flat_map(|consumer| consumer.held) {
                 self.model.give_back(&delivery);
             }
             self.queue = self.harness.process().await;
         }
     }
 
-    /// Everything the map holds comes, and nothing else.
+    /// Takes everything that the map holds, and checks that nothing else comes.
     async fn finish(mut self) {
-        while let Some(hand) = self.consumers.pop() {
-            for delivery in hand.held {
+        while let Some(consumer) = self.consumers.pop() {
+            for delivery in consumer.held {
                 self.model.give_back(&delivery);
             }
         }
         for lane in [Lane::Notifications, Lane::Dead] {
             let mut consumer = self.queue.consume(lane, PREFETCH).await.expect("the lane can be consumed");
             while self.model.entries.values().any(|entry| entry.lane == lane) {
-                let next = timeout(PATIENCE, consumer.deliveries.next(PREFETCH.into())).await;
+                let next = timeout(WITHIN, consumer.deliveries.next(PREFETCH.into())).await;
                 let next = next.unwrap_or_else(|_| panic!("never came: {:?}", self.model.entries));
                 let next: Result<Vec<Delivery>, QueueError> = next;
                 let mut settled = Vec::new();
@@ -220,7 +223,7 @@ impl Walk<'_> {
     }
 }
 
-impl Entry {
+impl ModelEntry {
     fn new(envelope: &Envelope) -> Self {
         Self {
             bytes: envelope.encode(),
@@ -235,11 +238,11 @@ impl Entry {
     }
 }
 
-impl Model {
+impl QueueModel {
     fn hand_over(&mut self, lane: Lane, delivery: &Delivery) {
         let entry =
             self.entries.get_mut(&id(delivery)).unwrap_or_else(|| panic!("settled, or never sent: {delivery:?}"));
-        assert!(!entry.held, "in two hands: {delivery:?}");
+        assert!(!entry.held, "with two consumers: {delivery:?}");
         assert_eq!(entry.lane, lane, "{delivery:?}");
         let was = (&entry.bytes, entry.attempt, entry.first_failed_at, &entry.death);
         assert_eq!((&delivery.bytes, delivery.attempt, delivery.first_failed_at, &delivery.death), was);
@@ -249,11 +252,11 @@ impl Model {
     }
 
     fn give_back(&mut self, delivery: &Delivery) {
-        self.entries.get_mut(&id(delivery)).expect("it was in hand").held = false;
+        self.entries.get_mut(&id(delivery)).expect("it was handed out").held = false;
     }
 
     fn settle(&mut self, delivery: &Delivery, verdict: &Verdict, delays: &[Duration]) {
-        let entry = self.entries.get_mut(&id(delivery)).expect("it was in hand");
+        let entry = self.entries.get_mut(&id(delivery)).expect("it was handed out");
         entry.held = false;
         match verdict {
             Verdict::Ack => drop(self.entries.remove(&id(delivery))),

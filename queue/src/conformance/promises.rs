@@ -1,3 +1,5 @@
+//! The promises of the contract, one function each.
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -5,7 +7,7 @@ use jiff::Timestamp;
 use payhook_schema::{DeadCause, Envelope};
 use tokio::time::timeout;
 
-use super::{Harness, consume, depth_becomes, envelope, nothing_else_comes, publish, settle_all, take, take_one};
+use super::{QueueHarness, consume, depth_becomes, envelope, nothing_else_comes, publish, settle_all, take, take_one};
 use crate::{Consumer, Death, Delivery, Lane, Verdict};
 
 /// The largest difference between two clocks of one machine.
@@ -23,7 +25,7 @@ fn ids(envelopes: &[Envelope]) -> HashSet<uuid::Uuid> {
     envelopes.iter().map(|envelope| envelope.id).collect()
 }
 
-pub async fn a_confirmed_envelope_outlives_its_publisher(harness: &dyn Harness) {
+pub async fn a_confirmed_envelope_outlives_its_publisher(harness: &dyn QueueHarness) {
     let sent = publish(&*harness.process().await, 20).await;
     harness.crash().await;
     let queue = harness.process().await;
@@ -38,7 +40,7 @@ pub async fn a_confirmed_envelope_outlives_its_publisher(harness: &dyn Harness) 
     }
 }
 
-pub async fn a_delivery_is_held_by_one_consumer_at_a_time(harness: &dyn Harness) {
+pub async fn a_delivery_is_held_by_one_consumer_at_a_time(harness: &dyn QueueHarness) {
     let (one, other) = (harness.process().await, harness.process().await);
     let sent = publish(&*one, 20).await;
     let mut first = consume(&*one, Lane::Notifications, 10).await;
@@ -49,7 +51,7 @@ pub async fn a_delivery_is_held_by_one_consumer_at_a_time(harness: &dyn Harness)
     nothing_else_comes(&*one).await;
 }
 
-pub async fn an_unsettled_delivery_comes_back_once_its_consumer_is_gone(harness: &dyn Harness) {
+pub async fn an_unsettled_delivery_comes_back_once_its_consumer_is_gone(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let sent = publish(&*queue, 3).await;
     let mut consumer = consume(&*queue, Lane::Notifications, 3).await;
@@ -65,7 +67,7 @@ pub async fn an_unsettled_delivery_comes_back_once_its_consumer_is_gone(harness:
     assert!(again.iter().all(|delivery| delivery.attempt == 1), "a crash is no attempt");
 }
 
-pub async fn an_acked_delivery_never_comes_back(harness: &dyn Harness) {
+pub async fn an_acked_delivery_never_comes_back(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     publish(&*queue, 5).await;
     let mut consumer = consume(&*queue, Lane::Notifications, 5).await;
@@ -81,7 +83,7 @@ pub async fn an_acked_delivery_never_comes_back(harness: &dyn Harness) {
     nothing_else_comes(&*harness.process().await).await;
 }
 
-pub async fn a_delivery_is_settled_once(harness: &dyn Harness) {
+pub async fn a_delivery_is_settled_once(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     publish(&*queue, 1).await;
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
@@ -101,7 +103,7 @@ pub async fn a_delivery_is_settled_once(harness: &dyn Harness) {
     nothing_else_comes(&*queue).await;
 }
 
-pub async fn a_released_delivery_comes_back_unchanged(harness: &dyn Harness) {
+pub async fn a_released_delivery_comes_back_unchanged(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let sent = publish(&*queue, 1).await.remove(0);
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
@@ -116,7 +118,7 @@ pub async fn a_released_delivery_comes_back_unchanged(harness: &dyn Harness) {
     nothing_else_comes(&*queue).await;
 }
 
-pub async fn a_retry_stays_hidden_for_as_long_as_was_asked(harness: &dyn Harness) {
+pub async fn a_retry_stays_hidden_for_as_long_as_was_asked(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let [short, long] = *harness.delays() else { panic!("the suite wants two delays") };
     let mut consumer = consume(&*queue, Lane::Notifications, 7).await;
@@ -153,7 +155,7 @@ pub async fn a_retry_stays_hidden_for_as_long_as_was_asked(harness: &dyn Harness
 /// The number of tries to see a retry come early: the machine may be too busy to show it.
 const EARLY_TRIES: usize = 10;
 
-pub async fn a_retry_that_asked_for_less_than_its_delay_comes_sooner(harness: &dyn Harness) {
+pub async fn a_retry_that_asked_for_less_than_its_delay_comes_sooner(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let delays = harness.delays();
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
@@ -182,7 +184,7 @@ fn sent_index(delivery: &Delivery, sent: &[Envelope]) -> Option<usize> {
     sent.iter().position(|sent| sent.id == id)
 }
 
-pub async fn a_retry_carries_its_attempt_and_when_it_first_failed(harness: &dyn Harness) {
+pub async fn a_retry_carries_its_attempt_and_when_it_first_failed(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let sent = publish(&*queue, 1).await.remove(0);
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
@@ -202,7 +204,7 @@ pub async fn a_retry_carries_its_attempt_and_when_it_first_failed(harness: &dyn 
     assert_eq!((delivery.attempt, delivery.first_failed_at), (3, Some(at(3))));
 }
 
-pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn Harness) {
+pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let sent = publish(&*queue, 1).await.remove(0);
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
@@ -224,7 +226,7 @@ pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn Harness)
     let delivery = take_one(&mut dead).await;
     assert_eq!((&delivery.bytes, &delivery.death), (&sent.encode(), &Some(death)));
     assert_eq!((delivery.attempt, delivery.first_failed_at), (2, Some(at(2))));
-    // And back among the living, as from the first try.
+    // A retry takes it out of the dead lane, as from the first try.
     settle_all(&dead, vec![delivery], &Verdict::Retry { after: Duration::ZERO, attempt: 1, first_failed_at: at(3) })
         .await;
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
@@ -232,8 +234,9 @@ pub async fn a_dead_letter_keeps_its_bytes_and_its_reason(harness: &dyn Harness)
     assert_eq!((&delivery.bytes, &delivery.death, delivery.attempt), (&sent.encode(), &None, 1));
 }
 
-/// Crashes the process each time `in_hand` has taken the one hint, until it is dead-lettered. Returns the number of crashes and the letter.
-async fn crashes_until_dead(harness: &dyn Harness, in_hand: impl AsyncFn(&mut Consumer)) -> (usize, Delivery) {
+/// Crashes the process each time `in_hand` has taken the one hint, until it is dead-lettered. Returns the number of
+/// crashes and the letter.
+async fn crashes_until_dead(harness: &dyn QueueHarness, in_hand: impl AsyncFn(&mut Consumer)) -> (usize, Delivery) {
     // RabbitMQ gives up after 10 deliveries, the embedded queue sooner.
     const CRASHES_MAX: usize = 15;
     let mut crashes = 0;
@@ -252,17 +255,17 @@ async fn crashes_until_dead(harness: &dyn Harness, in_hand: impl AsyncFn(&mut Co
     }
 }
 
-pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison(harness: &dyn Harness) {
+pub async fn what_crashes_its_process_again_and_again_is_dead_lettered_as_poison(harness: &dyn QueueHarness) {
     let sent = publish(&*harness.process().await, 1).await.remove(0);
     let taken = async |work: &mut Consumer| assert_eq!(take_one(work).await.bytes, sent.encode());
     let (crashes, dead) = crashes_until_dead(harness, taken).await;
-    assert!(crashes > 1, "one crash says nothing about what was in hand");
+    assert!(crashes > 1, "one crash says nothing about what was held");
     let death = dead.death.expect("it says why it is here");
     assert_eq!((dead.bytes, death.cause), (sent.encode(), DeadCause::Poison));
     assert!(death.detail.contains("again and again"), "{}", death.detail);
 }
 
-pub async fn what_goes_round_between_crashes_is_dead_lettered_as_poison_all_the_same(harness: &dyn Harness) {
+pub async fn what_goes_round_between_crashes_is_dead_lettered_as_poison_all_the_same(harness: &dyn QueueHarness) {
     let sent = publish(&*harness.process().await, 1).await.remove(0);
     // Handed back as it is, and taken once more.
     let round = async |work: &mut Consumer| {
@@ -275,8 +278,9 @@ pub async fn what_goes_round_between_crashes_is_dead_lettered_as_poison_all_the_
     assert_eq!((dead.bytes, dead.death.expect("it says why").cause), (sent.encode(), DeadCause::Poison));
 }
 
-/// Two hints crash their process whenever they are in hand, at once and with everything else in hand; more hints come all the time.
-pub async fn the_neighbours_of_what_crashes_its_process_are_settled(harness: &dyn Harness) {
+/// Two hints crash their process whenever they are handed out, with everything else it holds. More hints come
+/// meanwhile.
+pub async fn the_neighbours_of_what_crashes_its_process_are_settled(harness: &dyn QueueHarness) {
     const NEIGHBOURS: usize = 8;
     const CRASHES_MAX: usize = 40;
     let poison = publish(&*harness.process().await, 2).await;
@@ -326,7 +330,7 @@ async fn together(consumer: &mut Consumer, taken: &mut Vec<Delivery>) {
     }
 }
 
-pub async fn bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered(harness: &dyn Harness) {
+pub async fn bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let bytes = b"\0\xff no envelope {".to_vec();
     harness.put_bytes(&bytes).await;
@@ -342,7 +346,7 @@ pub async fn bytes_that_are_no_envelope_are_handed_over_and_can_be_dead_lettered
     settle_all(&dead, vec![delivery], &Verdict::Ack).await;
 }
 
-pub async fn a_consumer_holds_no_more_than_its_prefetch(harness: &dyn Harness) {
+pub async fn a_consumer_holds_no_more_than_its_prefetch(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let mut small = consume(&*queue, Lane::Notifications, 3).await;
     let sent = publish(&*queue, 8).await;
@@ -352,7 +356,7 @@ pub async fn a_consumer_holds_no_more_than_its_prefetch(harness: &dyn Harness) {
     held.extend(take(&mut large, 5).await);
     assert_eq!(named(&held), ids(&sent));
     drop(large);
-    // Nor does it get more while its hands are full, and it does once one is free.
+    // It gets no more until it has settled one.
     depth_becomes(&*queue, "payhook.notifications", 5).await;
     held.truncate(3);
     settle_all(&small, held, &Verdict::Ack).await;
@@ -361,14 +365,14 @@ pub async fn a_consumer_holds_no_more_than_its_prefetch(harness: &dyn Harness) {
     depth_becomes(&*queue, "payhook.notifications", 2).await;
 }
 
-pub async fn deliveries_in_hand_can_be_settled_after_the_flow_was_stopped(harness: &dyn Harness) {
+pub async fn deliveries_in_hand_can_be_settled_after_the_flow_was_stopped(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     publish(&*queue, 6).await;
     let mut consumer = consume(&*queue, Lane::Notifications, 6).await;
     let in_hand = take(&mut consumer, 2).await;
     let settler = std::sync::Arc::clone(&consumer.settler);
     drop(consumer);
-    // What nobody has seen is given back at once, though two are still in hand.
+    // Deliveries that nobody has seen are given back at once, though two are still unsettled.
     let mut other = consume(&*queue, Lane::Notifications, 6).await;
     let rest = take(&mut other, 4).await;
     assert!(named(&rest).is_disjoint(&named(&in_hand)));
@@ -380,7 +384,7 @@ pub async fn deliveries_in_hand_can_be_settled_after_the_flow_was_stopped(harnes
     nothing_else_comes(&*queue).await;
 }
 
-pub async fn depths_tell_what_waits_and_where(harness: &dyn Harness) {
+pub async fn depths_tell_what_waits_and_where(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let longest = *harness.delays().last().expect("two delays");
     publish(&*queue, 4).await;
@@ -403,7 +407,7 @@ pub async fn depths_tell_what_waits_and_where(harness: &dyn Harness) {
     depth_becomes(&*queue, &name, 0).await;
 }
 
-pub async fn what_can_be_taken_is_counted_as_far_as_one_cares(harness: &dyn Harness) {
+pub async fn what_can_be_taken_is_counted_as_far_as_one_cares(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let waiting = async |up_to| queue.waiting(up_to).await.expect("it can be asked for");
     assert_eq!(waiting(9).await, 0);
@@ -413,10 +417,10 @@ pub async fn what_can_be_taken_is_counted_as_far_as_one_cares(harness: &dyn Harn
     let mut consumer = consume(&*queue, Lane::Notifications, 2).await;
     let _in_hand = take(&mut consumer, 2).await;
     depth_becomes(&*queue, "payhook.notifications", 3).await;
-    assert_eq!(waiting(9).await, 3, "what is in hand is not waiting");
+    assert_eq!(waiting(9).await, 3, "held deliveries do not wait");
 }
 
-pub async fn migrating_twice_does_no_harm(harness: &dyn Harness) {
+pub async fn migrating_twice_does_no_harm(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let sent = publish(&*queue, 1).await;
     queue.migrate().await.expect("twice does no harm");
@@ -425,7 +429,7 @@ pub async fn migrating_twice_does_no_harm(harness: &dyn Harness) {
     assert_eq!(named(&take(&mut consumer, 1).await), ids(&sent));
 }
 
-pub async fn what_proves_readiness_is_never_handed_out(harness: &dyn Harness) {
+pub async fn what_proves_readiness_is_never_handed_out(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     queue.probe().await.expect("it is ready");
     let sent = publish(&*queue, 1).await;
@@ -440,12 +444,12 @@ pub async fn what_proves_readiness_is_never_handed_out(harness: &dyn Harness) {
     depth_becomes(&*queue, "payhook.notifications", 0).await;
 }
 
-pub async fn a_closed_queue_refuses_instead_of_hanging(harness: &dyn Harness) {
+pub async fn a_closed_queue_refuses_instead_of_hanging(harness: &dyn QueueHarness) {
     let queue = harness.process().await;
     let mut consumer = consume(&*queue, Lane::Notifications, 1).await;
     let waiting = tokio::spawn(async move { consumer.deliveries.next(1).await });
     queue.close().await;
-    let ended = tokio::time::timeout(super::PATIENCE, waiting).await.expect("a waiting consumer is told");
+    let ended = tokio::time::timeout(super::WITHIN, waiting).await.expect("a waiting consumer is told");
     assert!(ended.expect("no panic").is_err());
     let refused = queue.publish(&envelope()).await.expect_err("closed");
     assert!(refused.retryable(), "{refused}");

@@ -1,3 +1,5 @@
+//! Takes rows from the table and settles them. Hands out alone what may crash its process.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,89 +10,91 @@ use payhook_schema::{DeadCause, Envelope};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::Shared;
-use super::hands::json;
-use super::writer::{Counts, Settle, To, Writer};
+use super::EmbeddedShared;
+use super::group_commit::{CountAfter, GroupCommit, Settle, To};
+use super::in_flight::json;
 use crate::contract::HANDED_OUT_TOO_OFTEN;
-use crate::delays::{Wait, delay_name};
+use crate::delays::{RetryWait, delay_name};
 use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
 
 /// The longest sleep before the next look for due retries: the machine's clock may be set meanwhile.
-const TRUST_IN_CLOCK: Duration = Duration::from_secs(30);
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// An envelope that was handed out so often without being settled is handed out alone, and after so many more times not at all.
+/// An envelope that was handed out this often without being settled is handed out alone.
 const SUSPECT_FROM: i64 = 3;
+/// An envelope that was handed out this often without being settled is poison.
 const DELIVERIES_MAX: i64 = 5;
 
-/// Numbers consumers apart, within this process and no further: holds are known in memory only.
-static NEXT_HOLDER: AtomicU64 = AtomicU64::new(1);
+/// The next consumer's number. Unique within this process, which is enough: held rows are known in memory only.
+static NEXT_CONSUMER: AtomicU64 = AtomicU64::new(1);
 
-pub(super) fn start(shared: Arc<Shared>, writer: Writer, lane: Lane, prefetch: u16) -> Consumer {
-    let holder = Arc::new(Holder { id: NEXT_HOLDER.fetch_add(1, Ordering::Relaxed), lane, shared, writer });
+pub(super) fn start(shared: Arc<EmbeddedShared>, writer: GroupCommit, lane: Lane, prefetch: u16) -> Consumer {
+    let consumer =
+        Arc::new(EmbeddedConsumer { id: NEXT_CONSUMER.fetch_add(1, Ordering::Relaxed), lane, shared, writer });
     let prefetch = usize::from(prefetch.max(1));
     Consumer {
-        deliveries: Box::new(EmbeddedDeliveries { holder: Arc::clone(&holder), prefetch }),
-        settler: Arc::new(EmbeddedSettler { holder }),
+        deliveries: Box::new(EmbeddedDeliveries { consumer: Arc::clone(&consumer), prefetch }),
+        settler: Arc::new(EmbeddedSettler { consumer }),
     }
 }
 
 /// Both halves of a consumer share it; when the last is dropped, what was not settled is given back.
-struct Holder {
+struct EmbeddedConsumer {
     id: u64,
     lane: Lane,
-    shared: Arc<Shared>,
-    writer: Writer,
+    shared: Arc<EmbeddedShared>,
+    writer: GroupCommit,
 }
 
-impl Drop for Holder {
+impl Drop for EmbeddedConsumer {
     fn drop(&mut self) {
-        self.shared.hands.let_go_of_all(self.id);
-        self.shared.hands.bell(self.lane).notify_waiters();
+        self.shared.in_flight.remove_all_of(self.id);
+        self.shared.in_flight.ready(self.lane).notify_waiters();
     }
 }
 
 struct EmbeddedDeliveries {
-    holder: Arc<Holder>,
+    consumer: Arc<EmbeddedConsumer>,
     prefetch: usize,
 }
 
 #[async_trait]
 impl Deliveries for EmbeddedDeliveries {
     async fn next(&mut self, at_most: usize) -> Result<Vec<Delivery>, QueueError> {
-        let holder = &*self.holder;
+        let consumer = &*self.consumer;
         loop {
-            // Listening before looking: what becomes ready in between rings the bell we already hear.
-            let rung = holder.shared.hands.bell(holder.lane).notified();
-            tokio::pin!(rung);
-            rung.as_mut().enable();
-            if holder.writer.is_closed() {
-                return Err(holder.shared.closed());
+            // Listens before it looks: what becomes ready in between still wakes it.
+            let ready = consumer.shared.in_flight.ready(consumer.lane).notified();
+            tokio::pin!(ready);
+            ready.as_mut().enable();
+            if consumer.writer.is_closed() {
+                return Err(consumer.shared.closed());
             }
-            let room = self.prefetch.saturating_sub(holder.shared.hands.count(holder.id));
+            let room = self.prefetch.saturating_sub(consumer.shared.in_flight.count(consumer.id));
             let mut next_due = None;
             if room > 0 {
                 // One reading of the clock for both looks: what is not ready by the first is hidden by the second.
-                let now = holder.shared.now();
-                let taken = holder.take(room.min(at_most.max(1)), now).await?;
+                let now = consumer.shared.now();
+                let taken = consumer.take(room.min(at_most.max(1)), now).await?;
                 if !taken.is_empty() {
                     return Ok(taken);
                 }
-                next_due = holder.next_due(now).await?;
+                next_due = consumer.next_due(now).await?;
             }
             tokio::select! {
-                () = rung => {}
-                () = tokio::time::sleep(next_due.unwrap_or(TRUST_IN_CLOCK).min(TRUST_IN_CLOCK)) => {}
+                () = ready => {}
+                () = tokio::time::sleep(next_due.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)) => {}
             }
         }
     }
 }
 
-impl Holder {
-    /// Takes into hand what is ready. Cancel safe: nothing is awaited once a row is marked as held.
+impl EmbeddedConsumer {
+    /// Takes what is ready. Cancel safe: nothing is awaited once a row is marked as held.
     async fn take(&self, at_most: usize, now: i64) -> Result<Vec<Delivery>, QueueError> {
         let _alone = self.shared.choosing.lock().await;
-        self.shared.set_right(now).await?;
-        if self.shared.hands.hold_a_suspect() {
+        self.shared.shorten_waits(now).await?;
+        if self.shared.in_flight.has_suspect() {
             return Ok(Vec::new());
         }
         let sql = "select id, bytes, attempt, first_failed_at, death_cause, death_detail, died_at, deliveries \
@@ -100,7 +104,7 @@ impl Holder {
         let rows = sqlx::query(sql)
             .bind(word(self.lane))
             .bind(now)
-            .bind(self.shared.hands.as_json())
+            .bind(self.shared.in_flight.ids_json())
             .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
             .fetch_all(&self.shared.pool)
             .await
@@ -109,21 +113,22 @@ impl Holder {
             Lane::Notifications => self.without_poison(rows, now).await?,
             Lane::Dead => rows,
         };
-        // Handed out alone, a suspect that crashes us counts for itself only: it waits until nothing else is in hand, and others behind it.
+        // A suspect is handed out alone, so that a crash counts for it only: it waits until nothing else is held, and
+        // others wait behind it.
         let first = rows.iter().position(|row| deliveries(row) >= SUSPECT_FROM);
         let suspect = first == Some(0);
         match first {
-            Some(0) if !self.shared.hands.are_empty() => return Ok(Vec::new()),
+            Some(0) if !self.shared.in_flight.is_empty() => return Ok(Vec::new()),
             Some(0) => rows.truncate(1),
             Some(first) => rows.truncate(first),
             None => {}
         }
         self.count(&rows).await?;
-        self.shared.hands.take(self.id, suspect, rows.iter().map(id));
+        self.shared.in_flight.add(self.id, suspect, rows.iter().map(id));
         Ok(rows.iter().map(delivery).collect())
     }
 
-    /// Sends to the dead lane what was handed out too often.
+    /// Moves to the dead lane what was handed out too often.
     async fn without_poison(&self, rows: Vec<SqliteRow>, now: i64) -> Result<Vec<SqliteRow>, QueueError> {
         let (poison, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| deliveries(row) >= DELIVERIES_MAX);
         if !poison.is_empty() {
@@ -135,11 +140,11 @@ impl Holder {
         Ok(rows)
     }
 
-    /// Counts, before anybody sees them, those of `rows` that an earlier process left behind.
+    /// CountAfter, before anybody sees them, those of `rows` that an earlier process left behind.
     async fn count(&self, rows: &[SqliteRow]) -> Result<(), QueueError> {
         let last = self.shared.left_behind().await?;
         let left_behind = rows.iter().map(id).filter(|id| *id <= last && self.lane == Lane::Notifications);
-        let counted = self.shared.hands.count_once(left_behind);
+        let counted = self.shared.in_flight.count_once(left_behind);
         if counted.is_empty() {
             return Ok(());
         }
@@ -167,37 +172,37 @@ impl Holder {
 }
 
 struct EmbeddedSettler {
-    holder: Arc<Holder>,
+    consumer: Arc<EmbeddedConsumer>,
 }
 
 #[async_trait]
 impl Settler for EmbeddedSettler {
     async fn settle(&self, settled: &[(Delivery, Verdict)]) -> Result<usize, QueueError> {
-        let Holder { id: holder, lane, shared, writer } = &*self.holder;
+        let EmbeddedConsumer { id: consumer, lane, shared, writer } = &*self.consumer;
         let now = shared.now();
         let mut lost = 0;
         let mut released = Vec::new();
         let mut settles = Vec::new();
         for (delivery, verdict) in settled {
             let id = i64::try_from(delivery.tag).unwrap_or(-1);
-            if !shared.hands.begin_settling(*holder, id) {
+            if !shared.in_flight.begin_settling(*consumer, id) {
                 lost += 1;
                 continue;
             }
             let to = match verdict {
                 Verdict::Ack => To::Gone,
                 Verdict::Retry { after, attempt, first_failed_at } => {
-                    let Wait { delay, hidden } = shared.delays.wait(*after);
+                    let RetryWait { delay, hidden } = shared.delays.wait(*after);
                     // Up: it is hidden for at least what was asked.
                     let micros = i64::try_from(hidden.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX);
                     let due_at = now.saturating_add(micros);
                     let first_failed_at = first_failed_at.as_microsecond();
-                    let counts = match shared.hands.uncount(id) {
-                        _ if *attempt != delivery.attempt => Counts::Nothing,
-                        true => Counts::OthersButOne,
-                        false => Counts::Others,
+                    let count = match shared.in_flight.uncount(id) {
+                        _ if *attempt != delivery.attempt => CountAfter::Zero,
+                        true => CountAfter::OneLess,
+                        false => CountAfter::Same,
                     };
-                    To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay), counts }
+                    To::Retry { attempt: *attempt, first_failed_at, due_at, delay: delay_name(delay), count }
                 }
                 Verdict::DeadLetter(death) => To::Dead { death: death.clone(), due_at: now },
                 Verdict::Release => {
@@ -208,8 +213,8 @@ impl Settler for EmbeddedSettler {
             settles.push(Settle { id, to });
         }
         if !released.is_empty() {
-            shared.hands.let_go(released);
-            shared.hands.bell(*lane).notify_waiters();
+            shared.in_flight.remove(released);
+            shared.in_flight.ready(*lane).notify_waiters();
         }
         if !settles.is_empty() {
             writer.settle(settles, *lane).await?;

@@ -1,3 +1,5 @@
+//! Reads the broker's URL, which may name several nodes of a cluster.
+
 use lapin::uri::AMQPUri;
 use payhook_schema::shown_url;
 
@@ -8,14 +10,14 @@ const HEARTBEAT_S: u16 = 10;
 
 /// The address of the broker: one or several nodes of a cluster, asked in turn.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(super) struct BrokerAddress {
     /// At least one, equal but for host and port.
     pub(super) nodes: Vec<AMQPUri>,
     /// The URL without user, password and query: for people.
     pub(super) shown: String,
 }
 
-impl Address {
+impl BrokerAddress {
     /// Reads `amqp://user:pass@h1:5672,h2:5672/vhost?heartbeat=10`, and `amqps` alike.
     ///
     /// No vhost is `/`, as everywhere in AMQP; a bare trailing `/` is the vhost of no name.
@@ -58,7 +60,7 @@ mod tests {
 
     #[test]
     fn several_hosts_share_user_and_vhost() {
-        let address = Address::parse("amqps://u:p%40ss@h1,h2:5673,[::1]:5674/pay?heartbeat=4").unwrap();
+        let address = BrokerAddress::parse("amqps://u:p%40ss@h1,h2:5673,[::1]:5674/pay?heartbeat=4").unwrap();
         let nodes: Vec<_> = address.nodes.iter().map(|n| (n.authority.host.as_str(), n.authority.port)).collect();
         assert_eq!(nodes, [("h1", 5671), ("h2", 5673), ("::1", 5674)]);
         for node in &address.nodes {
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_a_url_leaves_out_has_the_usual_default() {
-        let address = Address::parse("amqp://mq").unwrap();
+        let address = BrokerAddress::parse("amqp://mq").unwrap();
         assert_eq!(address.nodes[0].vhost, "/");
         assert_eq!(address.nodes[0].authority.port, 5672);
         assert_eq!(address.nodes[0].query.heartbeat, Some(HEARTBEAT_S));
@@ -89,7 +91,7 @@ mod tests {
             "amqp://u:1?hush@h",
             "amqp://u:hush",
         ] {
-            let error = Address::parse(url).err().unwrap();
+            let error = BrokerAddress::parse(url).err().unwrap();
             assert!(!error.retryable());
             assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
         }

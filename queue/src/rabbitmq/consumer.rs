@@ -1,3 +1,5 @@
+//! Consumes a queue of the broker over one channel, and settles what came over it.
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,21 +16,21 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::failure::Failure;
+use super::failure::RabbitFailure;
 use super::message::{self, Trail};
 use super::publisher::Publisher;
 use super::supervisor::{Live, Supervisor};
 use super::suspects::{self, Standing};
 use super::topology::{DEAD, NOTIFICATIONS, retry_name};
 use crate::contract::HANDED_OUT_TOO_OFTEN;
-use crate::delays::{Delays, Wait};
+use crate::delays::{Delays, RetryWait};
 use crate::{Consumer, Death, Deliveries, Delivery, Lane, QueueError, Settler, Verdict};
 
-/// Before what may not stay in hand is published again. It is tried while the channel lives: giving back would count.
-const PUT_ASIDE_AGAIN: Duration = Duration::from_secs(1);
+/// The wait before another try to bypass deliveries. It is tried while the channel lives: giving them back would count.
+const BYPASS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The parts of the queue that a consumption needs.
-pub(super) struct Source {
+/// The parts of the queue that consumers and publishers share.
+pub(super) struct RabbitContext {
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) delays: Delays,
@@ -38,23 +40,23 @@ pub(super) struct Source {
 }
 
 /// Starts consuming on a channel of its own.
-pub(super) async fn start(source: Arc<Source>, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
-    let until = Instant::now() + source.deadline;
+pub(super) async fn start(context: Arc<RabbitContext>, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
+    let until = Instant::now() + context.deadline;
     let begun = async {
-        let live = source.supervisor.live(until).await?;
+        let live = context.supervisor.live(until).await?;
         let channel = live.channel().await?;
         // Zero would mean: no limit. It counts for every consumer that is started on the channel.
         let qos = channel.basic_qos(prefetch.max(1), BasicQosOptions::default());
-        live.answer("limit what is in hand", qos).await?;
+        live.answer("limit unsettled deliveries", qos).await?;
         Ok((live, channel))
     };
-    let (live, channel) = begun.await.map_err(|failure: Failure| failure.at(&source.address))?;
+    let (live, channel) = begun.await.map_err(|failure: RabbitFailure| failure.at(&context.address))?;
     let (ledger, acking, settled) = (Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
-    let hand = Arc::new(Hand { source, lane, live, channel, ledger, acking, settled });
-    let stream = hand.flow().await.map_err(|failure| failure.at(&hand.source.address))?;
-    let settler = Arc::new(RabbitSettler { hand: Arc::clone(&hand) });
+    let consumption = Arc::new(Consumption { context, lane, live, channel, ledger, acking, settled });
+    let stream = consumption.flow().await.map_err(|failure| failure.at(&consumption.context.address))?;
+    let settler = Arc::new(RabbitSettler { consumption: Arc::clone(&consumption) });
     let deliveries =
-        RabbitDeliveries { hand, flow: Flow::Runs(stream), ended: None, ready: VecDeque::new(), suspect: None };
+        RabbitDeliveries { consumption, flow: Flow::Runs(stream), ended: None, ready: VecDeque::new(), suspect: None };
     Ok(Consumer { deliveries: Box::new(deliveries), settler })
 }
 
@@ -67,8 +69,8 @@ fn queue_of(lane: Lane) -> &'static str {
 
 /// A channel and the deliveries that came over it. Both halves share it: the channel closes, and the broker takes back
 /// what was not settled, when the last is dropped.
-struct Hand {
-    source: Arc<Source>,
+struct Consumption {
+    context: Arc<RabbitContext>,
     lane: Lane,
     live: Arc<Live>,
     channel: Channel,
@@ -76,17 +78,17 @@ struct Hand {
     /// Held while a batch is marked as settled and its frames go out: an `ack multiple` of another batch must not
     /// overtake them, because the broker closes the channel over a tag that is acked twice.
     acking: tokio::sync::Mutex<()>,
-    /// Rung when something has left the hand.
+    /// Notified when something was settled.
     settled: Notify,
 }
 
-/// The tags that are out, the settled tags, and the tag up to which all are settled: a single `ack multiple` may cover
-/// that prefix.
+/// The unsettled tags, the settled ones, and the tag up to which all are settled: a single `ack multiple` covers that
+/// prefix.
 #[derive(Default)]
 struct Ledger {
     out: BTreeMap<u64, Acker>,
-    /// The number of deliveries being settled: still in hand, and no longer out.
-    leaving: usize,
+    /// The number of deliveries that are being settled: no longer in `out`, and still unacked.
+    settling: usize,
     /// The number of times each hint came back, where it ever did.
     returns: BTreeMap<u64, i64>,
     /// Settled beyond `all_settled_to`, past a gap.
@@ -105,26 +107,26 @@ impl Ledger {
     }
 }
 
-impl Hand {
+impl Consumption {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, failure: Failure) -> QueueError {
+    fn failed(&self, failure: RabbitFailure) -> QueueError {
         self.live.check();
-        failure.at(&self.source.address)
+        failure.at(&self.context.address)
     }
 
-    /// Has the broker hand out.
-    async fn flow(&self) -> Result<lapin::Consumer, Failure> {
+    /// Has the broker deliver.
+    async fn flow(&self) -> Result<lapin::Consumer, RabbitFailure> {
         let (name, any_tag) = (queue_of(self.lane), "".into());
         let options = BasicConsumeOptions::default();
         let asked = self.channel.basic_consume(name.into(), any_tag, options, FieldTable::default());
-        self.live.answer(&format!("start handing out `{name}`"), asked).await
+        self.live.answer(&format!("start delivering `{name}`"), asked).await
     }
 
-    /// Waits until nothing is in hand but `tag`.
-    async fn holds_nothing_but(&self, tag: Option<u64>) -> Result<(), Failure> {
+    /// Waits until everything but `tag` is settled.
+    async fn wait_until_only(&self, tag: Option<u64>) -> Result<(), RabbitFailure> {
         loop {
             // Listening before looking: what is settled in between is heard.
             let settled = self.settled.notified();
@@ -132,55 +134,55 @@ impl Hand {
             settled.as_mut().enable();
             {
                 let ledger = self.ledger();
-                if ledger.leaving == 0 && ledger.out.keys().all(|out| Some(*out) == tag) {
+                if ledger.settling == 0 && ledger.out.keys().all(|out| Some(*out) == tag) {
                     return Ok(());
                 }
             }
             tokio::select! {
                 () = settled => {}
-                () = self.live.gone().cancelled() => return Err(Failure::unavailable("the connection was lost")),
+                () = self.live.gone().cancelled() => return Err(RabbitFailure::unavailable("the connection was lost")),
             }
         }
     }
 }
 
 /// Counts deliveries that are being settled, until it is dropped.
-struct Leaving<'a> {
-    hand: &'a Hand,
+struct SettlingGuard<'a> {
+    consumption: &'a Consumption,
     count: usize,
 }
 
-impl Drop for Leaving<'_> {
+impl Drop for SettlingGuard<'_> {
     fn drop(&mut self) {
-        self.hand.ledger().leaving -= self.count;
-        self.hand.settled.notify_waiters();
+        self.consumption.ledger().settling -= self.count;
+        self.consumption.settled.notify_waiters();
     }
 }
 
 struct RabbitDeliveries {
-    hand: Arc<Hand>,
+    consumption: Arc<Consumption>,
     flow: Flow,
     /// The failure that ended it, met while others were ready: the next call returns it.
-    ended: Option<Failure>,
-    /// In hand, for the next calls.
+    ended: Option<RabbitFailure>,
+    /// Received, for the next calls.
     ready: VecDeque<Delivery>,
-    /// In hand, to be handed out alone.
+    /// Received, to be handed out alone.
     suspect: Option<Delivery>,
 }
 
 /// The state of the broker's flow of deliveries.
 enum Flow {
     Runs(lapin::Consumer),
-    Starts(JoinHandle<Result<lapin::Consumer, Failure>>),
+    Starts(JoinHandle<Result<lapin::Consumer, RabbitFailure>>),
     Stopped,
 }
 
-/// The way a delivery leaves the hand without being handed out.
-enum Aside {
+/// The way a delivery is settled without being handed out.
+enum Bypass {
     /// It only proved a route.
     Probe,
     /// A suspect, published anew with the count of its returns: at once, or once it has rested.
-    Anew {
+    Republish {
         returns: i64,
         rests: bool,
     },
@@ -196,7 +198,7 @@ impl Deliveries for RabbitDeliveries {
                 return Ok(self.ready.drain(..count).collect());
             }
             if let Some(failure) = self.ended.clone() {
-                return Err(self.hand.failed(failure));
+                return Err(self.consumption.failed(failure));
             }
             let went_on = match self.suspect.as_ref().map(|suspect| suspect.tag) {
                 Some(tag) => self.clear_the_way(tag).await,
@@ -205,75 +207,76 @@ impl Deliveries for RabbitDeliveries {
             match went_on {
                 Ok(true) => return Ok(self.suspect.take().into_iter().collect()),
                 Ok(false) => {}
-                Err(failure) => return Err(self.hand.failed(failure)),
+                Err(failure) => return Err(self.consumption.failed(failure)),
             }
         }
     }
 }
 
 impl RabbitDeliveries {
-    /// Stops the flow and waits until the suspect is alone in hand. Says whether it is, and nothing else came before.
-    async fn clear_the_way(&mut self, tag: u64) -> Result<bool, Failure> {
+    /// Stops the flow and waits until all but the suspect is settled. Returns false if others came before, which go
+    /// first.
+    async fn clear_the_way(&mut self, tag: u64) -> Result<bool, RabbitFailure> {
         self.stop().await?;
         if !self.ready.is_empty() {
             return Ok(false);
         }
-        self.hand.holds_nothing_but(Some(tag)).await?;
+        self.consumption.wait_until_only(Some(tag)).await?;
         Ok(true)
     }
 
-    /// Has the broker hand out no more, and takes what it had sent.
-    async fn stop(&mut self) -> Result<(), Failure> {
-        let (hand, deadline) = (Arc::clone(&self.hand), self.hand.source.deadline);
+    /// Has the broker deliver no more, and takes what it had sent.
+    async fn stop(&mut self) -> Result<(), RabbitFailure> {
+        let (consumption, deadline) = (Arc::clone(&self.consumption), self.consumption.context.deadline);
         if let Flow::Runs(stream) = &mut self.flow {
-            let cancelled = hand.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
-            hand.live.answer("stop handing out", cancelled).await?;
+            let cancelled = consumption.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
+            consumption.live.answer("stop delivering", cancelled).await?;
         }
         // After the cancel is confirmed nothing more comes, and the stream ends.
         while let Flow::Runs(stream) = &mut self.flow {
             match timeout(deadline, stream.next()).await {
                 Ok(Some(message)) => {
-                    let message = received(Some(message), hand.lane)?;
+                    let message = received(Some(message), consumption.lane)?;
                     self.sort(vec![message]);
                 }
                 Ok(None) => self.flow = Flow::Stopped,
-                Err(_) => return Err(Failure::late("stop handing out", deadline)),
+                Err(_) => return Err(RabbitFailure::late("stop delivering", deadline)),
             }
         }
         Ok(())
     }
 
     /// Waits for messages and sorts all that are ready.
-    async fn take(&mut self, at_most: usize) -> Result<bool, Failure> {
+    async fn take(&mut self, at_most: usize) -> Result<bool, RabbitFailure> {
         let stream = loop {
             match &mut self.flow {
                 Flow::Runs(stream) => break stream,
                 Flow::Starts(starting) => {
                     let started = starting.await;
                     self.flow = Flow::Stopped;
-                    self.flow = Flow::Runs(started.map_err(|_| Failure::unavailable("it was closed"))??);
+                    self.flow = Flow::Runs(started.map_err(|_| RabbitFailure::unavailable("it was closed"))??);
                 }
                 Flow::Stopped => {
                     // The suspect that was handed out alone is dealt with before anything else is taken.
-                    self.hand.holds_nothing_but(None).await?;
-                    // A task of its own: were it dropped half-way, the broker would hand out to nobody.
-                    let hand = Arc::clone(&self.hand);
-                    self.flow = Flow::Starts(tokio::spawn(async move { hand.flow().await }));
+                    self.consumption.wait_until_only(None).await?;
+                    // A task of its own: were it dropped half-way, the broker would deliver to nobody.
+                    let consumption = Arc::clone(&self.consumption);
+                    self.flow = Flow::Starts(tokio::spawn(async move { consumption.flow().await }));
                 }
             }
         };
         let first = tokio::select! {
             biased;
             first = stream.next() => first,
-            () = self.hand.live.gone().cancelled() => {
-                return Err(Failure::unavailable("the connection was lost"));
+            () = self.consumption.live.gone().cancelled() => {
+                return Err(RabbitFailure::unavailable("the connection was lost"));
             }
         };
-        let mut taken = vec![received(first, self.hand.lane)?];
-        // From here on nothing is awaited: all messages taken from the stream are in hand.
+        let mut taken = vec![received(first, self.consumption.lane)?];
+        // From here on nothing is awaited: a dropped future would lose the messages taken from the stream.
         while taken.len() < at_most {
             let Some(next) = stream.next().now_or_never() else { break };
-            match received(next, self.hand.lane) {
+            match received(next, self.consumption.lane) {
                 Ok(message) => taken.push(message),
                 Err(failure) => {
                     self.ended = Some(failure);
@@ -285,14 +288,14 @@ impl RabbitDeliveries {
         Ok(false)
     }
 
-    /// Takes messages into hand: those to be handed out, one to be handed out alone, and those that leave unseen.
+    /// Sorts messages: those to be handed out, one to be handed out alone, and those to bypass.
     fn sort(&mut self, taken: Vec<lapin::message::Delivery>) {
-        let lane = self.hand.lane;
-        let mut aside = Vec::new();
+        let lane = self.consumption.lane;
+        let mut bypassed = Vec::new();
         for message in taken {
             let returns = suspects::returns(&message.properties);
             {
-                let mut ledger = self.hand.ledger();
+                let mut ledger = self.consumption.ledger();
                 ledger.out.insert(message.delivery_tag, message.acker.clone());
                 if returns > 0 {
                     ledger.returns.insert(message.delivery_tag, returns);
@@ -304,8 +307,8 @@ impl RabbitDeliveries {
                 Lane::Dead => Standing::Ordinary,
             };
             let delivery = message::delivery(lane, message);
-            let leaves = match standing {
-                _ if is_probe => Aside::Probe,
+            let bypass = match standing {
+                _ if is_probe => Bypass::Probe,
                 Standing::Ordinary => {
                     self.ready.push_back(delivery);
                     continue;
@@ -314,47 +317,50 @@ impl RabbitDeliveries {
                     self.suspect = Some(delivery);
                     continue;
                 }
-                Standing::Alone(returns) => Aside::Anew { returns, rests: false },
+                Standing::Alone(returns) => Bypass::Republish { returns, rests: false },
                 Standing::Rests(returns) => {
                     warn!(returns, "a hint came back unsettled again and again; it will be handed out alone");
-                    Aside::Anew { returns, rests: true }
+                    Bypass::Republish { returns, rests: true }
                 }
                 Standing::Poison => {
-                    let (detail, died_at) = (HANDED_OUT_TOO_OFTEN.to_owned(), self.hand.source.clock.now());
-                    Aside::Poison(Death { cause: DeadCause::Poison, detail, died_at })
+                    let (detail, died_at) = (HANDED_OUT_TOO_OFTEN.to_owned(), self.consumption.context.clock.now());
+                    Bypass::Poison(Death { cause: DeadCause::Poison, detail, died_at })
                 }
             };
-            aside.push((delivery, leaves));
+            bypassed.push((delivery, bypass));
         }
-        if !aside.is_empty() {
-            tokio::spawn(put_aside(RabbitSettler { hand: Arc::clone(&self.hand) }, aside));
+        if !bypassed.is_empty() {
+            tokio::spawn(settle_unseen(RabbitSettler { consumption: Arc::clone(&self.consumption) }, bypassed));
         }
     }
 }
 
-/// Has deliveries leave the hand that nobody sees, for as long as the channel lives.
-async fn put_aside(settler: RabbitSettler, aside: Vec<(Delivery, Aside)>) {
-    while let Err(error) = settler.proceed(aside.iter().map(|(it, leaves)| (it, settler.leaving(it, leaves)))).await {
-        if !settler.hand.channel.status().connected() || settler.hand.live.gone().is_cancelled() {
+/// Settles deliveries that nobody is to see, and repeats it for as long as the channel lives.
+async fn settle_unseen(settler: RabbitSettler, bypassed: Vec<(Delivery, Bypass)>) {
+    while let Err(error) =
+        settler.proceed(bypassed.iter().map(|(delivery, how)| (delivery, settler.bypass_step(delivery, how)))).await
+    {
+        if !settler.consumption.channel.status().connected() || settler.consumption.live.gone().is_cancelled() {
             // They come back.
             return;
         }
-        warn!("cannot publish again what may crash its consumer, trying again: {error}");
-        tokio::time::sleep(PUT_ASIDE_AGAIN).await;
+        warn!("cannot publish again a delivery that may crash its consumer; trying again: {error}");
+        tokio::time::sleep(BYPASS_AGAIN_AFTER).await;
     }
 }
 
 fn received(
     message: Option<lapin::Result<lapin::message::Delivery>>,
     lane: Lane,
-) -> Result<lapin::message::Delivery, Failure> {
+) -> Result<lapin::message::Delivery, RabbitFailure> {
     match message {
         Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => Err(Failure::of(&format!("go on handing out `{}`", queue_of(lane)), error)),
+        Some(Err(error)) => Err(RabbitFailure::of(&format!("go on delivering `{}`", queue_of(lane)), error)),
         // The broker cancels without a word when the queue is deleted or its leader is lost.
-        None => {
-            Err(Failure::unavailable(format!("it stopped handing out `{}`; was the queue deleted?", queue_of(lane))))
-        }
+        None => Err(RabbitFailure::unavailable(format!(
+            "it stopped delivering `{}`; was the queue deleted?",
+            queue_of(lane)
+        ))),
     }
 }
 
@@ -364,16 +370,16 @@ impl Drop for RabbitDeliveries {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let flow = std::mem::replace(&mut self.flow, Flow::Stopped);
         let unseen: Vec<u64> = self.ready.drain(..).chain(self.suspect.take()).map(|delivery| delivery.tag).collect();
-        let hand = Arc::clone(&self.hand);
+        let consumption = Arc::clone(&self.consumption);
         runtime.spawn(async move {
-            let deadline = hand.source.deadline;
+            let deadline = consumption.context.deadline;
             let unseen: Vec<_> = {
-                let mut ledger = hand.ledger();
+                let mut ledger = consumption.ledger();
                 unseen.into_iter().filter_map(|tag| Some((tag, ledger.out.remove(&tag)?))).collect()
             };
             let give_back = async |tag, acker: Acker| {
                 if let Ok(true) = acker.nack(REQUEUE).await {
-                    hand.ledger().settle(tag);
+                    consumption.ledger().settle(tag);
                 }
             };
             let mut stream = match flow {
@@ -382,9 +388,9 @@ impl Drop for RabbitDeliveries {
                 Flow::Stopped => None,
             };
             if let Some(stream) = &stream {
-                let cancelling = hand.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
+                let cancelling = consumption.channel.basic_cancel(stream.tag(), BasicCancelOptions::default());
                 if !matches!(timeout(deadline, cancelling).await, Ok(Ok(()))) {
-                    return hand.live.check();
+                    return consumption.live.check();
                 }
             }
             for (tag, acker) in unseen {
@@ -403,11 +409,11 @@ impl Drop for RabbitDeliveries {
 const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
 
 struct RabbitSettler {
-    hand: Arc<Hand>,
+    consumption: Arc<Consumption>,
 }
 
 /// The step that settles a delivery.
-enum Step<'a> {
+enum SettleStep<'a> {
     Ack,
     Release,
     /// Published to where it goes next; only once that is confirmed is it acked here.
@@ -429,22 +435,24 @@ impl Settler for RabbitSettler {
 impl RabbitSettler {
     async fn proceed<'a>(
         &self,
-        steps: impl Iterator<Item = (&'a Delivery, Step<'a>)> + Send,
+        steps: impl Iterator<Item = (&'a Delivery, SettleStep<'a>)> + Send,
     ) -> Result<usize, QueueError> {
         let (mut lost, mut done, mut released, mut moves) = (0, Vec::new(), Vec::new(), Vec::new());
-        let mut leaving = Leaving { hand: &self.hand, count: 0 };
+        let mut settling = SettlingGuard { consumption: &self.consumption, count: 0 };
         for (delivery, step) in steps {
-            let mut ledger = self.hand.ledger();
+            let mut ledger = self.consumption.ledger();
             let Some(acker) = ledger.out.remove(&delivery.tag) else {
                 lost += 1;
                 continue;
             };
-            ledger.leaving += 1;
-            leaving.count += 1;
+            ledger.settling += 1;
+            settling.count += 1;
             match step {
-                Step::Ack => done.push((delivery.tag, acker)),
-                Step::Release => released.push((delivery.tag, acker)),
-                Step::Publish { exchange, trail, sooner } => moves.push((delivery, exchange, trail, sooner, acker)),
+                SettleStep::Ack => done.push((delivery.tag, acker)),
+                SettleStep::Release => released.push((delivery.tag, acker)),
+                SettleStep::Publish { exchange, trail, sooner } => {
+                    moves.push((delivery, exchange, trail, sooner, acker))
+                }
             }
         }
         let moved = moves.into_iter().map(|(delivery, exchange, trail, sooner, acker)| async move {
@@ -454,66 +462,70 @@ impl RabbitSettler {
         for (tag, acker, moved) in future::join_all(moved).await {
             match moved {
                 Ok(()) => done.push((tag, acker)),
-                // Still in hand: the caller may try again.
+                // Unsettled: the caller may try again.
                 Err(error) => {
-                    self.hand.ledger().out.insert(tag, acker);
+                    self.consumption.ledger().out.insert(tag, acker);
                     failure = Some(error);
                 }
             }
         }
-        let _alone = self.hand.acking.lock().await;
+        let _alone = self.consumption.acking.lock().await;
         // Before any `ack multiple`, which would cover them.
         lost += self.release(released).await?;
         lost += self.ack(done).await?;
         counter!("payhook_queue_acks_refused_total").increment(lost as u64);
         match failure {
-            Some(failure) => Err(failure.at(&self.hand.source.address)),
+            Some(failure) => Err(failure.at(&self.consumption.context.address)),
             None => Ok(lost),
         }
     }
 
-    fn step<'a>(&self, delivery: &Delivery, verdict: &'a Verdict) -> Step<'a> {
+    fn step<'a>(&self, delivery: &Delivery, verdict: &'a Verdict) -> SettleStep<'a> {
         match verdict {
-            Verdict::Ack => Step::Ack,
-            Verdict::Release => Step::Release,
+            Verdict::Ack => SettleStep::Ack,
+            Verdict::Release => SettleStep::Release,
             Verdict::Retry { after, attempt, first_failed_at } => {
                 // A round without a try does not show if the delivery crashes its worker.
                 let is_tried = *attempt != delivery.attempt;
-                let returns = self.hand.ledger().returns.get(&delivery.tag).copied().filter(|_| !is_tried);
+                let returns = self.consumption.ledger().returns.get(&delivery.tag).copied().filter(|_| !is_tried);
                 let (attempt, first_failed_at) = (*attempt, Some(*first_failed_at));
                 let trail = Trail { attempt, first_failed_at, death: None, returns: returns.unwrap_or(0) };
-                self.rest(*after, trail)
+                self.to_retry_lane(*after, trail)
             }
-            Verdict::DeadLetter(death) => Self::bury(delivery, death),
+            Verdict::DeadLetter(death) => Self::to_dead_lane(delivery, death),
         }
     }
 
-    fn leaving<'a>(&self, delivery: &Delivery, aside: &'a Aside) -> Step<'a> {
+    fn bypass_step<'a>(&self, delivery: &Delivery, bypass: &'a Bypass) -> SettleStep<'a> {
         let Delivery { attempt, first_failed_at, .. } = *delivery;
-        match aside {
-            Aside::Probe => Step::Ack,
-            Aside::Poison(death) => Self::bury(delivery, death),
-            Aside::Anew { returns, rests } => {
+        match bypass {
+            Bypass::Probe => SettleStep::Ack,
+            Bypass::Poison(death) => Self::to_dead_lane(delivery, death),
+            Bypass::Republish { returns, rests } => {
                 let trail = Trail { attempt, first_failed_at, death: None, returns: *returns };
                 match rests {
-                    true => self.rest(suspects::REST, trail),
-                    false => Step::Publish { exchange: NOTIFICATIONS.to_owned(), trail, sooner: None },
+                    true => self.to_retry_lane(suspects::REST, trail),
+                    false => SettleStep::Publish { exchange: NOTIFICATIONS.to_owned(), trail, sooner: None },
                 }
             }
         }
     }
 
-    /// To where it waits for `after`.
-    fn rest<'a>(&self, after: Duration, trail: Trail<'a>) -> Step<'a> {
-        let Wait { delay, hidden } = self.hand.source.delays.wait(after);
-        Step::Publish { exchange: retry_name(delay), trail, sooner: Some(hidden).filter(|hidden| *hidden < delay) }
+    /// Publishes to the retry queue where it waits for `after`.
+    fn to_retry_lane<'a>(&self, after: Duration, trail: Trail<'a>) -> SettleStep<'a> {
+        let RetryWait { delay, hidden } = self.consumption.context.delays.wait(after);
+        SettleStep::Publish {
+            exchange: retry_name(delay),
+            trail,
+            sooner: Some(hidden).filter(|hidden| *hidden < delay),
+        }
     }
 
-    /// To the dead lane.
-    fn bury<'a>(delivery: &Delivery, death: &'a Death) -> Step<'a> {
+    /// Publishes to the dead lane.
+    fn to_dead_lane<'a>(delivery: &Delivery, death: &'a Death) -> SettleStep<'a> {
         let Delivery { attempt, first_failed_at, .. } = *delivery;
         let trail = Trail { attempt, first_failed_at, death: Some(death), returns: 0 };
-        Step::Publish { exchange: DEAD.to_owned(), trail, sooner: None }
+        SettleStep::Publish { exchange: DEAD.to_owned(), trail, sooner: None }
     }
 
     async fn publish(
@@ -522,8 +534,8 @@ impl RabbitSettler {
         exchange: &str,
         trail: &Trail<'_>,
         sooner: Option<Duration>,
-    ) -> Result<(), Failure> {
-        let Source { publisher, clock, .. } = &*self.hand.source;
+    ) -> Result<(), RabbitFailure> {
+        let RabbitContext { publisher, clock, .. } = &*self.consumption.context;
         let (mut properties, key) = message::hint(delivery.envelope.as_ref().ok(), trail, clock.now());
         if let Some(sooner) = sooner {
             properties = message::expiring(properties, sooner);
@@ -535,7 +547,7 @@ impl RabbitSettler {
         let mut lost = 0;
         for (tag, acker) in released {
             if self.sent(acker.nack(REQUEUE)).await? {
-                self.hand.ledger().settle(tag);
+                self.consumption.ledger().settle(tag);
             } else {
                 lost += 1;
             }
@@ -547,7 +559,7 @@ impl RabbitSettler {
     async fn ack(&self, mut done: Vec<(u64, Acker)>) -> Result<usize, QueueError> {
         done.sort_unstable_by_key(|(tag, _)| *tag);
         let covered_to = {
-            let mut ledger = self.hand.ledger();
+            let mut ledger = self.consumption.ledger();
             for (tag, _) in &done {
                 ledger.settle(*tag);
             }
@@ -570,6 +582,6 @@ impl RabbitSettler {
 
     /// Returns true if the frame went out, and false if the channel is gone and the delivery comes again.
     async fn sent(&self, frame: impl Future<Output = lapin::Result<bool>>) -> Result<bool, QueueError> {
-        self.hand.live.answer("take an ack", frame).await.map_err(|failure| self.hand.failed(failure))
+        self.consumption.live.answer("take an ack", frame).await.map_err(|failure| self.consumption.failed(failure))
     }
 }

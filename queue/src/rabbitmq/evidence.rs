@@ -1,4 +1,4 @@
-//! The results of the latest publishes: readiness rests on them, and on nothing assumed.
+//! Remembers the results of the latest publishes: readiness is decided by them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::failure::Failure;
+use super::failure::RabbitFailure;
 use super::topology::NOTIFICATIONS;
 
 /// A confirm proves the way to the work queue for this long.
@@ -17,13 +17,13 @@ const FRESH_FOR_UNTAKEN: Duration = Duration::from_mins(1);
 const REFUSED_FOR: Duration = Duration::from_mins(1);
 
 #[derive(Default)]
-pub(super) struct Evidence(Mutex<Seen>);
+pub(super) struct Evidence(Mutex<LatestPublishes>);
 
 #[derive(Default)]
-struct Seen {
+struct LatestPublishes {
     work_confirmed_at: Option<Instant>,
     /// By exchange: when and why a publish to it was refused for something only a person mends.
-    refused: BTreeMap<String, (Instant, Failure)>,
+    refused: BTreeMap<String, (Instant, RabbitFailure)>,
 }
 
 impl Evidence {
@@ -35,7 +35,7 @@ impl Evidence {
         }
     }
 
-    pub(super) fn failed(&self, exchange: &str, failure: &Failure) {
+    pub(super) fn failed(&self, exchange: &str, failure: &RabbitFailure) {
         let mut seen = self.lock();
         if failure.needs_a_person() {
             seen.refused.insert(exchange.to_owned(), (Instant::now(), failure.clone()));
@@ -52,19 +52,19 @@ impl Evidence {
     }
 
     /// Returns the other exchanges that refused a publish lately, and why.
-    pub(super) fn refusals(&self) -> Vec<(String, Failure)> {
+    pub(super) fn refusals(&self) -> Vec<(String, RabbitFailure)> {
         let mut seen = self.lock();
         seen.refused.retain(|_, (at, _)| at.elapsed() < REFUSED_FOR);
         let others = seen.refused.iter().filter(|(exchange, _)| exchange.as_str() != NOTIFICATIONS);
         others.map(|(exchange, (_, failure))| (exchange.clone(), failure.clone())).collect()
     }
 
-    /// Everything was declared anew: what was refused before says nothing.
+    /// Forgets everything: after the topology was declared anew, earlier refusals say nothing.
     pub(super) fn forget(&self) {
-        *self.lock() = Seen::default();
+        *self.lock() = LatestPublishes::default();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
+    fn lock(&self) -> MutexGuard<'_, LatestPublishes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,3 +1,5 @@
+//! Sorts lapin's errors by what a caller can do about them.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -6,9 +8,9 @@ use lapin::{Error, ErrorKind};
 
 use crate::QueueError;
 
-/// Something did not work, in a form that many can be told: the cause lapin gives is cheap to clone, [`QueueError`] is not.
+/// A failed operation on the broker. Cheap to clone, which [`QueueError`] is not: many callers meet the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Failure {
+pub(super) struct RabbitFailure {
     kind: Kind,
     what: String,
     cause: Option<Error>,
@@ -21,7 +23,7 @@ enum Kind {
     Misconfigured,
 }
 
-impl Failure {
+impl RabbitFailure {
     pub(super) fn unavailable(what: impl Into<String>) -> Self {
         Self { kind: Kind::Unavailable, what: what.into(), cause: None }
     }
@@ -68,16 +70,17 @@ impl Failure {
 
     /// Returns true if the broker refused it for our user's rights.
     pub(super) fn is_forbidden(&self) -> bool {
-        let kind = self.cause.as_ref().map(Error::kind);
-        matches!(kind, Some(ErrorKind::ProtocolError(refusal))
-            if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED))
+        self.is_refusal(&AMQPSoftError::ACCESSREFUSED)
     }
 
     /// Returns true if the thing exists with other arguments than were asked for.
     pub(super) fn differs(&self) -> bool {
+        self.is_refusal(&AMQPSoftError::PRECONDITIONFAILED)
+    }
+
+    fn is_refusal(&self, code: &AMQPSoftError) -> bool {
         let kind = self.cause.as_ref().map(Error::kind);
-        matches!(kind, Some(ErrorKind::ProtocolError(refusal))
-            if *refusal.kind() == AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED))
+        matches!(kind, Some(ErrorKind::ProtocolError(error)) if matches!(error.kind(), AMQPErrorKind::Soft(soft) if soft == code))
     }
 
     pub(super) fn at(self, address: &str) -> QueueError {
@@ -92,7 +95,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RabbitFailure {
     /// For the log, which has no chain of sources.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
@@ -100,10 +103,10 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Returns true if the broker refused for a reason that waiting does not change.
+/// Returns true if the broker refused for a reason that waiting does not mend.
 fn is_for_a_person(error: &Error) -> bool {
     match error.kind() {
-        ErrorKind::ProtocolError(said) => match said.kind() {
+        ErrorKind::ProtocolError(refusal) => match refusal.kind() {
             AMQPErrorKind::Soft(soft) => matches!(
                 soft,
                 AMQPSoftError::NOTFOUND

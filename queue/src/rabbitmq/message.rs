@@ -75,8 +75,8 @@ pub(super) fn hint(envelope: Option<&Envelope>, trail: &Trail<'_>, now: Timestam
     (properties.with_type(kind.into()).with_message_id(envelope.id.to_string().into()), short(key))
 }
 
-/// Lets a message leave its queue after `wait`, if that is less than the queue's own delay. The broker takes this off when it
-/// moves the message on, and none of it is copied: what is retried again is published anew.
+/// Lets a message leave its queue after `wait`, if that is less than the queue's own delay. The broker takes this off
+/// when it moves the message on, and none of it is copied: what is retried again is published anew.
 pub(super) fn expiring(properties: BasicProperties, wait: Duration) -> BasicProperties {
     // Whole milliseconds, up: it is hidden for at least what was asked.
     let milliseconds = wait.as_nanos().div_ceil(1_000_000);
@@ -106,12 +106,13 @@ pub(super) fn is_probe(properties: &BasicProperties) -> bool {
     properties.kind().as_ref().is_some_and(|kind| kind.as_str() == PROBE)
 }
 
-/// A message of `payhook.unrouted`, and the properties it is published with again: ours alone, without the broker's `x-death`.
+/// A message of `payhook.unrouted`, and the properties it is published with again: ours alone, without the broker's
+/// `x-death`.
 pub(super) fn unrouted(message: &lapin::message::Delivery) -> (Unrouted, BasicProperties) {
     let properties = &message.properties;
     let none = FieldTable::default();
     let headers = properties.headers().as_ref().unwrap_or(&none);
-    let kind = if properties.content_type().as_ref().is_some_and(|it| it.as_str() == CLOUD_EVENT) {
+    let kind = if properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == CLOUD_EVENT) {
         UnroutedKind::Event
     } else if died_in(headers, DEAD) {
         UnroutedKind::Crashing
@@ -148,7 +149,7 @@ pub(super) fn returns_before(properties: &BasicProperties) -> i64 {
     returns.unwrap_or(0).max(0)
 }
 
-/// Returns true if the broker gave up handing it out from `queue`.
+/// Returns true if the broker gave up delivering it from `queue`.
 fn died_in(headers: &FieldTable, queue: &str) -> bool {
     let Some(AMQPValue::FieldArray(deaths)) = headers.inner().get("x-death") else { return false };
     deaths.as_slice().iter().any(|death| match death {
@@ -186,24 +187,18 @@ pub(super) fn delivery(lane: Lane, message: lapin::message::Delivery) -> Deliver
     }
 }
 
-/// Reads why a dead letter died. The broker's word comes first: our own publishes carry no `x-death`, so an `x-death`
-/// is newer.
+/// Reads the cause of a dead letter. The broker's own comes first: our own publishes carry no `x-death`, so an
+/// `x-death` is newer.
 fn death(headers: &FieldTable, sent_at_s: u64) -> Death {
     if let Some(death) = by_the_broker(headers) {
         return death;
     }
-    let detail = read_text(headers, DETAIL);
-    match read_text(headers, CAUSE).and_then(|cause| cause.parse().ok()) {
-        Some(cause) => Death {
-            cause,
-            detail: detail.unwrap_or_default(),
-            died_at: read_time(headers, DIED_AT).unwrap_or_else(|| from_seconds(sent_at_s)),
-        },
-        None => Death {
-            cause: DeadCause::Poison,
-            detail: detail.unwrap_or_else(|| "it came into the dead letters without a cause".to_owned()),
-            died_at: read_time(headers, DIED_AT).unwrap_or_else(|| from_seconds(sent_at_s)),
-        },
+    let cause = read_text(headers, CAUSE).and_then(|cause| cause.parse().ok());
+    let no_detail = if cause.is_some() { "" } else { "it came into the dead letters without a cause" };
+    Death {
+        cause: cause.unwrap_or(DeadCause::Poison),
+        detail: read_text(headers, DETAIL).unwrap_or_else(|| no_detail.to_owned()),
+        died_at: read_time(headers, DIED_AT).unwrap_or_else(|| from_seconds(sent_at_s)),
     }
 }
 
@@ -288,13 +283,13 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_nobody_explained_is_still_one() {
+    fn a_dead_letter_without_a_known_cause_is_poison() {
         let dead = death(&table(&[("x-cause", text("a word of tomorrow")), ("x-detail", text("why"))]), 7);
         assert_eq!((dead.cause, dead.detail.as_str(), dead.died_at.as_second()), (DeadCause::Poison, "why", 7));
     }
 
     #[test]
-    fn every_kind_of_hint_is_told_apart_by_its_type() {
+    fn each_kind_of_hint_has_its_own_message_type() {
         let now = Timestamp::UNIX_EPOCH;
         let order = payhook_schema::OrderId::new("A-1").unwrap();
         let released = Envelope::release(order, uuid::Uuid::from_u128(6));

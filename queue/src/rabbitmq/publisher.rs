@@ -1,5 +1,6 @@
-//! Confirmed publishes: a pool of channels, one publish in flight on each. With more than one, lapin pairs a returned
-//! message with some confirm and not with its own, and an unroutable message is reported as safe.
+//! Publishes and waits for the broker's confirm: a pool of channels, one publish in flight on each. With more than one,
+//! lapin pairs a returned message with some confirm and not with its own, and an unroutable message is reported as
+//! safe.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +12,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::evidence::Evidence;
-use super::failure::Failure;
+use super::failure::RabbitFailure;
 use super::supervisor::{Live, Supervisor};
-use crate::Routed;
 
 /// Most channels a publisher may have: RabbitMQ's own limit is 2047 a connection, and questions take some.
 const CHANNELS_MAX: u16 = 2000;
@@ -30,9 +30,9 @@ pub(super) struct Publisher {
 }
 
 /// The broker's answer to a publish that it confirmed.
-enum Confirmed {
+pub(super) enum Confirmed {
     Taken,
-    /// No queue takes it; why, in the broker's words.
+    /// No queue takes it; the reason in the broker's words.
     Returned(String),
 }
 
@@ -61,44 +61,33 @@ impl Publisher {
         key: &str,
         properties: BasicProperties,
         bytes: &[u8],
-    ) -> Result<(), Failure> {
-        let published = match self.confirmed(exchange, key, properties, bytes).await {
-            Ok(Confirmed::Taken) => Ok(()),
-            Ok(Confirmed::Returned(why)) => {
+    ) -> Result<(), RabbitFailure> {
+        match self.offer(exchange, key, properties, bytes).await? {
+            Confirmed::Taken => Ok(()),
+            Confirmed::Returned(why) => {
                 counter!("payhook_queue_returned_total").increment(1);
-                let what = format!("nothing takes what is published to `{exchange}`: {why}");
-                Err(Failure::misconfigured(what))
+                let what = format!("no queue takes what is published to `{exchange}`: {why}");
+                let failure = RabbitFailure::misconfigured(what);
+                self.evidence.failed(exchange, &failure);
+                Err(failure)
             }
-            Err(failure) => Err(failure),
-        };
-        match &published {
-            Ok(()) => self.evidence.confirmed(exchange),
-            Err(failure) => self.evidence.failed(exchange, failure),
         }
-        published
     }
 
-    /// The same where it may be that no queue wants it.
+    /// The same where the broker may say that no queue wants it, which is no failure.
     pub(super) async fn offer(
         &self,
         exchange: &str,
         key: &str,
         properties: BasicProperties,
         bytes: &[u8],
-    ) -> Result<Routed, Failure> {
-        match self.confirmed(exchange, key, properties, bytes).await {
-            Ok(confirmed) => {
-                self.evidence.confirmed(exchange);
-                Ok(match confirmed {
-                    Confirmed::Taken => Routed::Taken,
-                    Confirmed::Returned(_) => Routed::Unwanted,
-                })
-            }
-            Err(failure) => {
-                self.evidence.failed(exchange, &failure);
-                Err(failure)
-            }
+    ) -> Result<Confirmed, RabbitFailure> {
+        let confirmed = self.confirmed(exchange, key, properties, bytes).await;
+        match &confirmed {
+            Ok(_) => self.evidence.confirmed(exchange),
+            Err(failure) => self.evidence.failed(exchange, failure),
         }
+        confirmed
     }
 
     async fn confirmed(
@@ -107,17 +96,17 @@ impl Publisher {
         key: &str,
         properties: BasicProperties,
         bytes: &[u8],
-    ) -> Result<Confirmed, Failure> {
+    ) -> Result<Confirmed, RabbitFailure> {
         let until = Instant::now() + self.deadline;
-        // Others that are ready come this far first: what is then published in one go leaves in few writes to the socket.
+        // Others that are ready come this far first: they are then published in one go, with few writes to the socket.
         tokio::task::yield_now().await;
         let live = self.supervisor.live(until).await?;
         if live.is_blocked() {
-            return Err(Failure::blocked());
+            return Err(RabbitFailure::blocked());
         }
         let permit = match timeout_at(until, self.permits.acquire()).await {
-            Ok(permit) => permit.map_err(|_| Failure::unavailable("it was closed"))?,
-            Err(_) => return Err(Failure::unavailable(format!("no free channel within {:?}", self.deadline))),
+            Ok(permit) => permit.map_err(|_| RabbitFailure::unavailable("it was closed"))?,
+            Err(_) => return Err(RabbitFailure::unavailable(format!("no free channel within {:?}", self.deadline))),
         };
         // The connection may have been lost and made again while we waited for our turn.
         let live = if live.gone().is_cancelled() { self.supervisor.live(until).await? } else { live };
@@ -125,16 +114,17 @@ impl Publisher {
         let sent = tokio::select! {
             biased;
             sent = timeout(self.deadline, self.publish_on(&live, exchange, key, properties, bytes)) => sent,
-            // What lapin holds while blocked it sends later, even if we gave up: better not to give it more.
-            () = live.blocked() => return Err(Failure::blocked()),
+            // While blocked, lapin holds what it is given and sends it later, even if we gave up: give it no more.
+            () = live.blocked() => return Err(RabbitFailure::blocked()),
             // The error that ended the connection is in the log; this publish may or may not have been stored.
-            () = live.gone().cancelled() => return Err(Failure::unavailable("the connection was lost")),
+            () = live.gone().cancelled() => return Err(RabbitFailure::unavailable("the connection was lost")),
         };
         let Ok(outcome) = sent else {
             live.give_up_unless_blocked();
-            return Err(Failure::late(&format!("confirm a publish to `{exchange}`"), self.deadline));
+            return Err(RabbitFailure::late(&format!("confirm a publish to `{exchange}`"), self.deadline));
         };
-        // A confirm, with or without a return before it, leaves a channel with nothing in flight; with any other outcome it is dropped.
+        // A confirm, with or without a return before it, leaves a channel with nothing in flight; with any other
+        // outcome it is dropped.
         let (channel, confirmed) = outcome?;
         histogram!("payhook_queue_publish_seconds").record(began.elapsed());
         self.lock_free().push((live, channel));
@@ -149,7 +139,7 @@ impl Publisher {
         key: &str,
         properties: BasicProperties,
         bytes: &[u8],
-    ) -> Result<(Channel, Confirmed), Failure> {
+    ) -> Result<(Channel, Confirmed), RabbitFailure> {
         let channel = match self.free_channel(live) {
             Some(channel) => channel,
             None => open(live).await?,
@@ -166,16 +156,16 @@ impl Publisher {
             Ok(Confirmation::Ack(Some(returned))) => {
                 Ok((channel, Confirmed::Returned(returned.reply_text.as_str().to_owned())))
             }
-            Ok(Confirmation::Nack(_)) => Err(Failure::full()),
-            Ok(Confirmation::NotRequested) => Err(Failure::misconfigured("the channel confirms nothing")),
+            Ok(Confirmation::Nack(_)) => Err(RabbitFailure::full()),
+            Ok(Confirmation::NotRequested) => Err(RabbitFailure::misconfigured("the channel confirms nothing")),
             Err(error) => {
                 live.check();
-                Err(Failure::of(&doing(), error))
+                Err(RabbitFailure::of(&doing(), error))
             }
         }
     }
 
-    /// A free channel of this connection. Those of a lost one are dropped on the way.
+    /// Returns a free channel of this connection, and drops those of a lost one.
     fn free_channel(&self, live: &Arc<Live>) -> Option<Channel> {
         let mut free = self.lock_free();
         while let Some((of, channel)) = free.pop() {
@@ -198,11 +188,11 @@ impl Publisher {
     }
 }
 
-async fn open(live: &Live) -> Result<Channel, Failure> {
+async fn open(live: &Live) -> Result<Channel, RabbitFailure> {
     let channel = live.channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| {
         live.check();
-        Failure::of("switch confirms on", error)
+        RabbitFailure::of("switch confirms on", error)
     })?;
     Ok(channel)
 }

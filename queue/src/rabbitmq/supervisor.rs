@@ -1,5 +1,5 @@
-//! Keeps one connection up. lapin's own recovery is never switched on: when a cut is noticed by a write it can spin for
-//! ever. Instead the first failure anyone meets ends the connection, everything on it is dropped, and a new one is made.
+//! Keeps one connection up. The first failure on a connection ends it, drops everything on it, and opens another.
+//! lapin's own recovery stays off: when a write notices the cut, it can spin for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::address::Address;
-use super::failure::Failure;
+use super::address::BrokerAddress;
+use super::failure::RabbitFailure;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -27,11 +27,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 2;
 
 /// The time limit for closing a connection before it is dropped.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A connection that is made again whenever it is lost. Ends with the last handle to it.
 pub(super) struct Supervisor {
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ConnectionState>,
     deadline: Duration,
     stop: CancellationToken,
     task: TaskTracker,
@@ -39,8 +39,8 @@ pub(super) struct Supervisor {
 }
 
 /// The settings of a connection, with its name.
-pub(super) struct Target {
-    pub(super) address: Address,
+pub(super) struct ConnectionTarget {
+    pub(super) address: BrokerAddress,
     /// Shown in the broker's list of connections.
     pub(super) name: String,
     /// `publish` or `consume`: the label of its metrics.
@@ -50,27 +50,27 @@ pub(super) struct Target {
 }
 
 #[derive(Clone)]
-enum State {
-    /// Not known yet: worth waiting for.
+enum ConnectionState {
+    /// No answer yet: worth waiting for.
     Connecting,
     Up(Arc<Live>),
-    /// Every node was asked and none took us. Asked again in the background.
-    Down(Failure),
+    /// Every node was tried and none accepted. Tried again in the background.
+    Down(RabbitFailure),
     Closed,
 }
 
 /// A connection that was up when last seen.
 pub(super) struct Live {
     connection: Connection,
-    /// Cancelled once the connection is given up: whoever waits for something on it need not wait any longer.
+    /// Cancelled once the connection is given up: no answer will come on it.
     gone: CancellationToken,
     blocked: watch::Receiver<bool>,
     deadline: Duration,
 }
 
 impl Supervisor {
-    pub(super) fn start(target: Target) -> Self {
-        let (to, state) = watch::channel(State::Connecting);
+    pub(super) fn start(target: ConnectionTarget) -> Self {
+        let (to, state) = watch::channel(ConnectionState::Connecting);
         let stop = CancellationToken::new();
         let task = TaskTracker::new();
         let deadline = target.deadline;
@@ -79,27 +79,27 @@ impl Supervisor {
         Self { state, deadline, task, _stop_on_drop: stop.clone().drop_guard(), stop }
     }
 
-    /// The connection, waiting for one that is being made, but not past `until` and not for one that was refused.
-    pub(super) async fn live(&self, until: Instant) -> Result<Arc<Live>, Failure> {
+    /// Returns the connection. Waits for one that is being opened until `until`, and not for one that was refused.
+    pub(super) async fn live(&self, until: Instant) -> Result<Arc<Live>, RabbitFailure> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| match state {
-            State::Connecting => false,
-            State::Up(live) => !live.gone.is_cancelled(),
-            State::Down(_) | State::Closed => true,
+            ConnectionState::Connecting => false,
+            ConnectionState::Up(live) => !live.gone.is_cancelled(),
+            ConnectionState::Down(_) | ConnectionState::Closed => true,
         });
         let state = match timeout_at(until, settled).await {
-            Err(_) => return Err(Failure::late("connect", self.deadline)),
-            Ok(Err(_)) => return Err(Failure::unavailable("it was closed")),
+            Err(_) => return Err(RabbitFailure::late("connect", self.deadline)),
+            Ok(Err(_)) => return Err(RabbitFailure::unavailable("it was closed")),
             Ok(Ok(state)) => state.clone(),
         };
         match state {
-            State::Up(live) => Ok(live),
-            State::Down(failure) => Err(failure),
-            State::Connecting | State::Closed => Err(Failure::unavailable("it was closed")),
+            ConnectionState::Up(live) => Ok(live),
+            ConnectionState::Down(failure) => Err(failure),
+            ConnectionState::Connecting | ConnectionState::Closed => Err(RabbitFailure::unavailable("it was closed")),
         }
     }
 
-    /// Says goodbye to the broker and ends the task.
+    /// Closes the connection and ends the task.
     pub(super) async fn close(&self) {
         self.stop.cancel();
         self.task.wait().await;
@@ -107,25 +107,25 @@ impl Supervisor {
 }
 
 impl Live {
-    /// A new channel on it.
-    pub(super) async fn channel(&self) -> Result<Channel, Failure> {
+    /// Opens a channel.
+    pub(super) async fn channel(&self) -> Result<Channel, RabbitFailure> {
         self.answer("open a channel", self.connection.create_channel()).await
     }
 
-    /// The broker's answer, within the deadline.
+    /// Waits for the broker's answer, up to the deadline.
     pub(super) async fn answer<T>(
         &self,
         doing: &str,
         asked: impl Future<Output = lapin::Result<T>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, RabbitFailure> {
         match timeout(self.deadline, asked).await {
             Ok(answer) => answer.map_err(|error| {
                 self.check();
-                Failure::of(doing, error)
+                RabbitFailure::of(doing, error)
             }),
             Err(_) => {
                 self.give_up_unless_blocked();
-                Err(Failure::late(doing, self.deadline))
+                Err(RabbitFailure::late(doing, self.deadline))
             }
         }
     }
@@ -145,14 +145,14 @@ impl Live {
         &self.gone
     }
 
-    /// After an error on a channel: gives the connection up if it was the connection's.
+    /// Gives the connection up if it is closed: called after an error on a channel, which may be the connection's.
     pub(super) fn check(&self) {
         if !self.connection.status().connected() {
             self.gone.cancel();
         }
     }
 
-    /// After silence past a deadline: a blocked connection is well, and only waits; any other is taken for dead.
+    /// Gives the connection up unless it is blocked: called when no answer came in time. A blocked one answers later.
     pub(super) fn give_up_unless_blocked(&self) {
         if !self.is_blocked() {
             self.gone.cancel();
@@ -160,7 +160,7 @@ impl Live {
     }
 }
 
-async fn supervise(target: Target, state: watch::Sender<State>, stop: CancellationToken) {
+async fn supervise(target: ConnectionTarget, state: watch::Sender<ConnectionState>, stop: CancellationToken) {
     let nodes = &target.address.nodes;
     let mut waits = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut node = 0;
@@ -173,15 +173,15 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
         match connected {
             Ok(connection) => {
                 let began = Instant::now();
-                let ended = watch_over(&target, connection, &state, &stop).await;
+                let ended = watch(&target, connection, &state, &stop).await;
                 if stop.is_cancelled() {
                     break;
                 }
                 warn!(queue.purpose = target.purpose, "lost the queue at `{}`: {ended}", target.address.shown);
                 counter!("payhook_queue_reconnects_total", "connection" => target.purpose).increment(1);
-                state.send_replace(State::Connecting);
+                state.send_replace(ConnectionState::Connecting);
                 refused = 0;
-                // A broker that takes us and drops us at once is not asked more often for it.
+                // A connection that is dropped at once counts like a refusal: the waits go on growing.
                 if began.elapsed() > FIRST_WAIT {
                     waits.reset();
                 }
@@ -190,14 +190,14 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
                 refused += 1;
                 node += 1;
                 let down = refused >= ROUNDS * nodes.len() || failure.needs_a_person();
-                if down && !matches!(*state.borrow(), State::Down(_)) {
+                if down && !matches!(*state.borrow(), ConnectionState::Down(_)) {
                     warn!(
                         queue.purpose = target.purpose,
                         "cannot use the queue at `{}`: {failure}", target.address.shown
                     );
                 }
                 if down {
-                    state.send_replace(State::Down(failure));
+                    state.send_replace(ConnectionState::Down(failure));
                 }
             }
         }
@@ -206,41 +206,41 @@ async fn supervise(target: Target, state: watch::Sender<State>, stop: Cancellati
             () = tokio::time::sleep(waits.next_wait()) => {}
         }
     }
-    state.send_replace(State::Closed);
+    state.send_replace(ConnectionState::Closed);
 }
 
-async fn connect(target: &Target, node: &AMQPUri) -> Result<Connection, Failure> {
+async fn connect(target: &ConnectionTarget, node: &AMQPUri) -> Result<Connection, RabbitFailure> {
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("{} {}", target.name, target.purpose).into())
         .with_client_property("product".into(), "payhook".into());
     let tls = OwnedTLSConfig { identity: None, cert_chain: target.tls_ca_pem.clone() };
-    let runtime = lapin::runtime::default_runtime().map_err(|error| Failure::of("start", error))?;
+    let runtime = lapin::runtime::default_runtime().map_err(|error| RabbitFailure::of("start", error))?;
     let connecting = Connection::connect_uri_with_config(node.clone(), properties, tls, runtime);
     match timeout(target.deadline, connecting).await {
-        Ok(connected) => connected.map_err(Failure::of_connecting),
-        Err(_) => Err(Failure::late("connect", target.deadline)),
+        Ok(connected) => connected.map_err(RabbitFailure::of_connecting),
+        Err(_) => Err(RabbitFailure::late("connect", target.deadline)),
     }
 }
 
-/// Hands the connection out and returns, once it is over, why.
-async fn watch_over(
-    target: &Target,
+/// Offers the connection to its users, and returns why it ended.
+async fn watch(
+    target: &ConnectionTarget,
     connection: Connection,
-    state: &watch::Sender<State>,
+    state: &watch::Sender<ConnectionState>,
     stop: &CancellationToken,
 ) -> String {
     let mut events = connection.events_listener().boxed();
     let (block, blocked) = watch::channel(connection.status().blocked());
     let gone = CancellationToken::new();
     let live = Arc::new(Live { connection, gone: gone.clone(), blocked, deadline: target.deadline });
-    // What happened before we listened was not told.
+    // An event from before we listened does not come: look at the state once.
     live.check();
     info!(queue.purpose = target.purpose, "connected to the queue at `{}`", target.address.shown);
-    state.send_replace(State::Up(Arc::clone(&live)));
+    state.send_replace(ConnectionState::Up(Arc::clone(&live)));
     let ended = loop {
         tokio::select! {
             () = stop.cancelled() => break "closing".to_owned(),
-            () = gone.cancelled() => break "a failure was met on it".to_owned(),
+            () = gone.cancelled() => break "an operation on it failed".to_owned(),
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(reason)) => {
                     warn!("the queue at `{}` takes no publishes: {reason}", target.address.shown);
@@ -250,7 +250,7 @@ async fn watch_over(
                     info!("the queue at `{}` takes publishes again", target.address.shown);
                     block.send_replace(false);
                 }
-                // A channel's error is told here too; only the connection's own ends it.
+                // A channel's error comes here too; only the connection's own ends it.
                 Some(Event::Error(error)) if !live.connection.status().connected() => break error.to_string(),
                 Some(_) => live.check(),
                 None => break "its events ended".to_owned(),
@@ -258,7 +258,7 @@ async fn watch_over(
         }
     };
     gone.cancel();
-    // lapin closes nothing while a channel of it is alive somewhere, so it is told to. It may be too dead to answer.
-    let _ = timeout(GOODBYE, live.connection.close(200, "bye".into())).await;
+    // lapin closes nothing while a channel of it is alive somewhere, so close it here. It may no longer answer.
+    let _ = timeout(CLOSE_WITHIN, live.connection.close(200, "closing".into())).await;
     ended
 }

@@ -1,9 +1,9 @@
-//! Tells the hint that crashes its consumer from those that were in hand with it.
+//! Tells the hint that crashes its consumer from those that were with the consumer at the same time.
 //!
-//! The broker's delivery count does not: a crash counts for everything its process had in hand. Therefore a hint that
+//! The broker's delivery count does not: a crash counts for everything its process held. Therefore a hint that
 //! came back unsettled again and again is published anew, with its count in a header of ours and the broker's count at
 //! zero. It rests, and is then handed out alone: its consumer stops the flow, publishes other suspects anew, and waits
-//! until nothing else is in hand. From then on a crash counts for the hint that caused it.
+//! until everything else is settled. From then on a crash counts for the hint that caused it.
 //!
 //! A broker that breaks connections counts like a crash. A hint that is tried in between starts from zero, and a hint
 //! that goes round the queue untried keeps its count.
@@ -29,7 +29,7 @@ pub(super) enum Standing {
     Ordinary,
     /// Handed out alone. It came back this often.
     Alone(i64),
-    /// Came back just now, this often: it rests first.
+    /// Has just come back, for this many times in all: it rests first.
     Rests(i64),
     Poison,
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_rests_each_time_it_came_back_and_is_poison_in_the_end() {
+    fn a_hint_rests_after_each_return_and_becomes_poison() {
         let standing = |before: i64, here: i64| {
             let mut headers = FieldTable::default();
             for (name, count) in [("x-returns", before), ("x-delivery-count", here)] {

@@ -1,13 +1,13 @@
-//! Every exchange, queue and binding, in one table: what `migrate` declares and what `definitions` exports.
+//! Every exchange, queue and binding, in one table: `migrate` declares it and `definitions` exports it.
 //!
-//! Each part has its reason: each queue is written to through the exchange of its name, so that one right suffices;
-//! retries wait in one queue per delay, because a queue blocks at its head: a retry that asks for less than its delay
-//! may wait behind others, and all of it at most; the work queue dead-letters to the terminal `payhook.dead` and never
-//! to a retry queue, because the broker stops a dead-letter cycle that no rejection broke, silently; and at-least-once
-//! dead lettering counts only with `reject-publish`.
-//!
-//! `payhook.notifications` has an alternate exchange since the first version, and it cannot be taken off in place. It is bound to
-//! `payhook.returned`, so that a publish the work queue did not take is refused instead of acknowledged.
+//! - Each queue is written to through the exchange of its name: one right per queue suffices.
+//! - Retries wait in one queue per delay, because a queue blocks at its head. A retry that asks for less than the delay
+//!   may wait behind others, and waits the whole delay at most.
+//! - The work queue dead-letters to the terminal `payhook.dead` and never to a retry queue: the broker silently drops
+//!   messages in a dead-letter cycle that no rejection broke.
+//! - Dead lettering at least once needs `reject-publish`; without it the broker falls back to at most once.
+//! - `payhook.notifications` has an alternate exchange since the first version, and it cannot be removed in place. It
+//!   is bound to `payhook.returned`, so that a publish which the work queue did not take is refused, not acknowledged.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +24,12 @@ pub(super) const DEAD: &str = "payhook.dead";
 pub(super) const EVENTS: &str = "payhook.events";
 /// Anything in it is a wiring fault.
 pub(super) const UNROUTED: &str = "payhook.unrouted";
-/// An exchange no queue is ever bound to. An exchange bound to it has a destination, so the broker leaves its alternate exchange
-/// aside; no queue takes the message, so a mandatory publish comes back: the publisher learns that nobody took it.
+/// An exchange that no queue is bound to. An exchange bound to it has a destination, so the broker does not use its
+/// alternate exchange; no queue takes the message, so the broker returns a mandatory publish to its publisher.
 pub(super) const RETURNED: &str = "payhook.returned";
 
 /// The most times the broker hands out one copy of a hint. It is the net below `suspects`, which counts over all copies
-/// and gives up sooner: the broker counts a crash for everything in hand.
+/// and gives up sooner: the broker counts a crash for everything that was held.
 const WORK_DELIVERIES_MAX: i32 = 20;
 /// The broker's own default would drop a dead letter; past this one it lies in `payhook.unrouted`.
 const DEAD_DELIVERIES_MAX: i32 = 100;
@@ -37,13 +37,13 @@ const DEAD_DELIVERIES_MAX: i32 = 100;
 /// Matches every key of a topic exchange; a fanout one does not look at it.
 const EVERY_KEY: &str = "#";
 
-pub(super) struct Exchange {
+pub(super) struct ExchangeDeclaration {
     name: String,
     kind: ExchangeKind,
     arguments: Arguments,
 }
 
-pub(super) struct Queue {
+pub(super) struct QueueDeclaration {
     name: String,
     arguments: Arguments,
 }
@@ -59,8 +59,8 @@ enum Argument {
 
 /// Every queue is bound to the exchange of its own name, with an empty key.
 pub(super) struct Topology {
-    exchanges: Vec<Exchange>,
-    queues: Vec<Queue>,
+    exchanges: Vec<ExchangeDeclaration>,
+    queues: Vec<QueueDeclaration>,
     /// Exchanges that are bound to [`RETURNED`].
     returning: Vec<&'static str>,
 }
@@ -90,7 +90,7 @@ impl Topology {
             exchanges.push(exchange(&name, ExchangeKind::Fanout, None));
             queues.push(queue(&name, dead_lettering(NOTIFICATIONS, ("x-message-ttl", ttl))));
         }
-        // What a provider is told was taken is in the work queue, not in one that waits for a person.
+        // A confirmed notification is in the work queue, not in one that waits for a person.
         Self { exchanges, queues, returning: vec![NOTIFICATIONS] }
     }
 
@@ -107,11 +107,11 @@ impl Topology {
     /// Declares all of it. A part that exists as declared stays untouched; a part that differs is an error.
     pub(super) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        for Exchange { name, kind, arguments } in &self.exchanges {
+        for ExchangeDeclaration { name, kind, arguments } in &self.exchanges {
             let name = name.as_str().into();
             channel.exchange_declare(name, kind.clone(), durable, field_table(arguments)).await?;
         }
-        for Queue { name, arguments } in &self.queues {
+        for QueueDeclaration { name, arguments } in &self.queues {
             let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
             channel.queue_declare(name.as_str().into(), options, field_table(arguments)).await?;
             let (name, no_key) = (name.as_str(), "".into());
@@ -134,19 +134,19 @@ impl Topology {
 
     /// The same as RabbitMQ's definitions file, for `rabbitmqctl import_definitions`.
     pub(super) fn definitions(&self, vhost: &str) -> Value {
-        let exchange = |exchange: &Exchange| {
+        let exchange = |exchange: &ExchangeDeclaration| {
             json!({
                 "vhost": vhost, "name": exchange.name, "type": kind_word(&exchange.kind), "durable": true,
                 "auto_delete": false, "internal": false, "arguments": json_object(&exchange.arguments),
             })
         };
-        let queue = |queue: &Queue| {
+        let queue = |queue: &QueueDeclaration| {
             json!({
                 "vhost": vhost, "name": queue.name, "durable": true, "auto_delete": false,
                 "arguments": json_object(&queue.arguments),
             })
         };
-        let binding = |queue: &Queue| {
+        let binding = |queue: &QueueDeclaration| {
             json!({
                 "vhost": vhost, "source": queue.name, "destination": queue.name, "destination_type": "queue",
                 "routing_key": "", "arguments": {},
@@ -179,15 +179,15 @@ fn kind_word(kind: &ExchangeKind) -> &str {
     }
 }
 
-fn exchange(name: &str, kind: ExchangeKind, alternate: Option<&str>) -> Exchange {
+fn exchange(name: &str, kind: ExchangeKind, alternate: Option<&str>) -> ExchangeDeclaration {
     let arguments = alternate.map(|alternate| ("alternate-exchange", Argument::Text(alternate.to_owned())));
-    Exchange { name: name.to_owned(), kind, arguments: arguments.into_iter().collect() }
+    ExchangeDeclaration { name: name.to_owned(), kind, arguments: arguments.into_iter().collect() }
 }
 
-fn queue<const N: usize>(name: &str, arguments: [(&'static str, Argument); N]) -> Queue {
+fn queue<const N: usize>(name: &str, arguments: [(&'static str, Argument); N]) -> QueueDeclaration {
     let mut arguments = Arguments::from(arguments);
     arguments.insert("x-queue-type", Argument::Text("quorum".to_owned()));
-    Queue { name: name.to_owned(), arguments }
+    QueueDeclaration { name: name.to_owned(), arguments }
 }
 
 /// A queue that loses nothing: what leaves it otherwise than by an ack goes to `target`, and stays until it is there.

@@ -5,19 +5,19 @@ use lapin::message::BasicGetMessage;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicNackOptions};
 use metrics::counter;
 
-use super::consumer::Source;
-use super::failure::Failure;
+use super::consumer::RabbitContext;
+use super::failure::RabbitFailure;
 use super::message;
 use super::supervisor::Live;
 use super::topology::{DEAD, NOTIFICATIONS, UNROUTED};
 use crate::{MoveBack, MovedBack, Unrouted, UnroutedKind};
 
-/// A message that was looked at this often goes to the end as a new one: RabbitMQ 4 drops what a queue without a limit of its own
-/// handed out 20 times.
+/// A message that was read this often is published again as a new one: RabbitMQ 4 drops what a queue without a limit of
+/// its own delivered 20 times.
 const LOOKS_MAX: i64 = 5;
 
 /// Reads up to `at_most` messages and puts them back.
-pub(super) async fn list(source: &Source, live: &Live, at_most: usize) -> Result<Vec<Unrouted>, Failure> {
+pub(super) async fn list(context: &RabbitContext, live: &Live, at_most: usize) -> Result<Vec<Unrouted>, RabbitFailure> {
     let channel = live.channel().await?;
     let mut seen = Vec::new();
     let mut listed = Vec::new();
@@ -29,18 +29,18 @@ pub(super) async fn list(source: &Source, live: &Live, at_most: usize) -> Result
         }
         seen.push(got);
     }
-    put_back(source, live, seen).await?;
+    put_back(context, live, seen).await?;
     Ok(listed)
 }
 
 /// Takes up to `at_most` messages of those that lie there now, one at a time: published, confirmed, then acked.
 pub(super) async fn move_back(
-    source: &Source,
+    context: &RabbitContext,
     live: &Live,
     which: MoveBack,
     waiting: u32,
     at_most: usize,
-) -> Result<MovedBack, Failure> {
+) -> Result<MovedBack, RabbitFailure> {
     let channel = live.channel().await?;
     let mut moved = MovedBack::default();
     let mut stay = Vec::new();
@@ -59,7 +59,7 @@ pub(super) async fn move_back(
             UnroutedKind::Hint => (Some(NOTIFICATIONS), Some(&mut moved.hints)),
         };
         if let Some(exchange) = to
-            && let Err(failure) = source.publisher.publish(exchange, &unrouted.key, properties, &got.data).await
+            && let Err(failure) = context.publisher.publish(exchange, &unrouted.key, properties, &got.data).await
         {
             stay.push(got);
             failed = Some(failure);
@@ -73,24 +73,24 @@ pub(super) async fn move_back(
         }
     }
     moved.left = stay.len() as u64;
-    put_back(source, live, stay).await?;
+    put_back(context, live, stay).await?;
     match failed {
         Some(failure) => Err(failure),
         None => Ok(moved),
     }
 }
 
-async fn get(live: &Live, channel: &Channel) -> Result<Option<BasicGetMessage>, Failure> {
+async fn get(live: &Live, channel: &Channel) -> Result<Option<BasicGetMessage>, RabbitFailure> {
     let doing = format!("hand out `{UNROUTED}`");
     live.answer(&doing, channel.basic_get(UNROUTED.into(), BasicGetOptions::default())).await
 }
 
-/// Gives messages back where they were, the last first so that their order stays.
-async fn put_back(source: &Source, live: &Live, messages: Vec<BasicGetMessage>) -> Result<(), Failure> {
+/// Puts messages back where they were, the last first so that their order stays.
+async fn put_back(context: &RabbitContext, live: &Live, messages: Vec<BasicGetMessage>) -> Result<(), RabbitFailure> {
     for got in messages.into_iter().rev() {
         if message::deliveries(&got.properties) >= LOOKS_MAX {
             let (key, properties) = (got.routing_key.as_str().to_owned(), got.properties.clone());
-            source.publisher.publish(UNROUTED, &key, properties, &got.data).await?;
+            context.publisher.publish(UNROUTED, &key, properties, &got.data).await?;
             live.answer("take an ack", got.acker.ack(BasicAckOptions::default())).await?;
         } else {
             let requeue = BasicNackOptions { multiple: false, requeue: true };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backends::{EmbeddedHarness, open_file};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use payhook_queue::conformance::Harness;
+use payhook_queue::conformance::QueueHarness;
 use payhook_queue::{EmbeddedQueue, Lane, Queue, QueueError, Verdict};
 use payhook_schema::{
     AccountName, Because, Clock, Currency, Envelope, Event, EventType, OrderEvent, OrderId, PaymentId, PaymentKey,
@@ -15,7 +15,7 @@ use payhook_schema::{
 };
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(20);
 const DELAYS: [Duration; 1] = [Duration::from_secs(1)];
 
 fn envelope() -> Envelope {
@@ -80,7 +80,7 @@ async fn publishes_wait_while_the_store_writes_and_are_all_there_afterwards() {
     let mut publishes = futures_util::future::join_all(envelopes.iter().map(|envelope| queue.publish(envelope)));
     assert!((&mut publishes).now_or_never().is_none(), "the store has the file");
     drop(store);
-    for published in timeout(PATIENCE, publishes).await.unwrap() {
+    for published in timeout(WITHIN, publishes).await.unwrap() {
         published.unwrap();
     }
     assert_eq!(queue.depths().await.unwrap()[0].ready, 200);
@@ -90,14 +90,14 @@ async fn publishes_wait_while_the_store_writes_and_are_all_there_afterwards() {
 async fn a_waiting_consumer_is_woken_at_once_and_writes_nothing_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("queue.db");
-    let queue = Arc::new(EmbeddedQueue::open(open_file(&file).await, Clock::system(), &[PATIENCE]).unwrap());
+    let queue = Arc::new(EmbeddedQueue::open(open_file(&file).await, Clock::system(), &[WITHIN]).unwrap());
     queue.migrate().await.unwrap();
     let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
     let settler = Arc::clone(&consumer.settler);
     // A retry far away is no reason to look at the file until then.
     queue.publish(&envelope()).await.unwrap();
     let taken = consumer.deliveries.next(1).await.unwrap();
-    let retry = Verdict::Retry { after: PATIENCE, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
+    let retry = Verdict::Retry { after: WITHIN, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
     settler.settle(&taken.into_iter().map(|delivery| (delivery, retry.clone())).collect::<Vec<_>>()).await.unwrap();
 
     let mut reader = open_file(&file).await.acquire().await.unwrap();
@@ -112,9 +112,9 @@ async fn a_waiting_consumer_is_woken_at_once_and_writes_nothing_meanwhile() {
     assert_eq!(version(&mut reader).await, before, "somebody wrote while nothing happened");
     let began = Instant::now();
     queue.publish(&envelope()).await.unwrap();
-    let (woken, _consumer) = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    let (woken, _consumer) = timeout(WITHIN, waiting).await.unwrap().unwrap();
     assert_eq!(woken.unwrap().len(), 1);
-    assert!(began.elapsed() < PATIENCE / 4, "it waited for the retry: {:?}", began.elapsed());
+    assert!(began.elapsed() < WITHIN / 4, "it waited for the retry: {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +199,7 @@ async fn a_table_that_can_be_read_and_not_written_is_not_ready() {
     sqlx::query("drop trigger full").execute(&pool).await.unwrap();
     queue.probe().await.unwrap();
     let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
-    let taken = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
+    let taken = timeout(WITHIN, consumer.deliveries.next(10)).await.unwrap().unwrap();
     assert_eq!(taken.len(), 1, "no consumer sees what proves it");
 }
 
@@ -212,7 +212,7 @@ async fn what_waits_in_a_file_is_counted_beside_the_process_that_owns_it() {
     queue.publish(&envelope()).await.unwrap();
     queue.publish(&envelope()).await.unwrap();
     let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
-    let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    let taken = timeout(WITHIN, consumer.deliveries.next(1)).await.unwrap().unwrap();
     let retry = Verdict::Retry { after: DELAYS[0], attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
     let settled: Vec<_> = taken.into_iter().map(|delivery| (delivery, retry.clone())).collect();
     consumer.settler.settle(&settled).await.unwrap();
@@ -271,7 +271,7 @@ async fn written_an_hour_ahead(queue: &Arc<dyn Queue>) {
 async fn both_come(queue: &Arc<dyn Queue>) {
     let mut consumer = queue.consume(Lane::Notifications, 16).await.unwrap();
     for attempt in [1, 2] {
-        let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("within its delay").unwrap();
+        let taken = timeout(WITHIN, consumer.deliveries.next(1)).await.expect("within its delay").unwrap();
         assert_eq!(taken[0].attempt, attempt);
     }
 }

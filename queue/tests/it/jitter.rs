@@ -8,13 +8,13 @@ use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
-use payhook_queue::conformance::Harness;
+use payhook_queue::conformance::QueueHarness;
 use payhook_queue::{Consumer, Death, EmbeddedQueue, Lane, Queue, RabbitOptions, RabbitQueue, Verdict};
 use payhook_schema::{Clock, DeadCause};
 use tokio::time::timeout;
 
 use crate::backends::{RabbitHarness, admin_channel, open_file, options};
-use crate::rabbitmq::{PATIENCE, WORK, envelope};
+use crate::rabbitmq::{WITHIN, WORK, envelope};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -29,7 +29,7 @@ async fn settle_one(queue: &dyn Queue, consumer: &mut Consumer, verdict: Verdict
 }
 
 async fn settle_next(consumer: &mut Consumer, verdict: Verdict) {
-    let delivery = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap().remove(0);
+    let delivery = timeout(WITHIN, consumer.deliveries.next(1)).await.unwrap().unwrap().remove(0);
     assert_eq!(consumer.settler.settle(&[(delivery, verdict)]).await.unwrap(), 0);
 }
 
@@ -109,7 +109,7 @@ async fn on_rabbitmq_nothing_of_one_wait_is_copied_into_the_next_publish() {
         consumer
     };
     let mut consumer = back().await;
-    let delivery = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap().remove(0);
+    let delivery = timeout(WITHIN, consumer.deliveries.next(1)).await.unwrap().unwrap().remove(0);
     assert_eq!(consumer.settler.settle(&[(delivery, Verdict::Release)]).await.unwrap(), 0);
     drop(consumer);
     let came_back = crate::rabbitmq::eventually("it is back", async || {

@@ -11,7 +11,7 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicNackOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use payhook_queue::conformance::Harness;
+use payhook_queue::conformance::QueueHarness;
 use payhook_queue::{Lane, Queue, QueueError, RabbitOptions, RabbitQueue, Verdict};
 use payhook_schema::{
     AccountName, Because, Clock, Currency, DeadCause, Envelope, Event, EventType, OrderEvent, OrderId, PaymentId,
@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::time::timeout;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 pub(crate) const WORK: &str = "payhook.notifications";
 
 pub(crate) fn open(url: &str) -> RabbitQueue {
@@ -44,7 +44,7 @@ pub(crate) async fn eventually<T>(what: &str, mut seen: impl AsyncFnMut() -> Res
     loop {
         match seen().await {
             Ok(found) => return found,
-            Err(last) => assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}; last: {last}"),
+            Err(last) => assert!(began.elapsed() < WITHIN, "{what}: not within {WITHIN:?}; last: {last}"),
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
@@ -74,7 +74,7 @@ async fn an_unroutable_publish_is_an_error_and_never_a_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_is_said_to_be_full_until_there_is_room() {
+async fn a_full_queue_refuses_until_there_is_room() {
     let Some(harness) = RabbitHarness::start().await else { return };
     let queue = harness.process().await;
     let policy =
@@ -139,7 +139,7 @@ async fn a_consumption_whose_queue_is_deleted_ends_with_an_error() {
     let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
     let (_connection, channel) = admin_channel(&harness.vhost).await;
     channel.queue_delete(WORK.into(), QueueDeleteOptions::default()).await.unwrap();
-    let ended = timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("it ends");
+    let ended = timeout(WITHIN, consumer.deliveries.next(1)).await.expect("it ends");
     assert!(ended.is_err());
 }
 
@@ -159,7 +159,7 @@ async fn cuts_again_and_again_lose_nothing_that_was_confirmed_and_hang_nobody() 
                 let (mut confirmed, mut unknown) = (Vec::new(), 0);
                 while !over.load(Ordering::Relaxed) {
                     let envelope = envelope();
-                    let outcome = timeout(PATIENCE, queue.publish(&envelope)).await.expect("a publish never hangs");
+                    let outcome = timeout(WITHIN, queue.publish(&envelope)).await.expect("a publish never hangs");
                     match outcome {
                         Ok(()) => {
                             confirmed.push(envelope.id);
@@ -218,7 +218,7 @@ async fn cuts_again_and_again_lose_nothing_that_was_confirmed_and_hang_nobody() 
     let queue = open(&harness.vhost.url);
     let mut consumer = queue.consume(Lane::Notifications, 500).await.unwrap();
     while !confirmed.is_empty() {
-        let taken = timeout(PATIENCE, consumer.deliveries.next(500)).await;
+        let taken = timeout(WITHIN, consumer.deliveries.next(500)).await;
         let taken = taken.unwrap_or_else(|_| panic!("{} of {all} confirmed are lost", confirmed.len())).unwrap();
         let acked = taken.into_iter().map(|delivery| {
             confirmed.remove(&delivery.envelope.as_ref().unwrap().id);
@@ -294,7 +294,7 @@ async fn the_brokers_own_limit_is_the_net_below_ours() {
         got.await.acker.nack(BasicNackOptions { multiple: false, requeue: true }).await.unwrap();
     }
     let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
-    let delivery = timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap().remove(0);
+    let delivery = timeout(WITHIN, dead.deliveries.next(1)).await.unwrap().unwrap().remove(0);
     assert_eq!(delivery.bytes, sent.encode());
     let death = delivery.death.unwrap();
     assert_eq!(death.cause, DeadCause::Poison);
@@ -311,7 +311,7 @@ async fn a_batch_is_acked_with_one_frame_and_what_lies_past_a_gap_singly() {
     let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
     let mut taken = Vec::new();
     while taken.len() < 10 {
-        taken.extend(timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap());
+        taken.extend(timeout(WITHIN, consumer.deliveries.next(10)).await.unwrap().unwrap());
     }
     let later = taken.split_off(5);
     let (gap, rest) = (taken.remove(2), taken);
@@ -323,7 +323,7 @@ async fn a_batch_is_acked_with_one_frame_and_what_lies_past_a_gap_singly() {
     assert_eq!((first.unwrap(), second.unwrap()), (0, 0));
     // The channel is still ours: had a tag been acked twice, it would be closed.
     assert_eq!(consumer.settler.settle(&[(gap, Verdict::Release)]).await.unwrap(), 0);
-    let gap = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
+    let gap = timeout(WITHIN, consumer.deliveries.next(10)).await.unwrap().unwrap();
     assert_eq!(gap.len(), 1, "only what was not acked comes back");
     assert_eq!(consumer.settler.settle(&acked(gap)).await.unwrap(), 0);
 }
@@ -337,12 +337,12 @@ async fn deliveries_of_a_lost_connection_are_counted_as_not_ours_or_refused() {
     let mut consumer = queue.consume(Lane::Notifications, 1).await.unwrap();
     let taken = consumer.deliveries.next(1).await.unwrap();
     harness.crash().await;
-    assert!(timeout(PATIENCE, consumer.deliveries.next(1)).await.expect("it ends").is_err());
+    assert!(timeout(WITHIN, consumer.deliveries.next(1)).await.expect("it ends").is_err());
     let lost =
         consumer.settler.settle(&taken.into_iter().map(|delivery| (delivery, Verdict::Ack)).collect::<Vec<_>>()).await;
     assert!(!matches!(lost, Ok(0)), "it was reported as acked");
     let mut consumer = harness.process().await.consume(Lane::Notifications, 1).await.unwrap();
-    let again = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    let again = timeout(WITHIN, consumer.deliveries.next(1)).await.unwrap().unwrap();
     assert_eq!(again[0].bytes, sent.encode());
 }
 
@@ -368,13 +368,13 @@ async fn an_event_arrives_as_a_cloud_event_under_its_routing_key() {
     assert_eq!(properties.message_id().as_ref().unwrap().as_str(), event.id.to_string());
     assert_eq!(*properties.delivery_mode(), Some(2));
     let headers = properties.headers().as_ref().unwrap();
-    let told = |name: &str| match &headers.inner()[name] {
+    let header = |name: &str| match &headers.inner()[name] {
         AMQPValue::LongString(text) => text.to_string(),
         other => panic!("{name} is {other:?}"),
     };
-    assert_eq!(told("cloudEvents_id"), event.id.to_string());
-    assert_eq!(told("cloudEvents_type"), "payhook.order.paid.v1");
-    assert_eq!(told("cloudEvents_subject"), "A-1001");
+    assert_eq!(header("cloudEvents_id"), event.id.to_string());
+    assert_eq!(header("cloudEvents_type"), "payhook.order.paid.v1");
+    assert_eq!(header("cloudEvents_subject"), "A-1001");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -459,17 +459,18 @@ async fn during_an_alarm_nothing_is_taken_that_could_not_be_moved_on() {
         queue.publish(&envelope()).await.unwrap();
     }
     let mut consumer = queue.consume(Lane::Notifications, 2).await.unwrap();
-    let mut take_one = async || timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+    let mut take_one = async || timeout(WITHIN, consumer.deliveries.next(1)).await.unwrap().unwrap();
     let (taken, moved_on) = (take_one().await, take_one().await);
     broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await.unwrap();
-    // The broker says so only to a connection that publishes: a new process does not know, and finds out before it takes.
+    // The broker says so only to a connection that publishes: a new process does not know, and finds out before it
+    // takes.
     let other = open(&broker.url());
     for _ in 0..3 {
         let refused = other.consume(Lane::Notifications, 1).await.map(drop);
         assert!(matches!(refused, Err(QueueError::Unavailable { .. })), "{refused:?}");
         assert!(other.probe().await.is_err(), "not ready either");
     }
-    // A delivery that cannot be moved on stays in hand after every try: nothing counts against it.
+    // A delivery that cannot be moved on stays unsettled after every try: nothing counts against it.
     let after = Duration::from_secs(1);
     let retry = Verdict::Retry { after, attempt: 2, first_failed_at: Timestamp::UNIX_EPOCH };
     let moved_on: Vec<_> = moved_on.into_iter().map(|delivery| (delivery, retry.clone())).collect();
@@ -504,20 +505,20 @@ fn connection_frame(method: u16, arguments: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Forwards every connection, and puts what is said between the broker's own words. Only while these are silent: it does
-/// not know where a frame ends.
+/// Forwards every connection, and puts what is said between the broker's own words. Only while these are silent: it
+/// does not know where a frame ends.
 async fn speak_for_the_broker(listener: TcpListener, upstream: String, say: broadcast::Sender<Vec<u8>>) {
     while let Ok((client, _)) = listener.accept().await {
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_broker, mut to_broker) = TcpStream::connect(&upstream).await.unwrap().into_split();
         tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_broker).await });
-        let mut said = say.subscribe();
+        let mut words = say.subscribe();
         tokio::spawn(async move {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 let words = tokio::select! {
                     read = from_broker.read(&mut buffer) => buffer[..read.unwrap_or(0)].to_vec(),
-                    Ok(words) = said.recv() => words,
+                    Ok(words) = words.recv() => words,
                 };
                 if words.is_empty() || to_client.write_all(&words).await.is_err() {
                     return;
@@ -544,8 +545,8 @@ async fn what_was_confirmed_outlives_the_brokers_own_death() {
             let batch: Vec<Envelope> = (0..16).map(|_| envelope()).collect();
             let outcomes =
                 futures_util::future::join_all(batch.iter().map(|envelope| publishing.publish(envelope))).await;
-            let kept = batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
-            confirmed.extend(kept.map(|(envelope, _)| envelope.id));
+            let ok = batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+            confirmed.extend(ok.map(|(envelope, _)| envelope.id));
             if outcomes.iter().any(Result::is_err) {
                 return confirmed;
             }
@@ -557,7 +558,7 @@ async fn what_was_confirmed_outlives_the_brokers_own_death() {
     })
     .await;
     broker.kill9().await.unwrap();
-    let mut confirmed = timeout(PATIENCE, publisher).await.expect("no publish hangs").unwrap();
+    let mut confirmed = timeout(WITHIN, publisher).await.expect("no publish hangs").unwrap();
     broker.restart().await.unwrap();
 
     let mut consumer = eventually("a consumer on the broker that came back", async || {
@@ -565,7 +566,7 @@ async fn what_was_confirmed_outlives_the_brokers_own_death() {
     })
     .await;
     while !confirmed.is_empty() {
-        let taken = timeout(PATIENCE, consumer.deliveries.next(500)).await;
+        let taken = timeout(WITHIN, consumer.deliveries.next(500)).await;
         let taken = taken.unwrap_or_else(|_| panic!("{} confirmed are lost", confirmed.len())).unwrap();
         let acked = taken.into_iter().map(|delivery| {
             confirmed.remove(&delivery.envelope.as_ref().unwrap().id);

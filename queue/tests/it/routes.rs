@@ -9,14 +9,14 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, ExchangeKind};
-use payhook_queue::conformance::Harness;
+use payhook_queue::conformance::QueueHarness;
 use payhook_queue::{Lane, MoveBack, MovedBack, Queue, QueueError, RouteState, Routed, UnroutedKind, Verdict};
 use payhook_schema::DeadCause;
 use payhook_test_servers::Vhost;
 use tokio::time::timeout;
 
 use crate::backends::{RabbitHarness, admin_channel};
-use crate::rabbitmq::{PATIENCE, WORK, envelope, event, eventually, open, unbind};
+use crate::rabbitmq::{WITHIN, WORK, envelope, event, eventually, open, unbind};
 
 const UNROUTED: &str = "payhook.unrouted";
 
@@ -97,7 +97,7 @@ async fn no_consumer_sees_what_proves_a_route() {
     queue.publish(&sent).await.unwrap();
     let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
     let mut dead = queue.consume(Lane::Dead, 10).await.unwrap();
-    let taken = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
+    let taken = timeout(WITHIN, consumer.deliveries.next(10)).await.unwrap().unwrap();
     assert_eq!(taken.iter().map(|delivery| delivery.bytes.clone()).collect::<Vec<_>>(), [sent.encode()]);
     let none = timeout(
         Duration::from_secs(3),
@@ -229,12 +229,12 @@ async fn what_lies_in_unrouted_is_shown_without_harm_and_moved_to_where_it_belon
     assert_eq!((moved.dead_letters, moved.left), (1, 0), "{moved:?}");
 
     let mut consumer = queue.consume(Lane::Notifications, 10).await.unwrap();
-    let taken = timeout(PATIENCE, consumer.deliveries.next(10)).await.unwrap().unwrap();
+    let taken = timeout(WITHIN, consumer.deliveries.next(10)).await.unwrap().unwrap();
     assert_eq!(taken.iter().map(|delivery| delivery.attempt).collect::<Vec<_>>(), [4]);
     let mut dead = queue.consume(Lane::Dead, 10).await.unwrap();
     let mut causes = Vec::new();
     while causes.len() < 2 {
-        let taken = timeout(PATIENCE, dead.deliveries.next(10)).await.unwrap().unwrap();
+        let taken = timeout(WITHIN, dead.deliveries.next(10)).await.unwrap().unwrap();
         causes.extend(taken.into_iter().map(|delivery| delivery.death.unwrap().cause));
     }
     causes.sort_unstable_by_key(|cause| cause.as_str());

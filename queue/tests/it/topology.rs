@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::backends::{RabbitHarness, options};
-use crate::rabbitmq::{PATIENCE, WORK, envelope, event, open};
+use crate::rabbitmq::{WITHIN, WORK, envelope, event, open};
 use crate::routes::publish_unrouted;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,12 +150,12 @@ async fn the_rights_of_a_worker_suffice_for_all_it_does() {
     let retry = Verdict::Retry { after: Duration::ZERO, attempt: 2, first_failed_at };
     let death = payhook_queue::Death { cause: DeadCause::Poison, detail: String::new(), died_at: first_failed_at };
     for verdict in [retry, Verdict::DeadLetter(death)] {
-        let taken = timeout(PATIENCE, consumer.deliveries.next(1)).await.unwrap().unwrap();
+        let taken = timeout(WITHIN, consumer.deliveries.next(1)).await.unwrap().unwrap();
         let settled = taken.into_iter().map(|delivery| (delivery, verdict.clone())).collect::<Vec<_>>();
         assert_eq!(consumer.settler.settle(&settled).await.unwrap(), 0);
     }
     let mut dead = queue.consume(Lane::Dead, 1).await.unwrap();
-    timeout(PATIENCE, dead.deliveries.next(1)).await.unwrap().unwrap();
+    timeout(WITHIN, dead.deliveries.next(1)).await.unwrap().unwrap();
     publish_unrouted(&harness.vhost, BasicProperties::default()).await;
     let moved = queue.unrouted_move_back(MoveBack::Harmless, 10).await.unwrap();
     assert_eq!(moved, MovedBack { hints: 1, ..MovedBack::default() });

@@ -1,9 +1,11 @@
+//! The embedded queue for the conformance suite: a file, and the process that owns it.
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use payhook_queue::conformance::Harness;
+use payhook_queue::conformance::QueueHarness;
 use payhook_queue::{EmbeddedQueue, Queue};
 use payhook_schema::Clock;
 use sqlx::SqlitePool;
@@ -42,7 +44,7 @@ impl EmbeddedHarness {
 }
 
 #[async_trait]
-impl Harness for EmbeddedHarness {
+impl QueueHarness for EmbeddedHarness {
     async fn process(&self) -> Arc<dyn Queue> {
         let mut process = self.process.lock().await;
         if process.is_none() {

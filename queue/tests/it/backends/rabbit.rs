@@ -1,10 +1,12 @@
+//! RabbitMQ for the conformance suite: a virtual host, and processes behind proxies that can be cut.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use payhook_queue::conformance::Harness;
+use payhook_queue::conformance::QueueHarness;
 use payhook_queue::{Queue, RabbitOptions, RabbitQueue};
 use payhook_schema::Clock;
 use payhook_test_servers::{Proxy, Vhost, rabbit};
@@ -38,7 +40,7 @@ impl RabbitHarness {
 }
 
 #[async_trait]
-impl Harness for RabbitHarness {
+impl QueueHarness for RabbitHarness {
     async fn process(&self) -> Arc<dyn Queue> {
         let proxy = Proxy::start(&self.vhost.url).await.expect("a port is free");
         let queue = RabbitQueue::open(&proxy.url(&self.vhost.url), options()).expect("the URL is right");

@@ -1,3 +1,5 @@
+//! Commits publishes and settles in groups: whatever waits while the disk syncs shares the next sync.
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use super::Shared;
+use super::EmbeddedShared;
 use crate::{Death, Lane, QueueError};
 
 /// The most publishes and settles that may wait for the writer; the next ones wait in their callers.
@@ -23,8 +25,8 @@ const INSERT_ROWS: usize = 32;
 
 /// The one task that writes. It commits waiting work together, then answers each caller.
 #[derive(Clone)]
-pub(super) struct Writer {
-    shared: Arc<Shared>,
+pub(super) struct GroupCommit {
+    shared: Arc<EmbeddedShared>,
     work: mpsc::Sender<Work>,
     closing: CancellationToken,
     task: TaskTracker,
@@ -36,7 +38,7 @@ pub(super) struct Put {
     pub(super) due_at: i64,
 }
 
-/// The change to a row that a consumer held.
+/// The change to a row that a consumer holds.
 pub(super) struct Settle {
     pub(super) id: i64,
     pub(super) to: To,
@@ -44,25 +46,25 @@ pub(super) struct Settle {
 
 pub(super) enum To {
     Gone,
-    Retry { attempt: u32, first_failed_at: i64, due_at: i64, delay: String, counts: Counts },
+    Retry { attempt: u32, first_failed_at: i64, due_at: i64, delay: String, count: CountAfter },
     Dead { death: Death, due_at: i64 },
 }
 
-/// The part of the count of hand-overs that a retry leaves.
+/// The count of deliveries after a retry.
 #[derive(Clone, Copy)]
-pub(super) enum Counts {
+pub(super) enum CountAfter {
     /// It was tried.
-    Nothing,
-    /// A round without a try: it does not show if the delivery crashes its worker.
-    Others,
-    /// The same, and this process had counted its own.
-    OthersButOne,
+    Zero,
+    /// It was not tried, which does not show if it crashes its worker.
+    Same,
+    /// The same, and this process counted once itself.
+    OneLess,
 }
 
 struct Work {
     puts: Vec<Put>,
     settles: Vec<Settle>,
-    /// The lane the settles came from: its consumer has a hand free.
+    /// The lane the settles came from: its consumer may take more.
     from: Lane,
     answer: oneshot::Sender<Result<(), QueueError>>,
 }
@@ -73,8 +75,8 @@ impl Work {
     }
 }
 
-impl Writer {
-    pub(super) fn start(shared: Arc<Shared>) -> Self {
+impl GroupCommit {
+    pub(super) fn start(shared: Arc<EmbeddedShared>) -> Self {
         let (work, waiting) = mpsc::channel(WAITING_MAX);
         let closing = CancellationToken::new();
         let task = TaskTracker::new();
@@ -114,7 +116,7 @@ impl Writer {
     }
 }
 
-async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Work>, closing: CancellationToken) {
+async fn write(shared: Arc<EmbeddedShared>, mut waiting: mpsc::Receiver<Work>, closing: CancellationToken) {
     let mut batch = Vec::new();
     loop {
         tokio::select! {
@@ -129,7 +131,7 @@ async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Work>, closing: 
                     // A bug of ours, in one batch: its callers get an error, and the next one is written all the same.
                     error!("writing to {} panicked; what was to be written is unknown", shared.address);
                     let ids = batch.iter().flat_map(|work| &work.settles).map(|settle| settle.id);
-                    shared.hands.keep(ids);
+                    shared.in_flight.commit_failed(ids);
                     batch.clear();
                 }
             }
@@ -139,7 +141,7 @@ async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Work>, closing: 
 
 /// Commits all of `batch` in one transaction. Each caller is answered only once all of it is on the disk, or none of it
 /// is.
-async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
+async fn commit(shared: &EmbeddedShared, batch: &mut Vec<Work>) {
     histogram!("payhook_queue_commit_works").record(batch.len() as f64);
     let outcome = match write_all(shared, batch).await {
         Ok(()) => Ok(()),
@@ -149,8 +151,8 @@ async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
     for Work { puts, settles, from, .. } in batch.iter() {
         let ids = settles.iter().map(|settle| settle.id);
         match &outcome {
-            Ok(()) => shared.hands.let_go(ids),
-            Err(_) => shared.hands.keep(ids),
+            Ok(()) => shared.in_flight.remove(ids),
+            Err(_) => shared.in_flight.commit_failed(ids),
         }
         let to_dead = settles.iter().any(|settle| matches!(settle.to, To::Dead { .. }));
         let to_retry = settles.iter().any(|settle| matches!(settle.to, To::Retry { .. }));
@@ -160,7 +162,7 @@ async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
     }
     for (lane, woken) in [Lane::Notifications, Lane::Dead].into_iter().zip(woken) {
         if woken {
-            shared.hands.bell(lane).notify_waiters();
+            shared.in_flight.ready(lane).notify_waiters();
         }
     }
     for work in batch.drain(..) {
@@ -173,12 +175,12 @@ async fn commit(shared: &Shared, batch: &mut Vec<Work>) {
     }
 }
 
-async fn write_all(shared: &Shared, batch: &[Work]) -> Result<(), sqlx::Error> {
+async fn write_all(shared: &EmbeddedShared, batch: &[Work]) -> Result<(), sqlx::Error> {
     let mut connection = shared.pool.acquire().await?;
     let written = write_on(&mut connection, batch).await;
     if written.is_err() {
-        // On a full disk or a failed sync SQLite ends the transaction by itself, and sqlx goes on counting it: every later
-        // begin on this connection would fail. The pool opens another.
+        // On a full disk or a failed sync SQLite ends the transaction by itself, and sqlx goes on counting it: every
+        // later begin on this connection would fail. The pool opens another.
         let _ = connection.close().await;
     }
     written
@@ -221,13 +223,13 @@ async fn insert(connection: &mut SqliteConnection, rows: &[&Put]) -> Result<(), 
 async fn move_row(connection: &mut SqliteConnection, settle: &Settle) -> Result<(), sqlx::Error> {
     let query = match &settle.to {
         To::Gone => return Ok(()),
-        To::Retry { attempt, first_failed_at, due_at, delay, counts } => {
+        To::Retry { attempt, first_failed_at, due_at, delay, count } => {
             let sql = "update queue_envelope set lane = 'notifications', attempt = ?2, first_failed_at = ?3, due_at = ?4, \
                        delay = ?5, death_cause = null, death_detail = null, died_at = null, \
                        deliveries = case ?6 when 0 then 0 when 1 then deliveries else max(deliveries - 1, 0) end \
                        where id = ?1";
             let query = sqlx::query(sql).bind(settle.id).bind(attempt).bind(first_failed_at).bind(due_at).bind(delay);
-            query.bind(*counts as i64)
+            query.bind(*count as i64)
         }
         To::Dead { death, due_at } => {
             let sql = "update queue_envelope set lane = 'dead', due_at = ?2, delay = null, death_cause = ?3, \
