@@ -8,7 +8,7 @@ use payhook_schema::Provider;
 use crate::bench::Bench;
 use crate::figures::Series;
 use crate::http;
-use crate::program::Role;
+use crate::program::RunningRole;
 use crate::raw::{self, Task};
 use crate::report::{Cost, Measured, Report};
 
@@ -58,7 +58,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 impl Rounds {
-    async fn one(&mut self, bench: &Bench, ingress: &Role, provider: Provider) -> Result<()> {
+    async fn one(&mut self, bench: &Bench, ingress: &RunningRole, provider: Provider) -> Result<()> {
         let (connections, bytes) = (bench.options.connections, envelope_bytes(bench, provider));
         let (rate, cost) = flood(bench, ingress, provider).await?;
         self.ours.push(rate);
@@ -71,7 +71,7 @@ impl Rounds {
     }
 }
 
-async fn flood(bench: &Bench, ingress: &Role, provider: Provider) -> Result<(f64, Cost)> {
+async fn flood(bench: &Bench, ingress: &RunningRole, provider: Provider) -> Result<(f64, Cost)> {
     let size = bench.options.size;
     let (cpu, servers, began) = (ingress.cpu_s(), bench.servers_cpu(), Instant::now());
     let requests = &bench.payments(provider).requests;
@@ -109,7 +109,13 @@ pub(crate) fn envelope_bytes(bench: &Bench, provider: Provider) -> usize {
 
 /// Measures the time of an acknowledgement at half of the possible rate, against a raw confirm at the same rate, turn
 /// by turn.
-async fn at_half(bench: &Bench, ingress: &Role, report: &mut Report, provider: Provider, rate: f64) -> Result<()> {
+async fn at_half(
+    bench: &Bench,
+    ingress: &RunningRole,
+    report: &mut Report,
+    provider: Provider,
+    rate: f64,
+) -> Result<()> {
     let (size, connections) = (bench.options.size, bench.options.connections);
     let requests = &bench.payments(provider).requests;
     let [mut p50, mut p99, mut raw_p50, mut raw_p99, mut kept] = std::array::from_fn(|_| Series::default());

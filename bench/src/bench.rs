@@ -9,29 +9,29 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 
 use crate::machine::{self, Pinning, cpu_s};
-use crate::options::Options;
+use crate::options::BenchOptions;
 use crate::orders;
 use crate::program::Deployment;
 use crate::raw::broker::goodbye;
 use crate::stub::Stub;
-use crate::world::{Payments, World};
+use crate::world::{BenchWorld, SignedPayments};
 
 /// The queues that fill up in a run: accepted notifications that are not settled, and events that match no queue's
 /// binding.
 const FILLING: [&str; 2] = ["payhook.notifications", "payhook.unrouted"];
 
 pub(crate) struct Bench {
-    pub(crate) options: Options,
+    pub(crate) options: BenchOptions,
     pub(crate) pinning: Pinning,
-    pub(crate) omise: Payments,
-    pub(crate) antom: Payments,
+    pub(crate) omise: SignedPayments,
+    pub(crate) antom: SignedPayments,
     pub(crate) cluster: Deployment,
     pub(crate) vhost: Vhost,
     pub(crate) database: Database,
     pub(crate) pool: PgPool,
     pub(crate) broker_pid: u32,
     pub(crate) postgres_pid: u32,
-    pub(crate) world: World,
+    pub(crate) world: BenchWorld,
     pub(crate) stub: Stub,
     pub(crate) dir: TempDir,
 }
@@ -44,9 +44,9 @@ pub(crate) struct ServersCpu {
 }
 
 impl Bench {
-    pub(crate) async fn prepare(options: Options) -> Result<Self> {
+    pub(crate) async fn prepare(options: BenchOptions) -> Result<Self> {
         let (size, environment) = (options.size, options.environment.clone());
-        let world = World::new().await?;
+        let world = BenchWorld::new().await?;
         let omise = world.payments(Provider::Omise, size.omise.max(size.raw))?;
         let antom = world.payments(Provider::Antom, size.antom)?;
         let stub = Stub::start().await?;
@@ -98,7 +98,7 @@ impl Bench {
         pids
     }
 
-    pub(crate) fn payments(&self, provider: Provider) -> &Payments {
+    pub(crate) fn payments(&self, provider: Provider) -> &SignedPayments {
         if provider == self.antom.provider { &self.antom } else { &self.omise }
     }
 

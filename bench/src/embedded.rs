@@ -11,10 +11,10 @@ use payhook_schema::Provider;
 use crate::accept::envelope_bytes;
 use crate::bench::Bench;
 use crate::figures::Series;
-use crate::http::Connection;
+use crate::http::LoadConnection;
 use crate::orders;
 use crate::program::Deployment;
-use crate::raw::{self, Outcome, Task};
+use crate::raw::{self, RawOutcome, Task};
 use crate::report::{Cost, Measured, Report};
 use crate::settle::body_bytes;
 
@@ -91,7 +91,7 @@ async fn ours(bench: &Bench, dir: &Path) -> Result<Round> {
     let sending = (0..connections).map(|first| {
         let (requests, to) = (requests.clone(), serve.ingress);
         tokio::spawn(async move {
-            let mut connection = Connection::open(to).await?;
+            let mut connection = LoadConnection::open(to).await?;
             for request in requests[..count].iter().skip(first).step_by(connections) {
                 let status = connection.send(request).await?;
                 ensure!(status == 200, "a notification was answered {status}");
@@ -123,7 +123,7 @@ async fn ours(bench: &Bench, dir: &Path) -> Result<Round> {
     Ok(round)
 }
 
-async fn raw_round(bench: &Bench, dir: &Path) -> Result<Outcome> {
+async fn raw_round(bench: &Bench, dir: &Path) -> Result<RawOutcome> {
     let file = dir.join("raw.db");
     deployment(bench, dir, &file).await?;
     let task = Task::Sqlite {

@@ -15,12 +15,12 @@ use crate::figures::Latencies;
 /// An answer that takes longer is a failure of the run.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-pub(crate) struct Connection {
+pub(crate) struct LoadConnection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Connection {
+impl LoadConnection {
     pub(crate) async fn open(to: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(to).await.with_context(|| format!("cannot connect to {to}"))?;
         stream.set_nodelay(true)?;
@@ -91,7 +91,7 @@ pub(crate) fn post(path: &str, headers: &[(String, String)], body: &[u8]) -> Vec
 }
 
 /// The number of accepted requests, and the time they took.
-pub(crate) struct Load {
+pub(crate) struct LoadResult {
     pub(crate) accepted: usize,
     pub(crate) took: Duration,
     pub(crate) latencies: Latencies,
@@ -104,13 +104,13 @@ pub(crate) async fn flood(
     connections: usize,
     warm_up: Duration,
     count_for: Duration,
-) -> Result<Load> {
+) -> Result<LoadResult> {
     let from = Instant::now() + warm_up;
     let until = from + count_for;
     let tasks = (0..connections).map(|first| {
         let requests = Arc::clone(requests);
         async move {
-            let mut connection = Connection::open(to).await?;
+            let mut connection = LoadConnection::open(to).await?;
             let mut latencies = Latencies::default();
             let mut accepted = 0;
             for request in requests.iter().cycle().skip(first).step_by(connections) {
@@ -129,7 +129,7 @@ pub(crate) async fn flood(
         }
     });
     let (accepted, latencies) = together(tasks).await?;
-    Ok(Load { accepted, took: count_for, latencies })
+    Ok(LoadResult { accepted, took: count_for, latencies })
 }
 
 /// At a rate that is kept: what is late was late from when it should have been sent.
@@ -139,13 +139,13 @@ pub(crate) async fn steady(
     connections: usize,
     rate: f64,
     during: Duration,
-) -> Result<Load> {
+) -> Result<LoadResult> {
     let began = Instant::now() + Duration::from_millis(20);
     let total = (rate * during.as_secs_f64()) as usize;
     let tasks = (0..connections).map(|first| {
         let requests = Arc::clone(requests);
         async move {
-            let mut connection = Connection::open(to).await?;
+            let mut connection = LoadConnection::open(to).await?;
             let mut latencies = Latencies::default();
             let mut accepted = 0;
             for turn in (first..total).step_by(connections) {
@@ -159,10 +159,10 @@ pub(crate) async fn steady(
         }
     });
     let (accepted, latencies) = together(tasks).await?;
-    Ok(Load { accepted, took: began.elapsed(), latencies })
+    Ok(LoadResult { accepted, took: began.elapsed(), latencies })
 }
 
-async fn accept(connection: &mut Connection, request: &[u8]) -> Result<()> {
+async fn accept(connection: &mut LoadConnection, request: &[u8]) -> Result<()> {
     let status = tokio::time::timeout(ANSWER_WITHIN, connection.send(request)).await.context("no answer")??;
     ensure!(status == 200, "a notification was answered {status}: {}", String::from_utf8_lossy(connection.body()));
     Ok(())

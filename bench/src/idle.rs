@@ -14,7 +14,7 @@ use crate::accept::envelope_bytes;
 use crate::bench::Bench;
 use crate::embedded;
 use crate::figures::Latencies;
-use crate::http::Connection;
+use crate::http::LoadConnection;
 use crate::orders;
 use crate::raw::broker::goodbye;
 use crate::raw::{self, Task};
@@ -52,7 +52,7 @@ async fn on_servers(bench: &Bench, report: &mut Report) -> Result<Latencies> {
     // The worker's first look at everything is over.
     tokio::time::sleep(Duration::from_millis(800)).await;
     report.fact("worker: resident memory at rest", worker.rss_mb(), "MB");
-    let mut door = Connection::open(ingress.ingress).await?;
+    let mut door = LoadConnection::open(ingress.ingress).await?;
     let mut latencies = Latencies::default();
     for request in bench.omise.requests.iter().take(count) {
         let began = Instant::now();
@@ -102,7 +102,7 @@ async fn in_one_process(bench: &Bench) -> Result<Latencies> {
     let serve = embedded::deployment(bench, &dir, &file).await?.start("serve").await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut eyes = orders::sqlite(&file).await?;
-    let mut door = Connection::open(serve.ingress).await?;
+    let mut door = LoadConnection::open(serve.ingress).await?;
     let mut latencies = Latencies::default();
     for (before, request) in bench.omise.requests.iter().take(bench.options.size.idle).enumerate() {
         let began = Instant::now();

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::bench::Bench;
-use crate::options::{HELP, Options};
+use crate::options::{BenchOptions, HELP};
 use crate::report::Report;
 
 /// No run takes longer.
@@ -41,13 +41,13 @@ fn main() -> Result<()> {
         eprintln!("{HELP}");
         return Ok(());
     }
-    let options = Options::read(arguments.into_iter())?;
+    let options = BenchOptions::read(arguments.into_iter())?;
     let run = async { tokio::time::timeout(WITHIN, run(options)).await.context("the run takes too long")? };
     runtime.block_on(run)
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what this program is for")]
-async fn run(options: Options) -> Result<()> {
+async fn run(options: BenchOptions) -> Result<()> {
     let began = Instant::now();
     let step = |what: &str| eprintln!("{:>6.1} s  {what}", began.elapsed().as_secs_f32());
     step("preparing: keys, payments, signatures");

@@ -18,7 +18,7 @@ usage: cargo xtask bench [--quick] [--json] [--no-pin] [--connections N] [--conc
 
 /// The parts to measure, and their size.
 #[derive(Clone)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     pub(crate) json: bool,
     pub(crate) pin: bool,
     pub(crate) connections: usize,
@@ -81,7 +81,7 @@ pub(crate) struct Environment {
     pub(crate) payhook: PathBuf,
 }
 
-impl Options {
+impl BenchOptions {
     /// # Errors
     /// When an argument is none of [`HELP`], or a server is not named.
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self> {

@@ -6,7 +6,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, PgPool, Row as _, SqliteConnection};
 
-use crate::world::Payments;
+use crate::world::SignedPayments;
 
 // What a settlement writes beside the notification's body, in the sizes payhook writes them; for the raw programs.
 pub(crate) const HEADERS: &str = r#"[["omise-signature","0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"],["omise-signature-timestamp","1767225600"]]"#;
@@ -20,7 +20,7 @@ pub(crate) async fn postgres(url: &str) -> Result<PgPool> {
 }
 
 /// Empties the database and registers the first `count` of `payments`, one order each.
-pub(crate) async fn register(on: &PgPool, payments: &Payments, count: usize) -> Result<()> {
+pub(crate) async fn register(on: &PgPool, payments: &SignedPayments, count: usize) -> Result<()> {
     let ids: Vec<&str> = payments.ids.iter().take(count).map(PaymentId::as_str).collect();
     sqlx::raw_sql(
         "truncate orders, payments, notifications, timeline, events, dead_letters, leases restart identity cascade",
@@ -79,7 +79,7 @@ pub(crate) async fn sqlite(file: &std::path::Path) -> Result<SqliteConnection> {
 }
 
 /// Registers the first `count` of `payments` in a fresh file, one order each.
-pub(crate) async fn register_in_file(on: &mut SqliteConnection, payments: &Payments, count: usize) -> Result<()> {
+pub(crate) async fn register_in_file(on: &mut SqliteConnection, payments: &SignedPayments, count: usize) -> Result<()> {
     let ids: Vec<&str> = payments.ids.iter().take(count).map(PaymentId::as_str).collect();
     let ids = serde_json::to_string(&ids)?;
     let now_us = payhook_schema::Clock::system().now().as_microsecond();

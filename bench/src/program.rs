@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::http::{Connection, get};
+use crate::http::{LoadConnection, get};
 use crate::machine::{Pinning, cpu_s, rss_mb};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ pub(crate) struct Deployment {
 }
 
 /// A running role.
-pub(crate) struct Role {
+pub(crate) struct RunningRole {
     child: Child,
     pub(crate) ingress: SocketAddr,
     console: SocketAddr,
@@ -54,7 +54,7 @@ impl Deployment {
     }
 
     /// Starts a role and does not wait for it.
-    pub(crate) fn spawn(&self, role: &str) -> Result<Role> {
+    pub(crate) fn spawn(&self, role: &str) -> Result<RunningRole> {
         let (file, ingress, console) = self.configured(role)?;
         let log = self.dir.join(format!("{role}.log"));
         let started = Instant::now();
@@ -69,17 +69,17 @@ impl Deployment {
             .stderr(std::fs::File::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
-        Ok(Role { child, ingress, console, started, ready_after: Duration::ZERO, log })
+        Ok(RunningRole { child, ingress, console, started, ready_after: Duration::ZERO, log })
     }
 
     /// Starts a role and waits until it says that it is ready.
-    pub(crate) async fn start(&self, role: &str) -> Result<Role> {
+    pub(crate) async fn start(&self, role: &str) -> Result<RunningRole> {
         let mut role = self.spawn(role)?;
         loop {
             if let Some(status) = role.child.try_wait()? {
                 bail!("payhook ended at once, {status}: {}", role.log());
             }
-            if let Ok(mut connection) = Connection::open(role.console).await
+            if let Ok(mut connection) = LoadConnection::open(role.console).await
                 && matches!(connection.send(&get("/readyz")).await, Ok(200))
             {
                 break;
@@ -92,7 +92,7 @@ impl Deployment {
     }
 }
 
-impl Role {
+impl RunningRole {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -129,7 +129,7 @@ impl Role {
     }
 }
 
-impl Drop for Role {
+impl Drop for RunningRole {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

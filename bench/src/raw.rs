@@ -41,7 +41,7 @@ pub(crate) enum Task {
 
 /// The result of a task.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Outcome {
+pub(crate) struct RawOutcome {
     pub(crate) done: usize,
     pub(crate) took_s: f64,
     /// Of [`Task::Sqlite`]: how long the queueing alone took.
@@ -51,7 +51,7 @@ pub(crate) struct Outcome {
     pub(crate) cpu_s: f64,
 }
 
-impl Outcome {
+impl RawOutcome {
     pub(crate) fn per_s(&self) -> f64 {
         self.done as f64 / self.took_s
     }
@@ -62,7 +62,7 @@ impl Outcome {
 }
 
 /// Runs a task in a process of its own, in the place payhook has.
-pub(crate) async fn run(pinning: Pinning, task: &Task) -> Result<Outcome> {
+pub(crate) async fn run(pinning: Pinning, task: &Task) -> Result<RawOutcome> {
     let this = std::env::current_exe().context("this program has no path")?;
     let mut command = tokio::process::Command::from(pinning.measured(this));
     command.arg(ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -96,7 +96,7 @@ pub(crate) async fn main() -> Result<()> {
             sqlite::run(&file, rows, envelope_bytes, body_bytes).await?
         }
     };
-    let outcome = Outcome { cpu_s: crate::machine::cpu_s(std::process::id()), ..outcome };
+    let outcome = RawOutcome { cpu_s: crate::machine::cpu_s(std::process::id()), ..outcome };
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::figures::Series;
 pub(crate) struct Report {
     ratios: Vec<Measured>,
     costs: Vec<CostRow>,
-    facts: Vec<Fact>,
+    facts: Vec<Figure>,
     goals: Vec<Goal>,
 }
 
@@ -47,7 +47,7 @@ struct CostRow {
 }
 
 #[derive(Serialize)]
-struct Fact {
+struct Figure {
     what: String,
     value: f64,
     unit: &'static str,
@@ -113,7 +113,7 @@ impl Report {
     }
 
     pub(crate) fn fact(&mut self, what: &str, value: f64, unit: &'static str) {
-        self.facts.push(Fact { what: what.to_owned(), value, unit });
+        self.facts.push(Figure { what: what.to_owned(), value, unit });
     }
 
     pub(crate) fn at_most(&mut self, id: &'static str, what: &str, value: f64, most: f64) {
@@ -173,7 +173,7 @@ impl Report {
             writeln!(to, "{what:<44} {who:<8} {own_us:>8.0} {broker_us:>8.0} {postgres_us:>10.0}")?;
         }
         writeln!(to)?;
-        for Fact { what, value, unit } in &self.facts {
+        for Figure { what, value, unit } in &self.facts {
             writeln!(to, "{what:<66} {value:>10.2} {unit}")?;
         }
         writeln!(to)?;

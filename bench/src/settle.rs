@@ -29,7 +29,7 @@ const CONNECTIONS_ONE: u32 = 32;
 const CONNECTIONS_MANY: u32 = 2;
 const ROWS: usize = 32;
 
-struct Settled {
+struct SettledRound {
     per_s: f64,
     cost: Cost,
     rss_mb: f64,
@@ -85,7 +85,7 @@ pub(crate) fn queue(bench: &Bench) -> Result<RabbitQueue> {
 }
 
 /// Registers orders, puts their notifications on the queue, and lets a worker loose on them.
-async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Result<Settled> {
+async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Result<SettledRound> {
     let size = bench.options.size;
     let count = if provider == Provider::Antom { size.antom } else { size.omise };
     let payments = bench.payments(provider);
@@ -120,7 +120,7 @@ async fn settled(bench: &Bench, queue: &RabbitQueue, provider: Provider) -> Resu
         ensure!(worker.is_young(ROUND_WITHIN), "{paid} of {count} settled, {told} told: {}", worker.log());
         tokio::time::sleep(LOOK_EVERY).await;
     };
-    let settled = Settled {
+    let settled = SettledRound {
         per_s: counted / took.as_secs_f64(),
         cost: Cost::new(worker.cpu_s() - cpu, bench.servers_cpu().since(servers), counted),
         rss_mb: worker.rss_mb(),

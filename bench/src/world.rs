@@ -15,7 +15,7 @@ use crate::http;
 pub(crate) const AMOUNT: &str = "120.00 THB";
 
 /// Both providers and the merchant between them: made once, before anything is measured.
-pub(crate) struct World {
+pub(crate) struct BenchWorld {
     simulator: Simulator,
     pub(crate) account: AccountName,
     accounts: Accounts,
@@ -23,7 +23,7 @@ pub(crate) struct World {
 }
 
 /// Payments of one provider, everything about them lying ready.
-pub(crate) struct Payments {
+pub(crate) struct SignedPayments {
     pub(crate) provider: Provider,
     pub(crate) ids: Vec<PaymentId>,
     /// As they go over the wire to ingress.
@@ -41,7 +41,7 @@ struct One {
     answer: Vec<u8>,
 }
 
-impl World {
+impl BenchWorld {
     pub(crate) async fn new() -> Result<Self> {
         let simulator = Simulator::start(Options::default()).await?;
         let account = AccountName::new("shop")?;
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// Makes `count` paid payments, on all cores.
-    pub(crate) fn payments(&self, provider: Provider, count: usize) -> Result<Payments> {
+    pub(crate) fn payments(&self, provider: Provider, count: usize) -> Result<SignedPayments> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let numbers: Vec<usize> = (0..count).collect();
         let all = std::thread::scope(|scope| {
@@ -75,7 +75,7 @@ impl World {
         let ids = all.iter().map(|one| one.id.clone()).collect();
         let answers = all.iter().map(|one| (one.id.as_str().as_bytes().to_vec(), one.answer.clone())).collect();
         let (requests, envelopes) = all.into_iter().map(|one| (one.request, one.envelope)).unzip();
-        Ok(Payments { provider, ids, requests: Arc::new(requests), envelopes, answers: Arc::new(answers) })
+        Ok(SignedPayments { provider, ids, requests: Arc::new(requests), envelopes, answers: Arc::new(answers) })
     }
 
     fn one(&self, provider: Provider, number: usize) -> Result<One> {

@@ -30,7 +30,7 @@ static WHERE_TO: LazyLock<String> = LazyLock::new(|| {
 
 /// The answer to a request from a provider. The inside text of a refusal goes to the log, never into the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum NotifyAnswer {
     /// Durable: the provider may forget it.
     Accepted(Provider),
     NotGenuine,
@@ -46,9 +46,9 @@ pub(crate) enum Answer {
     NotDurable,
 }
 
-/// Problem details, RFC 9457.
+/// NotifyProblem details, RFC 9457.
 #[derive(Serialize)]
-struct Problem {
+struct NotifyProblem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -57,7 +57,7 @@ struct Problem {
     detail: Option<&'static str>,
 }
 
-impl Answer {
+impl NotifyAnswer {
     /// The word for logs and metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -103,7 +103,7 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for NotifyAnswer {
     fn into_response(self) -> Response {
         let Some((status, title, detail)) = self.problem() else {
             let success = match self {
@@ -115,7 +115,7 @@ impl IntoResponse for Answer {
                 None => StatusCode::OK.into_response(),
             };
         };
-        let problem = Problem { kind: "about:blank", title, status: status.as_u16(), detail };
+        let problem = NotifyProblem { kind: "about:blank", title, status: status.as_u16(), detail };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_posts_elsewhere_reads_which_paths_there_are() {
+    fn an_unknown_path_is_answered_with_the_known_ones() {
         let antom = "/antom/{account}/notifyPayment, notifyRefund or notifyAuthorization";
         let text = format!("Notifications go to {antom}, and to /omise/{{account}}");
         assert!(WHERE_TO.starts_with(&text), "{}", *WHERE_TO);

@@ -18,9 +18,9 @@ use payhook_vault::Vault;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::answer::Answer;
-use crate::flood::{Flood, Verdict};
-use crate::repeats::{Repeats, Seen};
+use crate::answer::NotifyAnswer;
+use crate::flood::{Flood, RefusalLog};
+use crate::repeats::{RepeatCheck, Repeats};
 
 /// Antom's last resend comes 24 h 22 min after the first.
 const AGE_ALARM: SignedDuration = SignedDuration::from_hours(25);
@@ -73,7 +73,7 @@ impl Ingress {
     }
 }
 
-/// The routes providers post to. Every other path, method or account is told so.
+/// The routes that providers post to. Every other path, method or account gets its own answer.
 pub fn routes(ingress: Ingress) -> Router {
     let mut router = Router::new();
     for &provider in Provider::ALL {
@@ -83,8 +83,8 @@ pub fn routes(ingress: Ingress) -> Router {
         }
     }
     router
-        .fallback(async || Answer::NoSuchPath)
-        .method_not_allowed_fallback(async || Answer::NoSuchMethod)
+        .fallback(async || NotifyAnswer::NoSuchPath)
+        .method_not_allowed_fallback(async || NotifyAnswer::NoSuchMethod)
         .with_state(Arc::new(ingress))
 }
 
@@ -93,7 +93,7 @@ async fn receive(
     State(ingress): State<Arc<Ingress>>,
     Path(account): Path<String>,
     request: Request<Body>,
-) -> Answer {
+) -> NotifyAnswer {
     let started = Instant::now();
     let account = AccountName::new(account).ok();
     let answer = match account.as_ref().and_then(|name| ingress.accounts.get(provider, name)) {
@@ -101,7 +101,7 @@ async fn receive(
         // Only a name of the right form is for a log.
         None => {
             let name = account.as_ref().map_or("-", AccountName::as_str);
-            ingress.refuse(provider, name, Answer::NoSuchPath, "no such account is configured", 0)
+            ingress.refuse(provider, name, NotifyAnswer::NoSuchPath, "no such account is configured", 0)
         }
     };
     let labels = [("provider", provider.as_str()), ("outcome", answer.word())];
@@ -112,13 +112,13 @@ async fn receive(
 
 impl Ingress {
     /// Takes a request in the order that costs least first: form, size, signature, meaning, durability.
-    async fn take(&self, account: &Account, request: Request<Body>) -> Answer {
+    async fn take(&self, account: &Account, request: Request<Body>) -> NotifyAnswer {
         let (parts, body) = request.into_parts();
-        let refuse = |answer: Answer, why: &str, body_bytes: usize| {
+        let refuse = |answer: NotifyAnswer, why: &str, body_bytes: usize| {
             self.refuse(account.provider(), account.name().as_str(), answer, why, body_bytes)
         };
         if !is_json(&parts.headers) {
-            return refuse(Answer::NotJson, "its content type or encoding is not plain JSON", 0);
+            return refuse(NotifyAnswer::NotJson, "its content type or encoding is not plain JSON", 0);
         }
         let body = match self.read(&parts.headers, body).await {
             Ok(body) => body,
@@ -138,16 +138,16 @@ impl Ingress {
         let notification = match payhook_provider::verify(account, &received) {
             Ok(notification) => notification,
             Err(Refusal::NotGenuine(why) | Refusal::Unreadable(why)) => {
-                return refuse(Answer::NotGenuine, &why, body.len());
+                return refuse(NotifyAnswer::NotGenuine, &why, body.len());
             }
-            Err(Refusal::Malformed(why)) => return refuse(Answer::Malformed, &why, body.len()),
+            Err(Refusal::Malformed(why)) => return refuse(NotifyAnswer::Malformed, &why, body.len()),
         };
 
         let signed = notification.signed_id;
         if let Some(signed) = signed
-            && self.is_one_too_many(account, signed)
+            && self.is_beyond_limit(account, signed)
         {
-            return Answer::TooManyRepeats;
+            return NotifyAnswer::TooManyRepeats;
         }
         watch_age(&notification);
         if let About::Unreadable(why) = &notification.about {
@@ -166,51 +166,58 @@ impl Ingress {
                     self.repeats.durable(account.provider(), account.name(), signed);
                 }
                 debug!(notification.id = %envelope.id, provider = %account.provider(), account = %account.name(), "accepted");
-                Answer::Accepted(account.provider())
+                NotifyAnswer::Accepted(account.provider())
             }
-            Err(error) => refuse(Answer::NotDurable, &format!("it cannot be made durable: {error}"), body.len()),
+            Err(error) => refuse(NotifyAnswer::NotDurable, &format!("it cannot be made durable: {error}"), body.len()),
         }
     }
 
-    /// Counts a repeat, and returns whether it is beyond the limit.
-    fn is_one_too_many(&self, account: &Account, signed: Uuid) -> bool {
+    /// Counts a repeat. Returns true if it is beyond the limit.
+    fn is_beyond_limit(&self, account: &Account, signed: Uuid) -> bool {
         let (provider, name) = (account.provider(), account.name());
-        let seen = self.repeats.seen(provider, name, signed, self.clock.now());
-        if seen != Seen::First {
+        let check = self.repeats.check(provider, name, signed, self.clock.now());
+        if check != RepeatCheck::First {
             metrics::counter!("payhook_ingress_repeats_total", "provider" => provider.as_str()).increment(1);
         }
-        if let Seen::TooMany { tell: true } = seen {
+        if let RepeatCheck::TooMany { log: true } = check {
             warn!(%provider, account = %name, "answering 429 for the rest of this second: requests that are stored are sent again and again");
         }
-        matches!(seen, Seen::TooMany { .. })
+        matches!(check, RepeatCheck::TooMany { .. })
     }
 
-    /// The answer to a refused request, with one line in the log: as long as that is not what a flood is after.
-    fn refuse(&self, provider: Provider, name: &str, answer: Answer, why: &str, body_bytes: usize) -> Answer {
+    /// Answers a refused request and logs it, with one line at most: a flood must not fill the log.
+    fn refuse(
+        &self,
+        provider: Provider,
+        name: &str,
+        answer: NotifyAnswer,
+        why: &str,
+        body_bytes: usize,
+    ) -> NotifyAnswer {
         let missed = match self.flood.refused(self.clock.now()) {
-            Verdict::Tell { missed } => missed,
-            Verdict::Silence if matches!(answer, Answer::NotGenuine | Answer::Malformed) => {
-                return Answer::TooManyUnverified;
+            RefusalLog::Write { missed } => missed,
+            RefusalLog::Skip if matches!(answer, NotifyAnswer::NotGenuine | NotifyAnswer::Malformed) => {
+                return NotifyAnswer::TooManyUnverified;
             }
-            Verdict::Silence => return answer,
+            RefusalLog::Skip => return answer,
         };
         warn!(%provider, account = %name, outcome = answer.word(), body_bytes, missed, "refused a request: {why}");
         answer
     }
 
     /// The whole body, within size and time.
-    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, (Answer, &'static str)> {
-        const TOO_LARGE: (Answer, &str) = (Answer::TooLarge, "its body is too large");
+    async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, (NotifyAnswer, &'static str)> {
+        const TOO_LARGE: (NotifyAnswer, &str) = (NotifyAnswer::TooLarge, "its body is too large");
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|bytes| bytes > self.options.body_bytes_max) {
             return Err(TOO_LARGE);
         }
         let limited = Limited::new(body, self.options.body_bytes_max).collect();
         match tokio::time::timeout(self.options.body_timeout, limited).await {
-            Err(_) => Err((Answer::TooSlow, "its body did not arrive in time")),
+            Err(_) => Err((NotifyAnswer::TooSlow, "its body did not arrive in time")),
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
-            Ok(Err(_)) => Err((Answer::Malformed, "its body broke off")),
+            Ok(Err(_)) => Err((NotifyAnswer::Malformed, "its body broke off")),
         }
     }
 }

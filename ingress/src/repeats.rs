@@ -29,13 +29,13 @@ struct Lately {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum RepeatCheck {
     /// Not lately.
     First,
     Repeat,
     /// A repeat beyond the limit. `tell`: the first of this second.
     TooMany {
-        tell: bool,
+        log: bool,
     },
 }
 
@@ -44,18 +44,18 @@ impl Repeats {
         Self { per_second_max, accounts: Mutex::default() }
     }
 
-    pub(crate) fn seen(&self, provider: Provider, account: &AccountName, signed: Uuid, now: Timestamp) -> Seen {
+    pub(crate) fn check(&self, provider: Provider, account: &AccountName, signed: Uuid, now: Timestamp) -> RepeatCheck {
         self.of(provider, account, |lately| {
             if !lately.signed.contains(&signed) {
-                return Seen::First;
+                return RepeatCheck::First;
             }
             if lately.second != now.as_second() {
                 (lately.second, lately.repeats) = (now.as_second(), 0);
             }
             lately.repeats = lately.repeats.saturating_add(1);
             match lately.repeats.saturating_sub(self.per_second_max) {
-                0 => Seen::Repeat,
-                over => Seen::TooMany { tell: over == 1 },
+                0 => RepeatCheck::Repeat,
+                over => RepeatCheck::TooMany { log: over == 1 },
             }
         })
     }
@@ -89,19 +89,19 @@ mod tests {
         let (first, second) = (Timestamp::from_second(10).unwrap(), Timestamp::from_second(11).unwrap());
         let [shop, other] = ["shop", "other"].map(|name| AccountName::new(name).unwrap());
         let repeats = Repeats::new(2);
-        let seen = |account, signed, now| repeats.seen(Provider::Omise, account, Uuid::from_u128(signed), now);
+        let check = |account, signed, now| repeats.check(Provider::Omise, account, Uuid::from_u128(signed), now);
         for _ in 0..9 {
-            assert_eq!(seen(&shop, 1, first), Seen::First, "it could not be made durable");
+            assert_eq!(check(&shop, 1, first), RepeatCheck::First, "it could not be made durable");
         }
         for account in [&shop, &other] {
             repeats.durable(Provider::Omise, account, Uuid::from_u128(1));
         }
-        assert_eq!([seen(&shop, 1, first), seen(&shop, 1, first)], [Seen::Repeat, Seen::Repeat]);
-        assert_eq!(seen(&shop, 1, first), Seen::TooMany { tell: true });
-        assert_eq!(seen(&shop, 1, first), Seen::TooMany { tell: false });
-        assert_eq!(seen(&shop, 2, first), Seen::First, "what is new is never limited");
-        assert_eq!((seen(&other, 1, first), seen(&shop, 1, second)), (Seen::Repeat, Seen::Repeat));
-        assert_eq!(repeats.seen(Provider::Antom, &shop, Uuid::from_u128(1), first), Seen::First);
+        assert_eq!([check(&shop, 1, first), check(&shop, 1, first)], [RepeatCheck::Repeat, RepeatCheck::Repeat]);
+        assert_eq!(check(&shop, 1, first), RepeatCheck::TooMany { log: true });
+        assert_eq!(check(&shop, 1, first), RepeatCheck::TooMany { log: false });
+        assert_eq!(check(&shop, 2, first), RepeatCheck::First, "what is new is never limited");
+        assert_eq!((check(&other, 1, first), check(&shop, 1, second)), (RepeatCheck::Repeat, RepeatCheck::Repeat));
+        assert_eq!(repeats.check(Provider::Antom, &shop, Uuid::from_u128(1), first), RepeatCheck::First);
     }
 
     #[test]
@@ -112,8 +112,8 @@ mod tests {
             repeats.durable(Provider::Omise, &shop, Uuid::from_u128(signed));
             repeats.durable(Provider::Omise, &shop, Uuid::from_u128(signed));
         }
-        let seen = |signed| repeats.seen(Provider::Omise, &shop, Uuid::from_u128(signed), now);
-        assert_eq!((seen(0), seen(1)), (Seen::First, Seen::Repeat));
+        let check = |signed| repeats.check(Provider::Omise, &shop, Uuid::from_u128(signed), now);
+        assert_eq!((check(0), check(1)), (RepeatCheck::First, RepeatCheck::Repeat));
         assert_eq!(
             repeats.accounts.lock().unwrap().values().map(|lately| lately.order.len()).sum::<usize>(),
             REMEMBERED

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use payhook_vault::{Key, Vault};
+use payhook_vault::{Vault, VaultKey};
 use secrecy::SecretString;
 use toml::Value;
 
@@ -37,7 +37,7 @@ pub(super) fn take(reader: &mut Reader) -> Tokens {
             None => Some(text.to_owned()),
         };
         let Some(text) = text else { continue };
-        match Key::parse(&SecretString::from(text)) {
+        match VaultKey::parse(&SecretString::from(text)) {
             Err(error) => reader.mistake(format!("{name} {error}")),
             Ok(key) => {
                 let twin = keys.insert(number, key);

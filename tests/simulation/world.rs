@@ -16,7 +16,7 @@ use payhook_queue::{Queue, embedded::EmbeddedQueue};
 use payhook_schema::{AccountName, Clock, Order, OrderId};
 use payhook_simulator::{AntomHabits, Keys, Options, SignedRequest, Simulator};
 use payhook_store::{SqliteStore, Store, traits::*};
-use payhook_vault::{Key, Vault};
+use payhook_vault::{Vault, VaultKey};
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -160,7 +160,7 @@ fn keys() -> Keys {
 
 fn vault() -> Vault {
     static VAULT: OnceLock<Vault> = OnceLock::new();
-    let make = || Vault::new([(1, Key::parse(&payhook_vault::new_key()).expect("a new key"))].into());
+    let make = || Vault::new([(1, VaultKey::parse(&payhook_vault::new_key()).expect("a new key"))].into());
     VAULT.get_or_init(make).clone()
 }
 

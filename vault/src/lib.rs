@@ -20,7 +20,7 @@ const NONCE_BYTES: usize = 24;
 
 /// The reason why a text is not a key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum KeyError {
+pub enum VaultKeyError {
     #[error("is not base64")]
     NotBase64,
     #[error("is {0} bytes long instead of 32; `openssl rand -base64 32` makes one")]
@@ -42,14 +42,14 @@ pub enum VaultError {
 
 /// A key. Prints nothing of itself.
 #[derive(Clone)]
-pub struct Key(XChaCha20Poly1305);
+pub struct VaultKey(XChaCha20Poly1305);
 
-impl Key {
+impl VaultKey {
     /// From the base64 of 32 bytes.
-    pub fn parse(text: &SecretString) -> Result<Self, KeyError> {
-        let bytes = BASE64_STANDARD.decode(text.expose_secret().trim()).map_err(|_| KeyError::NotBase64)?;
+    pub fn parse(text: &SecretString) -> Result<Self, VaultKeyError> {
+        let bytes = BASE64_STANDARD.decode(text.expose_secret().trim()).map_err(|_| VaultKeyError::NotBase64)?;
         let cipher = XChaCha20Poly1305::new_from_slice(&bytes);
-        Ok(Self(cipher.map_err(|_| KeyError::NotThirtyTwoBytes(bytes.len()))?))
+        Ok(Self(cipher.map_err(|_| VaultKeyError::NotThirtyTwoBytes(bytes.len()))?))
     }
 }
 
@@ -58,16 +58,16 @@ pub fn new_key() -> SecretString {
     SecretString::from(BASE64_STANDARD.encode(chacha20poly1305::Key::generate()))
 }
 
-/// The keys in use. Cloning shares them: what is replaced is replaced everywhere.
+/// The keys in use. Clones share them: a replacement reaches all.
 #[derive(Clone, Default)]
-pub struct Vault(Arc<RwLock<BTreeMap<u32, Key>>>);
+pub struct Vault(Arc<RwLock<BTreeMap<u32, VaultKey>>>);
 
 impl Vault {
-    pub fn new(keys: BTreeMap<u32, Key>) -> Self {
+    pub fn new(keys: BTreeMap<u32, VaultKey>) -> Self {
         Self(Arc::new(RwLock::new(keys)))
     }
 
-    /// Takes up other keys, from now on.
+    /// Replaces the keys, from now on.
     pub fn replace(&self, other: &Self) {
         let keys = other.keys();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
@@ -131,7 +131,7 @@ impl Vault {
         self.open(&SealedPlace::NotificationBody(notification.id), &sealed)
     }
 
-    fn keys(&self) -> BTreeMap<u32, Key> {
+    fn keys(&self) -> BTreeMap<u32, VaultKey> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -4,8 +4,8 @@ use payhook_schema::{About, AccountName, AuthState, AuthorizationId, Authorizati
 
 use super::*;
 
-fn key(byte: u8) -> Key {
-    Key::parse(&SecretString::from(BASE64_STANDARD.encode([byte; 32]))).unwrap()
+fn key(byte: u8) -> VaultKey {
+    VaultKey::parse(&SecretString::from(BASE64_STANDARD.encode([byte; 32]))).unwrap()
 }
 
 fn vault(numbers: &[u32]) -> Vault {
@@ -53,12 +53,12 @@ fn the_highest_key_seals_and_all_open() {
 }
 
 #[test]
-fn a_bad_key_is_told_what_is_wrong_with_it() {
-    let parse = |text: &str| Key::parse(&SecretString::from(text)).err();
-    assert_eq!(parse("not base64!"), Some(KeyError::NotBase64));
-    assert_eq!(parse("AAEC"), Some(KeyError::NotThirtyTwoBytes(3)));
+fn a_bad_key_is_refused_with_the_reason() {
+    let parse = |text: &str| VaultKey::parse(&SecretString::from(text)).err();
+    assert_eq!(parse("not base64!"), Some(VaultKeyError::NotBase64));
+    assert_eq!(parse("AAEC"), Some(VaultKeyError::NotThirtyTwoBytes(3)));
     assert_eq!(Vault::default().seal(&place("AU-1"), b"x"), Err(VaultError::NoKey));
-    assert!(Key::parse(&new_key()).is_ok());
+    assert!(VaultKey::parse(&new_key()).is_ok());
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(crate) async fn run_well(command: &mut Command) -> Result<()> {
 }
 
 /// [`run`], with every line of output shown to `see` besides being passed on.
-pub(crate) async fn run_watched<S: Seen>(command: &mut Command, see: S) -> Result<(ExitStatus, S)> {
+pub(crate) async fn run_watched<S: LineWatcher>(command: &mut Command, see: S) -> Result<(ExitStatus, S)> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let (out, err) = (child.stdout.take().context("a pipe")?, child.stderr.take().context("a pipe")?);
@@ -78,11 +78,11 @@ pub(crate) async fn run_watched<S: Seen>(command: &mut Command, see: S) -> Resul
 }
 
 /// Learns from output as it passes.
-pub(crate) trait Seen: Send + 'static {
+pub(crate) trait LineWatcher: Send + 'static {
     fn line(&mut self, line: &str);
 }
 
-fn pass_on(from: impl Read, mut to: impl Write, see: &Mutex<impl Seen>) {
+fn pass_on(from: impl Read, mut to: impl Write, see: &Mutex<impl LineWatcher>) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {

@@ -25,7 +25,7 @@ apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 rabbitmq-s
 ";
 
 /// The running servers, with the environment variables that lead to them. Dropping it ends the servers it started.
-pub(crate) struct Servers {
+pub(crate) struct XtaskServers {
     pub(crate) environment: Vec<(&'static str, String)>,
     // In the order in which they must end: the directory last.
     _rabbit: Option<PrivateRabbit>,
@@ -41,7 +41,7 @@ fn test_tools_are_installed() -> bool {
 
 /// `cargo xtask servers`.
 pub(crate) async fn run() -> Result<ExitCode> {
-    let servers = Servers::start().await?;
+    let servers = XtaskServers::start().await?;
     for (variable, url) in &servers.environment {
         println!("export {variable}='{url}'");
     }
@@ -63,7 +63,7 @@ pub(crate) async fn interrupted() -> Result<()> {
     Ok(())
 }
 
-impl Servers {
+impl XtaskServers {
     /// An interruption while the servers start ends those that have started.
     pub(crate) async fn start() -> Result<Self> {
         tokio::select! {

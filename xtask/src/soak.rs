@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use payhook_test_servers::REQUIRED;
 
 use crate::run::{cargo, exit_code, run, run_well};
-use crate::servers::Servers;
+use crate::servers::XtaskServers;
 
 const MINUTES: u64 = 2;
 
@@ -21,7 +21,7 @@ pub(crate) async fn soak(arguments: &[String]) -> Result<ExitCode> {
             other => bail!("`{other}` is unknown: give --minutes N or --fault NAME"),
         }
     }
-    let servers = Servers::start().await?;
+    let servers = XtaskServers::start().await?;
     run_well(&mut cargo(&["build", "--package", "payhook", "--bin", "payhook"])).await?;
     let filter = format!("soak::{fault}");
     let mut test = cargo(&["test", "--package", "payhook", "--test", "it", "--", &filter, "--test-threads", "1"]);

@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use payhook_test_servers::REQUIRED;
 
-use crate::run::{Seen, cargo, exit_code, run_watched};
-use crate::servers::Servers;
+use crate::run::{LineWatcher, cargo, exit_code, run_watched};
+use crate::servers::XtaskServers;
 
 /// Random worlds of the simulation.
 const WORLDS: &str = "200";
@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 async fn all_tests(arguments: &[String]) -> Result<(Count, ExitCode)> {
-    let servers = Servers::start().await?;
+    let servers = XtaskServers::start().await?;
     let test = |what: &[&str]| {
         let mut test = cargo(&["test", "--no-fail-fast"]);
         test.args(what).args(arguments).envs(servers.environment.iter().cloned());
@@ -104,7 +104,7 @@ impl Count {
     }
 }
 
-impl Seen for Count {
+impl LineWatcher for Count {
     /// `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`, perhaps in
     /// colour.
     fn line(&mut self, line: &str) {

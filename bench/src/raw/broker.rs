@@ -10,7 +10,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use tokio::task::JoinSet;
 
-use super::Outcome;
+use super::RawOutcome;
 use crate::figures::Latencies;
 
 /// The exchange, and behind it the quorum queue, that payhook's ingress publishes to.
@@ -42,7 +42,7 @@ pub(super) async fn publish(
     bytes: usize,
     warm_up: Duration,
     count_for: Duration,
-) -> Result<Outcome> {
+) -> Result<RawOutcome> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let payload: Arc<[u8]> = vec![b'x'; bytes].into();
     let from = Instant::now() + warm_up;
@@ -72,7 +72,7 @@ pub(super) async fn publish(
     }
     let (done, latencies) = all(running).await?;
     goodbye(&connection).await;
-    Ok(Outcome { done, took_s: count_for.as_secs_f64(), ..Outcome::default() }.with(&latencies))
+    Ok(RawOutcome { done, took_s: count_for.as_secs_f64(), ..RawOutcome::default() }.with(&latencies))
 }
 
 /// At a rate that is kept: what is late was late from when it should have been sent.
@@ -82,7 +82,7 @@ pub(super) async fn publish_steadily(
     bytes: usize,
     rate: f64,
     during: Duration,
-) -> Result<Outcome> {
+) -> Result<RawOutcome> {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
     let payload: Arc<[u8]> = vec![b'x'; bytes].into();
     let channels = channels(&connection, channel_count).await?;
@@ -105,7 +105,7 @@ pub(super) async fn publish_steadily(
     }
     let (done, latencies) = all(running).await?;
     goodbye(&connection).await;
-    Ok(Outcome { done, took_s: began.elapsed().as_secs_f64(), ..Outcome::default() }.with(&latencies))
+    Ok(RawOutcome { done, took_s: began.elapsed().as_secs_f64(), ..RawOutcome::default() }.with(&latencies))
 }
 
 /// Closes a connection. Channels that are dropped meanwhile can make lapin fail at it, or wait for ever.

@@ -13,7 +13,7 @@ use sqlx::{PgPool, Row};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::Outcome;
+use super::RawOutcome;
 use crate::figures::Latencies;
 use crate::orders::{EVENT_BODY, HEADERS, TOLD};
 
@@ -72,25 +72,25 @@ with change as (
 )
 select id from moved";
 
-struct Registered {
+struct RegisteredRow {
     order: String,
     provider: String,
     payment: String,
 }
 
 /// Settles all that is registered.
-pub(super) async fn settle(url: &str, connections: u32, rows: usize, body_bytes: usize) -> Result<Outcome> {
+pub(super) async fn settle(url: &str, connections: u32, rows: usize, body_bytes: usize) -> Result<RawOutcome> {
     let pool = PgPoolOptions::new()
         .min_connections(connections)
         .max_connections(connections)
         .test_before_acquire(false)
         .connect(url)
         .await?;
-    let registered: Vec<Registered> = sqlx::query("select order_id, provider, id from payments order by order_id")
+    let registered: Vec<RegisteredRow> = sqlx::query("select order_id, provider, id from payments order by order_id")
         .fetch_all(&pool)
         .await?
         .iter()
-        .map(|row| Registered { order: row.get(0), provider: row.get(1), payment: row.get(2) })
+        .map(|row| RegisteredRow { order: row.get(0), provider: row.get(1), payment: row.get(2) })
         .collect();
     let count = registered.len();
     let (registered, next) = (Arc::new(registered), Arc::new(AtomicUsize::new(0)));
@@ -122,10 +122,10 @@ pub(super) async fn settle(url: &str, connections: u32, rows: usize, body_bytes:
         latencies.extend(ended??);
     }
     let took_s = began.elapsed().as_secs_f64();
-    Ok(Outcome { done: count, took_s, ..Outcome::default() }.with(&latencies))
+    Ok(RawOutcome { done: count, took_s, ..RawOutcome::default() }.with(&latencies))
 }
 
-async fn settle_one(pool: &PgPool, one: &Registered, body: &[u8]) -> Result<()> {
+async fn settle_one(pool: &PgPool, one: &RegisteredRow, body: &[u8]) -> Result<()> {
     let now = Clock::system().now();
     let moved = sqlx::query(ONE)
         .bind(&one.order)
@@ -143,9 +143,9 @@ async fn settle_one(pool: &PgPool, one: &Registered, body: &[u8]) -> Result<()> 
     Ok(())
 }
 
-async fn settle_many(pool: &PgPool, many: &[Registered], body: &[u8]) -> Result<()> {
+async fn settle_many(pool: &PgPool, many: &[RegisteredRow], body: &[u8]) -> Result<()> {
     let now = Clock::system().now();
-    let column = |of: fn(&Registered) -> &str| many.iter().map(of).collect::<Vec<_>>();
+    let column = |of: fn(&RegisteredRow) -> &str| many.iter().map(of).collect::<Vec<_>>();
     let ids = || many.iter().map(|_| new_id(now)).collect::<Vec<Uuid>>();
     let moved = sqlx::query(MANY)
         .bind(column(|one| &one.order))

@@ -10,7 +10,7 @@ use payhook_schema::{Clock, new_id};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use super::Outcome;
+use super::RawOutcome;
 use crate::orders::{EVENT_BODY, HEADERS, TOLD};
 
 const MOVE: &str = "update orders set state = 'paid', captured_minor = amount_minor, version = version + 1, \
@@ -25,7 +25,7 @@ const TELL: &str = "insert into timeline (order_id, at, kind, provider, account,
 const ANNOUNCE: &str = "insert into events (id, order_id, version, type, time, body, seq, published_at) \
                         values (?1, ?2, 1, 'payhook.order.paid.v1', ?3, ?4, ?5, ?3)";
 
-pub(super) async fn run(file: &Path, rows: usize, envelope_bytes: usize, body_bytes: usize) -> Result<Outcome> {
+pub(super) async fn run(file: &Path, rows: usize, envelope_bytes: usize, body_bytes: usize) -> Result<RawOutcome> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .journal_mode(SqliteJournalMode::Wal)
@@ -68,7 +68,7 @@ pub(super) async fn run(file: &Path, rows: usize, envelope_bytes: usize, body_by
     }
     let took_s = began.elapsed().as_secs_f64();
     connection.close().await?;
-    Ok(Outcome { done: registered.len(), took_s, queued_s, ..Outcome::default() })
+    Ok(RawOutcome { done: registered.len(), took_s, queued_s, ..RawOutcome::default() })
 }
 
 async fn settle(

@@ -11,7 +11,7 @@ use payhook_console::{Caller, Callers, Console, RecentRefreshes, Role};
 use payhook_queue::{Consumer, Depth, Lane, Queue, QueueError};
 use payhook_schema::{AccountName, Clock, Envelope, Event, Hint, Provider};
 use payhook_store::{SqliteStore, traits::*};
-use payhook_vault::{Key, Vault};
+use payhook_vault::{Vault, VaultKey};
 use secrecy::SecretString;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -97,7 +97,7 @@ pub(crate) fn vault(numbers: &[u32]) -> Vault {
     let key = |number: &u32| {
         let first = char::from(b'A' + *number as u8);
         let text = format!("{first}AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
-        (*number, Key::parse(&SecretString::from(text)).unwrap())
+        (*number, VaultKey::parse(&SecretString::from(text)).unwrap())
     };
     Vault::new(numbers.iter().map(key).collect())
 }

@@ -11,7 +11,7 @@ use hyper::body::Frame;
 use payhook_provider::{AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, antom, omise::WebhookSecret};
 use payhook_queue::{Consumer, Depth, Lane, QueueError};
 use payhook_schema::{Event, Hint};
-use payhook_vault::Key;
+use payhook_vault::VaultKey;
 use secrecy::SecretString;
 use tower::ServiceExt;
 
@@ -19,13 +19,13 @@ use super::*;
 
 /// Takes envelopes, or is down.
 #[derive(Default)]
-struct Recorder {
+struct RecordingQueue {
     published: Mutex<Vec<Envelope>>,
     down: bool,
 }
 
 #[async_trait]
-impl Queue for Recorder {
+impl Queue for RecordingQueue {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
         if self.down {
             return Err(QueueError::Full { address: self.address() });
@@ -73,17 +73,17 @@ const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const EVENT: &str = r#"{"object":"event","id":"evnt_test_1","livemode":false,"key":"charge.complete",
     "data":{"object":"charge","id":"chrg_test_1"}}"#;
 
-struct House {
-    queue: Arc<Recorder>,
+struct TestIngress {
+    queue: Arc<RecordingQueue>,
     router: Router,
     antom: PrivateKey,
 }
 
-fn house_with(queue: Recorder, options: IngressOptions) -> House {
-    sealing_house(queue, options, Vault::default())
+fn ingress_with(queue: RecordingQueue, options: IngressOptions) -> TestIngress {
+    sealing_ingress(queue, options, Vault::default())
 }
 
-fn sealing_house(queue: Recorder, options: IngressOptions, vault: Vault) -> House {
+fn sealing_ingress(queue: RecordingQueue, options: IngressOptions, vault: Vault) -> TestIngress {
     let (queue, antom) = (Arc::new(queue), PrivateKey::generate());
     let name = AccountName::new("shop").unwrap();
     let accounts = Accounts::new([
@@ -111,11 +111,11 @@ fn sealing_house(queue: Recorder, options: IngressOptions, vault: Vault) -> Hous
     ]);
     let clock = Clock::stopped("2026-01-01T00:00:02Z".parse().unwrap());
     let router = routes(Ingress::new(accounts, queue.clone(), clock, vault, options));
-    House { queue, router, antom }
+    TestIngress { queue, router, antom }
 }
 
-fn house() -> House {
-    house_with(Recorder::default(), IngressOptions::default())
+fn ingress() -> TestIngress {
+    ingress_with(RecordingQueue::default(), IngressOptions::default())
 }
 
 fn omise_request(body: impl AsRef<[u8]>) -> axum::http::request::Builder {
@@ -126,7 +126,7 @@ fn omise_request(body: impl AsRef<[u8]>) -> axum::http::request::Builder {
         .header("omise-signature-timestamp", "1767225600")
 }
 
-impl House {
+impl TestIngress {
     async fn answers(&self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -168,21 +168,21 @@ const PAID: &str = r#"{"notifyType":"PAYMENT_RESULT","paymentRequestId":"PR-1","
 
 #[tokio::test]
 async fn a_genuine_event_of_omise_is_published_and_answered_200() {
-    let house = house();
-    let (status, _, body) = house.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
+    let ingress = ingress();
+    let (status, _, body) = ingress.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, ""));
-    assert_eq!(house.queue.published.lock().unwrap().len(), 1);
+    assert_eq!(ingress.queue.published.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn antoms_notifications_get_the_documented_answer_on_each_of_its_paths() {
-    let house = house();
+    let ingress = ingress();
     for path in ["/antom/shop/notifyPayment", "/antom/shop/notifyRefund", "/antom/shop/notifyAuthorization"] {
-        let (status, headers, body) = house.answers(house.antom_request(path, path, PAID)).await;
+        let (status, headers, body) = ingress.answers(ingress.antom_request(path, path, PAID)).await;
         assert_eq!((status, body.as_str()), (StatusCode::OK, antom::SUCCESS));
         assert_eq!(headers["content-type"], "application/json");
     }
-    assert_eq!(house.queue.published.lock().unwrap().len(), 3);
+    assert_eq!(ingress.queue.published.lock().unwrap().len(), 3);
 }
 
 /// Antom's notification for a wallet that gives its token at once.
@@ -190,11 +190,11 @@ const TOKEN: &str = r#"{"authorizationNotifyType":"TOKEN_CREATED","authState":"A
     "accessTokenExpiryTime":"2099-01-01T00:00:00Z"}"#;
 
 fn vault() -> Vault {
-    let key = Key::parse(&SecretString::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")).unwrap();
+    let key = VaultKey::parse(&SecretString::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")).unwrap();
     Vault::new([(1, key)].into())
 }
 
-impl House {
+impl TestIngress {
     /// The one notification that was published.
     fn published(&self) -> Notification {
         let published = self.queue.published.lock().unwrap();
@@ -208,11 +208,11 @@ impl House {
 #[tokio::test]
 async fn a_notification_with_a_token_is_sealed_before_it_is_published_and_opens_again() {
     let vault = vault();
-    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault.clone());
+    let ingress = sealing_ingress(RecordingQueue::default(), IngressOptions::default(), vault.clone());
     let path = "/antom/shop/notifyAuthorization";
-    let (status, ..) = house.answers(house.antom_request(path, path, TOKEN)).await;
+    let (status, ..) = ingress.answers(ingress.antom_request(path, path, TOKEN)).await;
     assert_eq!(status, StatusCode::OK);
-    let notification = house.published();
+    let notification = ingress.published();
     assert_eq!(notification.sealed_with, Some(1));
     assert!(!notification.body.windows(8).any(|bytes| bytes == b"28100103"), "no token is on the queue");
     assert_eq!(vault.open_body(&notification).unwrap(), TOKEN.as_bytes());
@@ -221,77 +221,77 @@ async fn a_notification_with_a_token_is_sealed_before_it_is_published_and_opens_
 #[tokio::test]
 async fn a_payments_notification_is_sealed_too_and_opens_byte_for_byte() {
     let vault = vault();
-    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault.clone());
+    let ingress = sealing_ingress(RecordingQueue::default(), IngressOptions::default(), vault.clone());
     let path = "/antom/shop/notifyPayment";
-    let (status, ..) = house.answers(house.antom_request(path, path, PAID)).await;
+    let (status, ..) = ingress.answers(ingress.antom_request(path, path, PAID)).await;
     assert_eq!(status, StatusCode::OK);
-    let notification = house.published();
+    let notification = ingress.published();
     assert_eq!(notification.sealed_with, Some(1), "it may tell of a card");
     assert_eq!(vault.open_body(&notification).unwrap(), PAID.as_bytes());
 }
 
 #[tokio::test]
 async fn without_a_key_a_token_is_taken_as_it_comes() {
-    let house = house();
+    let ingress = ingress();
     let path = "/antom/shop/notifyAuthorization";
-    let (status, ..) = house.answers(house.antom_request(path, path, TOKEN)).await;
+    let (status, ..) = ingress.answers(ingress.antom_request(path, path, TOKEN)).await;
     assert_eq!(status, StatusCode::OK, "a provider is never refused for what we have not configured");
-    assert_eq!(house.published().body, TOKEN.as_bytes());
+    assert_eq!(ingress.published().body, TOKEN.as_bytes());
 }
 
 #[tokio::test]
 async fn keys_that_change_while_it_runs_count_from_the_next_notification() {
     let vault = Vault::default();
-    let house = sealing_house(Recorder::default(), IngressOptions::default(), vault.clone());
+    let ingress = sealing_ingress(RecordingQueue::default(), IngressOptions::default(), vault.clone());
     vault.replace(&self::vault());
     let path = "/antom/shop/notifyAuthorization";
-    house.answers(house.antom_request(path, path, TOKEN)).await;
-    assert_eq!(house.published().sealed_with, Some(1));
+    ingress.answers(ingress.antom_request(path, path, TOKEN)).await;
+    assert_eq!(ingress.published().sealed_with, Some(1));
 }
 
 #[tokio::test]
 async fn behind_a_proxy_the_public_path_is_the_signed_one() {
     let options = IngressOptions { public_path: "/pay".to_owned(), ..IngressOptions::default() };
-    let house = house_with(Recorder::default(), options);
+    let ingress = ingress_with(RecordingQueue::default(), options);
     let inside = "/antom/shop/notifyPayment";
-    assert_eq!(house.status(house.antom_request(inside, inside, PAID)).await, StatusCode::UNAUTHORIZED);
-    let genuine = house.antom_request("/pay/antom/shop/notifyPayment", inside, PAID);
-    assert_eq!(house.status(genuine).await, StatusCode::OK);
+    assert_eq!(ingress.status(ingress.antom_request(inside, inside, PAID)).await, StatusCode::UNAUTHORIZED);
+    let genuine = ingress.antom_request("/pay/antom/shop/notifyPayment", inside, PAID);
+    assert_eq!(ingress.status(genuine).await, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn what_cannot_be_made_durable_is_a_retryable_503() {
-    let house = house_with(Recorder { down: true, ..Recorder::default() }, IngressOptions::default());
-    let (status, headers, _) = house.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
+    let ingress = ingress_with(RecordingQueue { down: true, ..RecordingQueue::default() }, IngressOptions::default());
+    let (status, headers, _) = ingress.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(headers.contains_key("retry-after"));
 }
 
 #[tokio::test]
 async fn forgeries_learn_nothing_but_that_they_are() {
-    let house = house();
+    let ingress = ingress();
     let forged = omise_request("{}").body(EVENT.into()).unwrap();
-    let (status, _, body) = house.answers(forged).await;
+    let (status, _, body) = ingress.answers(forged).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert_eq!(body, r#"{"type":"about:blank","title":"Not genuine","status":401}"#);
     let unsigned = Request::post("/omise/shop").header("content-type", "application/json").body(EVENT.into()).unwrap();
-    assert_eq!(house.status(unsigned).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(ingress.status(unsigned).await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_flood_of_forgeries_is_answered_429_and_genuine_ones_still_pass() {
     let options = IngressOptions { unverified_per_s: 2, ..IngressOptions::default() };
-    let house = house_with(Recorder::default(), options);
+    let ingress = ingress_with(RecordingQueue::default(), options);
     for expected in [401, 401, 429, 429] {
-        let status = house.status(omise_request("{}").body(EVENT.into()).unwrap()).await;
+        let status = ingress.status(omise_request("{}").body(EVENT.into()).unwrap()).await;
         assert_eq!(status.as_u16(), expected);
     }
-    assert_eq!(house.status(omise_request(EVENT).body(EVENT.into()).unwrap()).await, StatusCode::OK);
+    assert_eq!(ingress.status(omise_request(EVENT).body(EVENT.into()).unwrap()).await, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn genuine_but_unreadable_is_kept_with_its_exact_bytes() {
-    let house = house();
+async fn genuine_but_unreadable_is_published_with_its_exact_bytes() {
+    let ingress = ingress();
     let deep =
         format!(r#"{{"notifyType":"PAYMENT_RESULT","paymentRequestId":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
     let omise_deep =
@@ -317,13 +317,13 @@ async fn genuine_but_unreadable_is_kept_with_its_exact_bytes() {
     for (what, provider, body) in bodies {
         let path = "/antom/shop/notifyPayment";
         let request = if provider == Provider::Antom {
-            house.antom_request(path, path, body)
+            ingress.antom_request(path, path, body)
         } else {
             omise_request(body).body(body.to_vec().into()).unwrap()
         };
-        assert_eq!(house.status(request).await, StatusCode::OK, "{provider}: {what}");
+        assert_eq!(ingress.status(request).await, StatusCode::OK, "{provider}: {what}");
         let Hint::Notification(published) =
-            house.queue.published.lock().unwrap().pop().expect("it is on the queue").hint
+            ingress.queue.published.lock().unwrap().pop().expect("it is on the queue").hint
         else {
             panic!("{provider}: {what}")
         };
@@ -334,10 +334,10 @@ async fn genuine_but_unreadable_is_kept_with_its_exact_bytes() {
 
 #[tokio::test]
 async fn a_signature_header_that_cannot_be_parsed_is_400() {
-    let house = house();
+    let ingress = ingress();
     for signature in ["garbage", "00", "sha256=00", ",,,", "zz"] {
         let request = omise_request(EVENT).body(Body::from(EVENT)).unwrap();
-        assert_eq!(house.status(with_header(request, "omise-signature", signature)).await, StatusCode::BAD_REQUEST);
+        assert_eq!(ingress.status(with_header(request, "omise-signature", signature)).await, StatusCode::BAD_REQUEST);
     }
     let path = "/antom/shop/notifyPayment";
     for signature in [
@@ -348,18 +348,18 @@ async fn a_signature_header_that_cannot_be_parsed_is_400() {
         "algorithm=RSA256,keyVersion=1,signature=!!!",
         "signature=AAAA,signature=AAAA",
     ] {
-        let request = house.antom_request(path, path, PAID);
+        let request = ingress.antom_request(path, path, PAID);
         assert_eq!(
-            house.status(with_header(request, "signature", signature)).await,
+            ingress.status(with_header(request, "signature", signature)).await,
             StatusCode::BAD_REQUEST,
             "{signature}"
         );
     }
     // These can be parsed, and are nobody's.
     for signature in ["algorithm=RSA256,keyVersion=1,signature=AAAA", "algorithm=HS256,keyVersion=1,signature=AAAA"] {
-        let request = house.antom_request(path, path, PAID);
+        let request = ingress.antom_request(path, path, PAID);
         assert_eq!(
-            house.status(with_header(request, "signature", signature)).await,
+            ingress.status(with_header(request, "signature", signature)).await,
             StatusCode::UNAUTHORIZED,
             "{signature}"
         );
@@ -373,14 +373,14 @@ fn with_header(mut request: Request<Body>, name: &'static str, value: &str) -> R
 
 #[tokio::test]
 async fn a_body_that_broke_off_is_400() {
-    let house = house();
+    let ingress = ingress();
     let broken = omise_request(EVENT).body(Body::new(BrokenOff(false))).unwrap();
-    assert_eq!(house.status(broken).await, StatusCode::BAD_REQUEST);
+    assert_eq!(ingress.status(broken).await, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn unknown_paths_accounts_and_methods_are_told_apart() {
-    let house = house();
+async fn unknown_paths_accounts_and_methods_have_their_own_answers() {
+    let ingress = ingress();
     for path in [
         "/",
         "/omise",
@@ -392,46 +392,46 @@ async fn unknown_paths_accounts_and_methods_are_told_apart() {
         "/v1/orders",
     ] {
         let request = Request::post(path).body(Body::empty()).unwrap();
-        assert_eq!(house.status(request).await, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(ingress.status(request).await, StatusCode::NOT_FOUND, "{path}");
     }
     let got = Request::get("/omise/shop").body(Body::empty()).unwrap();
-    let (status, headers, _) = house.answers(got).await;
+    let (status, headers, _) = ingress.answers(got).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(headers["allow"], "POST");
 }
 
 #[tokio::test]
 async fn only_plain_json_is_read() {
-    let house = house();
+    let ingress = ingress();
     let with = |content_type: &str| {
         let mut request = omise_request(EVENT).body(Body::from(EVENT)).unwrap();
         request.headers_mut().insert("content-type", content_type.parse().unwrap());
         request
     };
     for refused in ["text/plain", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "json"] {
-        assert_eq!(house.status(with(refused)).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{refused}");
+        assert_eq!(ingress.status(with(refused)).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{refused}");
     }
     let mut packed = with("application/json");
     packed.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
-    assert_eq!(house.status(packed).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert_eq!(house.status(with("Application/JSON; Charset=\"UTF-8\"")).await, StatusCode::OK);
+    assert_eq!(ingress.status(packed).await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(ingress.status(with("Application/JSON; Charset=\"UTF-8\"")).await, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn bodies_over_the_limit_are_413_announced_or_not() {
     let options = IngressOptions { body_bytes_max: 100, ..IngressOptions::default() };
-    let house = house_with(Recorder::default(), options);
+    let ingress = ingress_with(RecordingQueue::default(), options);
     let announced = omise_request(EVENT).header("content-length", "101").body(Body::empty()).unwrap();
-    assert_eq!(house.status(announced).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(ingress.status(announced).await, StatusCode::PAYLOAD_TOO_LARGE);
     let streamed = omise_request(EVENT).body(Body::new(EndlessZeros)).unwrap();
-    assert_eq!(house.status(streamed).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(ingress.status(streamed).await, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_408() {
-    let house = house();
+    let ingress = ingress();
     let stalled = omise_request(EVENT).body(Body::new(Never)).unwrap();
-    assert_eq!(house.status(stalled).await, StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(ingress.status(stalled).await, StatusCode::REQUEST_TIMEOUT);
 }
 
 /// A body of zeros without an end.

@@ -13,7 +13,7 @@ use payhook_schema::{
 };
 use payhook_simulator::{AntomStatus, Keys, Options, SignedRequest, Simulator};
 use payhook_store::{History, Registered, SqliteStore, traits::*};
-use payhook_vault::{Key, Vault};
+use payhook_vault::{Vault, VaultKey};
 use payhook_worker::{Schedule, Worker, WorkerOptions, WorkerParts};
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
@@ -62,7 +62,7 @@ impl TestWorker {
             queue: queue.clone(),
             store: Arc::new(store.clone()),
             clock,
-            vault: Vault::new([(1, Key::parse(&payhook_vault::new_key()).unwrap())].into()),
+            vault: Vault::new([(1, VaultKey::parse(&payhook_vault::new_key()).unwrap())].into()),
             schedule: Schedule::new(vec![Duration::from_secs(1)]),
         };
         let options = WorkerOptions {
