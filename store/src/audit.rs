@@ -72,7 +72,7 @@ pub struct AuditEntry {
 pub struct Release {
     pub id: Uuid,
     pub order: OrderId,
-    /// The version of the order that was looked at. At another version nothing is released.
+    /// The version of the order that the operator saw. At another version nothing is released.
     pub version: i64,
     /// The objections that were open at that version.
     pub holds: Vec<Hold>,

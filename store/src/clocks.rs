@@ -14,7 +14,7 @@ const TURN: Duration = Duration::from_secs(5);
 /// The longest an unfinished payment waits for its next check is a day.
 pub(crate) const UNFINISHED_WAIT_MAX: Duration = Duration::from_hours(25);
 
-/// The watermark that says how late it was by the store's clock when somebody last looked.
+/// The watermark with the time of the store's clock when it was last read.
 pub(crate) const LATEST: &str = "clock";
 /// It is written this often. A clock that went back by less goes unnoticed, and deadlines are late by as much at most.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(5);

@@ -14,7 +14,7 @@ use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
 
 use self::fault::Fault;
 use self::lent::Lent;
-use self::value::Value;
+use self::value::Parameter;
 
 mod dialect;
 pub(crate) mod fault;
@@ -202,7 +202,7 @@ pub(crate) enum Query<'c> {
 }
 
 impl Query<'_> {
-    pub(crate) fn bind<'v>(self, value: impl Into<Value<'v>>) -> Self {
+    pub(crate) fn bind<'v>(self, value: impl Into<Parameter<'v>>) -> Self {
         match self {
             Self::Postgres(on, query) => Self::Postgres(on, value.into().for_postgres(query)),
             Self::Sqlite(on, query) => Self::Sqlite(on, value.into().for_sqlite(query)),

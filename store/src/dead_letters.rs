@@ -16,7 +16,7 @@ use crate::db::{Backend, read, write};
 pub(crate) mod promises;
 pub(crate) mod sql;
 
-/// Keeps dead letters until somebody does something about them.
+/// Stores dead letters until somebody does something about them.
 ///
 /// - `a_dead_letter_is_stored_once_and_found_by_every_filter`
 /// - `a_dead_letter_is_stored_whatever_is_in_it`
@@ -25,11 +25,11 @@ pub(crate) mod sql;
 /// - `a_note_stays_with_its_dead_letter`
 #[async_trait]
 pub trait DeadLetters: Send + Sync + 'static {
-    /// Keeps dead letters; one with a known id that did not fail later than the one kept changes nothing. A letter that
-    /// did fail later died again: it is open, with its new failure and the attempts of both. Their notifications, if
+    /// Stores dead letters. A letter with a known id that did not fail later than the stored one changes nothing. A letter
+    /// that did fail later died again: it is open, with its new failure and the attempts of both. Their notifications, if
     /// any, are archived with them.
     ///
-    /// A letter can always be kept: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
+    /// A letter can always be stored: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
     /// archived is in the letter's bytes all the same.
     async fn dead_letter_keep(&self, letters: &[DeadLetter]) -> Result<(), StoreError>;
 
@@ -42,8 +42,8 @@ pub trait DeadLetters: Send + Sync + 'static {
     /// The open ones of `filter`, one entry for each cause, provider and account, the largest group first.
     async fn dead_letter_groups(&self, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterGroup>, StoreError>;
 
-    /// Marks the open ones of `filter` as discarded, but for those in a replay still going on; they are kept. Returns
-    /// how many. An operator's entry is written to the timelines of their orders.
+    /// Marks the open ones of `filter` as discarded, but for those in a replay still going on. Discarded letters stay
+    /// in the store. Returns how many. An operator's entry is written to the timelines of their orders.
     async fn dead_letter_discard(&self, filter: &DeadLetterFilter, act: &Act) -> Result<u64, StoreError>;
 
     /// Puts a note on the letters of `filter`, in the place of an older one; an empty one takes it away. Returns how

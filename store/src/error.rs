@@ -20,7 +20,7 @@ pub enum StoreError {
     /// Another version of payhook made it, or none: `payhook migrate` brings it to this one.
     #[error("the store at `{address}` is not at this program's version: {what}")]
     Outdated { address: String, what: String },
-    /// A value it was given is none it can keep. Trying again with that value will not help; everything else it does as before.
+    /// The store cannot keep a value. Trying again with that value will not help; everything else works as before.
     #[error("the store at `{address}` does not keep a value it was given")]
     Unkeepable {
         address: String,

@@ -1,4 +1,4 @@
-//! What keeps the store in order: its version, leases, watermarks, sealed things, and the end of history.
+//! Keeps the store in order: its version, leases, watermarks, sealed things, and the end of history.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ pub trait Settling: Send + Sync + 'static {
     /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that
     /// touch different orders and payments share one transaction, so a batch costs little more than one alone.
     ///
-    /// A settlement that cannot be kept is [`Settled::Refused`] and leaves its neighbours alone. An error is never
+    /// A settlement that cannot be stored is [`Settled::Refused`] and leaves its neighbours alone. An error is never
     /// about one settlement: it is about the store, some may have been written, and asking again for all is safe: a
     /// change that was written is then a [`Settled::Conflict`]. A settlement without a change leaves, at worst, a
     /// timeline entry twice.
@@ -98,7 +98,7 @@ pub struct Asked {
 /// `order` is the order as it was read, with `state`, amounts, `version`, `holds`, `released` and `updated_at` as they shall be; its
 /// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
 /// `created_at`, and its `asked_at` never goes back; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
-/// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are not looked at.
+/// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub order: Order,

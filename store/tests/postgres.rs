@@ -72,7 +72,7 @@ async fn run(database: &Database, sql: &str) {
 }
 
 /// Everything an operator could see of `error`: its own text, its causes, and what a careless `{:?}` would print.
-fn told(error: &StoreError) -> String {
+fn full_text(error: &StoreError) -> String {
     let mut text = format!("{error:?}\n{error}");
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -220,12 +220,20 @@ async fn a_server_that_is_not_there_is_unavailable_at_once_and_its_password_unse
     for answer in [store.check().await, store.migrate().await] {
         let error = answer.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-        assert!(told(&error).contains("refused") && !told(&error).contains("s3cret"), "{}", told(&error));
+        assert!(
+            full_text(&error).contains("refused") && !full_text(&error).contains("s3cret"),
+            "{}",
+            full_text(&error)
+        );
     }
     unavailable(store.order_get(&OrderId::new("A-1").unwrap()).await);
     assert_eq!(store.address(), "postgres://127.0.0.1:1/payhook");
     let error = PgStore::connect("postgres://payhook:s3cret@127.0.0.1:port/payhook", impatient()).err().unwrap();
-    assert!(matches!(error, StoreError::Refused { .. }) && !told(&error).contains("s3cret"), "{}", told(&error));
+    assert!(
+        matches!(error, StoreError::Refused { .. }) && !full_text(&error).contains("s3cret"),
+        "{}",
+        full_text(&error)
+    );
 }
 
 #[tokio::test]
@@ -237,7 +245,7 @@ async fn a_stranger_and_a_database_that_is_not_there_are_refused() {
         let store = PgStore::connect(&url, impatient()).unwrap();
         for error in [store.check().await.unwrap_err(), store.backlog().await.unwrap_err()] {
             assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
-            assert!(!told(&error).contains("s3cret"), "{}", told(&error));
+            assert!(!full_text(&error).contains("s3cret"), "{}", full_text(&error));
         }
     }
 }
@@ -253,7 +261,7 @@ async fn a_read_only_server_is_unavailable_for_writing_only() {
 }
 
 #[tokio::test]
-async fn another_version_of_the_schema_is_told() {
+async fn another_version_of_the_schema_is_reported() {
     let Some(database) = database().await else { return };
     let store = migrated(&database.url).await;
     let outdated = async |sql: &str| {
@@ -275,7 +283,7 @@ async fn another_version_of_the_schema_is_told() {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_told_without_the_values() {
+async fn a_refusal_of_the_server_is_reported_without_the_values() {
     let Some(database) = database().await else { return };
     let store = migrated(&database.url).await;
     let order = registered(&store, "A-1").await;

@@ -182,14 +182,14 @@ async fn a_transaction_that_sqlite_ended_by_itself_ends_no_later_one() {
     store.migrate().await.unwrap();
     let now = Timestamp::UNIX_EPOCH;
     fill(&store).await;
-    let mut kept = Vec::new();
+    let mut written = Vec::new();
     let full = loop {
-        let new = order(&format!("A-{}", kept.len()));
+        let new = order(&format!("A-{}", written.len()));
         match store.order_register(&new, now).await {
-            Ok(_) => kept.push(new.id),
+            Ok(_) => written.push(new.id),
             Err(error) => break error,
         }
-        assert!(kept.len() < 10_000, "the file never gets full");
+        assert!(written.len() < 10_000, "the file never gets full");
     };
     assert!(full.retryable(), "{full:?}");
 
@@ -199,7 +199,7 @@ async fn a_transaction_that_sqlite_ended_by_itself_ends_no_later_one() {
         assert!(matches!(registered, Ok(Registered::Order { .. })), "{number}: {registered:?}");
     }
     store.check().await.unwrap();
-    for id in &kept {
+    for id in &written {
         assert!(store.order_get(id).await.unwrap().is_some(), "{id} was answered and is gone");
     }
 }

@@ -1,3 +1,5 @@
+//! Tests the promises about the audit log, releases and keys.
+
 use payhook_schema::{Hold, HoldReason, Notification, Provider};
 
 use crate::conformance::Harness;
@@ -63,8 +65,8 @@ pub async fn an_audit_entry_is_stored_and_listed_newest_first(Harness { store, .
     // Whatever is in it, and however often: what is to be done waits for it.
     let odd = AuditEntry { reason: Some("a\0b".to_owned()), count: u64::MAX, ..entry(5) };
     store.audit_write(&odd).await.unwrap();
-    let kept = store.audit_list(None, 1).await.unwrap().remove(0);
-    assert_eq!((kept.reason.as_deref(), kept.count), (Some("a\u{fffd}b"), i64::MAX as u64));
+    let stored = store.audit_list(None, 1).await.unwrap().remove(0);
+    assert_eq!((stored.reason.as_deref(), stored.count), (Some("a\u{fffd}b"), i64::MAX as u64));
 }
 
 pub async fn a_release_is_written_with_its_audit_entry(Harness { store, other, .. }: &Harness) {

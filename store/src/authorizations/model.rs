@@ -1,3 +1,5 @@
+//! Holds authorizations against a plain model.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use crate::{AuthorizationRegistered, AuthorizationSettlement, Settled, Store, Ti
 
 /// The part of the plain model that is about authorizations. Their events are in the one feed, and so with the other part.
 #[derive(Default)]
-pub(crate) struct Authorizations {
+pub(crate) struct AuthorizationModel {
     all: BTreeMap<AuthorizationId, Authorization>,
     claims: BTreeMap<AuthorizationId, (Uuid, Timestamp)>,
     tokens: BTreeMap<SecretDigest, BTreeSet<AuthorizationId>>,
@@ -30,7 +32,7 @@ pub(crate) struct Authorizations {
     old: Vec<Authorization>,
 }
 
-impl Authorizations {
+impl AuthorizationModel {
     /// Does one random operation on both, compares the answers, and returns the events it made.
     pub(crate) async fn operate(&mut self, store: &dyn Store, random: &mut StdRng, now: Timestamp) -> Vec<Event> {
         let hold_for = Duration::from_secs(random.random_range(0..900));
@@ -165,8 +167,8 @@ impl Authorizations {
     pub(crate) async fn compare(&self, store: &dyn Store, events: &[(Event, Option<i64>, Option<Timestamp>)]) {
         for id in (0..6).map(|n| authorization_id(&format!("AU-{n}"))) {
             assert_eq!(store.authorization_get(&id).await.unwrap().as_ref(), self.all.get(&id));
-            let told = store.authorization_timeline(&id).await.unwrap();
-            assert_eq!(told.iter().map(brief).collect::<Vec<_>>(), self.timeline(&id, events), "{id}");
+            let entries = store.authorization_timeline(&id).await.unwrap();
+            assert_eq!(entries.iter().map(brief).collect::<Vec<_>>(), self.timeline(&id, events), "{id}");
         }
         for name in STATES.map(by_state).into_iter().chain(TOKENS.map(by_token)) {
             let found = store.authorization_find(&account(), &name).await.unwrap();

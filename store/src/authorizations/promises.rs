@@ -1,3 +1,5 @@
+//! Tests the promises about authorizations.
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -181,7 +183,7 @@ pub async fn an_authorization_moves_from_the_revision_it_was_decided_on(Harness 
     whole.notifications = vec![naming(1, by_state("S-AU-1"), at(2))];
     whole.timeline.as_mut().unwrap().1[0].detail = serde_json::json!({ "attempts": 1 });
 
-    // What contradicts itself or cannot be kept leaves nothing behind.
+    // A settlement that contradicts itself or cannot be stored leaves nothing behind.
     let broken: [fn(&mut AuthorizationSettlement); 6] = [
         |it| it.change.as_mut().unwrap().authorization.version += 1,
         |it| it.change.as_mut().unwrap().authorization.reason = Some("a\0b".to_owned()),
@@ -210,12 +212,12 @@ pub async fn an_authorization_moves_from_the_revision_it_was_decided_on(Harness 
     let written = whole.change.as_ref().unwrap().authorization.clone();
     assert_eq!(after, Authorization { revision: before.revision + 1, ..written });
     let timeline = store.authorization_timeline(&before.id).await.unwrap();
-    let told: Vec<_> = timeline.iter().map(|entry| (entry.at, entry.kind.as_str())).collect();
-    assert_eq!(told, [(at(0), "registered"), (at(2), "notification"), (at(3), "inquiry")]);
+    let entries: Vec<_> = timeline.iter().map(|entry| (entry.at, entry.kind.as_str())).collect();
+    assert_eq!(entries, [(at(0), "registered"), (at(2), "notification"), (at(3), "inquiry")]);
     assert_eq!(timeline[2], whole.timeline.as_ref().unwrap().1[0]);
     assert_eq!(store.authorization_settle(&whole).await.unwrap(), Settled::Conflict, "it was decided on what was");
 
-    // What is gone is gone: the code once exchanged, the token once cancelled.
+    // Secrets do not come back: the code once exchanged, the token once cancelled.
     let mut cancelled = issue(&after, "token", at(4));
     let change = cancelled.change.as_mut().unwrap();
     change.authorization.state = AuthorizationState::Cancelled;
@@ -232,17 +234,17 @@ pub async fn an_authorization_moves_from_the_revision_it_was_decided_on(Harness 
     assert_eq!(read(&**store, &before.id).await, Authorization { revision: after.revision + 1, ..written });
 
     // Without a change there is nothing to conflict with.
-    let told = AuthorizationSettlement {
+    let entry_alone = AuthorizationSettlement {
         notifications: vec![naming(2, by_token("token"), at(5))],
         change: None,
         timeline: Some((before.id.clone(), vec![entry("nothing new", None, at(5))])),
     };
-    assert_eq!(store.authorization_settle(&told).await.unwrap(), Settled::Written);
+    assert_eq!(store.authorization_settle(&entry_alone).await.unwrap(), Settled::Written);
     assert_eq!(read(&**store, &before.id).await.revision, after.revision + 1);
     let timeline = store.authorization_timeline(&before.id).await.unwrap();
     assert_eq!(timeline[timeline.len() - 2].detail["id"], uuid(2).to_string());
     let unknown = authorization_id("nobody's");
-    let to_nobody = AuthorizationSettlement { timeline: Some((unknown, vec![entry("?", None, at(6))])), ..told };
+    let to_nobody = AuthorizationSettlement { timeline: Some((unknown, vec![entry("?", None, at(6))])), ..entry_alone };
     assert!(matches!(store.authorization_settle(&to_nobody).await.unwrap(), Settled::Refused(_)));
 }
 
@@ -344,11 +346,11 @@ pub async fn an_authorization_is_claimed_by_one_at_a_time(Harness { store, other
     moved.change.as_mut().unwrap().authorization.next_check_at = Some(at(2_000));
     assert_eq!(store.authorization_settle(&moved).await.unwrap(), Settled::Written);
     assert!(claim(theirs, 30).await);
-    let told = AuthorizationSettlement {
+    let entry_alone = AuthorizationSettlement {
         timeline: Some((waiting.id.clone(), vec![entry("looked", None, at(30))])),
         ..AuthorizationSettlement::default()
     };
-    assert_eq!(store.authorization_settle(&told).await.unwrap(), Settled::Written);
+    assert_eq!(store.authorization_settle(&entry_alone).await.unwrap(), Settled::Written);
     assert!(!claim(mine, 30).await, "an entry alone is no change");
 }
 
@@ -373,7 +375,11 @@ pub async fn due_authorizations_are_handed_to_one_sweeper_at_a_time(Harness { st
     taken.extend(store.authorizations_due(at(100), hold_for, 100).await.unwrap());
     taken.sort();
     assert_eq!(taken, (0..18).map(|n| authorization_id(&format!("AU-{n:02}"))).collect::<Vec<_>>());
-    assert_eq!(store.authorizations_due(at(400), hold_for, 100).await.unwrap().len(), 20, "held no longer than said");
+    assert_eq!(
+        store.authorizations_due(at(400), hold_for, 100).await.unwrap().len(),
+        20,
+        "held no longer than requested"
+    );
 }
 
 pub async fn notifications_before_their_authorization_are_found_when_it_is_registered(Harness { store, .. }: &Harness) {

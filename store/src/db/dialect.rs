@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// What is replaced as it stands. Longer texts come before those that they begin with.
+/// Texts that are replaced as they stand. A longer text comes before the one it begins with.
 const WORDS: &[(&str, &str)] = &[
     // There is one writer, so a transaction that writes holds all rows.
     (" for no key update skip locked", ""),

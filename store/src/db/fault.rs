@@ -16,7 +16,7 @@ pub(crate) enum Fault {
     /// Somebody holds a row for longer than we wait: trying again at once would only wait again.
     Locked(Source),
     Outdated(String),
-    /// A value it does not keep: what was asked for with it, and only that, is refused.
+    /// A value that the database does not store: the request with it, and only that, is refused.
     Value(Source),
     Refused(String, Option<Source>),
 }
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
 /// A database's own error. Its details are left out on purpose: they quote the values, and those may be a customer's.
 #[derive(Debug, Error)]
 #[error("{message} ({code})")]
-struct Said {
+struct ServerMessage {
     message: String,
     code: String,
 }
@@ -54,7 +54,7 @@ impl Fault {
             Some(error) => (error.message().to_owned(), error.code().unwrap_or_default().into_owned()),
             None => return Self::driver(error),
         };
-        let source = Box::new(Said { message, code: format!("SQLSTATE {code}") });
+        let source = Box::new(ServerMessage { message, code: format!("SQLSTATE {code}") });
         let class = code.get(..2).unwrap_or_default();
         match (class, code.as_str()) {
             ("40", _) => Self::Contended(source),
@@ -82,7 +82,7 @@ impl Fault {
             Some(error) => (error.message().to_owned(), error.code().unwrap_or_default().into_owned()),
             None => return Self::driver(error),
         };
-        let source = Box::new(Said { message, code: format!("SQLite code {code}") });
+        let source = Box::new(ServerMessage { message, code: format!("SQLite code {code}") });
         // The low byte is the kind; the rest says more about it.
         match code.parse::<i32>().unwrap_or_default() & 0xff {
             // Too big, constraint, type mismatch.
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_it_does_not_keep_is_told_apart_from_a_store_that_refuses_us() {
+    fn a_value_that_cannot_be_stored_differs_from_a_store_that_refuses_us() {
         let out_of_range = || sqlx::Error::Encode("a time out of range".into());
         for error in [Fault::postgres(out_of_range()), Fault::sqlite(out_of_range())] {
             let error = error.at("the store");

@@ -52,7 +52,7 @@ impl PgStore {
     /// process starts whether the server is up or not. To be called within a Tokio runtime.
     pub fn connect(url: &str, options: PgOptions) -> Result<Self, StoreError> {
         let millis = |duration: Duration| format!("{}ms", duration.as_millis());
-        // What was given may hold a password: neither it nor the parser's word about it is repeated.
+        // The URL may hold a password: neither it nor the parser's error is repeated.
         let wrong = |what: &str| StoreError::Refused {
             address: "postgres://…".to_owned(),
             what: format!("its URL {what}"),
@@ -150,7 +150,7 @@ impl Backend for PgStore {
     }
 
     async fn close_all(&self) {
-        // What is in flight has its own deadline; a frozen server must not keep us from stopping.
+        // A call in flight has its own deadline; a frozen server must not keep us from stopping.
         drop(tokio::time::timeout(self.0.options.acquire_timeout, self.0.pool.close()).await);
     }
 }

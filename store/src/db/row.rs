@@ -55,7 +55,7 @@ impl Row {
     }
 }
 
-/// A value the schema's constraints should have kept out.
+/// A value that the schema's constraints do not allow.
 pub(crate) fn wrong(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: name.to_owned(), source: Box::new(error) }
 }

@@ -1,7 +1,7 @@
 //! The store in one SQLite file, for one process.
 //!
 //! # Known weaknesses
-//! - One process owns the file. A second one is told so at once; more than one machine needs PostgreSQL.
+//! - One process owns the file. A second one gets an error at once; more than one machine needs PostgreSQL.
 //! - One writer at a time. Batches share a commit, and so a sync of the disk; a settlement alone pays for its own.
 //! - It is as durable as the disk's sync is honest: every commit is synced (`synchronous = FULL`) before it is answered.
 

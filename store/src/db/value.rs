@@ -13,7 +13,7 @@ use sqlx::{Postgres, Sqlite};
 use uuid::Uuid;
 
 /// A parameter. SQLite has times as microseconds, ids as text, and lists as JSON.
-pub(crate) enum Value<'v> {
+pub(crate) enum Parameter<'v> {
     Text(Option<Cow<'v, str>>),
     Int(Option<i64>),
     Flag(bool),
@@ -25,7 +25,7 @@ pub(crate) enum Value<'v> {
     Ids(&'v [Uuid]),
 }
 
-impl Value<'_> {
+impl Parameter<'_> {
     pub(super) fn for_postgres(
         self,
         to: Query<'static, Postgres, PgArguments>,
@@ -78,13 +78,13 @@ pub(crate) fn json(value: &impl Serialize) -> String {
 /// Makes parameters of the types, and of an absent value of each.
 macro_rules! values {
     ($($type:ty => |$value:ident| $variant:ident($of:expr);)+) => {$(
-        impl<'v> From<$type> for Value<'v> {
+        impl<'v> From<$type> for Parameter<'v> {
             fn from($value: $type) -> Self {
                 Self::$variant(Some($of))
             }
         }
 
-        impl<'v> From<Option<$type>> for Value<'v> {
+        impl<'v> From<Option<$type>> for Parameter<'v> {
             fn from(value: Option<$type>) -> Self {
                 Self::$variant(value.map(|$value| $of))
             }
@@ -112,31 +112,31 @@ values! {
     &'v Vec<u8> => |bytes| Bytes(bytes.as_slice());
 }
 
-impl From<bool> for Value<'_> {
+impl From<bool> for Parameter<'_> {
     fn from(flag: bool) -> Self {
         Self::Flag(flag)
     }
 }
 
-impl<'v> From<Vec<&'v str>> for Value<'v> {
+impl<'v> From<Vec<&'v str>> for Parameter<'v> {
     fn from(texts: Vec<&'v str>) -> Self {
         Self::Texts(texts)
     }
 }
 
-impl<'v> From<&'v [String]> for Value<'v> {
+impl<'v> From<&'v [String]> for Parameter<'v> {
     fn from(texts: &'v [String]) -> Self {
         Self::Texts(texts.iter().map(String::as_str).collect())
     }
 }
 
-impl<'v> From<&'v [i64]> for Value<'v> {
+impl<'v> From<&'v [i64]> for Parameter<'v> {
     fn from(ints: &'v [i64]) -> Self {
         Self::Ints(ints)
     }
 }
 
-impl<'v> From<&'v [Uuid]> for Value<'v> {
+impl<'v> From<&'v [Uuid]> for Parameter<'v> {
     fn from(ids: &'v [Uuid]) -> Self {
         Self::Ids(ids)
     }

@@ -1,3 +1,5 @@
+//! Tests the promises about dead letters.
+
 use jiff::Timestamp;
 use payhook_schema::{
     AccountName, DeadCause, DeadLetterState, NewOrder, Notification, OrderState, Provider, TimelineKind,
@@ -107,11 +109,11 @@ pub async fn a_dead_letter_is_stored_whatever_is_in_it(Harness { store, .. }: &H
         ..letter(1, at(0))
     };
     store.dead_letter_keep(&[odd.clone(), letter(2, at(1))]).await.unwrap();
-    let kept = store.dead_letter_list(&DeadLetterFilter { limit: 9, ..DeadLetterFilter::default() }).await.unwrap();
-    assert_eq!(kept.iter().map(|letter| letter.id).collect::<Vec<Uuid>>(), [uuid(2), uuid(1)]);
+    let stored = store.dead_letter_list(&DeadLetterFilter { limit: 9, ..DeadLetterFilter::default() }).await.unwrap();
+    assert_eq!(stored.iter().map(|letter| letter.id).collect::<Vec<Uuid>>(), [uuid(2), uuid(1)]);
     let whole = store.dead_letter_get(uuid(1)).await.unwrap().unwrap();
-    assert_eq!((kept[1].detail.as_str(), &whole.bytes), ("it said \"\u{fffd}\"", &odd.bytes));
-    assert_eq!((kept[1].provider, &kept[1].payment), (Some(Provider::Omise), &odd.payment));
+    assert_eq!((stored[1].detail.as_str(), &whole.bytes), ("it said \"\u{fffd}\"", &odd.bytes));
+    assert_eq!((stored[1].provider, &stored[1].payment), (Some(Provider::Omise), &odd.payment));
 }
 
 /// All of them.
@@ -197,18 +199,18 @@ pub async fn a_discarded_dead_letter_stays_and_is_marked(Harness { store, .. }: 
         (vec![uuid(2), uuid(1)], vec![uuid(3)])
     );
     assert_eq!(store.backlog().await.unwrap().dead_letters, 1);
-    let kept = store.dead_letter_get(uuid(1)).await.unwrap().unwrap();
-    assert_eq!((kept.state, &kept.bytes), (DeadLetterState::Discarded, &letters[0].bytes));
+    let stored = store.dead_letter_get(uuid(1)).await.unwrap().unwrap();
+    assert_eq!((stored.state, &stored.bytes), (DeadLetterState::Discarded, &letters[0].bytes));
     let timeline = store.order_timeline(&order_id("A-1")).await.unwrap();
-    let told: Vec<_> = timeline.iter().filter(|entry| entry.kind == TimelineKind::Operator).collect();
-    assert_eq!(told.len(), 1);
+    let entries: Vec<_> = timeline.iter().filter(|entry| entry.kind == TimelineKind::Operator).collect();
+    assert_eq!(entries.len(), 1);
     assert_eq!(
-        (told[0].at, told[0].text.as_str(), &told[0].payment),
+        (entries[0].at, entries[0].text.as_str(), &entries[0].payment),
         (at(9), "discarded by ann: a test of ours\u{fffd}", &Some(key("p1")))
     );
-    assert_eq!(told[0].detail["dead_letter_id"], uuid(1).to_string());
+    assert_eq!(entries[0].detail["dead_letter_id"], uuid(1).to_string());
 
-    // What is being replayed is not thrown away meanwhile; a plan keeps nobody from it.
+    // A letter that is being replayed is not discarded meanwhile; a plan does not prevent it.
     let selection = Selection::DeadLetters(all());
     let new = NewReplay { id: uuid(101), selection, plan: false, rate_per_s: 1, canary: 0, limit: 9, act: act(11) };
     store.replay_create(&NewReplay { id: uuid(102), plan: true, ..new.clone() }).await.unwrap();
@@ -217,7 +219,7 @@ pub async fn a_discarded_dead_letter_stays_and_is_marked(Harness { store, .. }: 
     store.replay_steer(uuid(101), Steer::Cancel, at(13)).await.unwrap();
     assert_eq!(store.dead_letter_discard(&all(), &act(14)).await.unwrap(), 1);
 
-    // What dies again is open again, with its new failure; the death it was discarded for comes again in vain.
+    // A letter that dies again is open again, with its new failure; a redelivery of the old death changes nothing.
     let again = |seconds, detail: &str| DeadLetter {
         detail: detail.to_owned(),
         cause: DeadCause::Misconfigured,

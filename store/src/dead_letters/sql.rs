@@ -126,7 +126,7 @@ pub(super) async fn groups(on: &mut Conn<'_>, filter: &DeadLetterFilter) -> sqlx
 pub(super) async fn discard(on: &mut Conn<'_>, filter: &DeadLetterFilter, act: &Act) -> sqlx::Result<u64> {
     let mut unit = on.begin().await?;
     let on = &mut unit.connection();
-    // Nobody begins a replay of what is being discarded.
+    // No replay begins with a letter that is being discarded.
     on.lock(TAKING_LOCK).await?;
     let sql = filtered!(
         "d.id",

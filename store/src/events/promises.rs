@@ -1,3 +1,5 @@
+//! Tests the promises about the feed.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;

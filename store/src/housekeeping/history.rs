@@ -47,7 +47,7 @@ impl Ends {
 }
 
 /// A row as a pass reads it.
-struct Read {
+struct HistoryRow {
     place: Place,
     order: Option<OrderId>,
     /// Older than its age.
@@ -56,7 +56,7 @@ struct Read {
     ends: bool,
 }
 
-impl Read {
+impl HistoryRow {
     fn of(history: History, row: &Row) -> sqlx::Result<Self> {
         let (place, order) = match history {
             History::Timeline | History::Events => {
@@ -73,14 +73,14 @@ impl Read {
 }
 
 /// A batch, divided into what goes and what stays.
-struct Batch {
-    gone: Vec<Read>,
+struct HistoryBatch {
+    gone: Vec<HistoryRow>,
     old: usize,
     next: Option<Place>,
 }
 
-impl Batch {
-    fn of(reads: Vec<Read>, limit: u32) -> Self {
+impl HistoryBatch {
+    fn of(reads: Vec<HistoryRow>, limit: u32) -> Self {
         let old = reads.iter().filter(|read| read.is_old).count();
         // Rows are read oldest first: behind a batch without an old one there is none.
         let more = reads.len() >= limit as usize && old > 0;
@@ -228,8 +228,8 @@ async fn delete_batch(on: &mut Conn<'_>, history: History, page: &'static str, e
         History::DeadLetters => query.bind(id),
         _ => query,
     };
-    let read = query.all().await?.iter().map(|row| Read::of(history, row)).collect::<sqlx::Result<_>>()?;
-    let mut batch = Batch::of(read, ends.limit);
+    let read = query.all().await?.iter().map(|row| HistoryRow::of(history, row)).collect::<sqlx::Result<_>>()?;
+    let mut batch = HistoryBatch::of(read, ends.limit);
     if history == History::Events {
         leave_orders_at_rest(on, &mut batch, ends).await?;
     }
@@ -267,7 +267,7 @@ async fn delete_batch(on: &mut Conn<'_>, history: History, page: &'static str, e
 
 /// Leaves only events of orders that are still at rest, and holds those orders: what is noted as sent is what they are
 /// while their events go.
-async fn leave_orders_at_rest(on: &mut Conn<'_>, batch: &mut Batch, ends: Ends) -> sqlx::Result<()> {
+async fn leave_orders_at_rest(on: &mut Conn<'_>, batch: &mut HistoryBatch, ends: Ends) -> sqlx::Result<()> {
     let locked = on.query(
         "select o.id from orders o where o.id = any($1) and o.state <> 'held' and o.updated_at < $2 \
          for no key update skip locked",

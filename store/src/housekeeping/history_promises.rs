@@ -1,3 +1,5 @@
+//! Tests the promises about the end of history.
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};

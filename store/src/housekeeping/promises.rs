@@ -1,3 +1,5 @@
+//! Tests the promises about migrations, leases, watermarks, sealed things, and the backlog.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

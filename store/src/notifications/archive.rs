@@ -109,7 +109,7 @@ where $3 and notifications.id <> excluded.id";
 /// Bodies travel beside the JSON, end to end in one blob.
 async fn in_sqlite(to: &mut SqliteConnection, rows: &[NotificationRow<'_>], counts: bool) -> sqlx::Result<()> {
     #[derive(Serialize)]
-    struct Placed<'a> {
+    struct PlacedBody<'a> {
         #[serde(flatten)]
         row: &'a NotificationRow<'a>,
         /// Counted from 1, as SQL does.
@@ -119,7 +119,7 @@ async fn in_sqlite(to: &mut SqliteConnection, rows: &[NotificationRow<'_>], coun
     let mut bodies = Vec::with_capacity(rows.iter().map(|row| row.body.len()).sum());
     let mut placed = Vec::with_capacity(rows.len());
     for row in rows {
-        placed.push(Placed { row, body_from: bodies.len() + 1, body_bytes: row.body.len() });
+        placed.push(PlacedBody { row, body_from: bodies.len() + 1, body_bytes: row.body.len() });
         bodies.extend_from_slice(row.body);
     }
     sqlx::query(ARCHIVE_JSON).bind(json(&placed)).bind(bodies).bind(counts).execute(to).await?;

@@ -7,7 +7,7 @@ use payhook_schema::{
 
 use crate::db::row::wrong;
 
-/// The longest reference that is kept as a name. Antom's are 64 characters; an index has no place for any length.
+/// The longest reference that is stored as a name. Antom's are 64 characters; an index has no place for any length.
 const REFERENCE_BYTES_MAX: usize = 256;
 
 /// The name of `about`, if it has one that others may be looked up by.
@@ -49,7 +49,7 @@ pub(crate) fn authorization(name: &AuthorizationName) -> String {
     }
 }
 
-/// The payment a notification is kept under: its own, or `about` where it names none but was found to be about that one.
+/// The payment a notification is stored under: its own, or `about` where it names none but was found to be about that one.
 pub(crate) fn payment_of<'a>(notification: &'a Notification, about: Option<&'a PaymentKey>) -> Option<&'a PaymentId> {
     match &notification.about {
         About::Payment(id) | About::Refund { payment: Some(id), .. } => Some(id),

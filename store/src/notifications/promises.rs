@@ -1,3 +1,5 @@
+//! Tests the promises about the archive.
+
 use jiff::Timestamp;
 use payhook_schema::{
     About, AuthState, AuthorizationName, Notification, PaymentId, Provider, RefundId, SecretDigest, new_id,
@@ -77,7 +79,7 @@ pub async fn archived_notifications_are_listed_newest_first_by_every_filter(Harn
     assert_eq!(found(NotificationFilter { since: Some(at(3_000)), ..newest(9) }).await, [7, 6, 5]);
     assert_eq!(found(NotificationFilter { since: Some(at(90_000)), ..newest(9) }).await, [0_usize; 0]);
 
-    // What it names is what was found out about it since, too.
+    // It names the payment that it was found to be about since, too.
     let linked =
         Settlement { notifications: vec![archived[3].clone()], about: Some(antom.clone()), ..Settlement::default() };
     assert_eq!(store.settle(&[linked]).await.unwrap(), [Settled::Written]);
@@ -119,10 +121,10 @@ pub async fn a_repeat_is_counted_and_not_stored(Harness { store, .. }: &Harness)
     assert_eq!(store.notifications_known(&signed).await.unwrap(), [Some(first.id), None, Some(first.id)]);
     assert_eq!(store.notifications_known(&[]).await.unwrap(), []);
     let timeline = store.order_timeline(&order.id).await.unwrap();
-    let told = timeline.iter().filter(|entry| entry.kind.as_str() == "notification").collect::<Vec<_>>();
-    assert_eq!(told.len(), 1, "{timeline:#?}");
-    assert!(told[0].text.ends_with(&format!("; the same bytes 4 times, last {}", at(6))), "{}", told[0].text);
-    assert_eq!(told[0].detail["received"], 4);
+    let entries = timeline.iter().filter(|entry| entry.kind.as_str() == "notification").collect::<Vec<_>>();
+    assert_eq!(entries.len(), 1, "{timeline:#?}");
+    assert!(entries[0].text.ends_with(&format!("; the same bytes 4 times, last {}", at(6))), "{}", entries[0].text);
+    assert_eq!(entries[0].detail["received"], 4);
 
     // Several at once that nobody saw before, in any order.
     let new = notification(20, Some(&key("p1")), at(7));
@@ -170,9 +172,9 @@ pub async fn the_dead_letter_of_a_repeat_names_what_is_archived(Harness { store,
     // The rest of a flood, some of it twice.
     store.dead_letter_keep(&[dies(3, 6), dies(4, 7), dies(4, 7)]).await.unwrap();
     store.dead_letter_keep(&[dies(3, 6)]).await.unwrap();
-    let kept = store.dead_letter_get(uuid(9)).await.unwrap().unwrap();
-    assert_eq!((kept.attempts, kept.first_failed_at, kept.last_failed_at), (6, at(5), at(7)), "one letter");
-    assert_eq!(kept.notification_id, Some(first.id));
+    let stored = store.dead_letter_get(uuid(9)).await.unwrap().unwrap();
+    assert_eq!((stored.attempts, stored.first_failed_at, stored.last_failed_at), (6, at(5), at(7)), "one letter");
+    assert_eq!(stored.notification_id, Some(first.id));
     // They were counted when they were settled.
     assert_eq!(store.notification_get(first.id).await.unwrap().unwrap().received, 1);
     // Those that nothing was archived of before.
@@ -182,8 +184,8 @@ pub async fn the_dead_letter_of_a_repeat_names_what_is_archived(Harness { store,
         ..letter(10, at(seconds))
     };
     store.dead_letter_keep(&[dies(32, 9), dies(31, 8)]).await.unwrap();
-    let kept = store.dead_letter_get(uuid(10)).await.unwrap().unwrap();
-    let archived = store.notification_get(kept.notification_id.unwrap()).await.unwrap().unwrap();
+    let stored = store.dead_letter_get(uuid(10)).await.unwrap().unwrap();
+    let archived = store.notification_get(stored.notification_id.unwrap()).await.unwrap().unwrap();
     assert_eq!((archived.notification.id, archived.received), (uuid(31), 1));
 }
 
@@ -195,16 +197,16 @@ pub async fn a_notification_is_archived_once_with_its_exact_bytes(Harness { stor
     let mut same_id = first.clone();
     same_id.body.clear();
     let nothing_ours = notification(2, None, at(1));
-    let kept = |notification| Settlement { notifications: vec![notification], ..Settlement::default() };
+    let archiving = |notification| Settlement { notifications: vec![notification], ..Settlement::default() };
     let empty = {
         let mut empty = notification(3, Some(&key("p1")), at(2));
         empty.body.clear();
         empty.signed_at = None;
         empty
     };
-    let batch = [kept(first), kept(same_id.clone()), kept(nothing_ours), kept(empty)];
+    let batch = [archiving(first), archiving(same_id.clone()), archiving(nothing_ours), archiving(empty)];
     assert_eq!(store.settle(&batch).await.unwrap(), [const { Settled::Written }; 4]);
-    assert_eq!(store.settle(&[kept(same_id)]).await.unwrap(), [Settled::Written]);
+    assert_eq!(store.settle(&[archiving(same_id)]).await.unwrap(), [Settled::Written]);
     let timeline = store.order_timeline(&order.id).await.unwrap();
     let bytes: Vec<_> = timeline[1..].iter().map(|entry| entry.detail["body_bytes"].as_u64().unwrap()).collect();
     assert_eq!(bytes, [2_048, 0], "each once, the first one's bytes, and none that is not the order's");

@@ -23,7 +23,7 @@ macro_rules! notification_columns {
 }
 
 /// Notifications `n` of a filter, which is the first eight parameters: one of three statements, each with what narrows
-/// it most, so that a few are not looked for among all.
+/// it most, so that a few are not sought among all.
 macro_rules! filtered {
     ($filter:expr, $select:expr, $tail:expr) => {
         if !$filter.ids.is_empty() {

@@ -7,7 +7,7 @@ use super::rows::{self, order_columns};
 use crate::db::Conn;
 use crate::db::value::json;
 
-/// For an unknown key, another of our accounts with the same payment id is looked at.
+/// For an unknown key, looks for the same payment id under another of our accounts.
 const IN_POSTGRES: &str = concat!(
     "select k.ord, f.account = k.account as exact, ",
     order_columns!(),

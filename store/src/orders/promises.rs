@@ -1,3 +1,5 @@
+//! Tests the promises about orders and their timelines.
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use payhook_schema::{
@@ -50,7 +52,7 @@ pub async fn attempts_can_be_added_to_a_registered_order(Harness { store, .. }: 
     assert_eq!((order.revision, order.updated_at, order.created_at), (before.revision + 1, at(5), at(0)));
     assert_eq!(order.payments[1].next_check_at, Some(at(65)));
     assert_eq!(order.payments[0], before.payments[0]);
-    // What was decided before the attempt was added has to be decided again.
+    // A decision from before the attempt was added is a conflict.
     let stale = capture(&before, &key("p9"), 12_000, at(6));
     assert_eq!(store.settle(&[stale]).await.unwrap(), [Settled::Conflict]);
     let timeline = store.order_timeline(&order.id).await.unwrap();
@@ -64,7 +66,7 @@ pub async fn a_payment_belongs_to_one_order(Harness { store, .. }: &Harness) {
     let first = registered(&**store, &new_order("A-1", &["p1"]), at(0)).await;
     let taken = store.order_register(&new_order("A-2", &["p2", "p1"]), at(1)).await.unwrap();
     assert_eq!(taken, Registered::PaymentTaken { payment: key("p1"), order: first.id.clone() });
-    assert_eq!(store.order_get(&order_id("A-2")).await.unwrap(), None, "nothing of it was kept");
+    assert_eq!(store.order_get(&order_id("A-2")).await.unwrap(), None, "nothing was written");
     assert_eq!(store.payments_find(&[key("p2")]).await.unwrap(), [Found::Unknown]);
     assert_eq!(read(&**store, &first.id).await, first);
 }
@@ -148,8 +150,8 @@ pub async fn a_payment_is_found_by_its_key_and_under_another_account(Harness { s
 pub async fn a_notification_before_its_order_is_linked_when_the_order_is_registered(Harness { store, .. }: &Harness) {
     let early = notification(1, Some(&key("p2")), at(0));
     let elsewhere = notification(2, Some(&key_of(Provider::Omise, "other", "p1")), at(0));
-    let kept = Settlement { notifications: vec![early, elsewhere], ..Settlement::default() };
-    assert_eq!(store.settle(&[kept]).await.unwrap(), [Settled::Written]);
+    let archived = Settlement { notifications: vec![early, elsewhere], ..Settlement::default() };
+    assert_eq!(store.settle(&[archived]).await.unwrap(), [Settled::Written]);
     let registered = store.order_register(&new_order("A-1", &["p1", "p2"]), at(5)).await.unwrap();
     let Registered::Order { order, parked, .. } = registered else { panic!("{registered:?}") };
     assert_eq!(parked, [key("p2")]);
@@ -217,9 +219,9 @@ pub async fn the_timeline_has_everything_oldest_first(Harness { store, .. }: &Ha
     store.events_mark_published(&[event.id], at(6)).await.unwrap();
 
     let timeline = store.order_timeline(&order.id).await.unwrap();
-    let told: Vec<_> = timeline.iter().map(|entry| (entry.at, entry.kind.as_str(), entry.text.as_str())).collect();
+    let entries: Vec<_> = timeline.iter().map(|entry| (entry.at, entry.kind.as_str(), entry.text.as_str())).collect();
     assert_eq!(
-        told,
+        entries,
         [
             (at(0), "registered", "registered: 120.00 THB, 1 payment"),
             (at(3), "notification", "charge.complete received, genuine (secret 1)"),

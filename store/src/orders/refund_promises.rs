@@ -1,3 +1,5 @@
+//! Tests the promises about refunds and disputes.
+
 use payhook_schema::{
     About, Dispute, DisputeId, DisputeState, NewRefund, Notification, Order, Payment, PaymentKey, PaymentState,
     Provider, Refund, RefundId, RefundState,
@@ -69,7 +71,7 @@ pub async fn refunds_and_disputes_are_stored_with_their_payment(Harness { store,
     let order = read(&**store, &order.id).await;
     assert_eq!((&order.payments[0], order.payments[1].refunds.len()), (&first, 0));
 
-    // A dispute may be told of two payments; what a change leaves out is still there.
+    // Two payments may have the same dispute; what a change leaves out is still there.
     let second = Payment { refunds: vec![refund("RF-9")], disputes: vec![dispute("D-1")], ..order.payments[1].clone() };
     assert_eq!(settled(&**store, &order, second.clone()).await, [Settled::Written]);
     let done = Refund { state: RefundState::Succeeded, reason: None, amount: Some(thb(7)), ..refund("RF-1") };
@@ -121,9 +123,12 @@ pub async fn an_announced_refund_makes_its_payment_due_at_once(Harness { store, 
     expected.payments[0].next_check_at = Some(at(9));
     assert_eq!((&order, parked), (&expected, Vec::new()));
     let timeline = store.order_timeline(&order.id).await.unwrap();
-    let told: Vec<_> = timeline[1..].iter().map(|entry| (entry.kind.as_str(), entry.text.as_str())).collect();
+    let entries: Vec<_> = timeline[1..].iter().map(|entry| (entry.kind.as_str(), entry.text.as_str())).collect();
     let received = "charge.complete received, genuine (secret 1)";
-    assert_eq!(told, [("inquiry", "awaiting -> paid"), ("notification", received), ("registered", "1 refund added")]);
+    assert_eq!(
+        entries,
+        [("inquiry", "awaiting -> paid"), ("notification", received), ("registered", "1 refund added")]
+    );
     assert_eq!(timeline[2].detail["id"], uuid(2).to_string());
     assert_eq!(timeline[2].payment, Some(payment.clone()));
     assert_eq!(timeline[3].detail["refunds"][0]["id"], "RF-1");
@@ -137,7 +142,7 @@ pub async fn an_announced_refund_makes_its_payment_due_at_once(Harness { store, 
     assert_eq!(again, Registered::Order { order: before, created: false, parked: Vec::new() });
     assert_eq!(store.order_timeline(&order.id).await.unwrap().len(), 4);
 
-    // Order, payment and refund may come together; whose notification came before is still told.
+    // Order, payment and refund may come together; a payment whose notification came before is still reported.
     let early = Settlement { notifications: vec![notification(7, Some(&key("p3")), at(7))], ..Settlement::default() };
     assert_eq!(store.settle(&[early]).await.unwrap(), [Settled::Written]);
     let mut together = new_order("A-2", &["p2", "p3"]);
@@ -206,8 +211,9 @@ pub async fn an_announced_refund_moves_to_the_payment_its_provider_names(Harness
     let first = registered(&**store, &new, at(0)).await;
     let second = registered(&**store, &new_order("A-2", &["p3"]), at(0)).await;
     // Told of already, and still on its way: it moves as it is.
-    let told = Refund { state: RefundState::Pending, reason: None, ..refund("RF-1") };
-    let payment = Payment { refunds: vec![told.clone()], next_check_at: Some(at(50)), ..first.payments[0].clone() };
+    let pending = Refund { state: RefundState::Pending, reason: None, ..refund("RF-1") };
+    let payment =
+        Payment { refunds: vec![pending.clone()], next_check_at: Some(at(50)), ..first.payments[0].clone() };
     assert_eq!(settled(&**store, &first, payment).await, [Settled::Written]);
     let first = read(&**store, &first.id).await;
 
@@ -218,7 +224,7 @@ pub async fn an_announced_refund_moves_to_the_payment_its_provider_names(Harness
     let moved = |order: &Order| Order { revision: order.revision + 1, updated_at: at(9), ..order.clone() };
     let (mut left, mut joined) = (moved(&first), moved(&second));
     left.payments[0].refunds.clear();
-    joined.payments[0].refunds = vec![told];
+    joined.payments[0].refunds = vec![pending];
     (joined.payments[0].next_check_at, joined.payments[0].checks) = (Some(at(9)), 0);
     let now = async || (read(&**store, &first.id).await, read(&**store, &second.id).await);
     assert_eq!(now().await, (left.clone(), joined.clone()), "the other payment's schedule stays");
@@ -267,8 +273,8 @@ pub async fn a_refund_that_is_settled_or_moved_is_decided_on_once(Harness { stor
         let mut new = new_order(&id, &[&payment]);
         new.refunds = vec![announced(&key(&payment), &format!("RF-{n}"))];
         let order = registered(&**store, &new, at(0)).await;
-        let told = Refund { state, ..refund(&format!("RF-{n}")) };
-        let payment = Payment { refunds: vec![told.clone()], ..order.payments[0].clone() };
+        let known = Refund { state, ..refund(&format!("RF-{n}")) };
+        let payment = Payment { refunds: vec![known.clone()], ..order.payments[0].clone() };
         let wanted = announced(&key("q1"), &format!("RF-{n}"));
         let (settled, moved) = match n {
             2 => tokio::join!(settled(&**store, &order, payment), other.refund_assign(&wanted, at(9))),
@@ -281,7 +287,7 @@ pub async fn a_refund_that_is_settled_or_moved_is_decided_on_once(Harness { stor
         } else {
             assert_eq!(
                 (settled, &order.payments[0].refunds),
-                (vec![Settled::Written], &vec![told]),
+                (vec![Settled::Written], &vec![known]),
                 "it stays for ever"
             );
             assert_eq!(store.order_timeline(&order.id).await.unwrap().len(), 2, "nothing was changed");
@@ -328,7 +334,7 @@ pub async fn a_notification_found_to_be_about_a_payment_is_in_its_timeline(Harne
         about: Some(key("p2")),
         ..Settlement::default()
     };
-    // What was found stays found.
+    // The payment that was found first stays.
     let batch = [found, about_p2(capture_of_ours), about_p2(another)];
     assert_eq!(store.settle(&batch).await.unwrap(), [const { Settled::Written }; 3]);
     let expected = [(1, "p1"), (2, "p1"), (3, "p2"), (4, "p2"), (7, "p2")];
@@ -347,8 +353,8 @@ pub async fn a_payment_is_found_by_its_refund_and_by_its_providers_name_for_it(H
         assert_eq!(settled(&**store, &order, payment).await, [Settled::Written]);
         order = read(&**store, &order.id).await;
     }
-    let told = Payment { refunds: vec![refund("RF-4")], ..order.payments[3].clone() };
-    assert_eq!(settled(&**store, &order, told).await, [Settled::Written]);
+    let with_refund = Payment { refunds: vec![refund("RF-4")], ..order.payments[3].clone() };
+    assert_eq!(settled(&**store, &order, with_refund).await, [Settled::Written]);
 
     let by_refund = async |of: &PaymentKey, id: &str| {
         let name = PaymentName::Refund { provider: of.provider, account: of.account.clone(), id: refund_id(id) };

@@ -36,7 +36,7 @@ const NOTE: &str = "insert into timeline (order_id, at, kind, provider, account,
 /// is of now.
 pub(super) async fn known(on: &mut Conn<'_>, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
     #[derive(Serialize)]
-    struct Named<'a> {
+    struct NamedRefund<'a> {
         provider: Provider,
         account: &'a AccountName,
         id: &'a RefundId,
@@ -44,7 +44,7 @@ pub(super) async fn known(on: &mut Conn<'_>, refunds: &[NewRefund]) -> sqlx::Res
     if refunds.is_empty() {
         return Ok(Vec::new());
     }
-    let named = refunds.iter().map(|NewRefund { payment, id }| Named {
+    let named = refunds.iter().map(|NewRefund { payment, id }| NamedRefund {
         provider: payment.provider,
         account: &payment.account,
         id,

@@ -32,7 +32,7 @@ pub(super) async fn register(on: &mut Conn<'_>, new: &NewOrder, now: Timestamp) 
         .execute()
         .await?
         == 1;
-    // Whoever else writes this order, another registration or a settlement, waits here for the other.
+    // Another registration or a settlement of this order waits here, or is waited for.
     if on.has_other_writers() {
         on.query("select 1 from orders where id = $1 for update").bind(&new.id).execute().await?;
     }
@@ -74,7 +74,7 @@ pub(super) async fn register(on: &mut Conn<'_>, new: &NewOrder, now: Timestamp) 
             .execute()
             .await?;
     }
-    // What was read before is the order but for what was just written.
+    // The order that was read before lacks only the rows that were just written.
     let order = if created && announced.is_empty() { order } else { some_order(on, &new.id).await? };
     unit.commit().await?;
     Ok(Registered::Order { order, created, parked })
@@ -89,13 +89,14 @@ async fn insert_payments(
     now: Timestamp,
 ) -> sqlx::Result<u64> {
     #[derive(Serialize)]
-    struct Placed<'a> {
+    struct PlacedPayment<'a> {
         #[serde(flatten)]
         key: &'a PaymentKey,
         place: usize,
     }
     let places = order.payments.len() + 1..;
-    let mut rows: Vec<Placed<'_>> = added.iter().zip(places).map(|(key, place)| Placed { key, place }).collect();
+    let mut rows: Vec<PlacedPayment<'_>> =
+        added.iter().zip(places).map(|(key, place)| PlacedPayment { key, place }).collect();
     // Two orders that want the same payments wait for each other and do not deadlock.
     rows.sort_by_key(|row| row.key);
     let inserted = on.query(
@@ -157,7 +158,7 @@ fn taken(wanted: &[PaymentKey], found: Vec<Found>, order: &OrderId) -> Option<Re
 }
 
 /// Returns the refusal of one of `new`'s refunds, if any: it is of no payment of the order, or of another payment than
-/// said. `known` says whose the refunds are that are there already, and last whose each is now.
+/// `new` says. `known` has the refunds that are registered, and for each last the payment it is of now.
 fn refund_refused(order: &Order, new: &NewOrder, known: &[NewRefund]) -> Option<Registered> {
     let mut owners: HashMap<(Provider, &AccountName, &RefundId), &PaymentKey> = HashMap::new();
     for NewRefund { payment, id } in known {

@@ -12,7 +12,7 @@ use super::Found;
 use crate::db::row::{Row, wrong};
 
 /// The columns of an order `o` joined with its payments `p`, as [`orders`] reads them; sort by order, then `position`.
-/// `refunds` and `disputes` are JSON with times in microseconds: null for most payments, and then nothing was looked for.
+/// `refunds` and `disputes` are JSON with times in microseconds: null for most payments, which have none.
 macro_rules! order_columns {
     () => {
         "o.id as order_id, o.amount_minor, o.currency as order_currency, o.state as order_state, \

@@ -99,7 +99,7 @@ async fn hold(on: &mut Conn<'_>, due: &[(Timestamp, PaymentKey)], until: Timesta
     held.bind(json(&keys)).bind(until).execute().await.map(drop)
 }
 
-/// Brings checks forward where the clock went back since it was last looked at, in this process or an earlier one: they
+/// Brings checks forward where the clock went back since it was last read, in this process or an earlier one: they
 /// would be late by as much.
 async fn bring_forward(on: &mut Conn<'_>, now: Timestamp) -> sqlx::Result<()> {
     let latest = leases::watermark(on, clocks::LATEST).await?;
@@ -127,7 +127,7 @@ async fn bring_forward(on: &mut Conn<'_>, now: Timestamp) -> sqlx::Result<()> {
 }
 
 /// Has unfinished payments checked now whose schedule no right clock wrote: registered or asked about at a time that is
-/// yet to come, or due later than any schedule says. Both are looked up in an index and hardly ever there.
+/// yet to come, or due later than any schedule says. Both are found by an index, and there are hardly ever any.
 async fn set_right(on: &mut Conn<'_>, now: Timestamp, hold_for: Duration) -> sqlx::Result<()> {
     let claimed = clocks::longest(now, hold_for);
     for (table, until) in [

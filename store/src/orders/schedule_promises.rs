@@ -1,3 +1,5 @@
+//! Tests the promises about due payments.
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -47,7 +49,11 @@ pub async fn due_payments_are_handed_to_one_sweeper_at_a_time(Harness { store, o
     taken.extend(rest);
     taken.sort();
     assert_eq!(taken, (0..38).map(|n| key(&format!("p{n:02}"))).collect::<Vec<_>>());
-    assert_eq!(store.payments_due(at(400), hold_for, 100, &[]).await.unwrap().len(), 40, "held no longer than said");
+    assert_eq!(
+        store.payments_due(at(400), hold_for, 100, &[]).await.unwrap().len(),
+        40,
+        "held no longer than requested"
+    );
 }
 
 pub async fn an_account_with_many_due_payments_leaves_room_for_the_others(Harness { store, .. }: &Harness) {
@@ -75,7 +81,7 @@ pub async fn an_account_with_many_due_payments_leaves_room_for_the_others(Harnes
     assert_eq!(store.payments_due(now, hold_for, 6, &limit("shop", 1)).await.unwrap(), crowd(4..5));
     assert_eq!(store.payments_due(now, hold_for, 9, &limit("shop-2", 0)).await.unwrap(), crowd(5..14));
     let later = store.payments_due(at(800), hold_for, 100, &limit("shop", 3)).await.unwrap();
-    assert_eq!(later.len(), 5, "held no longer than said: {later:?}");
+    assert_eq!(later.len(), 5, "held no longer than requested: {later:?}");
     assert!(later.contains(&other) && later.contains(&antom));
 }
 

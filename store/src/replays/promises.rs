@@ -1,3 +1,5 @@
+//! Tests the promises about replays.
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -40,13 +42,13 @@ async fn letters(store: &dyn Store, count: u64) {
         let payment = format!("p{n}");
         registered(store, &new_order(&format!("A-{n}"), &[&payment]), at(0)).await;
         let about = key(&payment);
-        let kept = DeadLetter {
+        let stored = DeadLetter {
             cause: DeadCause::ProviderRefused,
             notification: Some(notification(500 + n, Some(&about), at(0))),
             payment: Some(about),
             ..letter(n, at(n as i64))
         };
-        store.dead_letter_keep(&[kept]).await.unwrap();
+        store.dead_letter_keep(&[stored]).await.unwrap();
     }
 }
 
@@ -346,7 +348,7 @@ pub async fn a_result_counts_once_and_closes_its_dead_letter(Harness { store, ot
     note(store, &items(store, 102).await, ReplayOutcome::Failed).await;
     assert_eq!(get(store, 102).await.done, 0, "what is not out has no result");
     let out = claim(store, at(0), 100).await;
-    // It dies once more while it is being replayed: that death, nobody has looked at.
+    // It dies once more while it is being replayed: nobody has seen that death.
     let again = DeadLetter { detail: "again".to_owned(), ..letter(4, at(700)) };
     store.dead_letter_keep(std::slice::from_ref(&again)).await.unwrap();
     let outcomes = [ReplayOutcome::Changed, ReplayOutcome::Unchanged, ReplayOutcome::Failed, ReplayOutcome::Changed];
@@ -389,23 +391,23 @@ pub async fn what_a_replay_did_is_in_the_timeline(Harness { store, .. }: &Harnes
     letters(store, 2).await;
     let early = DeadLetter { payment: Some(key("early")), ..letter(3, at(3)) };
     store.dead_letter_keep(&[early, letter(4, at(4))]).await.unwrap();
-    let told = async |id: &str| {
+    let operator_entries = async |id: &str| {
         let timeline = store.order_timeline(&order_id(id)).await.unwrap();
         timeline.into_iter().filter(|entry| entry.kind == TimelineKind::Operator).collect::<Vec<_>>()
     };
     create(store, &NewReplay { plan: true, ..replay(101) }).await;
     assert_eq!(claim(store, at(0), 100).await.len(), 4);
-    assert_eq!(told("A-1").await, [], "a plan does nothing");
+    assert_eq!(operator_entries("A-1").await, [], "a plan does nothing");
 
     create(store, &replay(102)).await;
-    assert_eq!(told("A-1").await, [], "not before it is handed out");
+    assert_eq!(operator_entries("A-1").await, [], "not before it is handed out");
     let out = claim(store, at(10), 100).await;
     assert_eq!(out.len(), 4);
     untried(store, &out[..1], at(10)).await;
     assert_eq!(claim(store, at(12), 1).await.len(), 1);
     assert_eq!(claim(store, at(100), 100).await.len(), 8, "the plan's, too");
     for (n, id) in [(1, "A-1"), (2, "A-2")] {
-        let entries = told(id).await;
+        let entries = operator_entries(id).await;
         assert_eq!(entries.len(), 1, "once, however often it is handed out");
         assert_eq!((entries[0].at, entries[0].payment.clone()), (at(10), Some(key(&format!("p{n}")))));
         assert_eq!(entries[0].text, "replayed by ann: the key was wrong");

@@ -1,3 +1,5 @@
+//! Holds random operations against a plain model.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use uuid::Uuid;
 
-use crate::authorizations::model::Authorizations;
+use crate::authorizations::model::AuthorizationModel;
 use crate::conformance::Harness;
 use crate::conformance::sample::{at, capture, entry, key_of, notification, uuid};
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
 };
 
 mod random;
-use random::{dead_letter, new_order, some_key, some_order, some_payment, some_refund, tell_more};
+use random::{dead_letter, new_order, report_more, some_key, some_order, some_payment, some_refund};
 
 /// The number of random operations made of one seed.
 const OPERATIONS: usize = 400;
@@ -45,7 +47,7 @@ pub async fn any_operations_do_what_a_plain_model_does(Harness { store, seed, ..
 struct Model {
     orders: BTreeMap<OrderId, Order>,
     written: Vec<(OrderId, TimelineEntry)>,
-    /// And the payment each is kept under.
+    /// And the payment each is stored under.
     notifications: BTreeMap<Uuid, (Notification, Option<PaymentKey>)>,
     /// As written; the place in the feed, and when it was published.
     events: Vec<(Event, Option<i64>, Option<Timestamp>)>,
@@ -53,7 +55,7 @@ struct Model {
     leases: BTreeMap<&'static str, (Uuid, Timestamp)>,
     /// Orders as they were some time ago, to decide on what is no longer so.
     old: Vec<Order>,
-    authorizations: Authorizations,
+    authorizations: AuthorizationModel,
     /// Payments that were finished when they were last written.
     finished: BTreeSet<PaymentKey>,
 }
@@ -130,11 +132,11 @@ impl Model {
 
     /// The latest death of a letter counts, and opens it; of its first one, the rest stays.
     fn die(&mut self, letter: DeadLetter) {
-        let kept = self.letters.entry(letter.id).or_insert_with(|| letter.clone());
-        if kept.last_failed_at < letter.last_failed_at {
+        let stored = self.letters.entry(letter.id).or_insert_with(|| letter.clone());
+        if stored.last_failed_at < letter.last_failed_at {
             let DeadLetter { cause, detail, last_failed_at, .. } = letter;
-            let attempts = kept.attempts + letter.attempts;
-            *kept = DeadLetter { cause, detail, attempts, last_failed_at, ..kept.clone() };
+            let attempts = stored.attempts + letter.attempts;
+            *stored = DeadLetter { cause, detail, attempts, last_failed_at, ..stored.clone() };
         }
     }
 
@@ -156,10 +158,11 @@ impl Model {
             }
             About::Authorization(_) | About::Other | About::Unreadable(_) => None,
         };
-        let kept = self.notifications.entry(notification.id).or_insert_with(|| (notification.clone(), payment.clone()));
-        // What names a payment itself is of that one for ever, and another of the same id is not kept.
-        if kept.1.is_none() && !matches!(notification.about, About::Payment(_)) {
-            kept.1 = payment;
+        let stored =
+            self.notifications.entry(notification.id).or_insert_with(|| (notification.clone(), payment.clone()));
+        // A notification that names a payment is of that one for ever, and another of the same id is not stored.
+        if stored.1.is_none() && !matches!(notification.about, About::Payment(_)) {
+            stored.1 = payment;
         }
     }
 
@@ -243,7 +246,8 @@ impl Model {
             });
         }
         for NewRefund { payment, id } in &new.refunds {
-            let payment = order.payments.iter_mut().find(|it| it.key == *payment).expect("it was looked for before");
+            let payment =
+                order.payments.iter_mut().find(|known| known.key == *payment).expect("it was looked for before");
             if payment.refunds.iter().any(|refund| refund.id == *id) {
                 continue;
             }
@@ -284,7 +288,7 @@ impl Model {
             && random.random_ratio(3, 4)
         {
             settlement = capture(order, &payment.key, order.captured_minor + random.random_range(0..9), now);
-            tell_more(&mut settlement, random, now);
+            report_more(&mut settlement, random, now);
             if random.random_ratio(1, 10) {
                 settlement.timeline[0].text.push('\0');
             }
@@ -460,8 +464,8 @@ impl Model {
         let expected: Vec<_> = keys.iter().map(|key| self.find(key)).collect();
         assert_eq!(store.payments_find(&keys).await.unwrap(), expected);
         for order in &orders {
-            let told = store.order_timeline(&order.id).await.unwrap();
-            assert_eq!(told.iter().map(brief).collect::<Vec<_>>(), self.timeline(order), "{}", order.id);
+            let entries = store.order_timeline(&order.id).await.unwrap();
+            assert_eq!(entries.iter().map(brief).collect::<Vec<_>>(), self.timeline(order), "{}", order.id);
         }
         let unpublished = store.events_unpublished(0, ALL).await.unwrap();
         let mut expected: Vec<_> = self.events.iter().filter(|(_, seq, at)| seq.is_some() && at.is_none()).collect();
@@ -506,8 +510,8 @@ impl Model {
     /// elsewhere.
     fn timeline(&self, order: &Order) -> Vec<(Timestamp, &'static str, String)> {
         let ours = |of: &Option<PaymentKey>| of.as_ref().is_some_and(|key| order.payment(key).is_some());
-        let kept = self.notifications.values().filter(|(_, of)| ours(of));
-        let mut notifications: Vec<_> = kept.map(|(notification, _)| notification).collect();
+        let archived = self.notifications.values().filter(|(_, of)| ours(of));
+        let mut notifications: Vec<_> = archived.map(|(notification, _)| notification).collect();
         notifications.sort_by_key(|notification| (notification.received_at, notification.id));
         let mut seen = BTreeSet::new();
         let notifications = notifications.into_iter().map(|it| {
@@ -540,11 +544,11 @@ impl Model {
 }
 
 /// Returns what is there afterwards: the same ones as they now are, in their old order, and then the new ones.
-fn upserted<T: Clone>(mut known: Vec<T>, told: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
-    for told in told {
-        match known.iter_mut().find(|known| same(known, told)) {
-            Some(known) => *known = told.clone(),
-            None => known.push(told.clone()),
+fn upserted<T: Clone>(mut known: Vec<T>, news: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    for new in news {
+        match known.iter_mut().find(|known| same(known, new)) {
+            Some(known) => *known = new.clone(),
+            None => known.push(new.clone()),
         }
     }
     known
@@ -554,7 +558,7 @@ pub(crate) fn brief(entry: &TimelineEntry) -> (Timestamp, &'static str, String) 
     let text = match entry.kind.as_str() {
         "notification" => entry.detail["repeat"].to_string(),
         "publish" => entry.detail["id"].as_str().unwrap_or_default().to_owned(),
-        // What is written at a registration is promised elsewhere, too.
+        // The entries of a registration are promised elsewhere, too.
         "registered" => String::new(),
         _ => format!("{}{}", entry.text, entry.detail),
     };

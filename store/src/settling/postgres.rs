@@ -66,7 +66,7 @@ came as (
 ),",
             archive_came!(),
             ",
-told as (
+entered as (
     insert into timeline (order_id, at, kind, provider, account, payment_id, text, detail)
     select order_id, at, kind, provider, account, payment_id, text, detail::jsonb
     from unnest($51::bigint[], $52::text[], $53::timestamptz[], $54::text[], $55::text[], $56::text[], $57::text[],

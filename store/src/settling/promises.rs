@@ -1,3 +1,5 @@
+//! Tests the promises about settlements.
+
 use futures_util::future::join_all;
 use payhook_schema::{EventType, Order, PaymentState};
 
@@ -23,7 +25,7 @@ pub async fn a_settlement_is_written_whole_or_not_at_all(Harness { store, .. }: 
     change.payment.provider_reference = Some("trxn_1".to_owned());
     change.payment.reason = Some("none".to_owned());
 
-    // Two events of the same fact: the second cannot be kept, and so nothing is.
+    // Two events of the same fact: the second cannot be written, and so nothing is.
     let mut half = whole.clone();
     let twice = half.change.as_mut().unwrap();
     let mut second = event(&twice.order, &key("p1"), EventType::OrderPaid, at(5));
@@ -215,7 +217,7 @@ pub async fn an_answer_that_changes_nothing_moves_no_revision(Harness { store, o
     assert_eq!(other.settle(&[unchanged("p1", 9, Some(at(13)), 130, 3)]).await.unwrap(), [Settled::Written]);
     assert_eq!(seen(0).await, (Some(at(13)), Some(at(130)), 3));
 
-    // Nobody's decision is overturned by it, and a decision made before it does not take the time back.
+    // It is no conflict for a decision, and a decision made before it does not take the time back.
     let timeline = store.order_timeline(&order.id).await.unwrap();
     assert_eq!(timeline.iter().filter(|entry| entry.text == "asked").count(), 5);
     assert_eq!(read(&**store, &order.id).await.revision, order.revision);

@@ -33,7 +33,7 @@ pub(crate) fn some_refund(payment: &PaymentKey, random: &mut StdRng) -> RefundId
 }
 
 /// Has the change tell of a refund or a dispute of its payment; sometimes of a new one, sometimes leaving out a known one.
-pub(crate) fn tell_more(settlement: &mut Settlement, random: &mut StdRng, now: Timestamp) {
+pub(crate) fn report_more(settlement: &mut Settlement, random: &mut StdRng, now: Timestamp) {
     let payment = &mut settlement.change.as_mut().expect("it changes something").payment;
     if random.random_ratio(1, 3) {
         let refund = Refund {
