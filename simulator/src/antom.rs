@@ -24,7 +24,7 @@ pub use transaction::AntomOutcome;
 pub(crate) use transaction::TransactionType;
 pub(crate) use wire::{AntomKey, KEY_VERSION, iso};
 
-use crate::request::antom_path;
+use crate::json::compact;
 use crate::shared::Shared;
 use crate::{Keys, Reply, SignedRequest, SimulatorError};
 
@@ -79,8 +79,7 @@ impl Antom {
     /// The payment, as `inquiryPayment` answers it.
     pub fn payment(&self, id: &PaymentId) -> Result<serde_json::Value, SimulatorError> {
         let listed = self.habits().refunds_listed;
-        let body = inquiry::payment(self.0.payments().get_mut(id)?, listed);
-        Ok(serde_json::from_slice(&body).expect("just written"))
+        Ok(inquiry::payment(self.0.payments().get_mut(id)?, listed))
     }
 
     /// Forgets the payment and its refunds: asked about it, this Antom says `ORDER_NOT_EXIST`.
@@ -125,7 +124,7 @@ impl Antom {
     ) -> Result<SignedRequest, SimulatorError> {
         let now = self.0.clock.now();
         let body = notification::of_payment(self.0.payments().get_mut(id)?, kind, now)?;
-        self.signed_body(base_url, account, id.as_str(), kind, body)
+        self.signed_body(base_url, account, id.as_str(), kind, compact(&body))
     }
 
     /// The notification about this refund: [`AntomKind::RefundState`], `Refund` or `RefundFailed`.
@@ -137,7 +136,7 @@ impl Antom {
         kind: AntomKind,
     ) -> Result<SignedRequest, SimulatorError> {
         let of = self.0.payments().refund(refund)?;
-        self.signed_body(base_url, account, refund.as_str(), kind, notification::of_refund(&of, kind)?)
+        self.signed_body(base_url, account, refund.as_str(), kind, compact(&notification::of_refund(&of, kind)?))
     }
 
     /// The notification about this authorization: [`AntomKind::AuthcodeCreated`] with the last code, `TokenCreated` or
@@ -150,7 +149,7 @@ impl Antom {
         kind: AntomKind,
     ) -> Result<SignedRequest, SimulatorError> {
         let body = notification::of_authorization(self.0.authorizations().get_mut(auth_state)?, kind)?;
-        self.signed_body(base_url, account, auth_state.as_str(), kind, body)
+        self.signed_body(base_url, account, auth_state.as_str(), kind, compact(&body))
     }
 
     /// Signs any body as one of Antom's notifications of this kind. `about` is for the journal alone.
@@ -162,7 +161,7 @@ impl Antom {
         kind: AntomKind,
         body: Vec<u8>,
     ) -> Result<SignedRequest, SimulatorError> {
-        let tail = antom_path(account, kind.call());
+        let tail = format!("/antom/{account}/{}", kind.call());
         SignedRequest::new(&self.0, Provider::Antom, about, base_url, &tail, body)
     }
 

@@ -1,3 +1,5 @@
+//! The errors of the simulator.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -1,3 +1,5 @@
+//! Faults of a provider, and how each changes an answer.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +96,7 @@ impl FaultTable {
     }
 }
 
-/// On a response: close the connection instead of sending it.
+/// Marks a response that is not sent: the connection is closed instead.
 #[derive(Clone, Copy)]
 pub(crate) struct HangUp;
 
@@ -143,7 +145,9 @@ impl Answer {
 }
 
 fn hang_up() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+    // A body that fails at once fails the connection, before hyper has sent the head.
+    let lost = Err::<Vec<u8>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionAborted));
+    let mut response = Response::new(Body::from_stream(futures_util::stream::iter([lost])));
     response.extensions_mut().insert(HangUp);
     response
 }

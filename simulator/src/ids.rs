@@ -1,3 +1,5 @@
+//! Ids in the providers' forms.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;

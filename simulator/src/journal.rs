@@ -1,3 +1,5 @@
+//! The calls that were received, and the notifications that were sent.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use crate::faults::HangUp;
 use crate::shared::Shared;
 
 /// The oldest entries go first; the counts go on.
-const ENTRIES_KEPT: usize = 100_000;
+const ENTRIES_MAX: usize = 100_000;
 
 /// A call that a provider received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,7 +68,7 @@ impl Journal {
         self.0.journal().calls.iter().filter(names).cloned().collect()
     }
 
-    /// The number of calls `provider` received, including those no longer kept.
+    /// The number of calls `provider` received, including those that were dropped.
     pub fn call_count(&self, provider: Provider) -> u64 {
         self.0.journal().of(provider).calls
     }
@@ -114,7 +116,7 @@ impl Entries {
     }
 
     pub(crate) fn sent(&mut self, sent: Sent) {
-        if self.sent.len() == ENTRIES_KEPT {
+        if self.sent.len() == ENTRIES_MAX {
             self.sent.pop_front();
         }
         self.sent.push_back(sent);
@@ -144,7 +146,7 @@ impl OpenCall {
         counts.in_flight_max = counts.in_flight_max.max(counts.in_flight);
         entries.last_number += 1;
         let number = entries.last_number;
-        if entries.calls.len() == ENTRIES_KEPT {
+        if entries.calls.len() == ENTRIES_MAX {
             entries.calls.pop_front();
         }
         let fault = fault.map(|fault| format!("{fault:?}"));
@@ -154,13 +156,13 @@ impl OpenCall {
     }
 
     /// Notes how the call is answered, and passes the answer on.
-    pub(crate) fn answered(self, said: &str, response: Response<Body>) -> Response<Body> {
+    pub(crate) fn answered(self, words: &str, response: Response<Body>) -> Response<Body> {
         let text = match response.extensions().get::<HangUp>() {
             Some(_) => "connection closed".to_owned(),
-            None => format!("{} {said}", response.status().as_u16()).trim_end().to_owned(),
+            None => format!("{} {words}", response.status().as_u16()).trim_end().to_owned(),
         };
         let mut entries = self.shared.journal();
-        // Calls are kept in order of their numbers, so the entry is found without a search through all of them.
+        // Calls stand in order of their numbers, so the entry is found without a search through all of them.
         if let Some(first) = entries.calls.front().map(|call| call.number)
             && let Some(index) = self.number.checked_sub(first)
             && let Some(call) = entries.calls.get_mut(index as usize)

@@ -1,112 +1,72 @@
-use std::io;
+//! Bodies as the providers document them (`provider/fixtures`), and the two layouts they are printed in.
 
-use serde::Serialize;
-use serde_json::ser::Formatter;
+use serde_json::Value;
 
-/// As Antom writes it: no blanks.
-pub(crate) fn compact(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("plain data always serialises")
+/// A documented body; each place in the code parses its own once.
+macro_rules! fixture {
+    ($file:literal) => {{
+        static BODY: std::sync::LazyLock<serde_json::Value> = std::sync::LazyLock::new(|| {
+            let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../provider/fixtures/", $file));
+            serde_json::from_str(text).expect("a fixture is JSON")
+        });
+        &*BODY
+    }};
+}
+pub(crate) use fixture;
+
+/// Copies a documented body and sets these fields in it.
+pub(crate) fn with(documented: &Value, fields: Value) -> Value {
+    let (Value::Object(mut body), Value::Object(fields)) = (documented.clone(), fields) else {
+        panic!("a body and its fields are objects");
+    };
+    body.extend(fields);
+    Value::Object(body)
 }
 
-/// As Omise writes it: two blanks of indent, an empty array over three lines, a newline at the end.
-pub(crate) fn pretty(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut to = serde_json::Serializer::with_formatter(&mut bytes, OmiseLayout::default());
-    value.serialize(&mut to).expect("plain data always serialises");
-    bytes.push(b'\n');
-    bytes
+/// As Antom prints it: no blanks.
+pub(crate) fn compact(value: &Value) -> Vec<u8> {
+    value.to_string().into_bytes()
 }
 
-#[derive(Default)]
-struct OmiseLayout {
-    depth: usize,
-    has_value: bool,
-}
-
-impl OmiseLayout {
-    fn open(&mut self, to: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
-        self.depth += 1;
-        self.has_value = false;
-        to.write_all(bracket)
+/// As Omise prints it: two blanks of indent, a newline at the end, and what is empty over two or three lines.
+pub(crate) fn pretty(value: &Value) -> Vec<u8> {
+    let text = serde_json::to_string_pretty(value).expect("plain data always serialises");
+    let mut lines = String::with_capacity(text.len());
+    for line in text.lines() {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let (start, comma) = line.strip_suffix(',').map_or((line, ""), |start| (start, ","));
+        // A line that ends with a string ends with its quotation mark, so these two are never inside one.
+        let (start, end) = match (start.strip_suffix("[]"), start.strip_suffix("{}")) {
+            (Some(start), _) => (start, format!("[\n\n{indent}]")),
+            (_, Some(start)) => (start, format!("{{\n{indent}}}")),
+            _ => (start, String::new()),
+        };
+        lines.extend([start, &end, comma, "\n"]);
     }
-
-    fn close(&mut self, to: &mut (impl io::Write + ?Sized), bracket: &[u8], when_empty: &[u8]) -> io::Result<()> {
-        self.depth -= 1;
-        match (self.has_value, when_empty) {
-            (true, _) => self.line(to)?,
-            (false, b"") => {}
-            (false, blank) => {
-                to.write_all(blank)?;
-                self.line(to)?;
-            }
-        }
-        self.has_value = true;
-        to.write_all(bracket)
-    }
-
-    fn line(&self, to: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
-        to.write_all(b"\n")?;
-        (0..self.depth).try_for_each(|_| to.write_all(b"  "))
-    }
-
-    fn item(&self, to: &mut (impl io::Write + ?Sized), first: bool) -> io::Result<()> {
-        if !first {
-            to.write_all(b",")?;
-        }
-        self.line(to)
-    }
-}
-
-impl Formatter for OmiseLayout {
-    fn begin_array<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
-        self.open(to, b"[")
-    }
-
-    fn end_array<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
-        self.close(to, b"]", b"\n")
-    }
-
-    fn begin_array_value<W: io::Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.item(to, first)
-    }
-
-    fn end_array_value<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.has_value = true;
-        Ok(())
-    }
-
-    fn begin_object<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
-        self.open(to, b"{")
-    }
-
-    fn end_object<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
-        self.close(to, b"}", b"")
-    }
-
-    fn begin_object_key<W: io::Write + ?Sized>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.item(to, first)
-    }
-
-    fn begin_object_value<W: io::Write + ?Sized>(&mut self, to: &mut W) -> io::Result<()> {
-        to.write_all(b": ")
-    }
-
-    fn end_object_value<W: io::Write + ?Sized>(&mut self, _: &mut W) -> io::Result<()> {
-        self.has_value = true;
-        Ok(())
-    }
+    lines.into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The lines in an order of their own, because we print fields by name.
+    fn lines(text: &str) -> Vec<&str> {
+        let mut lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(',')).collect();
+        lines.sort_unstable();
+        lines
+    }
+
     #[test]
-    fn omises_layout_has_empty_arrays_over_three_lines_and_a_last_newline() {
-        let value = serde_json::json!({ "a": [], "b": { "c": [1, 2], "d": {} } });
-        let text = String::from_utf8(pretty(&value)).unwrap();
-        let layout =
-            "{\n  \"a\": [\n\n  ],\n  \"b\": {\n    \"c\": [\n      1,\n      2\n    ],\n    \"d\": {}\n  }\n}\n";
-        assert_eq!(text, layout);
+    fn the_layout_is_that_of_omises_documented_bodies() {
+        for documented in [
+            include_str!("../../provider/fixtures/omise/charge_partly_refunded.json"),
+            include_str!("../../provider/fixtures/omise/event_dispute_2019-05-29.json"),
+            include_str!("../../provider/fixtures/omise/vector_pretty.json"),
+        ] {
+            let printed = String::from_utf8(pretty(&serde_json::from_str(documented).unwrap())).unwrap();
+            assert!(printed.ends_with("}\n"));
+            assert_eq!(lines(&printed), lines(documented));
+        }
     }
 }

@@ -1,3 +1,5 @@
+//! The keys of both providers and of the merchant.
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -21,6 +21,9 @@
 //!
 //! Its keys protect nothing, and it listens on the loopback only.
 
+// A charge has more fields in one `json!` than the default allows.
+#![recursion_limit = "256"]
+
 mod antom;
 mod control;
 mod error;

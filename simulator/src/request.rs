@@ -1,8 +1,9 @@
+//! Signed notifications, altered on purpose or not, and how they are sent.
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use payhook_provider::{PrivateKey, antom};
-use payhook_schema::{AccountName, Provider};
+use payhook_schema::Provider;
 use reqwest::Url;
 
 use crate::antom::AntomKey;
@@ -88,11 +89,13 @@ impl SignedRequest {
             about: about.to_owned(),
             shared: Arc::clone(shared),
         };
-        Ok(request.signed_by_provider())
+        Ok(request.signed_again())
     }
 
-    fn signed_by_provider(self) -> Self {
-        let client_id = self.header("client-id").unwrap_or(self.shared.keys.client_id()).to_owned();
+    /// Signs the request anew, now, with the provider's own key: after the body or path was changed on purpose.
+    #[must_use]
+    pub fn signed_again(self) -> Self {
+        let client_id = self.client_id();
         self.for_client(&client_id)
     }
 
@@ -106,7 +109,7 @@ impl SignedRequest {
     /// The same under a `keyVersion` of one's choice. Omise knows none: nothing but the secret changes.
     #[must_use]
     pub fn signed_by_version(self, version: u32, keys: &Keys) -> Self {
-        let client_id = self.header("client-id").unwrap_or(self.shared.keys.client_id()).to_owned();
+        let client_id = self.client_id();
         self.signed_with(&AntomKey { version, keys: keys.clone() }, &client_id, keys)
     }
 
@@ -115,6 +118,10 @@ impl SignedRequest {
     pub fn for_client(self, client_id: &str) -> Self {
         let (antom, keys) = (self.shared.antom_key().clone(), self.shared.keys.clone());
         self.signed_with(&antom, client_id, &keys)
+    }
+
+    fn client_id(&self) -> String {
+        self.header("client-id").unwrap_or(self.shared.keys.client_id()).to_owned()
     }
 
     fn signed_with(mut self, antom: &AntomKey, client_id: &str, keys: &Keys) -> Self {
@@ -128,12 +135,6 @@ impl SignedRequest {
             Provider::Tamarind => crate::tamarind::sign(keys.webhook_secret(), now, &self.body),
         };
         self
-    }
-
-    /// Signs the request anew, now, with the provider's own key: after the body or path was changed on purpose.
-    #[must_use]
-    pub fn signed_again(self) -> Self {
-        self.signed_by_provider()
     }
 
     /// Turns the lowest bit of one byte of the body, counted round from the start.
@@ -243,21 +244,4 @@ impl std::fmt::Debug for SignedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}{} ({} bytes)", self.method, self.origin, self.path, self.body.len())
     }
-}
-
-/// The path on which payhook receives an account's notifications.
-pub(crate) fn antom_path(account: &AccountName, call: &str) -> String {
-    format!("/antom/{account}/{call}")
-}
-
-/// The message Antom signs, in the form the header wants it.
-pub(crate) fn antom_signature(
-    key: &PrivateKey,
-    version: u32,
-    client_id: &str,
-    path: &str,
-    time: &str,
-    body: &[u8],
-) -> String {
-    antom::sign(key, version, &antom::signed_message(path, client_id, time, body))
 }

@@ -4,13 +4,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 use payhook_provider::omise::WebhookSecret;
-use payhook_provider::{Account, AntomAccount, PrivateKey, Protocol};
+use payhook_provider::{Account, AntomAccount, PrivateKey, Protocol, antom};
 use payhook_schema::{AccountName, Money, PaymentId, Provider};
 
 use crate::antom::{AntomOutcome, AntomStatus, Payment, TransactionType, iso, of_payment};
 use crate::ids::{Ids, antom_id, omise_id};
+use crate::json::compact;
 use crate::omise::{Charge, Event, KEYS};
-use crate::request::{antom_path, antom_signature};
 #[cfg(debug_assertions)]
 use crate::tamarind;
 use crate::{AntomKind, Keys, OmiseVersion, SimulatorError};
@@ -31,7 +31,7 @@ pub fn path(provider: Provider, account: &AccountName, kind: &str) -> String {
     match provider {
         Provider::Antom => {
             let kind = AntomKind::ALL.into_iter().find(|known| known.as_str() == kind);
-            antom_path(account, kind.map_or("notifyPayment", AntomKind::call))
+            format!("/antom/{account}/{}", kind.map_or("notifyPayment", AntomKind::call))
         }
         Provider::Omise => Protocol::notify_path(provider, account),
         #[cfg(debug_assertions)]
@@ -156,7 +156,7 @@ pub fn antom(kind: AntomKind, payment: &PaymentId, amount: Money, now: Timestamp
         sample.begin(what, request_id.clone(), antom_id, amount.amount_minor, now)?;
         sample.decide_transaction(&request_id, AntomOutcome::Success, now);
     }
-    of_payment(&sample, kind, now)
+    Ok(compact(&of_payment(&sample, kind, now)?))
 }
 
 /// The body of one of Omise's webhook events, with the charge in the state its key makes one think of: paid at
@@ -195,7 +195,7 @@ pub fn sign_antom(
     body: &[u8],
 ) -> Vec<(String, String)> {
     let time = iso(time, 8);
-    let signature = antom_signature(key, version, client_id, path, &time, body);
+    let signature = antom::sign(key, version, &antom::signed_message(path, client_id, &time, body));
     owned([
         ("content-type", "application/json; charset=UTF-8"),
         ("client-id", client_id),

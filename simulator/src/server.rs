@@ -1,3 +1,5 @@
+//! The server of both providers, and the handle to it.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,20 +7,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::GracefulShutdown;
-use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, PublicKey};
+use axum::serve::ListenerExt;
+use payhook_provider::{Account, Accounts, AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey};
 use payhook_schema::{AccountName, Clock};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 use crate::antom::KEY_VERSION;
-use crate::faults::HangUp;
 use crate::shared::Shared;
 use crate::{Antom, Faults, Journal, Keys, Omise, SimulatorError, antom, control, omise};
 
@@ -145,18 +142,17 @@ api = "{api}"
     /// The accounts of [`Self::accounts`], to be put together with those of other names.
     pub fn accounts_named(&self, account: &AccountName) -> [Account; 2] {
         let (keys, api) = (self.keys(), self.url());
-        let again = |key: &PrivateKey| PrivateKey::parse(&key.to_base64()).expect("a key reads what it wrote");
-        let public: PublicKey = keys.antom().public_key();
+        let merchant = PrivateKey::parse(&keys.merchant().to_base64()).expect("a key reads what it wrote");
         [
             Account::Antom(AntomAccount {
                 name: account.clone(),
                 client_id: keys.client_id().to_owned(),
                 api: api.clone(),
                 sandbox: true,
-                private_key: Some(again(keys.merchant())),
+                private_key: Some(merchant),
                 private_key_version: KEY_VERSION,
                 apply_token: false,
-                public_keys: [(KEY_VERSION, public)].into(),
+                public_keys: [(KEY_VERSION, keys.antom().public_key())].into(),
                 signature_age_max: AgeLimit::Off,
                 limits: Limits::ANTOM,
             }),
@@ -177,8 +173,7 @@ api = "{api}"
         let response =
             self.router.clone().oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});
         let (parts, body) = response.into_parts();
-        let hung_up = parts.extensions.get::<HangUp>().is_some();
-        let body = axum::body::to_bytes(body, usize::MAX).await.ok().filter(|_| !hung_up)?;
+        let body = axum::body::to_bytes(body, usize::MAX).await.ok()?;
         Some(http::Response::from_parts(parts, body.to_vec()))
     }
 
@@ -191,53 +186,18 @@ api = "{api}"
 }
 
 async fn serve(listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stopping.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((socket, _)) => {
-                let connection = connection(socket, router.clone(), &graceful);
-                connections.spawn(connection);
-            }
-            Err(error) => {
-                // Out of file descriptors, mostly: some will be closed.
-                tracing::warn!(%error, "the simulator cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(STOP_GRACE, graceful.shutdown()).await;
-}
-
-/// Serves a connection. Hyper itself serves it because a fault may close it without an answer, which axum's server
-/// cannot.
-fn connection(
-    socket: TcpStream,
-    router: Router,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + 'static {
-    let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
-        async move {
-            let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-            match response.extensions().get::<HangUp>() {
-                Some(_) => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),
-                None => Ok(response),
-            }
-        }
+    let listener = listener.tap_io(|socket| {
+        // Without it a small answer may wait for the peer's acknowledgement; a socket that refuses it is only slower.
+        let _ = socket.set_nodelay(true);
     });
-    // Idle connections are kept: closing one just as it is used again would look like a fault nobody asked for.
-    let served = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(socket), service);
-    let served = graceful.watch(served);
-    async move {
-        // The caller went away, or a fault hung up: the journal has it.
-        let _ = served.await;
+    let stopped = stopping.clone().cancelled_owned();
+    let served = axum::serve(listener, router).with_graceful_shutdown(stopped).into_future();
+    let too_long = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        _ = served => {}
+        () = too_long => {}
     }
 }

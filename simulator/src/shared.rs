@@ -1,3 +1,5 @@
+//! The state behind every handle.
+
 use std::sync::{Mutex, MutexGuard};
 
 use payhook_schema::Clock;

@@ -1,3 +1,5 @@
+//! Antom over HTTP: checks who asks, answers, and signs the answer.
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -7,17 +9,18 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, Response, StatusCode};
 use axum::routing::any;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use payhook_provider::antom::{api_path, signed_message};
+use payhook_provider::antom::{self, api_path, signed_message};
 use payhook_schema::{PaymentId, Provider};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::inquiry;
 use super::wire::{AntomKey, KEY_VERSION, iso};
 use crate::Fault;
 use crate::faults::{Answer, bend, instead};
 use crate::journal::OpenCall;
-use crate::request::antom_signature;
+use crate::json::compact;
 use crate::shared::Shared;
 
 /// Antom's gateway: everything below `/ams/` is its, known or not.
@@ -58,10 +61,10 @@ impl Asked {
     }
 }
 
-/// An answer's body. Antom signs it only if it knows the caller.
-enum Word {
-    Signed(Vec<u8>),
-    Unsigned(Vec<u8>),
+/// An answer. Antom signs it only if it knows the caller.
+struct AntomAnswer {
+    body: Value,
+    signed: bool,
 }
 
 async fn call(
@@ -80,23 +83,23 @@ async fn call(
         return open.answered("", response);
     }
     // The answer is made before a slow provider's wait: it tells what was true when it was asked.
-    let (answer, said) = match fault {
+    let (answer, words) = match fault {
         Some(Fault::Throttle { retry_after: Some(after) }) => {
-            let body = inquiry::only_result("REQUEST_TRAFFIC_EXCEED_LIMIT", "U");
+            let body = compact(&inquiry::only_result("REQUEST_TRAFFIC_EXCEED_LIMIT", "U"));
             let headers = vec![(CONTENT_TYPE.as_str(), "application/json".to_owned())];
             let answer = Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body };
             (answer.retry_after(Some(after)), "throttled".to_owned())
         }
         _ => {
-            let word = match authenticated(&shared, &method, uri.path(), &headers, &body) {
-                Err(code) => Word::Unsigned(inquiry::only_result(code, "F")),
-                Ok(()) => Word::Signed(answer(&shared, uri.path(), asked, fault.as_ref())),
+            let answer = match authenticated(&shared, &method, uri.path(), &headers, &body) {
+                Err(code) => AntomAnswer { body: inquiry::only_result(code, "F"), signed: false },
+                Ok(()) => AntomAnswer { body: answer(&shared, uri.path(), asked, fault.as_ref()), signed: true },
             };
-            (on_paper(&shared, uri.path(), &word, fault.as_ref()), said(&word))
+            (sign(&shared, uri.path(), &answer, fault.as_ref()), words(&answer))
         }
     };
     let response = bend(fault.as_ref(), answer).await;
-    open.answered(&said, response)
+    open.answered(&words, response)
 }
 
 /// Checks a call as the gateway does, in its own reading of the header, stricter than payhook reads: percent-encoded, in order.
@@ -140,22 +143,23 @@ fn authenticated(
 }
 
 /// Answers a caller that Antom knows.
-fn answer(shared: &Shared, path: &str, asked: Option<Asked>, fault: Option<&Fault>) -> Vec<u8> {
-    let said = match [INQUIRY_PAYMENT, INQUIRY_REFUND, APPLY_TOKEN].into_iter().find(|it| api_path(true, it) == path) {
-        None => Err(("NO_INTERFACE_DEF", "F")),
-        _ if matches!(fault, Some(Fault::Throttle { .. })) => Err(("REQUEST_TRAFFIC_EXCEED_LIMIT", "U")),
-        Some(INQUIRY_PAYMENT) => inquiry_payment(shared, &asked.unwrap_or_default(), fault).map_err(failed),
-        Some(INQUIRY_REFUND) => inquiry_refund(shared, &asked.unwrap_or_default(), fault).map_err(failed),
-        Some(_) => apply_token(shared, asked.unwrap_or_default()).map_err(failed),
-    };
-    said.unwrap_or_else(|(code, status)| inquiry::only_result(code, status))
+fn answer(shared: &Shared, path: &str, asked: Option<Asked>, fault: Option<&Fault>) -> Value {
+    let answer =
+        match [INQUIRY_PAYMENT, INQUIRY_REFUND, APPLY_TOKEN].into_iter().find(|call| api_path(true, call) == path) {
+            None => Err(("NO_INTERFACE_DEF", "F")),
+            _ if matches!(fault, Some(Fault::Throttle { .. })) => Err(("REQUEST_TRAFFIC_EXCEED_LIMIT", "U")),
+            Some(INQUIRY_PAYMENT) => inquiry_payment(shared, &asked.unwrap_or_default(), fault).map_err(failed),
+            Some(INQUIRY_REFUND) => inquiry_refund(shared, &asked.unwrap_or_default(), fault).map_err(failed),
+            Some(_) => apply_token(shared, asked.unwrap_or_default()).map_err(failed),
+        };
+    answer.unwrap_or_else(|(code, status)| inquiry::only_result(code, status))
 }
 
 fn failed(code: &'static str) -> (&'static str, &'static str) {
     (code, "F")
 }
 
-fn inquiry_payment(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Vec<u8>, &'static str> {
+fn inquiry_payment(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Value, &'static str> {
     let (id, request_id) = (asked.payment_id.as_deref(), asked.payment_request_id.as_deref());
     if id.or(request_id).is_none() {
         return Err("PARAM_ILLEGAL");
@@ -174,7 +178,7 @@ fn inquiry_payment(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Res
     })
 }
 
-fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Vec<u8>, &'static str> {
+fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Value, &'static str> {
     let (id, request_id) = (asked.refund_id.as_deref(), asked.refund_request_id.as_deref());
     if id.or(request_id).is_none() {
         return Err("PARAM_ILLEGAL");
@@ -182,11 +186,11 @@ fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Resu
     let mut payments = shared.payments();
     let request_id = payments.refund_request_id(id, request_id).ok_or(NO_SUCH_REFUND)?;
     let payment = payments.payment_of_refund(&request_id).ok_or(NO_SUCH_REFUND)?;
-    let told = match fault {
+    let shown = match fault {
         Some(Fault::Flapping) => payment.flapping(),
         _ => payment.clone(),
     };
-    let mut refund = told.refund(&request_id).cloned().ok_or(NO_SUCH_REFUND)?;
+    let mut refund = shown.refund(&request_id).cloned().ok_or(NO_SUCH_REFUND)?;
     if matches!(fault, Some(Fault::OtherPayment)) {
         (refund.request_id, refund.antom_id) = (other(&refund.request_id), other(&refund.antom_id));
     }
@@ -194,7 +198,7 @@ fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Resu
     Ok(inquiry::refund(&refund, named))
 }
 
-fn apply_token(shared: &Shared, asked: Asked) -> Result<Vec<u8>, &'static str> {
+fn apply_token(shared: &Shared, asked: Asked) -> Result<Value, &'static str> {
     let (now, habits) = (shared.clock.now(), *shared.habits());
     let wallet = asked.customer_belongs_to.ok_or("PARAM_ILLEGAL")?;
     let mut authorizations = shared.authorizations();
@@ -220,8 +224,8 @@ fn other(id: &str) -> String {
     text
 }
 
-/// Puts the word into an HTTP answer, with the signature it deserves.
-fn on_paper(shared: &Shared, path: &str, word: &Word, fault: Option<&Fault>) -> Answer {
+/// Makes an HTTP answer, with the signature it deserves.
+fn sign(shared: &Shared, path: &str, answer: &AntomAnswer, fault: Option<&Fault>) -> Answer {
     let mut headers = vec![(CONTENT_TYPE.as_str(), "application/json; charset=UTF-8".to_owned())];
     let AntomKey { version, keys } = shared.antom_key().clone();
     let key = match fault {
@@ -229,29 +233,25 @@ fn on_paper(shared: &Shared, path: &str, word: &Word, fault: Option<&Fault>) -> 
         Some(Fault::BadSignature) => Some(shared.keys.merchant()),
         _ => Some(keys.antom()),
     };
-    let body = match (word, key) {
-        (Word::Signed(body), Some(key)) => {
-            let (client_id, time) = (shared.keys.client_id(), iso(shared.clock.now(), 8));
-            headers.push(("signature", antom_signature(key, version, client_id, path, &time, body)));
-            headers.push(("client-id", client_id.to_owned()));
-            headers.push(("response-time", time));
-            body
-        }
-        (Word::Signed(body) | Word::Unsigned(body), _) => body,
-    };
-    Answer { status: StatusCode::OK, headers, body: body.clone() }
+    let body = compact(&answer.body);
+    if let Some(key) = key.filter(|_| answer.signed) {
+        let (client_id, time) = (shared.keys.client_id(), iso(shared.clock.now(), 8));
+        let signature = antom::sign(key, version, &antom::signed_message(path, client_id, &time, &body));
+        headers.push(("signature", signature));
+        headers.push(("client-id", client_id.to_owned()));
+        headers.push(("response-time", time));
+    }
+    Answer { status: StatusCode::OK, headers, body }
 }
 
 /// The deciding words of the answer, for the journal.
-fn said(word: &Word) -> String {
-    let (Word::Signed(body) | Word::Unsigned(body)) = word;
-    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or("-").to_owned();
-    let result = format!("{} {}", text(&value["result"]["resultStatus"]), text(&value["result"]["resultCode"]));
-    match (&value["paymentStatus"], &value["refundStatus"], word) {
-        (serde_json::Value::String(status), _, _) => format!("{result}, paymentStatus {status}"),
-        (_, serde_json::Value::String(status), _) => format!("{result}, refundStatus {status}"),
-        (_, _, Word::Unsigned(_)) => format!("{result}, unsigned"),
+fn words(AntomAnswer { body, signed }: &AntomAnswer) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let result = format!("{} {}", text(&body["result"]["resultStatus"]), text(&body["result"]["resultCode"]));
+    match (&body["paymentStatus"], &body["refundStatus"]) {
+        (Value::String(status), _) => format!("{result}, paymentStatus {status}"),
+        (_, Value::String(status)) => format!("{result}, refundStatus {status}"),
+        _ if !signed => format!("{result}, unsigned"),
         _ => result,
     }
 }

@@ -1,3 +1,5 @@
+//! A customer's consent to be charged, its code and its tokens.
+
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};

@@ -1,148 +1,91 @@
-use serde::Serialize;
+//! The bodies of Antom's answers.
+
+use serde_json::{Value, json};
 
 use super::AntomStatus;
 use super::authorization::Token;
 use super::payment::Payment;
 use super::transaction::{AntomOutcome, Transaction, TransactionType};
-use super::wire::{Amount, ResultBody, body_time};
-use crate::json;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PaymentAnswer {
-    result: ResultBody,
-    payment_status: &'static str,
-    payment_result_code: String,
-    payment_result_message: String,
-    payment_request_id: String,
-    payment_id: String,
-    payment_amount: Amount,
-    payment_create_time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payment_time: Option<String>,
-    /// Left out while there are none: Antom's own library cannot read `null` here.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    transactions: Vec<TransactionBody>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the provider's names")]
-struct TransactionBody {
-    transaction_type: &'static str,
-    transaction_id: String,
-    transaction_request_id: String,
-    transaction_amount: Amount,
-    transaction_status: &'static str,
-    transaction_result: ResultBody,
-    transaction_time: String,
-}
+use super::wire::{amount, body, body_time, result};
+use crate::json::fixture;
 
 /// The answer to `inquiryPayment` about a payment that is known; an older gateway leaves its refunds out.
 ///
 /// # Source
 /// `docs/providers/antom.md#inquirypayment`, read 2026-11-21.
-pub(super) fn payment(payment: &Payment, refunds_listed: bool) -> Vec<u8> {
-    let own = ResultBody::new(payment.status.result().0, payment.status.result().1);
-    let listed = |it: &&Transaction| refunds_listed || it.kind != TransactionType::Refund;
-    let transactions = payment.transactions.iter().filter(listed).map(transaction).collect();
-    json::compact(&PaymentAnswer {
-        result: ResultBody::success(),
-        payment_status: payment.status.word(),
-        payment_result_code: own.result_code,
-        payment_result_message: own.result_message,
-        payment_request_id: payment.request_id.to_string(),
-        payment_id: payment.antom_id.clone(),
-        payment_amount: payment.amount.into(),
-        payment_create_time: body_time(payment.created_at),
-        payment_time: (payment.status == AntomStatus::Success).then(|| body_time(payment.decided_at)),
-        transactions,
-    })
+pub(super) fn payment(payment: &Payment, refunds_listed: bool) -> Value {
+    let (code, status) = payment.status.result();
+    let own = result(code, status);
+    let listed = payment.transactions.iter().filter(|it| refunds_listed || it.kind != TransactionType::Refund);
+    let transactions: Vec<Value> = listed.map(transaction).collect();
+    let paid = payment.status == AntomStatus::Success;
+    let fields = json!({
+        "paymentStatus": payment.status.word(),
+        "paymentResultCode": own["resultCode"],
+        "paymentResultMessage": own["resultMessage"],
+        "paymentRequestId": payment.request_id,
+        "paymentId": payment.antom_id,
+        "paymentAmount": amount(payment.amount),
+        "paymentCreateTime": body_time(payment.created_at),
+        "paymentTime": paid.then(|| body_time(payment.decided_at)),
+        "transactions": (!transactions.is_empty()).then_some(transactions),
+    });
+    body(fixture!("antom/inquiry_processing.json"), fields)
 }
 
-fn transaction(it: &Transaction) -> TransactionBody {
-    TransactionBody {
-        transaction_type: match it.kind {
-            TransactionType::Refund => "REFUND",
-            TransactionType::Capture => "CAPTURE",
+fn transaction(transaction: &Transaction) -> Value {
+    let (word, running) = match transaction.kind {
+        TransactionType::Refund => ("REFUND", "REFUND_IN_PROCESS"),
+        TransactionType::Capture => ("CAPTURE", "CAPTURE_IN_PROCESS"),
+    };
+    let fields = json!({
+        "transactionType": word,
+        "transactionId": transaction.antom_id,
+        "transactionRequestId": transaction.request_id,
+        "transactionAmount": amount(transaction.amount),
+        "transactionStatus": transaction.outcome.word(),
+        "transactionResult": match &transaction.outcome {
+            AntomOutcome::Success => result("SUCCESS", "S"),
+            AntomOutcome::Fail(code) => result(code, "F"),
+            AntomOutcome::Processing => result(running, "U"),
         },
-        transaction_id: it.antom_id.clone(),
-        transaction_request_id: it.request_id.clone(),
-        transaction_amount: it.amount.into(),
-        transaction_status: it.outcome.word(),
-        transaction_result: match (&it.outcome, it.kind) {
-            (AntomOutcome::Success, _) => ResultBody::success(),
-            (AntomOutcome::Fail(code), _) => ResultBody::new(code, "F"),
-            (AntomOutcome::Processing, TransactionType::Refund) => ResultBody::new("REFUND_IN_PROCESS", "U"),
-            (AntomOutcome::Processing, TransactionType::Capture) => ResultBody::new("CAPTURE_IN_PROCESS", "U"),
-        },
-        transaction_time: body_time(it.at),
-    }
+        "transactionTime": body_time(transaction.at),
+    });
+    body(&fixture!("antom/inquiry_partly_refunded.json")["transactions"][0], fields)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RefundAnswer<'a> {
-    result: ResultBody,
-    refund_id: String,
-    refund_request_id: String,
-    refund_amount: Amount,
-    refund_status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refund_time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payment_request_id: Option<&'a str>,
-}
-
-/// The answer to `inquiryRefund` about a refund that is known. It names no payment, as documented, unless it is to, and no reason.
+/// The answer to `inquiryRefund` about a refund that is known: without a reason, and without its payment unless one is given.
 ///
 /// # Source
 /// `docs/providers/antom.md#inquiryrefund`, read 2026-11-21.
-pub(super) fn refund(refund: &Transaction, payment: Option<&str>) -> Vec<u8> {
-    json::compact(&RefundAnswer {
-        result: ResultBody::success(),
-        refund_id: refund.antom_id.clone(),
-        refund_request_id: refund.request_id.clone(),
-        refund_amount: refund.amount.into(),
-        refund_status: refund.outcome.word(),
-        refund_time: (refund.outcome == AntomOutcome::Success).then(|| body_time(refund.at)),
-        payment_request_id: payment,
-    })
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenAnswer<'a> {
-    result: ResultBody,
-    access_token: &'a str,
-    access_token_expiry_time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token_expiry_time: Option<String>,
+pub(super) fn refund(refund: &Transaction, payment: Option<&str>) -> Value {
+    let fields = json!({
+        "refundId": refund.antom_id,
+        "refundRequestId": refund.request_id,
+        "refundAmount": amount(refund.amount),
+        "refundStatus": refund.outcome.word(),
+        "refundTime": (refund.outcome == AntomOutcome::Success).then(|| body_time(refund.at)),
+        "paymentRequestId": payment,
+    });
+    body(fixture!("antom/refund_inquiry_processing.json"), fields)
 }
 
 /// The answer to `applyToken`.
 ///
 /// # Source
 /// `docs/providers/antom.md#applytoken`, read 2026-11-21.
-pub(super) fn token(token: &Token) -> Vec<u8> {
+pub(super) fn token(token: &Token) -> Value {
     let refresh = token.refresh.as_ref();
-    json::compact(&TokenAnswer {
-        result: ResultBody::success(),
-        access_token: &token.access,
-        access_token_expiry_time: body_time(token.access_expires_at),
-        refresh_token: refresh.map(|refresh| refresh.text.as_str()),
-        refresh_token_expiry_time: refresh.map(|refresh| body_time(refresh.expires_at)),
-    })
-}
-
-#[derive(Serialize)]
-struct OnlyResult {
-    result: ResultBody,
+    let fields = json!({
+        "accessToken": token.access,
+        "accessTokenExpiryTime": body_time(token.access_expires_at),
+        "refreshToken": refresh.map(|refresh| &refresh.text),
+        "refreshTokenExpiryTime": refresh.map(|refresh| body_time(refresh.expires_at)),
+    });
+    body(fixture!("antom/token_issued.json"), fields)
 }
 
 /// An answer that says nothing but how the call went.
-pub(super) fn only_result(code: &str, status: &'static str) -> Vec<u8> {
-    json::compact(&OnlyResult { result: ResultBody::new(code, status) })
+pub(super) fn only_result(code: &str, status: &str) -> Value {
+    json!({ "result": result(code, status) })
 }

@@ -1,3 +1,5 @@
+//! The kinds of Antom's notifications.
+
 use crate::SimulatorError;
 
 /// The content of a notification from Antom. [`Self::State`] and [`Self::RefundState`] report the true state; each
@@ -92,75 +94,54 @@ impl SubscriptionStep {
     }
 }
 
+/// Each kind with its name.
+const NAMES: [(AntomKind, &str); 31] = [
+    (AntomKind::State, "state"),
+    (AntomKind::Paid, "paid"),
+    (AntomKind::Failed, "failed"),
+    (AntomKind::Pending, "pending"),
+    (AntomKind::AmountUpdated, "amount_updated"),
+    (AntomKind::Capture, "capture"),
+    (AntomKind::CaptureFailed, "capture_failed"),
+    (AntomKind::RefundState, "refund_state"),
+    (AntomKind::Refund, "refund"),
+    (AntomKind::RefundFailed, "refund_failed"),
+    (AntomKind::AuthcodeCreated, "authcode_created"),
+    (AntomKind::TokenCreated, "token_created"),
+    (AntomKind::TokenCanceled, "token_canceled"),
+    (AntomKind::Dispute, "dispute"),
+    (AntomKind::DefenseDueAlert, "defense_due_alert"),
+    (AntomKind::DefenseSupplied, "defense_supplied"),
+    (AntomKind::DisputeJudged(Judgement::AcceptByCustomer), "dispute_accept_by_customer"),
+    (AntomKind::DisputeJudged(Judgement::AcceptByMerchant), "dispute_accept_by_merchant"),
+    (AntomKind::DisputeJudged(Judgement::ValidateSuccess), "dispute_validate_success"),
+    (AntomKind::DisputeJudged(Judgement::ValidateFail), "dispute_validate_fail"),
+    (AntomKind::DisputeAccepted, "dispute_accepted"),
+    (AntomKind::DisputeCancelled, "dispute_cancelled"),
+    (AntomKind::RdrResolved, "rdr_resolved"),
+    (AntomKind::Subscription(SubscriptionStep::Create), "subscription_create"),
+    (AntomKind::Subscription(SubscriptionStep::Change), "subscription_change"),
+    (AntomKind::Subscription(SubscriptionStep::Cancel), "subscription_cancel"),
+    (AntomKind::Subscription(SubscriptionStep::Update), "subscription_update"),
+    (AntomKind::Subscription(SubscriptionStep::Terminate), "subscription_terminate"),
+    (AntomKind::SubscriptionPayment, "subscription_payment"),
+    (AntomKind::Vaulting, "vaulting"),
+    (AntomKind::Unknown, "unknown"),
+];
+
 impl AntomKind {
-    pub const ALL: [Self; 31] = [
-        Self::State,
-        Self::Paid,
-        Self::Failed,
-        Self::Pending,
-        Self::AmountUpdated,
-        Self::Capture,
-        Self::CaptureFailed,
-        Self::RefundState,
-        Self::Refund,
-        Self::RefundFailed,
-        Self::AuthcodeCreated,
-        Self::TokenCreated,
-        Self::TokenCanceled,
-        Self::Dispute,
-        Self::DefenseDueAlert,
-        Self::DefenseSupplied,
-        Self::DisputeJudged(Judgement::AcceptByCustomer),
-        Self::DisputeJudged(Judgement::AcceptByMerchant),
-        Self::DisputeJudged(Judgement::ValidateSuccess),
-        Self::DisputeJudged(Judgement::ValidateFail),
-        Self::DisputeAccepted,
-        Self::DisputeCancelled,
-        Self::RdrResolved,
-        Self::Subscription(SubscriptionStep::Create),
-        Self::Subscription(SubscriptionStep::Change),
-        Self::Subscription(SubscriptionStep::Cancel),
-        Self::Subscription(SubscriptionStep::Update),
-        Self::Subscription(SubscriptionStep::Terminate),
-        Self::SubscriptionPayment,
-        Self::Vaulting,
-        Self::Unknown,
-    ];
+    pub const ALL: [Self; NAMES.len()] = {
+        let mut all = [Self::State; NAMES.len()];
+        let mut index = 0;
+        while index < NAMES.len() {
+            all[index] = NAMES[index].0;
+            index += 1;
+        }
+        all
+    };
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::State => "state",
-            Self::Paid => "paid",
-            Self::Failed => "failed",
-            Self::Pending => "pending",
-            Self::AmountUpdated => "amount_updated",
-            Self::Capture => "capture",
-            Self::CaptureFailed => "capture_failed",
-            Self::RefundState => "refund_state",
-            Self::Refund => "refund",
-            Self::RefundFailed => "refund_failed",
-            Self::AuthcodeCreated => "authcode_created",
-            Self::TokenCreated => "token_created",
-            Self::TokenCanceled => "token_canceled",
-            Self::Dispute => "dispute",
-            Self::DefenseDueAlert => "defense_due_alert",
-            Self::DefenseSupplied => "defense_supplied",
-            Self::DisputeJudged(Judgement::AcceptByCustomer) => "dispute_accept_by_customer",
-            Self::DisputeJudged(Judgement::AcceptByMerchant) => "dispute_accept_by_merchant",
-            Self::DisputeJudged(Judgement::ValidateSuccess) => "dispute_validate_success",
-            Self::DisputeJudged(Judgement::ValidateFail) => "dispute_validate_fail",
-            Self::DisputeAccepted => "dispute_accepted",
-            Self::DisputeCancelled => "dispute_cancelled",
-            Self::RdrResolved => "rdr_resolved",
-            Self::Subscription(SubscriptionStep::Create) => "subscription_create",
-            Self::Subscription(SubscriptionStep::Change) => "subscription_change",
-            Self::Subscription(SubscriptionStep::Cancel) => "subscription_cancel",
-            Self::Subscription(SubscriptionStep::Update) => "subscription_update",
-            Self::Subscription(SubscriptionStep::Terminate) => "subscription_terminate",
-            Self::SubscriptionPayment => "subscription_payment",
-            Self::Vaulting => "vaulting",
-            Self::Unknown => "unknown",
-        }
+        NAMES.iter().find(|(kind, _)| *kind == self).expect("every kind has a name").1
     }
 
     /// The last part of the URL it is posted to: three have one of their own, the rest go where the payment's go.
@@ -183,8 +164,8 @@ impl std::str::FromStr for AntomKind {
     type Err = SimulatorError;
 
     fn from_str(word: &str) -> Result<Self, SimulatorError> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| {
-            let known = Self::ALL.map(Self::as_str).join(", ");
+        NAMES.iter().find(|(_, name)| *name == word).map(|(kind, _)| *kind).ok_or_else(|| {
+            let known = NAMES.map(|(_, name)| name).join(", ");
             SimulatorError::NotPossible(format!("Antom sends no `{word}`; known are {known}"))
         })
     }

@@ -1,3 +1,5 @@
+//! A payment, and every payment.
+
 use std::collections::HashMap;
 
 use jiff::Timestamp;

@@ -1,9 +1,12 @@
+//! Antom's keys, times and the parts that many of its bodies have.
+
 use jiff::Timestamp;
 use jiff::tz::{self, TimeZone};
 use payhook_schema::Money;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::Keys;
+use crate::json::with;
 
 /// The version under which each side knows the other's key, until Antom's is [changed](super::Antom::set_key).
 pub(crate) const KEY_VERSION: u32 = 1;
@@ -26,34 +29,21 @@ pub(super) fn body_time(at: Timestamp) -> String {
     iso(at, -7)
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the provider's names")]
-pub(super) struct ResultBody {
-    pub(super) result_code: String,
-    pub(super) result_status: &'static str,
-    pub(super) result_message: String,
+/// A documented body with these fields set in it; those that are `null` are left out, because Antom's own library cannot
+/// read `null` in a list's place.
+pub(super) fn body(documented: &Value, fields: Value) -> Value {
+    let mut body = with(documented, fields);
+    if let Value::Object(fields) = &mut body {
+        fields.retain(|_, value| !value.is_null());
+    }
+    body
 }
 
-impl ResultBody {
-    pub(super) fn new(code: &str, status: &'static str) -> Self {
-        let message = code.replace('_', " ").to_lowercase();
-        Self { result_code: code.to_owned(), result_status: status, result_message: message }
-    }
-
-    pub(super) fn success() -> Self {
-        Self::new("SUCCESS", "S")
-    }
+pub(super) fn result(code: &str, status: &str) -> Value {
+    let message = code.replace('_', " ").to_lowercase();
+    json!({ "resultCode": code, "resultStatus": status, "resultMessage": message })
 }
 
-#[derive(Serialize)]
-pub(super) struct Amount {
-    value: String,
-    currency: String,
-}
-
-impl From<Money> for Amount {
-    fn from(money: Money) -> Self {
-        Self { value: money.amount_minor.to_string(), currency: money.currency.to_string() }
-    }
+pub(super) fn amount(money: Money) -> Value {
+    json!({ "value": money.amount_minor.to_string(), "currency": money.currency })
 }

@@ -1,3 +1,5 @@
+//! Omise over HTTP: `GET /charges/{id}`, `/events` and `/events/{id}`.
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,17 +12,15 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use payhook_schema::Provider;
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::charge::Charge;
-use super::event::EventBody;
 use super::render::{self, time};
 use super::version::OmiseVersion;
 use crate::Fault;
 use crate::antom::other_id;
 use crate::faults::{Answer, bend, instead};
 use crate::journal::OpenCall;
-use crate::json;
+use crate::json::{fixture, pretty, with};
 use crate::shared::Shared;
 
 /// The entries on a page if the call sets no limit, and the most it may ask for.
@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
 }
 
 /// An answer's status and body, and its words for the journal.
-type Said = (StatusCode, Vec<u8>, String);
+type OmiseAnswer = (StatusCode, Value, String);
 
 async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
     let named = Some(id.clone());
@@ -41,7 +41,7 @@ async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, heade
         let Some(found) = charges.find(&id) else {
             return error(StatusCode::NOT_FOUND, "not_found", &format!("charge {id} was not found"));
         };
-        let told = match fault {
+        let shown = match fault {
             Some(Fault::Flapping) => found.flapping(),
             Some(Fault::OtherPayment) => {
                 let mut other = found.clone();
@@ -50,41 +50,19 @@ async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, heade
             }
             _ => found.clone(),
         };
-        let words = format!("status {:?}, refunded {}", told.status, told.refunded_minor());
-        (StatusCode::OK, charge_in(version, &told), words)
+        let words = format!("status {:?}, refunded {}", shown.status, shown.refunded_minor());
+        (StatusCode::OK, version.shape(render::charge(&shown)), words)
     })
     .await
-}
-
-/// In the latest version, fields keep the order they are documented in.
-fn charge_in(version: OmiseVersion, told: &Charge) -> Vec<u8> {
-    let body = render::charge(told);
-    match version {
-        OmiseVersion::V2019 => json::pretty(&body),
-        older => json::pretty(&older.shape(serde_json::to_value(body).expect("plain data always serialises"))),
-    }
 }
 
 async fn event(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
     let about = Some(id.clone());
     called(&shared, "GET /events/{id}", about, &headers, |_, version| match shared.charges().event(&id) {
-        Some(event) => (StatusCode::OK, json::pretty(&event.render(version)), event.key.clone()),
+        Some(event) => (StatusCode::OK, event.render(version), event.key.clone()),
         None => error(StatusCode::NOT_FOUND, "not_found", &format!("event {id} was not found")),
     })
     .await
-}
-
-#[derive(Serialize)]
-struct List {
-    object: &'static str,
-    data: Vec<EventBody>,
-    limit: usize,
-    offset: usize,
-    total: usize,
-    location: String,
-    order: &'static str,
-    from: String,
-    to: String,
 }
 
 async fn events(
@@ -103,23 +81,23 @@ async fn events(
         let (from, to) = (page.from.as_second(), page.to.as_second());
         let within = charges.events().filter(|event| (from..=to).contains(&event.created_at.as_second()));
         let total = within.clone().count();
-        let take = |events: &mut dyn Iterator<Item = &super::Event>| -> Vec<EventBody> {
+        let take = |events: &mut dyn Iterator<Item = &super::Event>| -> Vec<Value> {
             events.skip(page.offset).take(page.limit).map(|event| event.render(version)).collect()
         };
-        let (mut forth, mut back) = (within.clone(), within.rev());
-        let list = List {
-            object: "list",
-            data: if page.reverse { take(&mut back) } else { take(&mut forth) },
-            limit: page.limit,
-            offset: page.offset,
-            total,
-            location: uri.path().to_owned(),
-            order: if page.reverse { "reverse_chronological" } else { "chronological" },
-            from: time(page.from),
-            to: time(page.to),
-        };
-        let words = format!("{} of {total} events, from offset {}", list.data.len(), page.offset);
-        (StatusCode::OK, json::pretty(&list), words)
+        let data = if page.reverse { take(&mut within.rev()) } else { take(&mut within.clone()) };
+        let words = format!("{} of {total} events, from offset {}", data.len(), page.offset);
+        let list = json!({
+            "object": "list",
+            "data": data,
+            "limit": page.limit,
+            "offset": page.offset,
+            "total": total,
+            "location": uri.path(),
+            "order": if page.reverse { "reverse_chronological" } else { "chronological" },
+            "from": time(page.from),
+            "to": time(page.to),
+        });
+        (StatusCode::OK, list, words)
     })
     .await
 }
@@ -170,7 +148,7 @@ async fn called(
     what: &str,
     about: Option<String>,
     headers: &HeaderMap,
-    answer: impl FnOnce(Option<&Fault>, OmiseVersion) -> Said,
+    answer: impl FnOnce(Option<&Fault>, OmiseVersion) -> OmiseAnswer,
 ) -> Response<Body> {
     let fault = shared.faults().take(Provider::Omise);
     let open = OpenCall::begin(shared, Provider::Omise, what, about, fault.as_ref());
@@ -194,7 +172,7 @@ async fn called(
     if let (StatusCode::OK, Some(version)) = (status, echoed) {
         headers.push(("omise-version", version.to_string()));
     }
-    let mut answer = Answer { status, headers, body };
+    let mut answer = Answer { status, headers, body: pretty(&body) };
     if let Some(Fault::Throttle { retry_after }) = &fault {
         answer = answer.retry_after(*retry_after);
     }
@@ -203,7 +181,7 @@ async fn called(
 }
 
 /// The version a call is answered in, or why it is refused before it is looked at.
-fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<OmiseVersion, Said> {
+fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<OmiseVersion, OmiseAnswer> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credentials = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Basic "));
     let wanted = BASE64_STANDARD.encode(format!("{}:", shared.keys.secret_key()));
@@ -219,18 +197,10 @@ fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<OmiseVersion, Said> 
     }
 }
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    object: &'static str,
-    location: String,
-    code: &'a str,
-    message: &'a str,
-}
-
 /// # Source
 /// "Errors", docs.omise.co/api-errors, read 2026-11-21; `docs/providers/omise.md#errors`.
-fn error(status: StatusCode, code: &str, message: &str) -> Said {
-    let location = format!("https://www.omise.co/api-errors#{}", code.replace('_', "-"));
-    let body = json::pretty(&ErrorBody { object: "error", location, code, message });
-    (status, body, code.to_owned())
+fn error(status: StatusCode, code: &str, message: &str) -> OmiseAnswer {
+    let location = format!("https://docs.omise.co/api-errors#{}", code.replace('_', "-"));
+    let fields = json!({ "location": location, "code": code, "message": message });
+    (status, with(fixture!("omise/error_not_found.json"), fields), code.to_owned())
 }

@@ -1,3 +1,5 @@
+//! A charge, its refunds, and what may become of both; every charge, and the events made of them.
+
 use std::collections::{HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};

@@ -1,3 +1,5 @@
+//! The dispute of a charge.
+
 use jiff::Timestamp;
 use payhook_schema::{DisputeId, PaymentId};
 

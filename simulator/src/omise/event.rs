@@ -1,11 +1,12 @@
+//! Omise's events, each with the charge as it was then.
+
 use jiff::Timestamp;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::charge::Charge;
 use super::render::{self, time};
 use super::version::OmiseVersion;
-use crate::json;
+use crate::json::{fixture, pretty, with};
 
 /// Every key Omise documents.
 ///
@@ -60,49 +61,25 @@ pub(crate) struct Event {
     pub(crate) version: OmiseVersion,
 }
 
-#[derive(Serialize)]
-pub(super) struct EventBody {
-    object: &'static str,
-    id: String,
-    livemode: bool,
-    location: String,
-    webhook_deliveries: [(); 0],
-    data: Value,
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_at: Option<String>,
-    /// Its name before 2019.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<String>,
-}
-
 impl Event {
-    /// The body that is posted to the merchant: pretty-printed, with a last newline.
+    /// The body that is posted to the merchant.
     pub(crate) fn body(&self) -> Vec<u8> {
-        json::pretty(&self.render(self.version))
+        pretty(&self.render(self.version))
     }
 
     /// The envelope in the version that is asked for; what is in it stays in the event's own.
     ///
     /// # Source
     /// "Event API", docs.omise.co/events-api, read 2026-11-21; `docs/providers/omise.md#versions`.
-    pub(super) fn render(&self, envelope: OmiseVersion) -> EventBody {
-        let at = time(self.created_at);
-        let (created_at, created) = match envelope {
-            OmiseVersion::V2019 => (Some(at), None),
-            _ => (None, Some(at)),
-        };
-        EventBody {
-            object: "event",
-            id: self.id.clone(),
-            livemode: false,
-            location: format!("/events/{}", self.id),
-            webhook_deliveries: [],
-            data: self.version.shape(self.data()),
-            key: self.key.clone(),
-            created_at,
-            created,
-        }
+    pub(super) fn render(&self, envelope: OmiseVersion) -> Value {
+        let mut fields = json!({
+            "id": self.id,
+            "location": format!("/events/{}", self.id),
+            "data": self.version.shape(self.data()),
+            "key": self.key,
+        });
+        fields[envelope.created()] = time(self.created_at).into();
+        with(envelope.envelope(), fields)
     }
 
     fn data(&self) -> Value {
@@ -110,35 +87,30 @@ impl Event {
         let charge = self.about.as_ref();
         let refund = charge.and_then(|charge| Some((charge, charge.refunds.last()?)));
         let dispute = charge.and_then(|charge| Some((charge, charge.dispute.as_ref()?)));
-        let value = match (family, charge, refund, dispute) {
-            ("charge", Some(charge), _, _) => serde_json::to_value(render::charge(charge)),
-            ("refund", _, Some((charge, refund)), _) => serde_json::to_value(render::refund(charge, refund)),
-            ("dispute", _, _, Some((charge, dispute))) => serde_json::to_value(render::dispute(charge, dispute)),
-            _ => Ok(self.stub(family)),
-        };
-        value.expect("plain data always serialises")
+        match (family, charge, refund, dispute) {
+            ("charge", Some(charge), _, _) => render::charge(charge),
+            ("refund", _, Some((charge, refund)), _) => render::refund(charge, refund),
+            ("dispute", _, _, Some((charge, dispute))) => render::dispute(charge, dispute),
+            _ => self.without_charge(family),
+        }
     }
 
-    /// Something that has nothing to do with a charge, in few words.
-    fn stub(&self, family: &str) -> Value {
-        let prefix = match family {
-            "transfer" => "trsf",
-            "recipient" => "recp",
-            "customer" => "cust",
-            "schedule" => "schd",
-            other => other,
-        };
-        let id = self.id.replacen("evnt", prefix, 1);
-        if self.key.ends_with(".destroy") {
-            return json!({ "object": family, "id": id, "livemode": false, "deleted": true });
+    /// Something that has nothing to do with a charge.
+    fn without_charge(&self, family: &str) -> Value {
+        let documented = &match family {
+            "transfer" => fixture!("omise/event_transfer_2019-05-29.json"),
+            "recipient" => fixture!("omise/event_recipient_2019-05-29.json"),
+            "customer" => fixture!("omise/event_customer_2019-05-29.json"),
+            "card" => fixture!("omise/event_card_2019-05-29.json"),
+            "link" => fixture!("omise/event_link_2019-05-29.json"),
+            "schedule" => fixture!("omise/event_schedule_2019-05-29.json"),
+            _ => fixture!("omise/event_new_family.json"),
+        }["data"];
+        let prefix = documented["id"].as_str().and_then(|id| id.split('_').next()).unwrap_or(family);
+        let own = json!({ "object": family, "id": self.id.replacen("evnt", prefix, 1) });
+        match self.key.ends_with(".destroy") {
+            true => with(&fixture!("omise/event_transfer_destroy.json")["data"], own),
+            false => with(documented, own),
         }
-        let location = format!("/{family}s/{id}");
-        let mut stub = json!({ "object": family, "id": id, "livemode": false, "location": location });
-        stub["created_at"] = time(self.created_at).into();
-        if family == "schedule" {
-            // What it will charge: no charge yet, and none has this one's id.
-            stub["charge"] = json!({ "amount": 10_000, "currency": "THB", "customer": "cust_test_1" });
-        }
-        stub
     }
 }

@@ -1,6 +1,9 @@
-use serde_json::{Map, Value, json};
+//! Omise's API versions: the same objects in the fields each version documents.
+
+use serde_json::{Map, Value};
 
 use crate::SimulatorError;
+use crate::json::fixture;
 
 /// Omise's API versions. An event keeps the shape of the version its account had when it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -25,11 +28,41 @@ impl OmiseVersion {
         }
     }
 
+    /// The documented event around whatever happened.
+    pub(super) fn envelope(self) -> &'static Value {
+        match self {
+            Self::V2014 => fixture!("omise/event_charge_2014-07-27.json"),
+            Self::V2015 => fixture!("omise/event_charge_2015-11-17.json"),
+            Self::V2017 => fixture!("omise/event_charge_2017-11-02.json"),
+            Self::V2019 => fixture!("omise/event_charge_2019-05-29.json"),
+        }
+    }
+
+    /// The name of the field that holds when a thing was created.
+    pub(super) fn created(self) -> &'static str {
+        if self == Self::V2019 { "created_at" } else { "created" }
+    }
+
+    /// The documented object of this version, for those whose fields change from version to version.
+    fn documented(self, object: &str) -> Option<&'static Map<String, Value>> {
+        let event = match (object, self) {
+            ("charge", _) => self.envelope(),
+            ("refund", Self::V2014) => fixture!("omise/event_refund_2014-07-27.json"),
+            ("refund", Self::V2015) => fixture!("omise/event_refund_2015-11-17.json"),
+            ("refund", Self::V2017) => fixture!("omise/event_refund_2017-11-02.json"),
+            ("dispute", Self::V2014) => fixture!("omise/event_dispute_2014-07-27.json"),
+            ("dispute", Self::V2015) => fixture!("omise/event_dispute_2015-11-17.json"),
+            ("dispute", Self::V2017) => fixture!("omise/event_dispute_2017-11-02.json"),
+            _ => return None,
+        };
+        event["data"].as_object()
+    }
+
     /// Converts a value from the latest version to this one.
     ///
     /// # Source
     /// Version copies of the Charge, Refund and Dispute pages and recorded answers, read 2026-11-21;
-    /// `docs/providers/omise.md#versions`. Fields that the table there does not name stay as they are.
+    /// `docs/providers/omise.md#versions`.
     pub(super) fn shape(self, value: Value) -> Value {
         match value {
             latest if self == Self::V2019 => latest,
@@ -43,67 +76,47 @@ impl OmiseVersion {
     }
 
     fn shape_object(self, mut fields: Map<String, Value>) -> Map<String, Value> {
-        rename(&mut fields, "created_at", "created");
+        let mut rename = |from: &str, to: &str| {
+            if let Some(value) = fields.remove(from) {
+                fields.insert(to.to_owned(), value);
+            }
+        };
+        rename("created_at", self.created());
+        rename("refunded_amount", "refunded");
+        if self == Self::V2014 {
+            rename("paid", "captured");
+            rename("paid_at", "captured_at");
+        }
         if let Some(Value::String(currency)) = fields.get_mut("currency") {
             currency.make_ascii_lowercase();
         }
         let object = fields.get("object").and_then(Value::as_str).unwrap_or_default().to_owned();
-        match object.as_str() {
-            "charge" => self.shape_charge(&mut fields),
-            "refund" => {
-                remove(&mut fields, &["status"]);
-                if self == Self::V2014 {
-                    remove(&mut fields, &["livemode", "voided", "funding_amount", "funding_currency"]);
-                }
-            }
-            "dispute" => {
-                remove(&mut fields, &["funding_amount", "funding_currency"]);
-                let transactions = fields.remove("transactions");
-                let first = transactions.and_then(|ids| ids.get(0).cloned());
-                fields.insert("transaction".to_owned(), first.unwrap_or_default());
-            }
-            _ => {}
+        let Some(documented) = self.documented(&object) else { return fields };
+        let earlier = match object.as_str() {
+            "charge" => source_of_fund(fields.get("source").unwrap_or(&Value::Null)).to_vec(),
+            _ => vec![("transaction", fields.get("transactions").map(|of| of[0]["id"].clone()))],
+        };
+        for (name, value) in earlier {
+            fields.extend(value.map(|value| (name.to_owned(), value)));
         }
+        let null = |name: &String| (name.clone(), Value::Null);
+        let absent: Vec<_> = documented.keys().filter(|name| !fields.contains_key(*name)).map(null).collect();
+        fields.extend(absent);
+        fields.retain(|name, _| documented.contains_key(name));
         fields
     }
+}
 
-    fn shape_charge(self, fields: &mut Map<String, Value>) {
-        const SINCE_2019: [&str; 10] = [
-            "net",
-            "fee",
-            "fee_vat",
-            "interest",
-            "interest_vat",
-            "transaction_fees",
-            "platform_fee",
-            "link",
-            "authorized_amount",
-            "captured_amount",
-        ];
-        remove(fields, &SINCE_2019);
-        rename(fields, "refunded_amount", "refunded");
-        if self == Self::V2017 {
-            fields.insert("reference".to_owned(), Value::Null);
-            return;
-        }
-        let source = fields.remove("source").unwrap_or_default();
-        if self == Self::V2014 {
-            rename(fields, "paid", "captured");
-            rename(fields, "paid_at", "captured_at");
-            return;
-        }
-        let offline = source["flow"] == "offline";
-        let fund = match &source {
-            Value::Null => "card",
-            _ if offline => "offline",
-            _ => "offsite",
-        };
-        let kind = source["type"].clone();
-        let (offsite, offline) = if offline { (Value::Null, kind) } else { (kind, Value::Null) };
-        let legacy =
-            [("source_of_fund", json!(fund)), ("offsite", offsite), ("offline", offline), ("reference", Value::Null)];
-        fields.extend(legacy.map(|(name, value)| (name.to_owned(), value)));
-    }
+/// How 2015-11-17 says by what a charge is paid.
+fn source_of_fund(source: &Value) -> [(&'static str, Option<Value>); 3] {
+    let kind = Some(source["type"].clone());
+    let fund = match source {
+        Value::Null => "card",
+        _ if source["flow"] == "offline" => "offline",
+        _ => "offsite",
+    };
+    let of = |word: &str| kind.clone().filter(|_| fund == word);
+    [("source_of_fund", Some(fund.into())), ("offsite", of("offsite")), ("offline", of("offline"))]
 }
 
 impl std::fmt::Display for OmiseVersion {
@@ -121,14 +134,4 @@ impl std::str::FromStr for OmiseVersion {
             SimulatorError::NotPossible(format!("Omise has no API version `{word}`; known are {known}"))
         })
     }
-}
-
-fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) {
-    if let Some(value) = fields.remove(from) {
-        fields.insert(to.to_owned(), value);
-    }
-}
-
-fn remove(fields: &mut Map<String, Value>, names: &[&str]) {
-    fields.retain(|name, _| !names.contains(&name.as_str()));
 }

@@ -3,103 +3,10 @@
 use std::time::Duration;
 
 use crate::world::{ask, ask_with, id, money, shop, simulator};
-use payhook_provider::{Account, AskError, PrivateKey};
-use payhook_schema::{PaymentState, Provider};
-use payhook_simulator::{AntomStatus, Fault, Keys, OmiseStatus, Options, Simulator, SimulatorError};
-
-#[tokio::test]
-async fn antoms_answers_follow_its_state() {
-    let simulator = simulator().await;
-    let (antom, pr) = (simulator.antom(), id("PR-1"));
-    let unknown = ask(&simulator, Provider::Antom, &pr).await.unwrap_err();
-    assert_eq!(unknown, AskError::NotThere { code: "ORDER_NOT_EXIST".to_owned() });
-
-    antom.create(&pr, money("1500.00 THB"));
-    for (status, state) in [
-        (AntomStatus::Processing, PaymentState::Awaiting),
-        (AntomStatus::Pending, PaymentState::Awaiting),
-        (AntomStatus::Fail("RISK_REJECT".to_owned()), PaymentState::Failed),
-        (AntomStatus::Cancelled, PaymentState::Cancelled),
-        (AntomStatus::Success, PaymentState::Paid),
-    ] {
-        antom.decide(&pr, status.clone()).unwrap();
-        let facts = ask(&simulator, Provider::Antom, &pr).await.unwrap();
-        assert_eq!(facts.state, state);
-        assert_eq!(facts.amount, Some(money("1500.00 THB")));
-        assert_eq!(facts.captured_minor, if state == PaymentState::Paid { 150_000 } else { 0 });
-        assert_eq!(facts.reason.as_deref(), (state == PaymentState::Failed).then_some("RISK_REJECT"));
-    }
-    let facts = ask(&simulator, Provider::Antom, &pr).await.unwrap();
-    assert_eq!(facts.occurred_at, Some(crate::world::NOW.parse().unwrap()));
-
-    antom.forget(&pr);
-    assert!(matches!(ask(&simulator, Provider::Antom, &pr).await, Err(AskError::NotThere { .. })));
-}
-
-#[tokio::test]
-async fn omises_answers_follow_its_state() {
-    let simulator = simulator().await;
-    let omise = simulator.omise();
-    let facts = async |id| ask(&simulator, Provider::Omise, id).await.unwrap();
-
-    let paid = omise.new_charge_id();
-    let unknown = ask(&simulator, Provider::Omise, &paid).await.unwrap_err();
-    assert_eq!(unknown, AskError::NotThere { code: "not_found".to_owned() });
-    omise.create(&paid, money("39000 JPY"));
-    let awaiting = facts(&paid).await;
-    assert_eq!((awaiting.state, awaiting.captured_minor), (PaymentState::Awaiting, 0));
-    assert!(awaiting.expires_at.is_some());
-    omise.pay(&paid).unwrap();
-    assert_eq!(facts(&paid).await.captured_minor, 39_000);
-    omise.refund(&paid, 9_000).unwrap();
-    let partly = facts(&paid).await;
-    assert_eq!((partly.state, partly.refunded_minor), (PaymentState::PartlyRefunded, 9_000));
-    omise.refund(&paid, 30_000).unwrap();
-    assert_eq!(facts(&paid).await.state, PaymentState::Refunded);
-
-    let held = omise.new_charge_id();
-    omise.create(&held, money("100.00 THB"));
-    omise.authorize(&held).unwrap();
-    assert_eq!(facts(&held).await.state, PaymentState::Authorized);
-    omise.capture(&held, 4_000).unwrap();
-    let captured = facts(&held).await;
-    assert_eq!((captured.state, captured.captured_minor), (PaymentState::Paid, 4_000));
-    assert_eq!(captured.amount, Some(money("100.00 THB")), "the amount does not shrink");
-
-    let released = omise.new_charge_id();
-    omise.create(&released, money("100.00 THB"));
-    omise.authorize(&released).unwrap();
-    omise.reverse(&released).unwrap();
-    assert_eq!(facts(&released).await.state, PaymentState::Cancelled);
-
-    let lost = omise.new_charge_id();
-    omise.create(&lost, money("100.00 THB"));
-    omise.fail(&lost, "payment_rejected").unwrap();
-    let failed = facts(&lost).await;
-    assert_eq!((failed.state, failed.reason.as_deref()), (PaymentState::Failed, Some("payment_rejected")));
-    omise.expire(&lost).unwrap();
-    assert_eq!(facts(&lost).await.state, PaymentState::Expired);
-    omise.pay(&lost).unwrap();
-    assert_eq!(facts(&lost).await.state, PaymentState::Paid, "Omise's operations revive a charge");
-}
-
-#[tokio::test]
-async fn omise_refuses_what_it_could_not_do() {
-    let simulator = simulator().await;
-    let (omise, charge) = (simulator.omise(), simulator.omise().new_charge_id());
-    assert!(matches!(omise.pay(&charge), Err(SimulatorError::NoSuchPayment { .. })));
-    omise.create(&charge, money("100.00 THB"));
-    for refused in [omise.capture(&charge, 1), omise.reverse(&charge), omise.refund(&charge, 1).map(drop)] {
-        assert!(matches!(refused, Err(SimulatorError::NotPossible(_))));
-    }
-    omise.pay(&charge).unwrap();
-    for refused in
-        [omise.pay(&charge), omise.fail(&charge, "x"), omise.expire(&charge), omise.refund(&charge, 10_001).map(drop)]
-    {
-        assert!(matches!(refused, Err(SimulatorError::NotPossible(_))));
-    }
-    assert_eq!(omise.status(&charge).unwrap(), OmiseStatus::Successful);
-}
+use payhook_provider::{Account, AskError, Client, Grant, PrivateKey};
+use payhook_schema::{Clock, PaymentState, Provider};
+use payhook_simulator::{AntomStatus, Fault, Keys, Options, Simulator, SimulatorError};
+use secrecy::SecretString;
 
 #[tokio::test]
 async fn a_charges_numbers_add_up_as_omise_documents() {
@@ -154,28 +61,6 @@ async fn trouble_of_every_kind_is_read_as_unavailable() {
 }
 
 #[tokio::test]
-async fn a_stopped_simulator_refuses_connections() {
-    let (simulator, [(_, id), _]) = paid().await;
-    let accounts = simulator.accounts(&shop());
-    let account = accounts.get(Provider::Antom, &shop()).unwrap().clone();
-    simulator.stop().await;
-    let error = ask_with(&account, &id).await.unwrap_err();
-    assert!(matches!(error, AskError::Unavailable { connected: false, .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_web_page_is_nobodys_answer() {
-    let (simulator, payments) = paid().await;
-    for (provider, id) in &payments {
-        simulator.faults().set(*provider, Fault::HtmlPage).unwrap();
-        let error = ask(&simulator, *provider, id).await.unwrap_err();
-        // Antom's are signed: what is not looks like the gateway's refusal of a caller it does not know.
-        let unsigned = *provider == Provider::Antom && matches!(error, AskError::Misconfigured { .. });
-        assert!(unsigned || matches!(error, AskError::Unavailable { .. }), "{provider}: {error:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_dropped_simulator_lets_its_port_go() {
     let (simulator, _) = paid().await;
     let address = simulator.address();
@@ -183,30 +68,6 @@ async fn a_dropped_simulator_lets_its_port_go() {
     while tokio::net::TcpStream::connect(address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-#[tokio::test]
-async fn throttling_is_read_with_and_without_its_delay() {
-    let (simulator, payments) = paid().await;
-    for (provider, id) in &payments {
-        for retry_after in [None, Some(Duration::from_secs(7))] {
-            simulator.faults().set(*provider, Fault::Throttle { retry_after }).unwrap();
-            let error = ask(&simulator, *provider, id).await.unwrap_err();
-            assert_eq!(error, AskError::Throttled { after: retry_after });
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_answer_with_a_strangers_signature_is_no_answer() {
-    let (simulator, [(_, id), _]) = paid().await;
-    simulator.faults().set(Provider::Antom, Fault::BadSignature).unwrap();
-    let error = ask(&simulator, Provider::Antom, &id).await.unwrap_err();
-    assert!(matches!(error, AskError::Unavailable { .. }), "{error:?}");
-    simulator.faults().set(Provider::Antom, Fault::Unsigned).unwrap();
-    let error = ask(&simulator, Provider::Antom, &id).await.unwrap_err();
-    assert!(matches!(error, AskError::Misconfigured { .. }), "{error:?}");
-    assert!(simulator.faults().set(Provider::Omise, Fault::Unsigned).is_err(), "Omise signs no answers");
 }
 
 #[tokio::test]
@@ -324,4 +185,27 @@ async fn only_the_loopback_is_listened_on() {
     };
     let refused = Simulator::start(options("0.0.0.0:0")).await.err().unwrap();
     assert!(matches!(refused, SimulatorError::NotLoopback(_)));
+}
+
+#[tokio::test]
+async fn an_answer_lost_on_its_way_has_still_spent_the_code() {
+    let simulator = simulator().await;
+    let (antom, state, kplus) = (simulator.antom(), "AS-1".parse().unwrap(), "KPLUS".parse().unwrap());
+    antom.consult(&state, &kplus);
+    let code = SecretString::from(antom.agree(&state).unwrap());
+    let account = simulator.accounts(&shop()).get(Provider::Antom, &shop()).unwrap();
+    let client = Client::new(Clock::system()).unwrap();
+    let apply = async || client.apply_token(&account, &kplus, Grant::Code(&code)).await;
+    for fault in
+        [Fault::Down { status: 502 }, Fault::Close, Fault::Throttle { retry_after: Some(Duration::from_secs(1)) }]
+    {
+        simulator.faults().set(Provider::Antom, fault.clone()).unwrap();
+        apply().await.unwrap_err();
+        assert_eq!(antom.exchanges(&state).unwrap(), 0, "{fault:?} comes before anything is done");
+    }
+    simulator.faults().set_next(Provider::Antom, Fault::HalfAnswer, 1).unwrap();
+    let lost = apply().await.unwrap_err();
+    assert!(matches!(lost, AskError::Unavailable { connected: true, .. }), "{lost:?}");
+    assert!(matches!(apply().await, Err(AskError::Refused { .. })));
+    assert!(antom.access_token(&state).unwrap().is_some(), "TOKEN_CREATED may still tell of it");
 }

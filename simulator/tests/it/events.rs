@@ -1,18 +1,19 @@
-//! Omise's charges and what happens to them: events in every API version, listed whether or not they were sent.
+//! Omise's events in every API version, and their list.
 
-use crate::world::{Ingress, ask, money, shop, simulator};
-use payhook_schema::{About, DisputeState, PaymentState, Provider, RefundState};
-use payhook_simulator::{Fault, OmiseDispute, OmiseStatus, OmiseVersion, Simulator, SimulatorError};
-use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::world::{NOW, money, shop, simulator, simulator_by};
+use jiff::Timestamp;
+use payhook_provider::{AskError, Client, EventsPage};
+use payhook_schema::{Clock, Provider};
+use payhook_simulator::{OmiseVersion, Simulator, sample};
+use serde_json::Value;
 
 async fn get(simulator: &Simulator, path: &str, key: &str, version: OmiseVersion) -> (u16, Value) {
     let request = reqwest::Client::new().get(format!("{}{path}", simulator.url())).basic_auth(key, Some(""));
     let response = request.header("omise-version", version.as_str()).send().await.unwrap();
     (response.status().as_u16(), serde_json::from_str(&response.text().await.unwrap()).unwrap())
-}
-
-fn keys(list: &Value) -> Vec<&str> {
-    list["data"].as_array().unwrap().iter().map(|event| event["key"].as_str().unwrap()).collect()
 }
 
 #[tokio::test]
@@ -46,127 +47,80 @@ async fn omises_events_are_listed_by_pages() {
     assert_eq!((status, error["code"].as_str()), (401, Some("authentication_failure")));
 }
 
-#[tokio::test]
-async fn every_verb_makes_the_event_omise_would_make_even_if_nothing_is_sent() {
-    let simulator = simulator().await;
-    let (omise, thb) = (simulator.omise(), money("100.00 THB"));
-    let ids: Vec<_> = (0..5).map(|_| omise.new_charge_id()).collect();
-    omise.create(&ids[0], thb);
-    omise.authorize(&ids[0]).unwrap();
-    omise.capture(&ids[0], 4_000).unwrap();
-    omise.refund(&ids[0], 1_000).unwrap();
-    omise.update(&ids[0], "two coffees").unwrap();
-    omise.create(&ids[1], thb);
-    omise.authorize(&ids[1]).unwrap();
-    omise.reverse(&ids[1]).unwrap();
-    omise.create_with_source(&ids[2], thb, "mobile_banking_kbank");
-    omise.expire(&ids[2]).unwrap();
-    omise.create_decided(&ids[3], thb, OmiseStatus::Successful);
-    omise.dispute(&ids[3]).unwrap();
-    omise.update_dispute(&ids[3]).unwrap();
-    omise.accept_dispute(&ids[3]).unwrap();
-    omise.close_dispute(&ids[3], OmiseDispute::Lost).unwrap();
-    omise.happen("transfer.send").unwrap();
-    assert!(matches!(omise.happen("charge.create"), Err(SimulatorError::NotPossible(_))));
-    let (_, list) = get(&simulator, "/events?limit=100", simulator.keys().secret_key(), OmiseVersion::V2019).await;
-    let wanted = [
-        "charge.create",
-        "charge.complete",
-        "charge.capture",
-        "refund.create",
-        "charge.update",
-        "charge.create",
-        "charge.complete",
-        "charge.reverse",
-        "charge.create",
-        "charge.expire",
-        "charge.create",
-        "dispute.create",
-        "dispute.update",
-        "dispute.accept",
-        "dispute.close",
-        "transfer.send",
-    ];
-    assert_eq!(keys(&list), wanted);
-    assert_eq!(list["data"][10]["data"]["status"], "successful", "without 3-D Secure the first event is the last");
-    assert_eq!(simulator.journal().notifications().len(), 0);
-    assert_eq!(omise.event_ids(&ids[0], "charge.capture"), [list["data"][2]["id"].as_str().unwrap()]);
-}
-
-#[tokio::test]
-async fn a_missed_event_is_sent_later_as_it_was() {
-    let simulator = simulator().await;
-    let (ingress, omise) = (Ingress::start(&simulator).await, simulator.omise());
-    let charge = omise.new_charge_id();
-    omise.create(&charge, money("100.00 THB"));
-    omise.fail(&charge, "payment_rejected").unwrap();
-    omise.pay(&charge).unwrap();
-    let ids = omise.event_ids(&charge, "charge.complete");
-    for (id, status) in ids.iter().zip(["failed", "successful"]) {
-        omise.signed_event(&ingress.url, &shop(), id).unwrap().send().await.unwrap();
-        let notification = ingress.last().unwrap();
-        assert_eq!(notification.about, About::Payment(charge.clone()));
-        let body: Value = serde_json::from_slice(&notification.body).unwrap();
-        assert_eq!((body["id"].as_str(), body["data"]["status"].as_str()), (Some(id.as_str()), Some(status)));
+/// Asserts that an object has the documented fields, each absent or of the documented form.
+fn alike(ours: &Value, documented: &Value, what: &str) {
+    let (ours, documented) = (ours.as_object().unwrap(), documented.as_object().unwrap());
+    assert_eq!(ours.keys().collect::<Vec<_>>(), documented.keys().collect::<Vec<_>>(), "{what}");
+    for (name, value) in ours {
+        let (form, documented) = (std::mem::discriminant(value), std::mem::discriminant(&documented[name]));
+        let known = !value.is_null() && !matches!(name.as_str(), "card" | "source" | "dispute" | "offsite");
+        assert!(!known || documented == std::mem::discriminant(&Value::Null) || form == documented, "{what}: {name}");
     }
-    let transfer = omise.happen("transfer.create").unwrap();
-    omise.signed_event(&ingress.url, &shop(), &transfer).unwrap().send().await.unwrap();
-    assert_eq!(ingress.last().unwrap().about, About::Other);
-    assert!(matches!(omise.signed_event(&ingress.url, &shop(), "evnt_test_9"), Err(SimulatorError::Unknown(_))));
+}
+
+#[test]
+fn an_event_has_the_fields_that_its_api_version_documents() {
+    let (charge, now) = ("chrg_test_1".parse().unwrap(), NOW.parse().unwrap());
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../provider/fixtures/omise");
+    for version in OmiseVersion::ALL {
+        for (family, key) in [("charge", "charge.complete"), ("refund", "refund.create"), ("dispute", "dispute.create")]
+        {
+            let what = format!("event_{family}_{version}.json");
+            let documented: Value = serde_json::from_slice(&std::fs::read(folder.join(&what)).unwrap()).unwrap();
+            let ours = sample::omise_in(version, key, &charge, money("1500.00 THB"), now).unwrap();
+            let ours: Value = serde_json::from_slice(&ours).unwrap();
+            alike(&ours, &documented, &what);
+            alike(&ours["data"], &documented["data"], &what);
+            assert_eq!(ours["data"]["currency"], documented["data"]["currency"], "{what}");
+        }
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// All there is at the time these simulators stand still.
+async fn list(simulator: &Simulator, offset: u32) -> Result<EventsPage, AskError> {
+    page(simulator, at(NOW), at(NOW), offset).await
+}
+
+async fn page(simulator: &Simulator, from: Timestamp, to: Timestamp, offset: u32) -> Result<EventsPage, AskError> {
+    let account = simulator.accounts(&shop()).get(Provider::Omise, &shop()).unwrap();
+    Client::new(Clock::system()).unwrap().events(&account, from, to, offset).await
 }
 
 #[tokio::test]
-async fn refunds_and_a_dispute_are_embedded_in_the_charge() {
+async fn both_ends_of_the_time_asked_for_are_included() {
+    let start = at(NOW).as_second();
+    let now = Arc::new(AtomicI64::new(start));
+    let clock = Arc::clone(&now);
+    let simulator =
+        simulator_by(Clock::new(move || Timestamp::from_second(clock.load(Ordering::SeqCst)).unwrap())).await;
+    let (omise, charge) = (simulator.omise(), simulator.omise().new_charge_id());
+    omise.create(&charge, money("100.00 THB"));
+    now.fetch_add(10, Ordering::SeqCst);
+    omise.pay(&charge).unwrap();
+    now.fetch_add(10, Ordering::SeqCst);
+    omise.refund(&charge, 4_000).unwrap();
+
+    let kinds = async |from: i64, to: i64| {
+        let time = |seconds: i64| Timestamp::from_millisecond((start + seconds) * 1000 + 999).unwrap();
+        let page = page(&simulator, time(from), time(to), 0).await.unwrap();
+        let kinds: Vec<String> = page.events.iter().map(|event| event.kind.clone()).collect();
+        kinds.join(" ")
+    };
+    assert_eq!(kinds(0, 20).await, "charge.create charge.complete refund.create");
+    assert_eq!(kinds(0, 10).await, "charge.create charge.complete");
+    assert_eq!(kinds(10, 20).await, "charge.complete refund.create");
+    assert_eq!(kinds(10, 10).await, "charge.complete");
+    assert_eq!(kinds(1, 9).await, "");
+}
+
+#[tokio::test]
+async fn events_of_every_api_version_and_kind_name_the_charge_to_ask_about() {
     let simulator = simulator().await;
     let omise = simulator.omise();
-    let facts = async |id| ask(&simulator, Provider::Omise, id).await.unwrap();
-    let partly = omise.new_charge_id();
-    omise.create(&partly, money("100.00 THB"));
-    omise.pay(&partly).unwrap();
-    let refund = omise.refund(&partly, 4_000).unwrap();
-    let told = facts(&partly).await;
-    assert_eq!((told.refunds.len(), told.refunds[0].id.clone(), told.refunds[0].voided), (1, refund, false));
-    assert_eq!((told.refunds[0].state, told.refunds[0].amount), (RefundState::Succeeded, Some(money("40.00 THB"))));
-
-    let voided = omise.new_charge_id();
-    omise.create_decided(&voided, money("100.00 THB"), OmiseStatus::Successful);
-    omise.refund(&voided, 10_000).unwrap();
-    let told = facts(&voided).await;
-    assert_eq!((told.state, told.refunds[0].voided), (PaymentState::Refunded, true));
-
-    let id = omise.dispute(&partly).unwrap();
-    assert!(omise.refund(&partly, 1).is_err(), "a disputed charge is not refunded");
-    assert!(omise.dispute(&partly).is_err(), "nor disputed twice");
-    omise.update_dispute(&partly).unwrap();
-    let told = facts(&partly).await;
-    assert_eq!((told.disputes.len(), &told.disputes[0].id, told.disputes[0].state), (1, &id, DisputeState::Pending));
-    assert_eq!(told.disputes[0].amount, Some(money("60.00 THB")), "what was left");
-    assert!(omise.close_dispute(&partly, OmiseDispute::Open).is_err());
-    omise.close_dispute(&partly, OmiseDispute::Won).unwrap();
-    assert_eq!(facts(&partly).await.disputes[0].state, DisputeState::Won);
-    assert!(omise.close_dispute(&partly, OmiseDispute::Lost).is_err(), "it is over");
-    assert_eq!(omise.charge(&partly).unwrap()["dispute"]["status"], "won");
-    assert_eq!(omise.charge(&voided).unwrap()["dispute"], Value::Null);
-    omise.refund(&partly, 1_000).unwrap();
-}
-
-#[tokio::test]
-async fn mobile_banking_takes_nothing_back() {
-    let simulator = simulator().await;
-    let (omise, charge) = (simulator.omise(), simulator.omise().new_charge_id());
-    omise.create_with_source(&charge, money("100.00 THB"), "mobile_banking_kbank");
-    omise.pay(&charge).unwrap();
-    let shown = omise.charge(&charge).unwrap();
-    assert_eq!((&shown["source"]["type"], &shown["card"]), (&json!("mobile_banking_kbank"), &Value::Null));
-    assert_eq!((&shown["source"]["flow"], &shown["refundable"]), (&json!("app_redirect"), &json!(false)));
-    assert!(omise.refund(&charge, 1).is_err() && omise.dispute(&charge).is_err());
-    assert_eq!(ask(&simulator, Provider::Omise, &charge).await.unwrap().state, PaymentState::Paid);
-}
-
-#[tokio::test]
-async fn an_event_keeps_the_api_version_of_its_time() {
-    let simulator = simulator().await;
-    let (ingress, omise) = (Ingress::start(&simulator).await, simulator.omise());
     for version in OmiseVersion::ALL {
         omise.set_version(version);
         let charge = omise.new_charge_id();
@@ -174,64 +128,18 @@ async fn an_event_keeps_the_api_version_of_its_time() {
         omise.pay(&charge).unwrap();
         omise.refund(&charge, 4_000).unwrap();
         omise.dispute(&charge).unwrap();
-        let body = async |key| {
-            omise.notify(&ingress.url, &shop(), &charge, key).await.unwrap();
-            let notification = ingress.last().unwrap();
-            assert_eq!(notification.about, About::Payment(charge.clone()), "{version} {key}");
-            serde_json::from_slice::<Value>(&notification.body).unwrap()
-        };
-        let (paid, refund) = (body("charge.complete").await, body("refund.create").await);
-        let (dispute, latest) = (body("dispute.create").await, version == OmiseVersion::V2019);
-        for object in [&paid, &paid["data"], &refund["data"], &dispute["data"]] {
-            assert_eq!((object.get("created_at").is_some(), object.get("created").is_some()), (latest, !latest));
+        let transfer = omise.happen("transfer.create").unwrap();
+        let page = list(&simulator, 0).await.unwrap();
+        assert_eq!(page.unread, 0, "{version}");
+        let [.., created, paid, refunded, disputed, transferred] = &page.events[..] else { panic!("{page:?}") };
+        for (event, kind) in [
+            (created, "charge.create"),
+            (paid, "charge.complete"),
+            (refunded, "refund.create"),
+            (disputed, "dispute.create"),
+        ] {
+            assert_eq!((event.kind.as_str(), event.charge.as_ref()), (kind, Some(&charge)), "{version}");
         }
-        let charge = &paid["data"];
-        assert_eq!(charge["currency"], if latest { "THB" } else { "thb" });
-        assert_eq!(charge.get("refunded_amount").is_some(), latest);
-        assert_eq!(charge.get("net").is_some(), latest);
-        let flag = if version == OmiseVersion::V2014 { "captured" } else { "paid" };
-        assert_eq!((&charge[flag], charge[format!("{flag}_at")].is_string()), (&json!(true), true));
-        assert_eq!(charge.get("source_of_fund").is_some(), version == OmiseVersion::V2015);
-        assert_eq!(charge.get("source").is_some(), version >= OmiseVersion::V2017);
-        assert_eq!(refund["data"].get("status").is_some(), latest);
-        assert_eq!(refund["data"].get("voided").is_some(), version != OmiseVersion::V2014);
-        assert_eq!(
-            (dispute["data"]["transactions"].is_array(), dispute["data"]["transaction"].is_string()),
-            (latest, !latest)
-        );
+        assert_eq!((&transferred.id, &transferred.charge), (&transfer, &None), "{version}");
     }
-    // Read back, the envelope is in the version asked for, and what is in it is not.
-    let (_, list) = get(&simulator, "/events", simulator.keys().secret_key(), OmiseVersion::V2019).await;
-    assert!(list["data"][0]["created_at"].is_string() && list["data"][0]["data"]["created"].is_string());
-    let one = format!("/events/{}", list["data"][0]["id"].as_str().unwrap());
-    let (_, event) = get(&simulator, &one, simulator.keys().secret_key(), OmiseVersion::V2017).await;
-    assert!(event["created"].is_string() && event.get("created_at").is_none());
-}
-
-#[tokio::test]
-async fn a_charge_is_answered_in_the_version_asked_for_whatever_the_accounts_is() {
-    let simulator = simulator().await;
-    let omise = simulator.omise();
-    omise.set_version(OmiseVersion::V2015);
-    let charge = omise.new_charge_id();
-    omise.create_with_source(&charge, money("100.00 THB"), "internet_banking_scb");
-    omise.pay(&charge).unwrap();
-    assert_eq!(ask(&simulator, Provider::Omise, &charge).await.unwrap().state, PaymentState::Paid);
-    let (path, key) = (format!("/charges/{charge}"), simulator.keys().secret_key());
-    let (_, older) = get(&simulator, &path, key, OmiseVersion::V2015).await;
-    assert_eq!((&older["source_of_fund"], &older["offsite"]), (&json!("offsite"), &json!("internet_banking_scb")));
-    let unnamed = reqwest::Client::new().get(format!("{}{path}", simulator.url())).basic_auth(key, Some(""));
-    let unnamed = unnamed.send().await.unwrap();
-    assert_eq!(unnamed.headers()["omise-version"], "2015-11-17");
-    assert_eq!(serde_json::from_str::<Value>(&unnamed.text().await.unwrap()).unwrap(), older);
-}
-
-#[tokio::test]
-async fn faults_bend_the_list_of_events_too() {
-    let simulator = simulator().await;
-    simulator.faults().set_next(Provider::Omise, Fault::Throttle { retry_after: None }, 1).unwrap();
-    let key = simulator.keys().secret_key();
-    assert_eq!(get(&simulator, "/events", key, OmiseVersion::V2019).await.0, 429);
-    assert_eq!(get(&simulator, "/events", key, OmiseVersion::V2019).await.0, 200);
-    assert_eq!(simulator.journal().calls(Provider::Omise)[0].what, "GET /events");
 }

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use payhook_provider::{Account, Accounts, AskError, Client, Received, Refusal, antom, verify};
-use payhook_schema::{AccountName, AuthState, Clock, Money, Notification, PaymentFacts, PaymentId, Provider, RefundId};
+use payhook_schema::{AccountName, Clock, Money, Notification, PaymentFacts, PaymentId, Provider, RefundId};
 use payhook_simulator::{Keys, Options, Simulator};
 use uuid::Uuid;
 
@@ -39,10 +39,6 @@ pub(crate) fn refund_id(text: &str) -> RefundId {
     RefundId::new(text).unwrap()
 }
 
-pub(crate) fn auth_state(text: &str) -> AuthState {
-    AuthState::new(text).unwrap()
-}
-
 pub(crate) fn money(text: &str) -> Money {
     text.parse().unwrap()
 }
@@ -57,36 +53,29 @@ pub(crate) async fn ask_with(account: &Account, id: &PaymentId) -> Result<Paymen
     Client::new(Clock::system()).unwrap().ask(account, id).await
 }
 
-/// The receiver of notifications: verifies each one, keeps the result, and answers as ingress does.
+/// Receives notifications, verifies each one, notes the result, and answers as ingress does.
 #[derive(Clone)]
-pub(crate) struct Ingress {
+pub(crate) struct TestIngress {
     pub(crate) url: String,
     accounts: Accounts,
     seen: Arc<Mutex<Vec<Result<Notification, Refusal>>>>,
-    /// Answers 503 so many times before it takes anything.
-    unwilling: Arc<Mutex<u32>>,
 }
 
-impl Ingress {
+impl TestIngress {
     pub(crate) async fn start(simulator: &Simulator) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ingress = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
             accounts: simulator.accounts(&shop()),
             seen: Arc::default(),
-            unwilling: Arc::default(),
         };
         let router = Router::new()
-            .route("/antom/{account}/{call}", post(taken))
-            .route("/omise/{account}", post(taken))
-            .route("/pay/antom/{account}/{call}", post(taken))
+            .route("/antom/{account}/{call}", post(receive))
+            .route("/omise/{account}", post(receive))
+            .route("/pay/antom/{account}/{call}", post(receive))
             .with_state(ingress.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         ingress
-    }
-
-    pub(crate) fn unwilling(&self, times: u32) {
-        *self.unwilling.lock().unwrap() = times;
     }
 
     /// The result of the last request.
@@ -99,19 +88,12 @@ impl Ingress {
     }
 }
 
-async fn taken(
-    State(ingress): State<Ingress>,
+async fn receive(
+    State(ingress): State<TestIngress>,
     Path(path): Path<Vec<(String, String)>>,
     request: Request,
 ) -> impl IntoResponse + use<> {
     assert_eq!(path[0].1, "shop");
-    {
-        let mut unwilling = ingress.unwilling.lock().unwrap();
-        if *unwilling > 0 {
-            *unwilling -= 1;
-            return (StatusCode::SERVICE_UNAVAILABLE, "");
-        }
-    }
     let (parts, body) = request.into_parts();
     let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let provider = if parts.uri.path().starts_with("/omise") { Provider::Omise } else { Provider::Antom };
