@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ask::gate::Gate;
+use crate::ask::gate::ProviderGate;
 use crate::context::Context;
 use tended::Tended;
 
@@ -11,14 +11,14 @@ pub(crate) mod learn;
 mod tend;
 mod tended;
 
-pub(crate) struct Authorizations {
+pub(crate) struct AuthorizationTasks {
     context: Arc<Context>,
-    gate: Arc<Gate>,
+    gate: Arc<ProviderGate>,
     tended: Tended,
 }
 
-impl Authorizations {
-    pub(crate) fn new(context: Arc<Context>, gate: Arc<Gate>) -> Self {
+impl AuthorizationTasks {
+    pub(crate) fn new(context: Arc<Context>, gate: Arc<ProviderGate>) -> Self {
         Self { context, gate, tended: Tended::default() }
     }
 }

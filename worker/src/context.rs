@@ -20,7 +20,7 @@ use crate::store_retry::{GaveUp, store_retry};
 pub struct WorkerOptions {
     /// There is no other worker, and never will be: the store is a file of one process.
     pub alone: bool,
-    /// Inquiries in the air at once; twice as many deliveries are in hand.
+    /// Inquiries under way at once; twice as many deliveries are in hand.
     pub concurrency: usize,
     /// Transactions written at once: one for a store with one writer, two or more for a server.
     pub writers: usize,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::ask::gate::Gate;
-use crate::authorization::Authorizations;
+use crate::ask::gate::ProviderGate;
+use crate::authorization::AuthorizationTasks;
 use crate::context::Context;
 use asked_lately::AskedLately;
 use delivery::Crashes;
@@ -31,8 +31,8 @@ pub(crate) mod writer;
 /// Everything that the tasks share which bring hints to an outcome.
 pub(crate) struct Hints {
     pub(crate) context: Arc<Context>,
-    pub(crate) gate: Arc<Gate>,
-    authorizations: Authorizations,
+    pub(crate) gate: Arc<ProviderGate>,
+    authorizations: AuthorizationTasks,
     single_flight: SingleFlight,
     asked_lately: AskedLately,
     crashes: Arc<Crashes>,
@@ -42,12 +42,12 @@ pub(crate) struct Hints {
 impl Hints {
     pub(crate) fn new(
         context: Arc<Context>,
-        gate: Arc<Gate>,
+        gate: Arc<ProviderGate>,
         single_flight: SingleFlight,
         to_writers: mpsc::Sender<HintOutcome>,
     ) -> Self {
         Self {
-            authorizations: Authorizations::new(context.clone(), gate.clone()),
+            authorizations: AuthorizationTasks::new(context.clone(), gate.clone()),
             single_flight,
             asked_lately: AskedLately::default(),
             crashes: Arc::default(),

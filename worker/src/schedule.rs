@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_on_the_queue_is_not_stretched_beyond_what_is_said() {
+    fn a_wait_on_the_queue_is_not_stretched_beyond_its_limit() {
         let schedule = Schedule::new([1, 5, 30, 120, 600, 3600, 21_600].map(seconds).to_vec());
         let within = |wait| schedule.wait_within(seconds(wait), seconds(600)).as_secs();
         assert_eq!([3, 62, 600].map(within), [3, 62, 600]);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payment_is_looked_at_right_after_it_should_have_expired() {
+    fn a_payment_is_asked_about_right_after_it_should_have_expired() {
         let schedule = Schedule::new(vec![seconds(1)]);
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(schedule.next_check(Provider::Omise, 3, Some(at(600)), at(0)), at(720));

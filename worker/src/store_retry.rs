@@ -5,7 +5,7 @@
 //! right is for a person to mend, and what waits meanwhile is nobody's poison. A value it does not keep is given up at once.
 
 use payhook_store::StoreError;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -58,9 +58,6 @@ where
         if started.elapsed() > STORE_WAITS_WITHIN {
             return Err(GaveUp::TooLong);
         }
-        tokio::select! {
-            () = stop.cancelled() => return Err(GaveUp::Stopped),
-            () = tokio::time::sleep(waits.next_wait()) => {}
-        }
+        stop.run_until_cancelled(sleep(waits.next_wait())).await.ok_or(GaveUp::Stopped)?;
     }
 }

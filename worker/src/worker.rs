@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::ask::gate::Gate;
+use crate::ask::gate::ProviderGate;
 use crate::chores::{dead_letters, follow, relay, replay, retention, share, sweep, unrouted};
 use crate::context::{Context, WorkerOptions, WorkerParts};
 use crate::hints::outcome::HintOutcome;
@@ -26,8 +26,6 @@ const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
 
 /// Takes hints, asks providers, moves payments, tells fulfilment.
 pub struct Worker {
-    context: Arc<Context>,
-    gate: Arc<Gate>,
     hints: Arc<Hints>,
     due: mpsc::UnboundedReceiver<PaymentKey>,
     ready: mpsc::Receiver<HintOutcome>,
@@ -36,11 +34,11 @@ pub struct Worker {
 impl Worker {
     pub fn new(parts: WorkerParts, options: WorkerOptions) -> Self {
         let context = Arc::new(Context::new(parts, options));
-        let gate = Arc::new(Gate::new(context.clone()));
+        let gate = Arc::new(ProviderGate::new(context.clone()));
         let (single_flight, due) = SingleFlight::new();
         let (to_writers, ready) = mpsc::channel(OUTCOMES_MAX);
-        let hints = Arc::new(Hints::new(context.clone(), gate.clone(), single_flight, to_writers));
-        Self { context, gate, hints, due, ready }
+        let hints = Arc::new(Hints::new(context, gate, single_flight, to_writers));
+        Self { hints, due, ready }
     }
 
     /// Works until `stop`, then finishes what is in hand.
@@ -48,7 +46,8 @@ impl Worker {
     /// # Errors
     /// One of its tasks ended by itself, which only a bug does: whoever runs the worker must not go on as if it worked.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Died> {
-        let Self { context, gate, hints, due, ready } = self;
+        let Self { hints, due, ready } = self;
+        let (context, gate) = (hints.context.clone(), hints.gate.clone());
         // The inner tasks outlive the outer ones: what was taken is still asked about, written and acked.
         let (flow, abandon) = (stop.child_token(), context.abandon.clone());
         let (mut outer, mut inner) = (JoinSet::new(), JoinSet::new());

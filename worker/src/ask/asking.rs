@@ -60,15 +60,15 @@ impl<'a> Asking<'a> {
         key: &PaymentKey,
         stored: Option<&Payment>,
         notifications: &[&Notification],
-    ) -> Result<PaymentAnswer, AskError> {
+    ) -> Result<AnswerAboutPayment, AskError> {
         let mut facts = self.payment(&key.id).await?;
         let mut unanswered = Vec::new();
-        facts.disputes.extend(notifications.iter().filter_map(|it| dispute_in(it, &it.body)));
+        facts.disputes.extend(notifications.iter().filter_map(|signed| dispute_in(signed, &signed.body)));
         if !key.provider.profile().has_refund_inquiry {
-            return Ok(PaymentAnswer { facts, refunds: Vec::new(), unanswered });
+            return Ok(AnswerAboutPayment { facts, refunds: Vec::new(), unanswered });
         }
 
-        let notified: Vec<&RefundId> = notifications.iter().filter_map(|it| refund_named(it)).collect();
+        let notified: Vec<&RefundId> = notifications.iter().filter_map(|signed| refund_named(signed)).collect();
         let pending = stored.map_or_else(Vec::new, pending_refunds);
         let mut refunds: Vec<RefundAnswer> = Vec::new();
         for id in notified.iter().copied().chain(pending) {
@@ -93,7 +93,7 @@ impl<'a> Asking<'a> {
                 Err(error) => unanswered.push((id.clone(), error.into())),
             }
         }
-        Ok(PaymentAnswer { facts, refunds, unanswered })
+        Ok(AnswerAboutPayment { facts, refunds, unanswered })
     }
 
     /// Makes one call, notes how long it took and what class of answer it had.
@@ -150,7 +150,7 @@ impl<'a> Asking<'a> {
 }
 
 /// A provider's answer about a payment and its refunds.
-pub(crate) struct PaymentAnswer {
+pub(crate) struct AnswerAboutPayment {
     /// Its refunds are those that the payment's own answer lists.
     pub(crate) facts: PaymentFacts,
     /// Refunds asked about by themselves. Comparing the answer finds out if they are of this payment.
@@ -159,7 +159,7 @@ pub(crate) struct PaymentAnswer {
     pub(crate) unanswered: Vec<(RefundId, HintFailure)>,
 }
 
-impl PaymentAnswer {
+impl AnswerAboutPayment {
     pub(crate) fn lists(&self, asked: &RefundAnswer) -> bool {
         self.facts.refunds.iter().any(|refund| refund.is_same(&asked.refund))
     }

@@ -71,7 +71,7 @@ struct HeldShares {
     /// No question is begun after this; absent where nobody else asks.
     until: Option<Instant>,
     /// Questions under way.
-    in_air: u32,
+    under_way: u32,
     /// Places in the line, and how many of them go when they come back: the line is as long as the shares allow.
     places: u32,
     surplus: u32,
@@ -103,7 +103,7 @@ impl Budget {
             wanted: BTreeSet::new(),
             scarce: false,
             until: Some(now),
-            in_air: 0,
+            under_way: 0,
             places: 0,
             surplus: 0,
             pace: QuestionPace::new(now),
@@ -139,7 +139,7 @@ impl Budget {
         let mut held = self.lock();
         held.scarce = workers > count;
         held.wanted = if held.scarce {
-            let idle = !waiting && held.in_air == 0;
+            let idle = !waiting && held.under_way == 0;
             let keeps = |share: &Share| share.in_use && !idle && now.duration_since(share.since) < USE_FOR_MAX;
             match held.shares.iter().find(|(_, share)| keeps(share)) {
                 Some((&index, _)) => BTreeSet::from([index]),
@@ -208,7 +208,7 @@ impl Budget {
 
     /// Returns true if the questions under way are within the shares in use, so that the others can go.
     fn can_give_up(&self, held: &HeldShares) -> bool {
-        held.shares.values().any(|share| !share.in_use) && held.in_air <= self.in_use(held, self.limits.parallel)
+        held.shares.values().any(|share| !share.in_use) && held.under_way <= self.in_use(held, self.limits.parallel)
     }
 
     fn adjust(&self, held: &mut HeldShares, now: Instant) {
@@ -240,13 +240,13 @@ impl Budget {
     fn begin(&self, now: Instant) -> Result<(), Instant> {
         let mut held = self.lock();
         let is_over = held.until.is_some_and(|until| until <= now);
-        if is_over || held.in_air >= self.in_use(&held, self.limits.parallel) {
+        if is_over || held.under_way >= self.in_use(&held, self.limits.parallel) {
             return Err(now + LOOK_AGAIN);
         }
         if self.limits.requests_per_s.is_some() {
             held.pace.begin(now)?;
         }
-        held.in_air += 1;
+        held.under_way += 1;
         Ok(())
     }
 
@@ -258,8 +258,8 @@ impl Budget {
     /// Ends a question; whether there is now something to give up.
     fn end(&self) -> bool {
         let mut held = self.lock();
-        held.in_air -= 1;
-        let is_idle = held.in_air == 0 && self.waiting.load(Ordering::Relaxed) == 0;
+        held.under_way -= 1;
+        let is_idle = held.under_way == 0 && self.waiting.load(Ordering::Relaxed) == 0;
         self.can_give_up(&held) || held.scarce && is_idle
     }
 

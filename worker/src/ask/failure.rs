@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use payhook_provider::{Account, Accounts, AskError};
 use payhook_schema::{AccountName, DeadCause, Provider, jittered, jittered_fully};
 use payhook_vault::VaultError;
@@ -156,6 +157,10 @@ pub(crate) enum Unfinished {
     Failed { failure: HintFailure, probe: bool },
     /// Its account is left alone for a while.
     Waits(HintWait),
+    /// The hints repeat what was asked about immediately before, and rest until then.
+    Repeated(Timestamp),
+    /// Settled by another hint since this one was tried first.
+    SettledMeanwhile,
     /// The store can never keep it, or never look it up.
     Poison(String),
     /// The store was away for too long.

@@ -1,7 +1,7 @@
 //! The one gate to the providers. Nothing is asked without it: the account is known, its breaker lets the question through, and it is our
 //! turn within the account's budget.
 //!
-//! Who asks at once calls [`Gate::enter`]. Who has something to do between the turn and the question takes a [`GateTurn`] first, and passes
+//! Who asks at once calls [`ProviderGate::enter`]. Who has something to do between the turn and the question takes a [`GateTurn`] first, and passes
 //! the breaker with it immediately before asking.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) enum Who {
     Chore,
 }
 
-pub(crate) struct Gate {
+pub(crate) struct ProviderGate {
     context: Arc<Context>,
     pub(crate) breakers: Breakers,
     pub(crate) budgets: Budgets,
@@ -37,7 +37,7 @@ pub(crate) struct Gate {
     chores: Arc<Semaphore>,
 }
 
-impl Gate {
+impl ProviderGate {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         let places = |count: usize| Arc::new(Semaphore::new(count.max(1)));
         let concurrency = context.options.concurrency;
@@ -84,7 +84,7 @@ impl Gate {
 
 /// A turn at an account that was reached, and whose breaker is still to be passed.
 pub(crate) struct GateTurn<'a> {
-    gate: &'a Gate,
+    gate: &'a ProviderGate,
     account: Arc<Account>,
     turn: BudgetTurn<'a>,
 }

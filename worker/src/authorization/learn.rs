@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use tracing::{info, warn};
 
 use crate::ask::failure::Unfinished;
-use crate::authorization::Authorizations;
+use crate::authorization::AuthorizationTasks;
 use crate::authorization::decide::{AuthorizationFact, TokenSource, decide};
 
 /// The result of a delivery, and the authorizations whose next step is due now.
@@ -21,7 +21,7 @@ pub(crate) struct Learned {
     pub(crate) word: &'static str,
 }
 
-impl Authorizations {
+impl AuthorizationTasks {
     /// Learns from a delivery, and from what was archived before the authorizations it is about had their tokens.
     ///
     /// The second is done for a repeat as well: the worker that took the delivery first may have died before that.
@@ -49,7 +49,7 @@ impl Authorizations {
         let mut archived = notification.clone();
         self.context.vault.seal_body(&mut archived);
         let account = &notification.account;
-        let Some(said) = authorization_in(notification, &body) else {
+        let Some(learned) = authorization_in(notification, &body) else {
             let archive = AuthorizationSettlement { notifications: vec![archived], ..Default::default() };
             self.context.store_retry("archiving", || self.context.store.authorization_settle(&archive)).await?;
             return Ok(None);
@@ -58,7 +58,7 @@ impl Authorizations {
         loop {
             let find = || self.context.store.authorization_find(account, name);
             let found = self.context.store_retry("looking an authorization up", find).await?;
-            let is_new = |it: &Authorization| named.iter().all(|named| named.authorization.id != it.id);
+            let is_new = |other: &Authorization| named.iter().all(|named| named.authorization.id != other.id);
             let new: Vec<Authorization> = found.into_iter().filter(is_new).collect();
             match (new.is_empty(), named.is_empty()) {
                 (true, true) => return Err(Unfinished::Unknown(unknown(account, name))),
@@ -68,7 +68,7 @@ impl Authorizations {
             for authorization in new {
                 // With the first write: a repeat is counted there, and counts once.
                 let archives = named.is_empty();
-                named.push(self.learn_about(authorization, name, &said, &archived, archives).await?);
+                named.push(self.learn_about(authorization, name, &learned, &archived, archives).await?);
             }
             // Once more: one that is issued the token meanwhile looks for what is archived. Whichever comes first sees the other.
         }
@@ -79,22 +79,21 @@ impl Authorizations {
         &self,
         mut authorization: Authorization,
         name: &AuthorizationName,
-        said: &AuthorizationNotice,
+        learned: &AuthorizationNotice,
         archived: &Notification,
         archives: bool,
     ) -> Result<NamedAuthorization, Unfinished> {
         loop {
-            let fact = self.fact(&authorization, name, said, archived).await?;
+            let fact = self.fact(&authorization, name, learned, archived).await?;
             let notifications = if archives { vec![archived.clone()] } else { Vec::new() };
-            match self.apply(&authorization, fact, notifications).await? {
+            match self.write_authorization(self.settlement(&authorization, fact, notifications)).await? {
                 AuthorizationWrite::Changed(next) => {
                     info!(authorization.id = %next.id, state = %next.state, "authorization {} is {}", next.id, next.state);
                     return Ok(NamedAuthorization { authorization: *next, changed: true });
                 }
                 AuthorizationWrite::Unchanged => return Ok(NamedAuthorization { authorization, changed: false }),
                 AuthorizationWrite::Conflict => {
-                    let get = || self.context.store.authorization_get(&authorization.id);
-                    let now = self.context.store_retry("reading an authorization again", get).await?;
+                    let now = self.stored(&authorization.id).await?;
                     authorization = now.ok_or_else(|| Unfinished::Unknown(unknown(&archived.account, name)))?;
                 }
             }
@@ -106,10 +105,10 @@ impl Authorizations {
         &self,
         authorization: &Authorization,
         name: &AuthorizationName,
-        said: &AuthorizationNotice,
+        learned: &AuthorizationNotice,
         notification: &Notification,
     ) -> Result<AuthorizationFact, Unfinished> {
-        match said {
+        match learned {
             AuthorizationNotice::Granted { code } => {
                 let ours_to_exchange = self.exchanges(&authorization.account);
                 let place = SealedPlace::Code(authorization.id.clone());
@@ -146,7 +145,7 @@ impl Authorizations {
         let (account, name) = (&authorization.account, AuthorizationName::State(authorization.auth_state.clone()));
         let archived = || self.context.store.authorization_notifications(account, &name);
         let of_consent = self.context.store_retry("looking for the consent", archived).await?;
-        let signed = |it: &Notification| it.signed_at.unwrap_or(it.received_at);
+        let signed = |archived: &Notification| archived.signed_at.unwrap_or(archived.received_at);
         let agreed_at = of_consent.iter().map(signed).min().unwrap_or(authorization.created_at);
         Ok(signed(notification) < agreed_at)
     }
@@ -158,7 +157,9 @@ impl Authorizations {
         let refresh = token.refresh.as_ref();
         Ok(Token {
             access: Some(seal(SealedPlace::AccessToken(id.clone()), access)?),
-            refresh: refresh.map(|it| seal(SealedPlace::RefreshToken(id.clone()), it.expose_secret())).transpose()?,
+            refresh: refresh
+                .map(|secret| seal(SealedPlace::RefreshToken(id.clone()), secret.expose_secret()))
+                .transpose()?,
             expires_at: token.expires_at,
             refresh_expires_at: token.refresh_expires_at,
             issued_at: self.context.clock.now(),
@@ -176,29 +177,45 @@ impl Authorizations {
         Ok(if ours && !current { TokenSource::Former } else { TokenSource::Notified })
     }
 
-    /// Decides and writes; a change is written only if what it was decided on still stands.
-    pub(super) async fn apply(
+    pub(super) async fn stored(&self, id: &AuthorizationId) -> Result<Option<Authorization>, Unfinished> {
+        let get = || self.context.store.authorization_get(id);
+        Ok(self.context.store_retry("looking an authorization up", get).await?)
+    }
+
+    /// Decides on an authorization as it is stored and writes that, again for as long as it moves in between. `decide` returns `None` where
+    /// there is nothing to write. Returns the authorization if that changed it.
+    pub(super) async fn update(
+        &self,
+        id: &AuthorizationId,
+        decide: impl Fn(&Authorization) -> Result<Option<AuthorizationSettlement>, Unfinished>,
+    ) -> Result<Option<Authorization>, Unfinished> {
+        loop {
+            let settlement = self.stored(id).await?.map(|stored| decide(&stored)).transpose()?.flatten();
+            let Some(settlement) = settlement else { return Ok(None) };
+            match self.write_authorization(settlement).await? {
+                AuthorizationWrite::Changed(next) => return Ok(Some(*next)),
+                AuthorizationWrite::Unchanged => return Ok(None),
+                AuthorizationWrite::Conflict => {}
+            }
+        }
+    }
+
+    /// Decides about a fact. The change is written only if what it was decided on still stands.
+    pub(super) fn settlement(
         &self,
         authorization: &Authorization,
         fact: AuthorizationFact,
         notifications: Vec<Notification>,
-    ) -> Result<AuthorizationWrite, Unfinished> {
+    ) -> AuthorizationSettlement {
         let decision = decide(authorization, fact, self.context.clock.now());
         for refusal in decision.timeline.iter().filter(|_| decision.change.is_none()) {
             warn!(authorization.id = %authorization.id, "authorization {}: {}", authorization.id, refusal.text);
         }
-        let settlement = AuthorizationSettlement {
-            notifications,
-            change: decision.change,
-            timeline: Some((authorization.id.clone(), decision.timeline)),
-        };
-        self.write_authorization(settlement).await
+        let timeline = Some((authorization.id.clone(), decision.timeline));
+        AuthorizationSettlement { notifications, change: decision.change, timeline }
     }
 
-    pub(super) async fn write_authorization(
-        &self,
-        settlement: AuthorizationSettlement,
-    ) -> Result<AuthorizationWrite, Unfinished> {
+    async fn write_authorization(&self, settlement: AuthorizationSettlement) -> Result<AuthorizationWrite, Unfinished> {
         let write = || self.context.store.authorization_settle(&settlement);
         match self.context.store_retry("writing an authorization", write).await? {
             Settled::Written => Ok(match settlement.change {
@@ -246,19 +263,13 @@ impl Authorizations {
 
     /// Clears the next check if early notifications changed nothing: there is nothing to look for again.
     async fn nothing_more_is_due(&self, id: &AuthorizationId) -> Result<(), Unfinished> {
-        loop {
-            let get = || self.context.store.authorization_get(id);
-            let Some(now) = self.context.store_retry("looking an authorization up", get).await? else { return Ok(()) };
-            if now.state != AuthorizationState::Awaiting || now.next_check_at.is_none() {
-                return Ok(());
-            }
-            let change =
-                AuthorizationChange { authorization: Authorization { next_check_at: None, ..now }, events: Vec::new() };
-            let settlement = AuthorizationSettlement { change: Some(change), ..AuthorizationSettlement::default() };
-            if !matches!(self.write_authorization(settlement).await?, AuthorizationWrite::Conflict) {
-                return Ok(());
-            }
-        }
+        let cleared = |stored: &Authorization| {
+            let is_due = stored.state == AuthorizationState::Awaiting && stored.next_check_at.is_some();
+            let authorization = Authorization { next_check_at: None, ..stored.clone() };
+            let change = is_due.then(|| AuthorizationChange { authorization, events: Vec::new() });
+            Ok(change.map(|change| AuthorizationSettlement { change: Some(change), ..Default::default() }))
+        };
+        self.update(id, cleared).await.map(drop)
     }
 
     /// Learns from an early notification. A notification that cannot be used, such as one that does not open, is logged
@@ -281,8 +292,8 @@ struct NamedAuthorization {
     changed: bool,
 }
 
-/// The result of a decision.
-pub(crate) enum AuthorizationWrite {
+/// The result of a write.
+enum AuthorizationWrite {
     Changed(Box<Authorization>),
     Unchanged,
     /// It moved on since it was read.

@@ -13,9 +13,9 @@ use tracing::{error, info, warn};
 
 use crate::ask::failure::{Class, HintFailure, NotAsked, Unfinished};
 use crate::ask::gate::Who;
-use crate::authorization::Authorizations;
+use crate::authorization::AuthorizationTasks;
 use crate::authorization::decide::{AuthorizationFact, TokenSource, refresh_at};
-use crate::authorization::learn::{AuthorizationWrite, Learned};
+use crate::authorization::learn::Learned;
 use crate::wait::HintWait;
 
 /// The time a worker may take for a call and for writing its result; then another may take over. The call has ten
@@ -51,20 +51,17 @@ impl TokenStep<'_> {
     }
 }
 
-impl Authorizations {
+impl AuthorizationTasks {
     /// A hint to see to an authorization.
     pub(crate) async fn tend(&self, id: &AuthorizationId, because: Because) -> Result<Learned, Unfinished> {
-        let get = || self.context.store.authorization_get(id);
         let learned = |due| Ok(Learned { due, word: "tended" });
-        let Some(authorization) = self.context.store_retry("looking an authorization up", get).await? else {
-            return learned(Vec::new());
-        };
+        let Some(authorization) = self.stored(id).await? else { return learned(Vec::new()) };
         // One that still waits is only ever due because notifications came before it was registered.
         if because == Because::Registered || authorization.state == AuthorizationState::Awaiting {
             self.catch_up(&authorization).await?;
         }
         // The worker that stored the token may have died before that.
-        if let Some(now) = self.context.store_retry("looking an authorization up", get).await? {
+        if let Some(now) = self.stored(id).await? {
             self.catch_up_on_token(&now).await?;
         }
         learned(vec![id.clone()])
@@ -75,10 +72,7 @@ impl Authorizations {
     /// The claim makes it one exchange, however many workers hold the code. Should we die between the call and the write, the claim
     /// runs out and the code is tried once more: Antom may give the same token for it or refuse, and a refused one needs a new consent.
     pub(crate) async fn take_next_step(&self, id: &AuthorizationId) {
-        let get = || self.context.store.authorization_get(id);
-        let Ok(Some(authorization)) = self.context.store_retry("looking an authorization up", get).await else {
-            return;
-        };
+        let Ok(Some(authorization)) = self.stored(id).await else { return };
         let Some(step) = TokenStep::of(&authorization, self.context.clock.now()) else { return };
         // What is not begun is due again, and found by the sweep. A code never waits: it is good for minutes.
         let Some(_tended) = self.tended.begin(id, matches!(step, TokenStep::Refresh(_))) else { return };
@@ -107,7 +101,7 @@ impl Authorizations {
             NotAsked::Failed(failure) => failure,
             NotAsked::Wait(wait) => alone(wait),
         })?;
-        // A worker that stops could be gone between the answer and its being kept.
+        // A worker that stops could be gone between the answer and its write.
         if self.context.in_hand.is_closed() {
             return Ok(None);
         }
@@ -118,7 +112,7 @@ impl Authorizations {
             return Ok(None);
         }
         let holder = new_id(now);
-        // Once, and not store_retry: a claim written late would be over when it begins. What is not claimed is due again.
+        // Once, and not retried: a claim written late would be over when it begins. What is not claimed is due again.
         let claimed = self.context.store.authorization_claim(id, holder, now, CLAIM_FOR).await;
         let Ok(Some(claimed)) = claimed else { return Ok(None) };
         let Some(step) = TokenStep::of(&claimed, now) else { return Ok(None) };
@@ -151,7 +145,7 @@ impl Authorizations {
         loop {
             match self.store_token(id, token).await {
                 Err(Unfinished::StoreAway) => {
-                    error!(authorization.id = %id, "a token of {id} waits for the store: it is kept nowhere else");
+                    error!(authorization.id = %id, "a token of {id} waits for the store: it is stored nowhere else");
                 }
                 stored => return stored,
             }
@@ -160,21 +154,13 @@ impl Authorizations {
 
     /// Stores a token we were given, whatever else happens to the authorization meanwhile.
     async fn store_token(&self, id: &AuthorizationId, token: &IssuedToken) -> Result<(), Unfinished> {
-        loop {
-            let get = || self.context.store.authorization_get(id);
-            let Some(authorization) = self.context.store_retry("looking an authorization up", get).await? else {
-                return Ok(());
-            };
+        let issued = |stored: &Authorization| {
             let fact = AuthorizationFact::Issued { token: self.sealed(id, token)?, source: TokenSource::Answered };
-            match self.apply(&authorization, fact, Vec::new()).await? {
-                AuthorizationWrite::Changed(next) => {
-                    info!(authorization.id = %id, state = %next.state, "authorization {id} has a token");
-                    return self.catch_up_on_token(&next).await;
-                }
-                AuthorizationWrite::Unchanged => return Ok(()),
-                AuthorizationWrite::Conflict => {}
-            }
-        }
+            Ok(Some(self.settlement(stored, fact, Vec::new())))
+        };
+        let Some(next) = self.update(id, issued).await? else { return Ok(()) };
+        info!(authorization.id = %id, state = %next.state, "authorization {id} has a token");
+        self.catch_up_on_token(&next).await
     }
 
     /// Notes what went wrong, and when to try again: never, where Antom's no is final.
@@ -186,29 +172,23 @@ impl Authorizations {
     ) -> Result<(), Unfinished> {
         warn!(authorization.id = %id, "cannot {step} for authorization {id}: {}", why.detail);
         metrics::counter!("payhook_authorization_failures_total", "step" => step).increment(1);
-        loop {
-            let get = || self.context.store.authorization_get(id);
-            let Some(authorization) = self.context.store_retry("looking an authorization up", get).await? else {
-                return Ok(());
-            };
+        let failed = |stored: &Authorization| {
             let now = self.context.clock.now();
-            let Some(step) = TokenStep::of(&authorization, now) else { return Ok(()) };
-            let next = self.after_failure(&authorization, &step, why, now);
+            let Some(step) = TokenStep::of(stored, now) else { return Ok(None) };
+            let next = self.after_failure(stored, &step, why, now);
             let outlook = match next.next_check_at {
                 Some(at) => format!("tried again at {at}"),
                 None => "given up; the customer has to agree anew".to_owned(),
             };
             let text = format!("{} failed: {}; {outlook}", step.word(), why.detail);
             let entry = TimelineEntry::new(now, TimelineKind::Inquiry, None, text);
-            let settlement = AuthorizationSettlement {
+            Ok(Some(AuthorizationSettlement {
                 notifications: Vec::new(),
                 change: Some(AuthorizationChange { authorization: next, events: Vec::new() }),
                 timeline: Some((id.clone(), vec![entry])),
-            };
-            if !matches!(self.write_authorization(settlement).await?, AuthorizationWrite::Conflict) {
-                return Ok(());
-            }
-        }
+            }))
+        };
+        self.update(id, failed).await.map(drop)
     }
 
     fn after_failure(

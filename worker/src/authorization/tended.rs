@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use payhook_schema::AuthorizationId;
 
-/// Authorizations one worker sees to at once; beyond that, refreshes wait in the store, where they do not stand before payments.
+/// AuthorizationTasks one worker sees to at once; beyond that, refreshes wait in the store, where they do not stand before payments.
 const AT_ONCE: usize = 16;
 
 #[derive(Default)]

@@ -27,10 +27,7 @@ pub(crate) async fn move_to_store(context: Arc<Context>, stop: CancellationToken
         if let Err(error) = consume_dead(&context, &stop).await {
             warn!(error = %chain(&error), "cannot take dead letters, trying again");
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(jittered(WAIT)) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(jittered(WAIT))).await;
     }
 }
 
@@ -129,7 +126,7 @@ async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
         vault.seal_body(genuine);
     }
     let (provider, account) = match (received, &payment) {
-        (Some(it), _) => (Some(it.provider), Some(it.account.clone())),
+        (Some(received), _) => (Some(received.provider), Some(received.account.clone())),
         (None, Some(key)) => (Some(key.provider), Some(key.account.clone())),
         (None, None) => (None, None),
     };

@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::ask::failure::NotAsked;
-use crate::ask::gate::{Gate, Who};
+use crate::ask::gate::{ProviderGate, Who};
 use crate::chores::sweep;
 use crate::context::Context;
 use crate::error_chain::chain;
@@ -38,13 +38,12 @@ const HINTS_MAX: u32 = 100;
 const LOOKS_LEFT_OUT: u32 = 4;
 
 /// Looks at the list of each account in turn, until `stop`.
-pub(crate) async fn follow(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid, stop: CancellationToken) {
+pub(crate) async fn follow(context: Arc<Context>, gate: Arc<ProviderGate>, holder: Uuid, stop: CancellationToken) {
     let Some(every) = context.options.follow_every else { return stop.cancelled().await };
     let mut left_out = 0;
     while !stop.is_cancelled() {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(jittered(every)) => {}
+        if stop.run_until_cancelled(tokio::time::sleep(jittered(every))).await.is_none() {
+            return;
         }
         // While hints wait, more of them would only push live notifications further back; what is not read now is read another time.
         if left_out < LOOKS_LEFT_OUT && sweep::more_wait(&context, HINTS_MAX).await == Some(true) {
@@ -65,7 +64,7 @@ pub(crate) async fn follow(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid,
 }
 
 /// Looks at one account's events, from where the last look ended.
-async fn look(context: &Context, gate: &Gate, account: Arc<Account>, holder: Uuid) -> Result<(), String> {
+async fn look(context: &Context, gate: &ProviderGate, account: Arc<Account>, holder: Uuid) -> Result<(), String> {
     let name = format!("follow:{}/{}", account.provider(), account.name());
     let now = context.clock.now();
     let store = |error: StoreError| chain(&error);
@@ -101,7 +100,12 @@ struct EventsRead {
 }
 
 /// Reads the list between `from` and `to`, as far as one look goes.
-async fn read(gate: &Gate, account: &Arc<Account>, from: Timestamp, to: Timestamp) -> Result<EventsRead, String> {
+async fn read(
+    gate: &ProviderGate,
+    account: &Arc<Account>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<EventsRead, String> {
     let mut read = EventsRead { seen_by: BTreeMap::new(), whole: false, last_at: None };
     let mut offset = 0;
     for _ in 0..PAGES {

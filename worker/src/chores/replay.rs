@@ -15,7 +15,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::ask::failure::NotAsked;
-use crate::ask::gate::{Gate, Who};
+use crate::ask::gate::{ProviderGate, Who};
 use crate::chores::lease::Lease;
 use crate::chores::sweep;
 use crate::context::Context;
@@ -38,7 +38,7 @@ const AFTER_WAITING: Duration = Duration::from_secs(2);
 const AT_ONCE: u32 = 100;
 
 /// Runs until `stop`.
-pub(crate) async fn replay(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid, stop: CancellationToken) {
+pub(crate) async fn replay(context: Arc<Context>, gate: Arc<ProviderGate>, holder: Uuid, stop: CancellationToken) {
     // What a runner that died had handed out is handed out again when its claim runs out.
     let (mut lease, mut paces) = (Lease::new("replay", holder), HashMap::new());
     while !stop.is_cancelled() {
@@ -49,10 +49,7 @@ pub(crate) async fn replay(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid,
             }),
             false => IDLE,
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
     }
     lease.release(&context).await;
 }
@@ -82,7 +79,11 @@ impl ReplayPace {
 }
 
 /// Goes once over all replays that run, and returns the time until the next round.
-async fn round(context: &Context, gate: &Gate, paces: &mut HashMap<Uuid, ReplayPace>) -> Result<Duration, StoreError> {
+async fn round(
+    context: &Context,
+    gate: &ProviderGate,
+    paces: &mut HashMap<Uuid, ReplayPace>,
+) -> Result<Duration, StoreError> {
     let running = context.store.replay_running().await?;
     paces.retain(|id, _| running.iter().any(|replay| replay.id == *id));
     if running.is_empty() {
@@ -116,7 +117,7 @@ struct Handed {
 }
 
 /// Hands out up to `limit` items of one replay.
-async fn hand_out(context: &Context, gate: &Gate, replay: Uuid, limit: u32) -> Result<Handed, StoreError> {
+async fn hand_out(context: &Context, gate: &ProviderGate, replay: Uuid, limit: u32) -> Result<Handed, StoreError> {
     let items = context.store.replay_claim(replay, context.clock.now(), HOLD_FOR, limit).await?;
     let handed = items.len() as u32;
     let results: Vec<ReplayResult> =
@@ -130,103 +131,103 @@ async fn hand_out(context: &Context, gate: &Gate, replay: Uuid, limit: u32) -> R
 
 /// Plans an item here, or sends a hint for it. Returns `None` if its result comes from the worker that settles the
 /// hint.
-async fn take(context: &Context, gate: &Gate, item: ReplayItem) -> Option<ReplayResult> {
+async fn take(context: &Context, gate: &ProviderGate, item: ReplayItem) -> Option<ReplayResult> {
     let taken = if item.plan { plan(context, gate, &item).await.map(Some) } else { hint(context, gate, &item).await };
-    let result = |(outcome, detail)| ReplayResult { item: item.id, outcome, detail };
-    match taken {
-        Ok(known) => known.map(result),
-        // It waits again: nothing was tried.
-        Err(why) => Some(result((None, why))),
+    let (outcome, detail) = match taken {
+        Ok(planned) => planned.map(|(outcome, detail)| (Some(outcome), detail))?,
+        Err(NotReplayed::Failed(why)) => (Some(ReplayOutcome::Failed), why),
+        Err(NotReplayed::Waits(why)) => (None, why),
+    };
+    Some(ReplayResult { item: item.id, outcome, detail })
+}
+
+/// The reason why an item was not replayed.
+enum NotReplayed {
+    /// Nothing will come of it.
+    Failed(String),
+    /// It waits again: nothing was tried.
+    Waits(String),
+}
+
+impl From<StoreError> for NotReplayed {
+    fn from(error: StoreError) -> Self {
+        Self::Waits(chain(&error))
     }
 }
 
-type ItemResult = (Option<ReplayOutcome>, String);
+type Planned = (ReplayOutcome, String);
 
-fn failed(why: impl Into<String>) -> ItemResult {
-    (Some(ReplayOutcome::Failed), why.into())
-}
-
-/// The hint an item makes, like any other.
-async fn hint(context: &Context, gate: &Gate, item: &ReplayItem) -> Result<Option<ItemResult>, String> {
+/// Sends the hint that an item makes, like any other.
+async fn hint(context: &Context, gate: &ProviderGate, item: &ReplayItem) -> Result<Option<Planned>, NotReplayed> {
     let left_alone =
         |key: &&PaymentKey| gate.breakers.left_alone(key.provider, &key.account, None, Instant::now()).is_some();
     if let Some(key) = item.payment.as_ref().filter(left_alone) {
-        return Err(format!("{} account `{}` is left alone for now", key.provider, key.account));
+        return Err(NotReplayed::Waits(format!("{} account `{}` is left alone for now", key.provider, key.account)));
     }
-    match envelope(context, item).await? {
-        Ok(envelope) => context.queue.publish(&envelope).await.map_err(|error| chain(&error))?,
-        Err(why) => return Ok(Some(failed(why))),
-    }
+    let envelope = envelope(context, item).await?;
+    context.queue.publish(&envelope).await.map_err(|error| NotReplayed::Waits(chain(&error)))?;
     Ok(None)
 }
 
-/// The envelope of an item's hint, or why there is none. It carries the notification where there is one, because that may say what no
-/// inquiry does: the archive's, and otherwise the one in the dead letter's own bytes, which was never proven or never archived.
-async fn envelope(context: &Context, item: &ReplayItem) -> Result<Result<Envelope, String>, String> {
+/// Returns the envelope of an item's hint. It carries the notification where there is one, because that may say what no inquiry does: the
+/// archive's, and otherwise the one in the dead letter's own bytes, which was never proven or never archived.
+async fn envelope(context: &Context, item: &ReplayItem) -> Result<Envelope, NotReplayed> {
     let store = &context.store;
     if let Some(id) = item.notification
-        && let Some(archived) = store.notification_get(id).await.map_err(|error| chain(&error))?
+        && let Some(archived) = store.notification_get(id).await?
     {
-        return Ok(Ok(Envelope::again(archived.notification, item.id)));
+        return Ok(Envelope::again(archived.notification, item.id));
     }
     let letter = match item.dead_letter {
-        Some(id) => store.dead_letter_get(id).await.map_err(|error| chain(&error))?,
+        Some(id) => store.dead_letter_get(id).await?,
         None => None,
     };
     let bytes = letter.map(|letter| Envelope::decode(&letter.bytes));
-    Ok(match (bytes, &item.payment) {
-        (Some(Ok(died)), _) => Ok(Envelope { id: item.id, replay: Some(item.id), ..died }),
-        (_, Some(payment)) => Ok(Envelope::ask_again(payment.clone(), item.id)),
+    let why = match (bytes, &item.payment) {
+        (Some(Ok(died)), _) => return Ok(Envelope { id: item.id, replay: Some(item.id), ..died }),
+        (_, Some(payment)) => return Ok(Envelope::ask_again(payment.clone(), item.id)),
         // Without its cause: serde's own words quote what was in it.
-        (Some(Err(error)), None) => Err(format!("this version cannot read its bytes: {error}")),
-        (None, None) => Err("it names no payment and holds no notification: nothing can be hinted at".to_owned()),
-    })
+        (Some(Err(error)), None) => format!("this version cannot read its bytes: {error}"),
+        (None, None) => "it names no payment and holds no notification: nothing can be hinted at".to_owned(),
+    };
+    Err(NotReplayed::Failed(why))
 }
 
-/// The payment an item is about, as this version reads it, or why nobody can tell.
-async fn payment(context: &Context, item: &ReplayItem) -> Result<Result<Option<PaymentKey>, String>, String> {
+/// Returns the payment an item is about, as this version reads it.
+async fn payment(context: &Context, item: &ReplayItem) -> Result<Option<PaymentKey>, NotReplayed> {
     if item.payment.is_some() {
-        return Ok(Ok(item.payment.clone()));
+        return Ok(item.payment.clone());
     }
-    let Envelope { hint: Hint::Notification(notification), .. } = (match envelope(context, item).await? {
-        Ok(envelope) => envelope,
-        Err(why) => return Ok(Err(why)),
-    }) else {
-        return Ok(Ok(None));
-    };
-    Ok(match context.genuine(&notification).await {
-        Ok(Notification { about: About::Unreadable(why), .. }) => Err(format!("this version cannot read it: {why}")),
+    let Hint::Notification(notification) = envelope(context, item).await?.hint else { return Ok(None) };
+    match context.genuine(&notification).await {
+        Ok(Notification { about: About::Unreadable(why), .. }) => {
+            Err(NotReplayed::Failed(format!("this version cannot read it: {why}")))
+        }
         Ok(genuine) => Ok(genuine.payment()),
-        Err(doubt) => Err(doubt.failure().detail),
-    })
+        Err(doubt) => Err(NotReplayed::Failed(doubt.failure().detail)),
+    }
 }
 
 /// Asks the provider, compares, and returns what replaying an item would change; writes nothing.
-async fn plan(context: &Context, gate: &Gate, item: &ReplayItem) -> Result<ItemResult, String> {
-    let key = match payment(context, item).await? {
-        Ok(key) => key,
-        Err(why) => return Ok(failed(why)),
-    };
-    let Some(key) = key else {
+async fn plan(context: &Context, gate: &ProviderGate, item: &ReplayItem) -> Result<Planned, NotReplayed> {
+    let Some(key) = payment(context, item).await? else {
         let why = "it names no payment by its id: what it would change shows only when it is replayed";
-        return Ok((Some(ReplayOutcome::Unchanged), why.to_owned()));
+        return Ok((ReplayOutcome::Unchanged, why.to_owned()));
     };
-    let found = context.store.payments_find(std::slice::from_ref(&key)).await.map_err(|error| chain(&error))?;
+    let found = context.store.payments_find(std::slice::from_ref(&key)).await?;
     let Some(Found::Order(order)) = found.into_iter().next() else {
-        return Ok(failed(format!("no order is registered with payment {key}")));
+        return Err(NotReplayed::Failed(format!("no order is registered with payment {key}")));
     };
     let now = context.clock.now();
-    let asking = match gate.enter(key.provider, &key.account, Who::Chore).await {
-        Ok(asking) => asking,
-        Err(NotAsked::Failed(failure)) => return Ok(failed(failure.detail)),
-        Err(NotAsked::Wait(wait)) => return Err(wait.why.as_str().to_owned()),
-    };
-    let answer = asking.whole(&key, order.payment(&key), &[]).await;
-    let facts = match answer {
-        Ok(answer) => answer.facts_without(&named_elsewhere(&key, &answer)),
-        Err(error @ (AskError::Throttled { .. } | AskError::Unavailable { .. })) => return Err(error.to_string()),
-        Err(error) => return Ok(failed(error.to_string())),
-    };
+    let asking = gate.enter(key.provider, &key.account, Who::Chore).await.map_err(|not_asked| match not_asked {
+        NotAsked::Failed(failure) => NotReplayed::Failed(failure.detail),
+        NotAsked::Wait(wait) => NotReplayed::Waits(wait.why.as_str().to_owned()),
+    })?;
+    let answer = asking.whole(&key, order.payment(&key), &[]).await.map_err(|error| match error {
+        AskError::Throttled { .. } | AskError::Unavailable { .. } => NotReplayed::Waits(error.to_string()),
+        _ => NotReplayed::Failed(error.to_string()),
+    })?;
+    let facts = answer.facts_without(&named_elsewhere(&key, &answer));
     let next = NextCheck { at: now, checks: 0 };
     let decision =
         decide(&Question { order: &order, key: &key, facts: &facts, foreign: &[], elsewhere: &[], next, now });
@@ -238,7 +239,7 @@ async fn plan(context: &Context, gate: &Gate, item: &ReplayItem) -> Result<ItemR
         .collect();
     let result = |outcome, otherwise: &str| {
         let text = if moves.is_empty() { otherwise.to_owned() } else { moves.join("; ") };
-        (Some(outcome), format!("order {} ({}): {text}", order.id, order.state))
+        (outcome, format!("order {} ({}): {text}", order.id, order.state))
     };
     // A comparison wants to know what is said differently, not what would change: a provider that says less than we know differs.
     let compares = item.dead_letter.is_none() && item.notification.is_none();

@@ -44,10 +44,7 @@ pub(crate) async fn retain(context: Arc<Context>, holder: Uuid, stop: Cancellati
             run.all(&mut lease).await;
             next = Instant::now() + jittered(every);
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(every.min(LOOK_EVERY)) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(every.min(LOOK_EVERY))).await;
     }
     lease.release(&context).await;
 }
@@ -96,10 +93,9 @@ impl Run<'_> {
             };
             from = next;
             let busy = sweep::more_wait(self.context, HINTS_MAX).await == Some(true);
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = tokio::time::sleep(jittered(if busy { PAUSE_WHILE_BUSY } else { PAUSE })) => {}
-            }
+            self.stop
+                .run_until_cancelled(tokio::time::sleep(jittered(if busy { PAUSE_WHILE_BUSY } else { PAUSE })))
+                .await;
         }
         deleted
     }

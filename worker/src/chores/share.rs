@@ -11,16 +11,16 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::ask::budget::{Budget, RENEW_EVERY, SHARE_FOR, TAKE_EVERY, WORKERS};
-use crate::ask::gate::Gate;
+use crate::ask::gate::ProviderGate;
 use crate::context::Context;
 use crate::error_chain::chain;
 
-fn budgets(context: &Context, gate: &Gate) -> Vec<Arc<Budget>> {
+fn budgets(context: &Context, gate: &ProviderGate) -> Vec<Arc<Budget>> {
     gate.budgets.all(&context.accounts.all())
 }
 
 /// Runs until the worker ends.
-pub(crate) async fn share(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid, stop: CancellationToken) {
+pub(crate) async fn share(context: Arc<Context>, gate: Arc<ProviderGate>, holder: Uuid, stop: CancellationToken) {
     if gate.budgets.alone {
         metrics::gauge!("payhook_workers").set(1.0);
         return stop.cancelled().await;
@@ -55,7 +55,7 @@ pub(crate) async fn share(context: Arc<Context>, gate: Arc<Gate>, holder: Uuid, 
 }
 
 /// Shows this worker, counts all of them, and takes and gives up shares accordingly; how many workers there are.
-async fn renew(context: &Context, gate: &Gate, holder: Uuid) -> Result<u32, StoreError> {
+async fn renew(context: &Context, gate: &ProviderGate, holder: Uuid) -> Result<u32, StoreError> {
     let (store, now) = (&context.store, context.clock.now());
     let me = format!("{WORKERS}{holder}");
     let mut workers: BTreeSet<String> = store.leases_held(WORKERS, now).await?.into_iter().collect();
@@ -78,7 +78,7 @@ async fn renew(context: &Context, gate: &Gate, holder: Uuid) -> Result<u32, Stor
 }
 
 /// Gives up everything: to be called when this worker asks nobody any more.
-pub(crate) async fn give_up(context: &Context, gate: &Gate, holder: Uuid) {
+pub(crate) async fn give_up(context: &Context, gate: &ProviderGate, holder: Uuid) {
     if gate.budgets.alone {
         return;
     }

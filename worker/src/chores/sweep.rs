@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::ask::gate::Gate;
+use crate::ask::gate::ProviderGate;
 use crate::context::Context;
 use crate::error_chain::chain;
 
@@ -28,12 +28,11 @@ const SMALL_EVERY: Duration = Duration::from_secs(5);
 const LATE_ROUND: u32 = 10;
 
 /// Sweeps until `stop`. An authorization is due with a code to exchange or a token to refresh.
-pub(crate) async fn sweep(context: Arc<Context>, gate: Arc<Gate>, stop: CancellationToken) {
+pub(crate) async fn sweep(context: Arc<Context>, gate: Arc<ProviderGate>, stop: CancellationToken) {
     let (mut busy, mut swept_at) = (false, Instant::now());
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(jittered(EVERY)) => {}
+        if stop.run_until_cancelled(tokio::time::sleep(jittered(EVERY))).await.is_none() {
+            return;
         }
         // While the last rounds' hints still wait, more of them would only push live notifications further back: but for a few, since what
         // waits may be there for hours.

@@ -22,9 +22,8 @@ const AGAIN: Duration = Duration::from_mins(1);
 pub(crate) async fn move_back(context: Arc<Context>, stop: CancellationToken) {
     let mut not_before = Instant::now();
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(jittered(EVERY)) => {}
+        if stop.run_until_cancelled(tokio::time::sleep(jittered(EVERY))).await.is_none() {
+            return;
         }
         if Instant::now() < not_before {
             continue;

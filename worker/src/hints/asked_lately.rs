@@ -33,17 +33,17 @@ impl AskedLately {
         if rests_until(asked.began, now).is_none() {
             (asked.began, asked.before) = (now, std::mem::take(&mut asked.lately));
         }
-        asked.lately.extend(notifications.filter_map(|it| Some((it.signed_id?, (now, it.id)))));
+        asked.lately.extend(notifications.filter_map(|asked_for| Some((asked_for.signed_id?, (now, asked_for.id)))));
     }
 
     /// Returns until when nothing is asked for a delivery, if it is the first try of a repeat of what was asked for lately. A later try is
     /// of one that found no answer, and rests by its schedule. A hint that only went round, untried, is still at its first.
     pub(crate) fn rests(&self, delivery: &Delivery, now: Timestamp) -> Option<Timestamp> {
-        let it = notification(delivery).filter(|_| goes_round(delivery) && delivery.attempt <= 1)?;
+        let repeat = notification(delivery).filter(|_| goes_round(delivery) && delivery.attempt <= 1)?;
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let signed = it.signed_id?;
+        let signed = repeat.signed_id?;
         let (at, by) = *asked.lately.get(&signed).or_else(|| asked.before.get(&signed))?;
-        rests_until(at, now).filter(|_| by != it.id)
+        rests_until(at, now).filter(|_| by != repeat.id)
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use payhook_provider::AskError;
+use payhook_queue::Delivery;
 use payhook_schema::{About, Money, Notification, PaymentKey, RefundId};
-use payhook_store::PaymentName;
 
 use crate::ask::asking::refund_named;
 use crate::ask::failure::{HintFailure, Unfinished};
 use crate::ask::gate::Who;
 use crate::hints::Hints;
 use crate::hints::delivery::{InHand, goes_round, notification};
+use crate::hints::outcome::Group;
 
 /// A refund nobody announced is looked for at each try of its notification among this many payments, the newest, and as many others.
 const LOOKS: u32 = 8;
@@ -19,36 +20,26 @@ const LOOKS_OF_REPLAY: u32 = 24;
 /// No method takes a refund later than a year after the payment, a few weeks of 2024's exceptions aside.
 const REFUNDABLE_FOR: SignedDuration = SignedDuration::from_hours(18 * 31 * 24);
 
-/// The number of this try to find the payment, and if it is a replay's.
-#[derive(Clone, Copy)]
-struct SearchTry {
-    attempt: u32,
-    replayed: bool,
-}
-
 /// Finds the payment, and sends the notification there.
 pub(crate) async fn find(hints: Arc<Hints>, in_hand: InHand) {
-    let search = SearchTry { attempt: in_hand.delivery.attempt, replayed: !goes_round(&in_hand.delivery) };
     if hints.asked_lately.rests(&in_hand.delivery, hints.context.clock.now()).is_some() {
         return hints.count_repeat(in_hand).await;
     }
     let Some(notification) = notification(&in_hand.delivery) else { return };
-    match payment_of(&hints, notification, search).await {
+    match payment_of(&hints, notification, &in_hand.delivery).await {
         Ok(key) => hints.single_flight.join(key, in_hand),
-        Err(why) => hints.not_finished(in_hand, why).await,
+        Err(why) => hints.not_finished(Group::one(in_hand), why).await,
     }
 }
 
-async fn payment_of(hints: &Hints, notification: &Notification, search: SearchTry) -> Result<PaymentKey, Unfinished> {
+async fn payment_of(hints: &Hints, notification: &Notification, delivery: &Delivery) -> Result<PaymentKey, Unfinished> {
     let Notification { provider, account, .. } = notification;
     match &notification.about {
         About::Reference(reference) => {
-            let name =
-                PaymentName::Reference { provider: *provider, account: account.clone(), reference: reference.clone() };
-            let found = named(hints, &name).await?;
+            let found = hints.payment_by_reference(*provider, account, reference).await?;
             found.ok_or_else(|| Unfinished::Unknown(format!("no payment is known as {reference} by {provider}")))
         }
-        About::Refund { id, payment: None } => refunded_payment(hints, notification, id, search).await,
+        About::Refund { id, payment: None } => refunded_payment(hints, notification, id, delivery).await,
         About::Payment(_)
         | About::Refund { payment: Some(_), .. }
         | About::Authorization(_)
@@ -65,39 +56,35 @@ async fn refunded_payment(
     hints: &Hints,
     notification: &Notification,
     id: &RefundId,
-    search: SearchTry,
+    delivery: &Delivery,
 ) -> Result<PaymentKey, Unfinished> {
-    let (provider, account) = (notification.provider, notification.account.clone());
-    let name = PaymentName::Refund { provider, account: account.clone(), id: id.clone() };
-    if let Some(key) = named(hints, &name).await? {
+    let (provider, account) = (notification.provider, &notification.account);
+    if let Some(key) = hints.payment_of_refund(provider, account, id).await? {
         return Ok(key);
     }
-    let asking = hints.gate.enter(provider, &account, Who::Hint).await?;
+    let asking = hints.gate.enter(provider, account, Who::Hint).await?;
     hints.asked_lately.note(std::iter::once(notification), hints.context.clock.now());
     let unanswered = |error: AskError| Unfinished::Failed { failure: error.into(), probe: asking.is_probe };
-    let of_account = |id| PaymentKey { provider, account: account.clone(), id };
     let answer = asking.refund(id).await.map_err(unanswered)?;
     if let Some(id) = answer.payment {
-        return Ok(of_account(id));
+        return Ok(PaymentKey { provider, account: account.clone(), id });
     }
     // Its payment's inquiry may have listed it by Antom's name for it before.
-    if let Some(Ok(id)) = answer.refund.provider_reference.clone().map(RefundId::new) {
-        let name = PaymentName::Refund { provider, account: account.clone(), id };
-        if let Some(key) = named(hints, &name).await? {
-            return Ok(key);
-        }
+    if let Some(Ok(id)) = answer.refund.provider_reference.clone().map(RefundId::new)
+        && let Some(key) = hints.payment_of_refund(provider, account, &id).await?
+    {
+        return Ok(key);
     }
-    if let Some(reference) = answer.reference {
-        let name = PaymentName::Reference { provider, account: account.clone(), reference };
-        if let Some(key) = named(hints, &name).await? {
-            return Ok(key);
-        }
+    if let Some(reference) = &answer.reference
+        && let Some(key) = hints.payment_by_reference(provider, account, reference).await?
+    {
+        return Ok(key);
     }
     let unknown =
         || Unfinished::Unknown(format!("no payment is known that refund {id} is of; announce it with its order"));
     let amount = answer.refund.amount.ok_or_else(unknown)?;
     let mut trouble = None;
-    for key in candidates(hints, notification, amount, search).await? {
+    for key in candidates(hints, notification, amount, delivery).await? {
         match asking.payment(&key.id).await {
             Ok(facts) if facts.refunds.iter().any(|refund| refund.is_same(&answer.refund)) => return Ok(key),
             Ok(_) => {}
@@ -126,7 +113,7 @@ async fn candidates(
     hints: &Hints,
     notification: &Notification,
     amount: Money,
-    search: SearchTry,
+    delivery: &Delivery,
 ) -> Result<Vec<PaymentKey>, Unfinished> {
     debug_assert!(refund_named(notification).is_some() && notification.provider.profile().has_refund_inquiry);
     let since = hints.context.clock.now() - REFUNDABLE_FOR;
@@ -135,15 +122,11 @@ async fn candidates(
         let find = || store.payments_refundable(provider, account, amount, since, skip, limit);
         hints.context.store_retry("looking for the payment of a refund", find).await
     };
-    let further = search.attempt.saturating_sub(1).saturating_mul(LOOKS);
-    match (search.replayed, further) {
+    let further = delivery.attempt.saturating_sub(1).saturating_mul(LOOKS);
+    match (!goes_round(delivery), further) {
         // There is no other try that would look further.
         (true, _) => Ok(from(0, LOOKS_OF_REPLAY).await?),
         (false, 0) => Ok(from(0, LOOKS).await?),
         (false, further) => Ok([from(0, LOOKS).await?, from(further, LOOKS).await?].concat()),
     }
-}
-
-async fn named(hints: &Hints, name: &PaymentName) -> Result<Option<PaymentKey>, Unfinished> {
-    Ok(hints.context.store_retry("looking a payment up", || hints.context.store.payment_named(name)).await?)
 }

@@ -39,10 +39,7 @@ pub(crate) async fn intake(hints: Arc<Hints>, stop: CancellationToken) {
             }
             Err(error) => warn!(error = %chain(&error), "cannot take notifications, trying again"),
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(waits.next_wait()) => {}
-        }
+        stop.run_until_cancelled(tokio::time::sleep(waits.next_wait())).await;
     }
 }
 
@@ -81,10 +78,10 @@ async fn take(
 /// was put off first, its payment's timeline says why it waits, and the payment is due once the account answers:
 /// nothing is looked up or written for it any more.
 fn still_waits(hints: &Hints, delivery: &Delivery) -> Option<HintWait> {
-    let it = notification(delivery).filter(|_| delivery.first_failed_at.is_some() && goes_round(delivery))?;
+    let about = notification(delivery).filter(|_| delivery.first_failed_at.is_some() && goes_round(delivery))?;
     let is_asked_about =
         matches!(Subject::of(delivery.envelope.as_ref().ok()?), Subject::Payment(_) | Subject::NamedOtherwise);
-    let wait = || hints.gate.breakers.left_alone(it.provider, &it.account, None, Instant::now());
+    let wait = || hints.gate.breakers.left_alone(about.provider, &about.account, None, Instant::now());
     is_asked_about.then(wait).flatten()
 }
 

@@ -12,8 +12,8 @@ use payhook_schema::{
 use payhook_store::{PaymentCheck, ReplayResult, Settlement, TimelineEntry};
 
 use crate::Schedule;
-use crate::ask::asking::{PaymentAnswer, refund_named};
-use crate::ask::failure::{Class, HintFailure, NotAsked};
+use crate::ask::asking::{AnswerAboutPayment, refund_named};
+use crate::ask::failure::{Class, HintFailure};
 use crate::hints::delivery::{InHand, goes_round, notification, notifications, replay_item};
 use crate::money::decide::{Decided, Decision, only_asked};
 use crate::schedule::check_after_wait;
@@ -80,7 +80,7 @@ pub(crate) struct HintOutcome {
 /// that came after the question wait for the next one.
 pub(crate) struct DecidedOn {
     pub(crate) order: OrderId,
-    pub(crate) answer: PaymentAnswer,
+    pub(crate) answer: AnswerAboutPayment,
 }
 
 impl HintOutcome {
@@ -151,22 +151,21 @@ pub(crate) struct Outcomes<'a> {
 
 impl Outcomes<'_> {
     /// Never finished, whatever happens: its bytes are for a person.
-    pub(crate) fn poison(self, in_hand: InHand, why: String) -> HintOutcome {
+    pub(crate) fn poison(self, group: Group<'_>, why: String) -> HintOutcome {
         let death = self.death(&HintFailure { class: Class::Poison, detail: why });
-        let detail = death.detail.clone();
         // An item of a replay came from a dead letter or the archive, which has it still.
-        let is_replayed = replay_item(&in_hand.delivery).is_some();
-        let verdict = if is_replayed { Verdict::Ack } else { Verdict::DeadLetter(death) };
-        let replay = (Some(ReplayOutcome::Failed), detail.as_str());
-        HintOutcome::new(None, Settlement::default(), vec![(in_hand, verdict)], "poison", replay)
+        let verdicts = judge(group.deliveries, |delivery| match replay_item(delivery) {
+            Some(_) => Verdict::Ack,
+            None => Verdict::DeadLetter(death.clone()),
+        });
+        let replay = (Some(ReplayOutcome::Failed), death.detail.as_str());
+        HintOutcome::new(group.key, Settlement::default(), verdicts, "poison", replay)
     }
 
     /// Genuine, and not what its provider documents: archived, and for a person.
-    pub(crate) fn unreadable(self, in_hand: InHand, why: String) -> HintOutcome {
-        let group = Group::one(in_hand);
+    pub(crate) fn unreadable(self, group: Group<'_>, why: String) -> HintOutcome {
         let settlement = group.archived();
-        let in_hand = group.deliveries.into_iter().next().expect("it was put there");
-        HintOutcome { settlement, ..self.poison(in_hand, why) }
+        HintOutcome { settlement, ..self.poison(group, why) }
     }
 
     /// Its subject is not known yet: archived, and tried again until the schedule ends. Registration links it at once.
@@ -176,8 +175,8 @@ impl Outcomes<'_> {
     }
 
     /// There is no proof that its provider sent it, so it is not archived.
-    pub(crate) fn unproven(self, in_hand: InHand, failure: &HintFailure) -> HintOutcome {
-        self.failed(Group::one(in_hand), Settlement::default(), failure, "unproven", false)
+    pub(crate) fn unproven(self, group: Group<'_>, failure: &HintFailure) -> HintOutcome {
+        self.failed(group, Settlement::default(), failure, "unproven", false)
     }
 
     /// There is no answer. The payment stays what it was; notifications are tried again, looks of our own are put off.
@@ -199,11 +198,10 @@ impl Outcomes<'_> {
     }
 
     /// The account may not be asked now.
-    pub(crate) fn not_asked(self, group: Group<'_>, why: &NotAsked) -> HintOutcome {
-        match why {
-            NotAsked::Failed(failure) => self.unanswered(group, failure, false),
-            NotAsked::Wait(wait) if wait.why == Pause::Crowded && group.key.is_some() => self.crowded(group, wait),
-            NotAsked::Wait(wait) => self.paused(group, wait),
+    pub(crate) fn left_alone(self, group: Group<'_>, wait: &HintWait) -> HintOutcome {
+        match wait.why {
+            Pause::Crowded if group.key.is_some() => self.crowded(group, wait),
+            _ => self.paused(group, wait),
         }
     }
 
@@ -369,7 +367,8 @@ pub(crate) fn overtaken(payment: Option<&Payment>, deliveries: &[InHand], clocks
     let Some(asked_at) = payment.asked_at else { return false };
     let is_older = |delivery: &Delivery| {
         // A refund is asked about by itself, and a dispute only its notification tells: no answer about the payment overtakes these.
-        let plain = |it: &Notification| matches!(it.about, About::Payment(_)) && dispute_in(it, &it.body).is_none();
+        let plain =
+            |about: &Notification| matches!(about.about, About::Payment(_)) && dispute_in(about, &about.body).is_none();
         let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some_and(plain));
         first_failed_at.is_some_and(|at| at.checked_add(clocks_differ).is_ok_and(|at| at < asked_at))
     };

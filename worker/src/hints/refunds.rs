@@ -8,10 +8,10 @@
 //! | nobody | it stays where it was announced | it stays |
 
 use payhook_provider::RefundAnswer;
-use payhook_schema::{NewRefund, Order, PaymentKey, RefundId};
+use payhook_schema::{AccountName, NewRefund, Order, PaymentKey, Provider, RefundId};
 use payhook_store::PaymentName;
 
-use crate::ask::asking::PaymentAnswer;
+use crate::ask::asking::AnswerAboutPayment;
 use crate::hints::Hints;
 use crate::store_retry::GaveUp;
 
@@ -26,7 +26,7 @@ pub(crate) struct OfOthers {
 
 /// The refunds that were asked about by themselves, and that are of another payment by its id. Refunds that the
 /// payment's own answer lists are its own.
-pub(crate) fn named_elsewhere(key: &PaymentKey, answer: &PaymentAnswer) -> Vec<(RefundId, PaymentKey)> {
+pub(crate) fn named_elsewhere(key: &PaymentKey, answer: &AnswerAboutPayment) -> Vec<(RefundId, PaymentKey)> {
     let other = |asked: &RefundAnswer| {
         let id = asked.payment.clone().filter(|id| *id != key.id)?;
         Some((asked.refund.id.clone(), PaymentKey { id, ..key.clone() }))
@@ -42,7 +42,7 @@ impl Hints {
         &self,
         order: &Order,
         key: &PaymentKey,
-        answer: &PaymentAnswer,
+        answer: &AnswerAboutPayment,
     ) -> Result<OfOthers, GaveUp> {
         let stored = order.payment(key).map_or(&[][..], |payment| &payment.refunds);
         let known = |id: &RefundId| stored.iter().find(|refund| refund.id == *id);
@@ -79,25 +79,41 @@ impl Hints {
         Ok(of_others)
     }
 
-    /// The payment that the answer about a refund names, if it names one that it can be told by.
+    /// Returns the payment that the answer about a refund names, by its id or by a reference that we know.
     async fn payment_of(&self, key: &PaymentKey, asked: &RefundAnswer) -> Result<Option<PaymentKey>, GaveUp> {
-        let PaymentKey { provider, account, .. } = key.clone();
-        match (asked.payment.clone(), asked.reference.clone()) {
-            (Some(id), _) => Ok(Some(PaymentKey { provider, account, id })),
-            (None, Some(reference)) => {
-                let name = PaymentName::Reference { provider, account, reference };
-                self.context.store_retry("looking a payment up", || self.context.store.payment_named(&name)).await
-            }
+        match (&asked.payment, &asked.reference) {
+            (Some(id), _) => Ok(Some(PaymentKey { id: id.clone(), ..key.clone() })),
+            (None, Some(reference)) => self.payment_by_reference(key.provider, &key.account, reference).await,
             (None, None) => Ok(None),
         }
     }
 
-    /// The payment that a refund is known to be of, where that is not `key`.
+    /// Returns the payment that a refund is known to be of, where that is not `key`.
     async fn other_owner(&self, key: &PaymentKey, id: &RefundId) -> Result<Option<PaymentKey>, GaveUp> {
-        let PaymentKey { provider, account, .. } = key.clone();
-        let name = PaymentName::Refund { provider, account, id: id.clone() };
-        let owner = self.context.store_retry("looking a refund up", || self.context.store.payment_named(&name)).await?;
+        let owner = self.payment_of_refund(key.provider, &key.account, id).await?;
         Ok(owner.filter(|owner| owner != key))
+    }
+
+    pub(super) async fn payment_by_reference(
+        &self,
+        provider: Provider,
+        account: &AccountName,
+        reference: &str,
+    ) -> Result<Option<PaymentKey>, GaveUp> {
+        self.named(PaymentName::Reference { provider, account: account.clone(), reference: reference.to_owned() }).await
+    }
+
+    pub(super) async fn payment_of_refund(
+        &self,
+        provider: Provider,
+        account: &AccountName,
+        id: &RefundId,
+    ) -> Result<Option<PaymentKey>, GaveUp> {
+        self.named(PaymentName::Refund { provider, account: account.clone(), id: id.clone() }).await
+    }
+
+    async fn named(&self, name: PaymentName) -> Result<Option<PaymentKey>, GaveUp> {
+        self.context.store_retry("looking a payment up", || self.context.store.payment_named(&name)).await
     }
 
     async fn assign(&self, id: &RefundId, to: &PaymentKey) -> Result<bool, GaveUp> {

@@ -13,7 +13,7 @@ use crate::ask::failure::Unfinished;
 use crate::context::Context;
 use crate::hints::Hints;
 use crate::hints::delivery::InHand;
-use crate::hints::outcome::HintOutcome;
+use crate::hints::outcome::{Group, HintOutcome};
 use crate::money::decide::Decided;
 use crate::money::release::{ReleaseStep, step};
 
@@ -23,7 +23,7 @@ pub(crate) async fn deal_with(hints: Arc<Hints>, in_hand: InHand) {
     };
     match release(&hints.context, *id).await {
         Ok(decided) => hints.write(HintOutcome::done(in_hand, decided.as_str())).await,
-        Err(why) => hints.not_finished(in_hand, why).await,
+        Err(why) => hints.not_finished(Group::one(in_hand), why).await,
     }
 }
 

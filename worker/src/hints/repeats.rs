@@ -16,7 +16,7 @@ pub(crate) const ASKED_BEFORE: &str = "asked about before";
 impl Hints {
     /// Deals with the repeat of a notification whose payment was looked for immediately before. It is counted where that one is archived.
     pub(crate) async fn count_repeat(&self, in_hand: InHand) {
-        let signed = notification(&in_hand.delivery).and_then(|it| it.signed_id);
+        let signed = notification(&in_hand.delivery).and_then(|repeat| repeat.signed_id);
         let signed = Vec::from_iter(signed);
         let known = || self.context.store.notifications_known(&signed);
         let is_archived = self
@@ -47,10 +47,12 @@ impl Hints {
         let mut firsts: Vec<&Notification> =
             tried_again.filter_map(|(in_hand, _)| notification(&in_hand.delivery)).collect();
         // As the store has it: of several at once, the one that was received first stands for all.
-        firsts.sort_by_key(|it| (it.received_at, it.id));
+        firsts.sort_by_key(|repeat| (repeat.received_at, repeat.id));
         let mut carriers: HashMap<Uuid, Uuid> = HashMap::new();
-        for it in firsts {
-            carriers.extend(it.signed_id.filter(|signed| !carriers.contains_key(signed)).map(|signed| (signed, it.id)));
+        for repeat in firsts {
+            carriers.extend(
+                repeat.signed_id.filter(|signed| !carriers.contains_key(signed)).map(|signed| (signed, repeat.id)),
+            );
         }
         if carriers.is_empty() {
             return;
@@ -65,13 +67,14 @@ impl Hints {
         }
         let mut letters: HashMap<Uuid, bool> = HashMap::new();
         for (in_hand, verdict) in &mut outcome.verdicts {
-            let Some(it) = notification(&in_hand.delivery).filter(|_| matches!(verdict, Verdict::Retry { .. })) else {
+            let Some(repeat) = notification(&in_hand.delivery).filter(|_| matches!(verdict, Verdict::Retry { .. }))
+            else {
                 continue;
             };
-            if it.signed_id.and_then(|signed| carriers.get(&signed)).is_none_or(|carrier| *carrier == it.id) {
+            if repeat.signed_id.and_then(|signed| carriers.get(&signed)).is_none_or(|carrier| *carrier == repeat.id) {
                 continue;
             }
-            let id = letter_id(it);
+            let id = letter_id(repeat);
             let is_dead = match letters.get(&id) {
                 Some(is_dead) => *is_dead,
                 None if outcome.death.is_none() => false,

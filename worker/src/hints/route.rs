@@ -51,13 +51,14 @@ pub(crate) async fn route(hints: &Arc<Hints>, mut delivery: Delivery, consumptio
     let id = delivery.envelope.as_ref().ok().map(|envelope| envelope.id);
     let unacked = Unacked::new(consumption.clone(), id);
     let in_hand = InHand { delivery, unacked, token: hints.context.in_hand.token() };
+    let outcomes = hints.outcomes();
     if id.is_some_and(|id| hints.crashes.is_poison(id)) {
         error!("giving up on a hint whose processing panicked again and again");
         let why = "processing it panicked again and again: a bug of payhook".to_owned();
-        return hints.write(hints.outcomes().poison(in_hand, why)).await;
+        return hints.write(outcomes.poison(Group::one(in_hand), why)).await;
     }
     if let Err(doubt) = proven {
-        return hints.write(hints.outcomes().unproven(in_hand, &doubt.failure())).await;
+        return hints.write(outcomes.unproven(Group::one(in_hand), &doubt.failure())).await;
     }
     match subject {
         Ok(Subject::Payment(key)) => hints.single_flight.join(key, in_hand),
@@ -76,11 +77,11 @@ pub(crate) async fn route(hints: &Arc<Hints>, mut delivery: Delivery, consumptio
         }
         Ok(Subject::Unreadable(why)) => {
             let why = format!("genuine, and not what its provider documents: {why}");
-            hints.write(hints.outcomes().unreadable(in_hand, why)).await;
+            hints.write(outcomes.unreadable(Group::one(in_hand), why)).await;
         }
         Err(why) => {
             warn!("dead-lettering what is no envelope: {why}");
-            hints.write(hints.outcomes().poison(in_hand, why)).await;
+            hints.write(outcomes.poison(Group::one(in_hand), why)).await;
         }
     }
 }
@@ -102,7 +103,7 @@ async fn learn(hints: Arc<Hints>, in_hand: InHand) {
                 hints.authorizations.take_next_step(&id).await;
             }
         }
-        Err(why) => hints.not_finished(in_hand, why).await,
+        Err(why) => hints.not_finished(Group::one(in_hand), why).await,
     }
 }
 

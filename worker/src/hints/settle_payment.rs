@@ -8,19 +8,18 @@ use payhook_schema::{Order, PaymentKey};
 use payhook_store::Found;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::error;
 
-use crate::ask::asking::PaymentAnswer;
-use crate::ask::failure::{HintFailure, NotAsked};
+use crate::ask::asking::AnswerAboutPayment;
+use crate::ask::failure::Unfinished;
 use crate::ask::gate::Who;
 use crate::hints::Hints;
 use crate::hints::ack::go_round;
 use crate::hints::delivery::{InHand, notifications};
 use crate::hints::outcome::{DecidedOn, Group, HintOutcome, overtaken};
 use crate::hints::refunds::OfOthers;
-use crate::hints::repeats::ASKED_BEFORE;
 use crate::money::decide::{Question, decide};
-use crate::schedule::{NextCheck, check_after_repeat};
+use crate::schedule::NextCheck;
 use crate::store_retry::{GaveUp, store_retry};
 
 /// Payments looked up in one go.
@@ -51,16 +50,22 @@ pub(crate) async fn dispatch(hints: Arc<Hints>, mut due: mpsc::UnboundedReceiver
 /// Settles one payment, and survives a panic: that is a bug of ours, and must not keep the payment from ever being settled again.
 async fn settle(hints: Arc<Hints>, key: PaymentKey, found: Found) {
     let settling = async {
-        let outcome = match &found {
-            Found::Unknown => hints.unregistered(&key, hints.single_flight.take(&key)),
+        match &found {
+            Found::Unknown => {
+                let group = Group { order: None, key: Some(key.clone()), deliveries: hints.single_flight.take(&key) };
+                hints.not_finished(group, unregistered(&key)).await;
+            }
             Found::Order(order) | Found::OtherAccount(order) => hints.ask_and_compare(order, &key).await,
-        };
-        hints.write(outcome).await;
+        }
     };
     if AssertUnwindSafe(settling).catch_unwind().await.is_err() {
         error!(payment = %key, "settling {key} panicked; its hints come again");
         hints.single_flight.finish(&key);
     }
+}
+
+fn unregistered(key: &PaymentKey) -> Unfinished {
+    Unfinished::Unknown(format!("no order was registered with payment {key}"))
 }
 
 /// Decides again on an outcome's answer and its order as it now is. Returns `None` if that panicked: its hints come again.
@@ -74,91 +79,58 @@ pub(crate) async fn decide_again(hints: &Hints, outcome: HintOutcome) -> Option<
     decided.ok()
 }
 
-/// The reason why there is no answer to compare.
-enum NoAnswer {
-    /// All of the hints repeat what was asked about immediately before. They rest until then.
-    Repeated(jiff::Timestamp),
-    NotAsked(NotAsked),
-    /// Its order may be registered yet, under this account.
-    Unregistered,
-    /// Settled by another hint since these were tried first.
-    SettledMeanwhile,
-    Failed {
-        failure: HintFailure,
-        probe: bool,
-    },
-}
-
 impl Hints {
     /// Asks, if its account may be asked, and compares.
-    async fn ask_and_compare(&self, order: &Order, key: &PaymentKey) -> HintOutcome {
+    async fn ask_and_compare(&self, order: &Order, key: &PaymentKey) {
         let (deliveries, answer) = self.ask(order, key).await;
         let group = Group { order: Some(order), key: Some(key.clone()), deliveries };
-        let outcomes = self.outcomes();
         match answer {
-            Ok(answer) => self.compare(group, order, answer).await,
-            Err(NoAnswer::Repeated(until)) => {
-                let check = group.payment().and_then(|payment| check_after_repeat(payment, until));
-                HintOutcome::unchanged(group, check, "repeated", ASKED_BEFORE)
-            }
-            Err(NoAnswer::NotAsked(why)) => outcomes.not_asked(group, &why),
-            Err(NoAnswer::Unregistered) => self.unregistered(key, group.deliveries),
-            Err(NoAnswer::SettledMeanwhile) => {
-                HintOutcome::unchanged(group, None, "settled_meanwhile", "settled meanwhile")
-            }
-            Err(NoAnswer::Failed { failure, probe }) => {
-                warn!(payment = %key, error = %failure.detail, "no answer about {key}: {}", failure.detail);
-                outcomes.unanswered(group, &failure, probe)
-            }
+            Ok(answer) => self.write(self.compare(group, order, answer).await).await,
+            Err(why) => self.not_finished(group, why).await,
         }
     }
 
     /// Asks about a payment, on behalf of the hints that wait for it; returns them with the answer.
-    async fn ask(&self, order: &Order, key: &PaymentKey) -> (Vec<InHand>, Result<PaymentAnswer, NoAnswer>) {
+    async fn ask(&self, order: &Order, key: &PaymentKey) -> (Vec<InHand>, Result<AnswerAboutPayment, Unfinished>) {
         // Repeats rest before it is anybody's turn: a turn is a part of the account's budget.
         let now = self.context.clock.now();
         let rests = |in_hand: &InHand| self.asked_lately.rests(&in_hand.delivery, now);
         if let Some(deliveries) = self.single_flight.take_if_all(key, |in_hand| rests(in_hand).is_some()) {
             let until = deliveries.iter().filter_map(rests).max().unwrap_or(now);
-            return (deliveries, Err(NoAnswer::Repeated(until)));
+            return (deliveries, Err(Unfinished::Repeated(until)));
         }
         let turn = self.gate.turn(key.provider, &key.account, Some(key), Who::Hint).await;
         // Taken after the wait for the turn, so that hints that came meanwhile share the answer; and before the question, because the answer
         // may be older than what comes from now on.
         let deliveries = self.single_flight.take(key);
-        let answer = async {
-            let turn = turn.map_err(NoAnswer::NotAsked)?;
+        let asking = async {
+            let turn = turn?;
             self.is_worth_asking(order, key, &deliveries)?;
             // The breaker may have opened while we waited for our turn.
-            let asking = turn.pass(Some(key)).map_err(|wait| NoAnswer::NotAsked(wait.into()))?;
+            let asking = turn.pass(Some(key))?;
             let notifications: Vec<_> = notifications(&deliveries).collect();
             self.asked_lately.note(notifications.iter().copied(), self.context.clock.now());
             let answer = asking.whole(key, order.payment(key), &notifications).await;
-            answer.map_err(|error| NoAnswer::Failed { failure: error.into(), probe: asking.is_probe })
+            answer.map_err(|error| Unfinished::Failed { failure: error.into(), probe: asking.is_probe })
         };
-        let answer = answer.await;
+        let answer = asking.await;
         (deliveries, answer)
     }
 
-    fn is_worth_asking(&self, order: &Order, key: &PaymentKey, deliveries: &[InHand]) -> Result<(), NoAnswer> {
+    fn is_worth_asking(&self, order: &Order, key: &PaymentKey, deliveries: &[InHand]) -> Result<(), Unfinished> {
         let elsewhere = order.payment(key).is_none();
         // Two accounts of a merchant that gives the ids itself may use the same one: its order may be registered yet.
         if elsewhere && key.provider.profile().merchant_names_payments && self.outcomes().can_wait(deliveries) {
-            return Err(NoAnswer::Unregistered);
+            return Err(unregistered(key));
         }
         match overtaken(order.payment(key), deliveries, self.context.options.clocks_differ) {
-            true => Err(NoAnswer::SettledMeanwhile),
+            true => Err(Unfinished::SettledMeanwhile),
             false => Ok(()),
         }
     }
 
-    fn unregistered(&self, key: &PaymentKey, deliveries: Vec<InHand>) -> HintOutcome {
-        let group = Group { order: None, key: Some(key.clone()), deliveries };
-        self.outcomes().parked(group, format!("no order was registered with payment {key}"))
-    }
-
     /// Compares an answer with its order. If that changes something, the outcome has the answer with it.
-    async fn compare(&self, group: Group<'_>, order: &Order, answer: PaymentAnswer) -> HintOutcome {
+    async fn compare(&self, group: Group<'_>, order: &Order, answer: AnswerAboutPayment) -> HintOutcome {
         let (outcomes, key) = (self.outcomes(), group.key.clone().expect("a payment was asked about"));
         let now = outcomes.now;
         // The order is registered with the payment under another of our accounts: nothing of the answer is booked.

@@ -46,7 +46,7 @@ impl SingleFlight {
         Some(std::mem::take(deliveries))
     }
 
-    /// Ends the flight of a payment. Hints that came since they were taken start the next one.
+    /// Ends the work on a payment. Hints that came since they were taken start the next one.
     pub(crate) fn finish(&self, key: &PaymentKey) {
         let mut waiting = self.lock();
         match waiting.get(key) {

@@ -42,7 +42,7 @@ pub(crate) async fn writer(hints: Arc<Hints>, ready: Arc<Mutex<mpsc::Receiver<Hi
                 return;
             }
         } else if let Ok(mut ready) = ready.try_lock() {
-            // Another writer may hold the lock while it waits for outcomes: these are not kept waiting for that.
+            // Another writer may hold the lock while it waits for outcomes: these need not wait for that.
             while batch.len() + rest.len() < BATCH
                 && let Ok(outcome) = ready.try_recv()
             {

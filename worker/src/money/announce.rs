@@ -194,9 +194,10 @@ fn versioned(
 /// Returns the payment that an event of a release names: the one that pays the order, or the one whose money went back.
 fn named_by(order: &Order, event_type: EventType) -> &PaymentKey {
     let payments = || order.payments.iter();
-    let pays = || payments().find(|it| it.state.took_money() && it.refunded_minor < it.captured_minor);
-    let took_money = || payments().find(|it| it.state.took_money());
-    let refunded = || payments().rfind(|it| it.refunded_minor > 0);
+    let pays =
+        || payments().find(|payment| payment.state.took_money() && payment.refunded_minor < payment.captured_minor);
+    let took_money = || payments().find(|payment| payment.state.took_money());
+    let refunded = || payments().rfind(|payment| payment.refunded_minor > 0);
     let named = match event_type {
         EventType::OrderRefunded => refunded().or_else(took_money),
         _ => pays().or_else(took_money),

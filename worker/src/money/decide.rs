@@ -10,7 +10,7 @@ use payhook_schema::{
 use payhook_store::{Asked, Change, PaymentCheck, TimelineEntry};
 
 use crate::money::announce::{Before, announce};
-use crate::money::guard::{self, Objection};
+use crate::money::guard::{self, NewObjection};
 use crate::money::holds;
 use crate::schedule::{NextCheck, late_check};
 
@@ -70,10 +70,10 @@ impl Question<'_> {
 }
 
 /// An answer judged by the payment it is about, before the order knows of it.
-struct Judgement {
+struct JudgedAnswer {
     /// The payment from now on.
     payment: Payment,
-    objections: Vec<Objection>,
+    objections: Vec<NewObjection>,
     timeline: Vec<TimelineEntry>,
     outcome: Decided,
 }
@@ -84,13 +84,13 @@ pub(crate) fn decide(question: &Question<'_>) -> Decision {
     let entry = |kind, text| question.entry(kind, text);
     let own = order.payment(key);
     let of_another_account =
-        || order.payments.iter().find(|it| (it.key.provider, &it.key.id) == (key.provider, &key.id));
+        || order.payments.iter().find(|other| (other.key.provider, &other.key.id) == (key.provider, &key.id));
     let stored = own.or_else(of_another_account).expect("the order was found by this payment");
     let judgement = match own {
         Some(stored) => judge(question, stored),
         None => judge_other_account(question, stored),
     };
-    let Judgement { payment, objections, mut timeline, mut outcome } = judgement;
+    let JudgedAnswer { payment, objections, mut timeline, mut outcome } = judgement;
 
     let mut after = order.clone();
     let raised = holds::raise(&mut after, objections, now, &mut timeline, entry);
@@ -117,14 +117,14 @@ pub(crate) fn decide(question: &Question<'_>) -> Decision {
 }
 
 /// Judges an answer about a payment of the order.
-fn judge(question: &Question<'_>, stored: &Payment) -> Judgement {
+fn judge(question: &Question<'_>, stored: &Payment) -> JudgedAnswer {
     let Question { order, key, next, now, .. } = *question;
     let facts = &without_foreign(question).with_refunds(&stored.refunds);
     let entry = |kind, text| question.entry(kind, text);
     let mut timeline = vec![entry(TimelineKind::Inquiry, format!("asked {}: {}", key.provider, facts.answer))];
     let mut payment = Payment { checks: next.checks, next_check_at: Some(next.at), ..stored.clone() };
     payment.asked_at = stored.asked_at.max(Some(facts.asked_at));
-    let mut objections: Vec<Objection> = Vec::new();
+    let mut objections: Vec<NewObjection> = Vec::new();
 
     let comparison = compare(stored, facts);
     let mut outcome = match comparison {
@@ -176,15 +176,15 @@ fn judge(question: &Question<'_>, stored: &Payment) -> Judgement {
     if !payment.is_unfinished() {
         payment.next_check_at = late_check(&payment, now);
     }
-    Judgement { payment, objections, timeline, outcome }
+    JudgedAnswer { payment, objections, timeline, outcome }
 }
 
 /// Judges an answer about money that was taken under another of our accounts than registered: the order waits for a person, and nothing is
 /// booked.
-fn judge_other_account(question: &Question<'_>, registered: &Payment) -> Judgement {
+fn judge_other_account(question: &Question<'_>, registered: &Payment) -> JudgedAnswer {
     let Question { key, facts, .. } = *question;
     let text = format!("asked {} as {}: {}", key.provider, key.account, facts.answer);
-    Judgement {
+    JudgedAnswer {
         payment: registered.clone(),
         objections: Vec::from_iter(guard::other_account(registered, key, facts)),
         timeline: vec![question.entry(TimelineKind::Inquiry, text)],
@@ -214,7 +214,7 @@ pub(crate) fn only_asked(order: &Order, change: &Change) -> Option<PaymentCheck>
     if !events.is_empty() || asked_before != *stored {
         return None;
     }
-    let alone = |it: &Order| Order { payments: Vec::new(), updated_at: it.created_at, ..it.clone() };
+    let alone = |order: &Order| Order { payments: Vec::new(), updated_at: order.created_at, ..order.clone() };
     let asked = Asked { at: payment.asked_at?, before: stored.asked_at };
     let Payment { key, next_check_at, checks, .. } = payment.clone();
     (alone(order) == alone(after)).then_some(PaymentCheck { key, next_check_at, checks, asked: Some(asked) })

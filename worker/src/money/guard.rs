@@ -11,7 +11,7 @@ use payhook_schema::{
 };
 
 /// An objection before the order has it: the reason, and the sentence that names the fact.
-pub(crate) type Objection = (HoldReason, String);
+pub(crate) type NewObjection = (HoldReason, String);
 
 /// Compares money that was taken or authorized with the order it is meant to pay.
 ///
@@ -22,7 +22,7 @@ pub(crate) type Objection = (HoldReason, String);
 /// | same currency as the order | `currency_mismatch` |
 /// | same amount, authorized and captured | `amount_mismatch` |
 /// | no other payment of the order still holds money | `double_payment` |
-pub(crate) fn objections(order: &Order, payment: &Payment, facts: &PaymentFacts) -> Vec<Objection> {
+pub(crate) fn objections(order: &Order, payment: &Payment, facts: &PaymentFacts) -> Vec<NewObjection> {
     let counts = facts.state.took_money() || facts.state == PaymentState::Authorized;
     let Some(amount) = facts.amount.filter(|_| counts) else { return Vec::new() };
     let who = &payment.key;
@@ -53,7 +53,7 @@ pub(crate) fn objections(order: &Order, payment: &Payment, facts: &PaymentFacts)
 /// Compares refunds with their payment: they are in its currency, and never more than was captured.
 ///
 /// Objects only to what is new in `facts`: a person who released the order has looked at the rest.
-pub(crate) fn refund_objections(payment: &Payment, facts: &PaymentFacts) -> Vec<Objection> {
+pub(crate) fn refund_objections(payment: &Payment, facts: &PaymentFacts) -> Vec<NewObjection> {
     let Some(amount) = facts.amount.filter(|_| facts.state.took_money()) else { return Vec::new() };
     let money = |minor| Money::new(minor, amount.currency);
     let who = &payment.key;
@@ -73,14 +73,14 @@ pub(crate) fn refund_objections(payment: &Payment, facts: &PaymentFacts) -> Vec<
 }
 
 /// Objects to refunds in an answer about `key` that are known to be of other payments.
-pub(crate) fn foreign_refunds(key: &PaymentKey, foreign: &[(RefundId, PaymentKey)]) -> Option<Objection> {
+pub(crate) fn foreign_refunds(key: &PaymentKey, foreign: &[(RefundId, PaymentKey)]) -> Option<NewObjection> {
     let named: Vec<String> = foreign.iter().map(|(refund, owner)| format!("{refund} of {owner}")).collect();
     let detail = format!("the answer about {key} lists refunds of other payments: {}", named.join(", "));
     (!foreign.is_empty()).then_some((HoldReason::ImpossibleTransition, detail))
 }
 
 /// Objects to money that was taken under another of our accounts than the payment is registered with.
-pub(crate) fn other_account(registered: &Payment, key: &PaymentKey, facts: &PaymentFacts) -> Option<Objection> {
+pub(crate) fn other_account(registered: &Payment, key: &PaymentKey, facts: &PaymentFacts) -> Option<NewObjection> {
     let detail = || format!("registered under {}, paid under {key}", registered.key);
     facts.state.took_money().then(|| (HoldReason::AccountMismatch, detail()))
 }

@@ -4,14 +4,14 @@ use jiff::Timestamp;
 use payhook_schema::{Hold, Order, OrderState, Payment, PaymentState, TimelineKind};
 use payhook_store::TimelineEntry;
 
-use crate::money::guard::Objection;
+use crate::money::guard::NewObjection;
 
 /// Opens each objection that is neither open nor released yet, and returns the new ones. None replaces another.
 ///
 /// `entry` makes the lines of the timeline about it.
 pub(crate) fn raise(
     order: &mut Order,
-    objections: Vec<Objection>,
+    objections: Vec<NewObjection>,
     now: Timestamp,
     timeline: &mut Vec<TimelineEntry>,
     entry: impl Fn(TimelineKind, String) -> TimelineEntry,

@@ -86,14 +86,14 @@ mod tests {
     use crate::money::decide::tests::{answers_with_events, at, facts, key, order, paid, thb};
 
     /// An order, and everything fulfilment was sent about it.
-    struct World {
+    struct HeldOrder {
         order: Order,
         sent: Vec<Event>,
         /// The same as the store has it.
         stored: Sent,
     }
 
-    impl World {
+    impl HeldOrder {
         fn new(payments: &[&str]) -> Self {
             let stored = Sent { deleted: None, events: Vec::new() };
             Self { order: order(payments), sent: Vec::new(), stored }
@@ -285,68 +285,68 @@ mod tests {
         ];
         let twice = rows.iter().flat_map(|row| [(row, false), (row, true)]);
         for ((row, answers, returned, state, missed), events_end) in twice {
-            let mut world = World::new(&["P1", "P2"]);
+            let mut held = HeldOrder::new(&["P1", "P2"]);
             for (id, facts) in *answers {
-                world.answers(id, facts);
+                held.answers(id, facts);
                 if events_end {
-                    world.grows_old();
+                    held.grows_old();
                 }
             }
-            assert_eq!(world.order.state, OrderState::Held, "{row}");
-            let events = world.released(returned);
+            assert_eq!(held.order.state, OrderState::Held, "{row}");
+            let events = held.released(returned);
             assert_eq!(events, [&[OrderReleased], *missed].concat(), "{row}");
-            assert_eq!((world.order.state, &world.order.holds[..]), (*state, &[][..]), "{row}");
-            let count = |wanted| world.sent.iter().filter(|event| event.event_type == wanted).count();
+            assert_eq!((held.order.state, &held.order.holds[..]), (*state, &[][..]), "{row}");
+            let count = |wanted| held.sent.iter().filter(|event| event.event_type == wanted).count();
             let again = usize::from(row.starts_with("refunded, paid"));
             assert!(count(OrderPaid) <= 1 + again, "{row}");
-            let versions: Vec<i64> = world.sent.iter().map(Event::version).collect();
-            assert_eq!(versions, (1..=world.order.version).collect::<Vec<_>>(), "{row}");
+            let versions: Vec<i64> = held.sent.iter().map(Event::version).collect();
+            assert_eq!(versions, (1..=held.order.version).collect::<Vec<_>>(), "{row}");
         }
     }
 
     #[test]
     fn objections_accumulate_and_one_release_lifts_all_that_were_open() {
-        let mut world = World::new(&["P1", "P2"]);
-        assert_eq!(world.answers("P1", &short(9_900)), [OrderHeld]);
-        let looked_at = world.request(&[]);
-        assert_eq!(world.answers("P2", &paid()), [OrderHeld], "the second objection is a new event and a new version");
-        let reasons: Vec<HoldReason> = world.order.holds.iter().map(|hold| hold.reason).collect();
+        let mut held = HeldOrder::new(&["P1", "P2"]);
+        assert_eq!(held.answers("P1", &short(9_900)), [OrderHeld]);
+        let looked_at = held.request(&[]);
+        assert_eq!(held.answers("P2", &paid()), [OrderHeld], "the second objection is a new event and a new version");
+        let reasons: Vec<HoldReason> = held.order.holds.iter().map(|hold| hold.reason).collect();
         assert_eq!(reasons, [HoldReason::AmountMismatch, HoldReason::DoublePayment]);
-        let last = world.sent.last().and_then(Event::order).unwrap();
+        let last = held.sent.last().and_then(Event::order).unwrap();
         assert_eq!((last.reason.as_deref(), last.holds.len(), last.version), (Some("double_payment"), 2, 2));
 
-        let ReleaseStep::TooLate(entry) = step(&world.order, &looked_at, &world.stored, at(60)) else {
+        let ReleaseStep::TooLate(entry) = step(&held.order, &looked_at, &held.stored, at(60)) else {
             panic!("it is too late")
         };
         assert!(entry.text.contains("looked at version 1, the order is at version 2"), "{}", entry.text);
-        assert_eq!(world.released(&[]), [OrderReleased, OrderPaid]);
-        assert_eq!(world.order.released.len(), 2);
+        assert_eq!(held.released(&[]), [OrderReleased, OrderPaid]);
+        assert_eq!(held.order.released.len(), 2);
     }
 
     #[test]
     fn a_released_objection_is_not_raised_again_and_a_new_fact_is() {
-        let mut world = World::new(&["P1"]);
-        world.answers("P1", &short(9_900));
-        world.released(&[]);
-        assert_eq!(world.answers("P1", &short(9_900)), []);
-        assert_eq!(world.answers("P1", &refunded(9_900, 900)), [OrderRefunded]);
-        assert_eq!(world.answers("P1", &cancelled()), [OrderHeld]);
-        assert_eq!(world.answers("P1", &cancelled()), [], "the same contradiction is open already");
-        world.released(&[]);
-        assert_eq!(world.answers("P1", &cancelled()), [], "and is not raised again once it was released");
-        assert_eq!(world.answers("P1", &refunded(9_900, 10_000)), [OrderHeld]);
+        let mut held = HeldOrder::new(&["P1"]);
+        held.answers("P1", &short(9_900));
+        held.released(&[]);
+        assert_eq!(held.answers("P1", &short(9_900)), []);
+        assert_eq!(held.answers("P1", &refunded(9_900, 900)), [OrderRefunded]);
+        assert_eq!(held.answers("P1", &cancelled()), [OrderHeld]);
+        assert_eq!(held.answers("P1", &cancelled()), [], "the same contradiction is open already");
+        held.released(&[]);
+        assert_eq!(held.answers("P1", &cancelled()), [], "and is not raised again once it was released");
+        assert_eq!(held.answers("P1", &refunded(9_900, 10_000)), [OrderHeld]);
     }
 
     #[test]
     fn money_that_went_back_on_a_persons_word_is_not_objected_to_again() {
-        let mut world = World::new(&["P1"]);
-        world.answers("P1", &paid());
-        world.answers("P1", &cancelled());
-        world.released(&["P1"]);
-        assert_eq!((world.order.captured_minor, world.order.refunded_minor), (12_000, 12_000));
+        let mut held = HeldOrder::new(&["P1"]);
+        held.answers("P1", &paid());
+        held.answers("P1", &cancelled());
+        held.released(&["P1"]);
+        assert_eq!((held.order.captured_minor, held.order.refunded_minor), (12_000, 12_000));
         for answer in [cancelled(), paid(), refunded(12_000, 12_000)] {
-            assert_eq!(world.answers("P1", &answer), []);
-            assert_eq!(world.order.state, OrderState::Refunded);
+            assert_eq!(held.answers("P1", &answer), []);
+            assert_eq!(held.order.state, OrderState::Refunded);
         }
     }
 }

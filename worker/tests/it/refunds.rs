@@ -51,14 +51,14 @@ impl TestWorker {
     }
 
     /// The second order has its refund event once, the first has none, and neither is held.
-    async fn is_told_where_it_is(&self) {
+    async fn is_announced_where_it_belongs(&self) {
         self.until("A-2", "the refund", |order, _| order.refunded_minor == 4_000).await;
         let [first, second] = [self.order("A-1").await, self.order("A-2").await];
         assert_eq!((first.state, first.refunded_minor, &first.payments[0].refunds), (OrderState::Paid, 0, &Vec::new()));
         assert_eq!((second.state, second.payments[0].refunds.len()), (OrderState::PartlyRefunded, 1));
         assert!(first.holds.is_empty() && second.holds.is_empty(), "{first:#?} {second:#?}");
-        let told = self.store.events_of(&second.id).await.unwrap();
-        let types: Vec<_> = told.events.iter().map(|event| event.event_type.as_str()).collect();
+        let sent = self.store.events_of(&second.id).await.unwrap();
+        let types: Vec<_> = sent.events.iter().map(|event| event.event_type.as_str()).collect();
         assert_eq!(types, ["payhook.order.paid.v1", "payhook.order.refunded.v1"]);
         assert_eq!(self.store.events_of(&first.id).await.unwrap().events.len(), 1);
     }
@@ -71,7 +71,7 @@ async fn a_refund_follows_the_answer_that_names_another_payment() {
     worker.announces_for_the_wrong_payment(AntomOutcome::Processing).await;
     worker.until("A-2", "the refund to come here", |_, payment| !payment.refunds.is_empty()).await;
     worker.succeeds();
-    worker.is_told_where_it_is().await;
+    worker.is_announced_where_it_belongs().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +80,7 @@ async fn a_refund_that_is_done_already_is_booked_where_the_answer_names_it() {
     worker.habits(false, true);
     worker.announces_for_the_wrong_payment(AntomOutcome::Success).await;
     worker.receives_the_refund().await;
-    worker.is_told_where_it_is().await;
+    worker.is_announced_where_it_belongs().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +93,7 @@ async fn a_refund_goes_to_the_payment_whose_own_answer_lists_it() {
     worker.until("A-2", "the refund to come here", |_, payment| payment.refunds.iter().any(is_told)).await;
     assert_eq!(worker.order("A-1").await.payments[0].refunds, []);
     worker.succeeds();
-    worker.is_told_where_it_is().await;
+    worker.is_announced_where_it_belongs().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

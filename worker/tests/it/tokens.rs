@@ -79,7 +79,7 @@ impl TestWorker {
     }
 
     /// Returns the types of the events that tell the merchant's programs of an authorization.
-    async fn told(&self, id: &str) -> Vec<&'static str> {
+    async fn events_of(&self, id: &str) -> Vec<&'static str> {
         self.store.events_sequence(100, self.now()).await.unwrap();
         let events = self.store.events_after(0, 100).await.unwrap();
         let of = events.iter().filter(|event| event.event.subject == id);
@@ -109,7 +109,7 @@ async fn each_authorization_that_shares_a_token_learns_of_its_cancellation() {
     for (id, was) in ["AU-1", "AU-2"].into_iter().zip(were) {
         worker.history(id, 3, &[]).await;
         assert_eq!(worker.authorization(id).await, was, "a repeat changes nothing");
-        assert_eq!(worker.told(id).await, [GRANTED, CANCELLED]);
+        assert_eq!(worker.events_of(id).await, [GRANTED, CANCELLED]);
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_cancellation_that_was_written_for_one_of_two_is_finished_by_its_retry
     worker.is("AU-2", AuthorizationState::Cancelled).await;
     worker.history("AU-1", 2, &[]).await;
     assert_eq!(worker.authorization("AU-1").await, written);
-    assert_eq!(worker.told("AU-2").await, [GRANTED, CANCELLED]);
+    assert_eq!(worker.events_of("AU-2").await, [GRANTED, CANCELLED]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +149,7 @@ async fn a_cancellation_that_overtakes_the_token_of_the_second_reaches_it_all_th
 
     worker.receives(&late).await;
     worker.is("AU-2", AuthorizationState::Cancelled).await;
-    assert_eq!(worker.told("AU-2").await, [GRANTED, CANCELLED]);
+    assert_eq!(worker.events_of("AU-2").await, [GRANTED, CANCELLED]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,10 +174,10 @@ async fn a_customer_who_comes_back_keeps_a_token_that_was_cancelled_before() {
     worker.receives(&created).await;
     worker.history("AU-3", 4, &["its token was cancelled before the customer agreed to this; nothing changes"]).await;
     worker.is("AU-3", AuthorizationState::TokenIssued).await;
-    assert_eq!(worker.told("AU-3").await, [GRANTED]);
+    assert_eq!(worker.events_of("AU-3").await, [GRANTED]);
 
     worker.becomes(worker.now() + HOUR);
     worker.revokes(&again).await;
     worker.is("AU-3", AuthorizationState::Cancelled).await;
-    assert_eq!(worker.told("AU-1").await, [GRANTED, CANCELLED], "once, however often the token is cancelled");
+    assert_eq!(worker.events_of("AU-1").await, [GRANTED, CANCELLED], "once, however often the token is cancelled");
 }

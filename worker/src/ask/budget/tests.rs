@@ -72,7 +72,7 @@ fn a_worker_alone_has_everything_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_has_no_share_is_not_kept_waiting() {
+async fn a_hint_without_a_share_does_not_wait_in_hand() {
     let (account, asking) = (account(1, None), Arc::new(Semaphore::new(8)));
     let budgets = Budgets::new(false);
     assert!(budgets.turn_if_any(&account, &asking).await.is_none(), "nobody takes one for it");
@@ -90,7 +90,7 @@ async fn whoever_has_no_share_is_not_kept_waiting() {
     assert!(second.is_none(), "nor when its share goes to another worker");
     drop(first);
     let held = budget.lock();
-    assert_eq!((held.places, held.in_air), (0, 0));
+    assert_eq!((held.places, held.under_way), (0, 0));
 }
 
 /// Leases as the store keeps them.
@@ -177,8 +177,8 @@ fn simulate(seed: u64, limits: Limits) {
                 peer.asked += u32::from(!troubled);
             }
         }
-        let in_air: usize = peers.iter().map(|peer| peer.asking.len()).sum();
-        assert!(in_air as u32 <= limits.parallel, "seed {seed}: {in_air} at once of {limits:?}");
+        let under_way: usize = peers.iter().map(|peer| peer.asking.len()).sum();
+        assert!(under_way as u32 <= limits.parallel, "seed {seed}: {under_way} at once of {limits:?}");
         while begun.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(1)) {
             begun.pop_front();
         }
@@ -186,8 +186,8 @@ fn simulate(seed: u64, limits: Limits) {
             assert!(begun.len() as u32 <= rate, "seed {seed}: {} in a second of {limits:?}", begun.len());
         }
         if now > peace + Duration::from_mins(1) {
-            in_air_since_peace += in_air;
-            busiest = busiest.max(in_air as u32);
+            in_air_since_peace += under_way;
+            busiest = busiest.max(under_way as u32);
         }
     }
     assert!(peers.iter().all(|peer| peer.asked > 0), "seed {seed}: one of {} workers had no turn", peers.len());

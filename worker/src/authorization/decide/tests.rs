@@ -114,8 +114,8 @@ fn a_cancelled_token_is_forgotten_and_nothing_comes_after_it() {
     let mut known = authorization();
     learns(&mut known, issued("T"));
     assert_eq!(learns(&mut known, cancelled("T")), Some(vec![EventType::AuthorizationCancelled]));
-    let kept = known.token.clone().unwrap();
-    assert_eq!((known.state, kept.access, kept.refresh), (AuthorizationState::Cancelled, None, None));
+    let stored = known.token.clone().unwrap();
+    assert_eq!((known.state, stored.access, stored.refresh), (AuthorizationState::Cancelled, None, None));
     for late in [code("C"), code("C2"), issued("T"), issued("T2"), cancelled("T")] {
         assert_eq!(learns(&mut known, late), None);
     }
@@ -167,9 +167,9 @@ fn the_same_token_given_again_lives_as_long_as_it_now_says() {
     let longer = Token { expires_at: Some(at(100 + 60 * 86_400)), refresh: None, ..token("T") };
     let again = AuthorizationFact::Issued { token: longer.clone(), source: TokenSource::Answered };
     assert_eq!(learns(&mut known, again), Some(vec![]));
-    let kept = known.token.clone().unwrap();
+    let stored = known.token.clone().unwrap();
     assert_eq!(
-        (kept.expires_at, kept.refresh),
+        (stored.expires_at, stored.refresh),
         (longer.expires_at, Some(sealed())),
         "a refresh token that is not repeated stays"
     );
@@ -184,7 +184,7 @@ fn a_refused_code_makes_room_for_another() {
     learns(&mut known, code("C1"));
     assert_eq!(learns(&mut known, code("C2")), None, "the first is being exchanged");
     known.code.as_mut().unwrap().sealed = None;
-    assert_eq!(learns(&mut known, code("C2")), Some(vec![]), "granted already, so nobody is told again");
+    assert_eq!(learns(&mut known, code("C2")), Some(vec![]), "granted already, so nothing is announced again");
     assert!(known.next_check_at.is_some());
 }
 

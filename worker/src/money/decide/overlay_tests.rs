@@ -104,7 +104,7 @@ fn a_dispute_first_seen_when_it_is_over_is_announced_like_any_other() {
 }
 
 #[test]
-fn only_a_dispute_whose_end_the_inquiry_tells_is_watched() {
+fn only_a_dispute_whose_end_the_inquiry_carries_is_watched() {
     let mut order = order(&["P1"]);
     answers(&mut order, "P1", &with_dispute(DisputeState::Open));
     assert!(!order.payments[0].is_unfinished(), "Antom has no inquiry for disputes");
@@ -113,7 +113,7 @@ fn only_a_dispute_whose_end_the_inquiry_tells_is_watched() {
 }
 
 #[test]
-fn an_answer_that_contradicts_the_payment_is_believed_in_nothing_but_a_dispute_no_answer_tells() {
+fn an_answer_that_contradicts_the_payment_is_believed_in_nothing_but_a_dispute_no_answer_carries() {
     let failed = PaymentFacts {
         refunds: vec![refund("RF-1", RefundState::Failed, 1)],
         disputes: vec![dispute(DisputeState::Open)],

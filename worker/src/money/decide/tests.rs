@@ -176,7 +176,7 @@ fn each_growth_of_the_refunded_amount_is_announced_and_it_never_shrinks() {
 }
 
 #[test]
-fn a_refund_seen_before_the_payment_tells_both_in_order() {
+fn a_refund_seen_before_the_payment_announces_both_in_order() {
     let mut order = order(&["P1"]);
     let (_, events) = answers_with_events(&mut order, "P1", &facts(PaymentState::Refunded, 12_000, 12_000));
     let refunded: Vec<_> =
@@ -250,7 +250,7 @@ fn an_authorization_is_announced_and_its_release_returns_the_order_to_pending() 
 }
 
 #[test]
-fn a_payment_still_waiting_is_looked_at_again_and_never_called_failed() {
+fn a_payment_still_waiting_is_asked_about_again_and_never_called_failed() {
     let mut order = order(&["P1"]);
     assert_eq!(answers(&mut order, "P1", &facts(PaymentState::Awaiting, 0, 0)), (Decided::Unchanged, vec![]));
     let payment = &order.payments[0];
