@@ -107,8 +107,8 @@ pub(crate) struct HintFailure {
 }
 
 impl HintFailure {
-    pub(crate) fn misconfigured(detail: impl ToString) -> Self {
-        Self { class: Class::Misconfigured, detail: detail.to_string() }
+    pub(crate) fn misconfigured(detail: String) -> Self {
+        Self { class: Class::Misconfigured, detail }
     }
 }
 
@@ -177,7 +177,7 @@ impl From<HintFailure> for Unfinished {
 
 impl From<VaultError> for Unfinished {
     fn from(error: VaultError) -> Self {
-        HintFailure::misconfigured(error).into()
+        HintFailure::misconfigured(error.to_string()).into()
     }
 }
 

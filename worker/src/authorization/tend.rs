@@ -137,7 +137,7 @@ impl AuthorizationTasks {
             TokenStep::Exchange(code) => (SealedPlace::Code(id.clone()), code),
             TokenStep::Refresh(token) => (SealedPlace::RefreshToken(id.clone()), token),
         };
-        self.context.vault.open_text(&place, sealed).map_err(HintFailure::misconfigured)
+        self.context.vault.open_text(&place, sealed).map_err(|error| HintFailure::misconfigured(error.to_string()))
     }
 
     /// Tries to store a token for as long as this worker lives: it is the only copy, and what it was exchanged for is used up.

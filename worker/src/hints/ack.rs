@@ -20,27 +20,27 @@ pub(crate) async fn go_round(deliveries: Vec<InHand>, now: Timestamp) {
 }
 
 pub(crate) async fn ack(verdicts: Vec<(InHand, Verdict)>) {
-    let mut by_consumption: HashMap<usize, Verdicts> = HashMap::new();
+    let mut by_consumption: HashMap<usize, AckBatch> = HashMap::new();
     for (InHand { delivery, unacked, token }, verdict) in verdicts {
         let from = unacked.acking();
-        let group = by_consumption.entry(Arc::as_ptr(&from).addr()).or_insert_with(|| Verdicts::new(from.clone()));
+        let group = by_consumption.entry(Arc::as_ptr(&from).addr()).or_insert_with(|| AckBatch::new(from.clone()));
         group.verdicts.push((delivery, verdict));
         group.tokens.push(token);
     }
-    for verdicts in by_consumption.into_values() {
-        verdicts.send().await;
+    for batch in by_consumption.into_values() {
+        batch.send().await;
     }
 }
 
 /// Deliveries of one consumption with their verdicts.
-struct Verdicts {
+struct AckBatch {
     from: Arc<Consumption>,
     verdicts: Vec<(Delivery, Verdict)>,
     /// Until these are dropped, a graceful stop waits.
     tokens: Vec<TaskTrackerToken>,
 }
 
-impl Verdicts {
+impl AckBatch {
     fn new(from: Arc<Consumption>) -> Self {
         Self { from, verdicts: Vec::new(), tokens: Vec::new() }
     }
@@ -102,7 +102,7 @@ mod tests {
         let broken = CancellationToken::new();
         let from =
             Consumption { settler: Arc::new(InAlarm), broken: broken.clone(), crashes: Arc::new(Crashes::default()) };
-        Verdicts::new(Arc::new(from)).send().await;
+        AckBatch::new(Arc::new(from)).send().await;
         let minutes = async |minutes| tokio::time::timeout(Duration::from_mins(minutes), broken.cancelled()).await;
         assert!(minutes(19).await.is_err(), "giving back counts towards poison: a short alarm counts for nothing");
         minutes(2).await.expect("the broker closes the channel of whoever holds a delivery for half an hour");

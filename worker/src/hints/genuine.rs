@@ -21,7 +21,7 @@ pub(crate) enum Doubt {
 impl Doubt {
     pub(crate) fn failure(self) -> HintFailure {
         match self {
-            Self::Sealed(why) => HintFailure::misconfigured(why),
+            Self::Sealed(why) => HintFailure::misconfigured(why.to_string()),
             Self::Unproven(failure) => failure,
         }
     }

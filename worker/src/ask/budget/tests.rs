@@ -1,3 +1,5 @@
+//! Tests the shares of a budget: within the limits, whatever workers come, go or die.
+
 use std::collections::VecDeque;
 
 use payhook_provider::{AgeLimit, OmiseAccount};

@@ -1,3 +1,5 @@
+//! Tests what each fact does to an authorization, in any order.
+
 use payhook_schema::{AccountName, AuthState, AuthorizationId, EventType, Sealed, Wallet};
 use proptest::prelude::*;
 

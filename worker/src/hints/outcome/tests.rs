@@ -1,3 +1,5 @@
+//! Tests what an outcome writes, and when the payment is asked about next.
+
 use payhook_schema::{PaymentFacts, PaymentState};
 use payhook_store::Asked;
 

@@ -1,3 +1,5 @@
+//! Tests what refunds and disputes in an answer do to an order.
+
 use payhook_schema::{Dispute, DisputeId, DisputeState, EventType, Provider, Refund, RefundId, RefundState};
 
 use super::tests::{answers, at, decided, facts, key, order, paid, thb};

@@ -1,3 +1,5 @@
+//! Tests what an answer does to an order, its holds and its events.
+
 use payhook_schema::{AccountName, Currency, Event, EventType, Hold, Money, OrderId, PaymentId, Provider};
 
 use super::*;
