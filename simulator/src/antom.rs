@@ -15,22 +15,22 @@ use jiff::SignedDuration;
 use payhook_schema::{AccountName, AuthState, Money, PaymentId, Provider, RefundId};
 
 pub(crate) use api::{other_id, routes};
-pub(crate) use authorization::Authorizations;
+pub(crate) use authorization::Consents;
 pub use kind::{AntomKind, Judgement, SubscriptionStep};
 pub(crate) use notification::of_payment;
 pub use payment::AntomStatus;
-pub(crate) use payment::{Payment, Payments};
+pub(crate) use payment::{AntomPayment, AntomPayments};
 pub use transaction::AntomOutcome;
 pub(crate) use transaction::TransactionType;
 pub(crate) use wire::{AntomKey, KEY_VERSION, iso};
 
 use crate::json::compact;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 use crate::{Keys, Reply, SignedRequest, SimulatorError};
 
 /// The simulated Antom. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Antom(pub(crate) Arc<Shared>);
+pub struct Antom(pub(crate) Arc<SimulatorState>);
 
 /// The behaviour in which Antom differs from merchant to merchant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Antom {
     /// Creates a payment, as after a call of `pay`: `PROCESSING`. Replaces an existing payment of this id.
     pub fn create(&self, id: &PaymentId, amount: Money) {
         let now = self.0.clock.now();
-        let payment = Payment::new(id, self.0.ids.antom(now), amount, now);
+        let payment = AntomPayment::new(id, self.0.ids.antom(now), amount, now);
         self.0.payments().insert(payment);
     }
 

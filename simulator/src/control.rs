@@ -22,7 +22,7 @@ use payhook_schema::{AccountName, AuthState, Currency, DisputeId, Money, Payment
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 use crate::{
     Antom, AntomKind, AntomOutcome, AntomStatus, Fault, Faults, Journal, Omise, OmiseStatus, SignedRequest,
     SimulatorError,
@@ -149,7 +149,7 @@ impl TryFrom<String> for AntomKindWord {
     }
 }
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
+pub(crate) fn routes() -> Router<Arc<SimulatorState>> {
     Router::new().route("/control", post(control)).method_not_allowed_fallback(no_such_route)
 }
 
@@ -160,7 +160,7 @@ pub(crate) async fn no_such_route(OriginalUri(uri): OriginalUri) -> Response {
 }
 
 async fn control(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     verb: Result<Json<Verb>, JsonRejection>,
 ) -> Result<Json<Value>, Refused> {
     let Json(verb) = verb.map_err(|rejection| Refused { status: rejection.status(), what: rejection.body_text() })?;

@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use payhook_schema::Provider;
 
 use crate::SimulatorError;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 
 /// A fault of a provider when it is asked. It changes the answer, never the state: a call whose answer is altered or
 /// lost on its way has still taken effect, and its code is spent.
@@ -43,7 +43,7 @@ pub enum Fault {
 
 /// The faults of one simulator, switchable while it runs.
 #[derive(Clone)]
-pub struct Faults(pub(crate) Arc<Shared>);
+pub struct Faults(pub(crate) Arc<SimulatorState>);
 
 impl Faults {
     /// From now on, every call to `provider` meets this fault; it replaces the one before.
@@ -115,8 +115,8 @@ pub(crate) async fn instead(fault: Option<&Fault>) -> Option<Response<Body>> {
 }
 
 /// Bends a finished answer: late, or half of it.
-pub(crate) async fn bend(fault: Option<&Fault>, answer: Answer) -> Response<Body> {
-    let Answer { status, headers, mut body } = answer;
+pub(crate) async fn bend(fault: Option<&Fault>, answer: ProviderAnswer) -> Response<Body> {
+    let ProviderAnswer { status, headers, mut body } = answer;
     match fault {
         Some(Fault::Slow { by }) => tokio::time::sleep(*by).await,
         Some(Fault::HalfAnswer) => body.truncate(body.len() / 2),
@@ -131,13 +131,13 @@ pub(crate) async fn bend(fault: Option<&Fault>, answer: Answer) -> Response<Body
 }
 
 /// A provider's answer, before it is on its way.
-pub(crate) struct Answer {
+pub(crate) struct ProviderAnswer {
     pub(crate) status: StatusCode,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl ProviderAnswer {
     pub(crate) fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.headers.extend(after.map(|after| (RETRY_AFTER.as_str(), after.as_secs().to_string())));
         self

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::Fault;
 use crate::faults::HangUp;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 
 /// The oldest entries go first; the counts go on.
 const ENTRIES_MAX: usize = 100_000;
@@ -49,7 +49,7 @@ pub struct Sent {
 
 /// The calls this simulator received, and the notifications it sent.
 #[derive(Clone)]
-pub struct Journal(pub(crate) Arc<Shared>);
+pub struct Journal(pub(crate) Arc<SimulatorState>);
 
 impl Journal {
     /// Every call to `provider`, in order of arrival, whether or not it was answered.
@@ -100,18 +100,18 @@ pub(crate) struct Entries {
     calls: VecDeque<Call>,
     sent: VecDeque<Sent>,
     last_number: u64,
-    counts: BTreeMap<Provider, Counts>,
+    counts: BTreeMap<Provider, CallCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct CallCounts {
     calls: u64,
     in_flight: u64,
     in_flight_max: u64,
 }
 
 impl Entries {
-    fn of(&mut self, provider: Provider) -> &mut Counts {
+    fn of(&mut self, provider: Provider) -> &mut CallCounts {
         self.counts.entry(provider).or_default()
     }
 
@@ -125,14 +125,14 @@ impl Entries {
 
 /// A call that is being answered; in flight until it is dropped, also when the caller goes away.
 pub(crate) struct OpenCall {
-    shared: Arc<Shared>,
+    shared: Arc<SimulatorState>,
     provider: Provider,
     number: u64,
 }
 
 impl OpenCall {
     pub(crate) fn begin(
-        shared: &Arc<Shared>,
+        shared: &Arc<SimulatorState>,
         provider: Provider,
         what: &str,
         about: Option<String>,

@@ -15,9 +15,9 @@ const WEBHOOK_SECRET_BYTES: usize = 32;
 
 /// Every key of both neighbours and of the merchant between them. They protect nothing. Cloning shares them.
 #[derive(Clone)]
-pub struct Keys(Arc<Inner>);
+pub struct Keys(Arc<KeySet>);
 
-struct Inner {
+struct KeySet {
     antom: PrivateKey,
     merchant: PrivateKey,
     client_id: String,
@@ -30,7 +30,7 @@ impl Keys {
     /// Fresh keys: two RSA-2048 pairs, a webhook secret, a secret key, a client id.
     pub fn generate() -> Self {
         let webhook_secret = new_webhook_secret();
-        Self(Arc::new(Inner {
+        Self(Arc::new(KeySet {
             antom: PrivateKey::generate(),
             merchant: PrivateKey::generate(),
             client_id: new_client_id(),
@@ -52,7 +52,7 @@ impl Keys {
         let webhook_secret = keep("omise_webhook_secret", &new_webhook_secret)?;
         let webhook = WebhookSecret::parse(&webhook_secret)
             .map_err(|error| wrong(&folder.join("omise_webhook_secret"), &error))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(KeySet {
             antom: rsa("antom_private_key")?,
             merchant: rsa("merchant_private_key")?,
             client_id: keep("antom_client_id", &new_client_id)?,

@@ -13,19 +13,19 @@ use payhook_schema::{AccountName, Money, PaymentId, Provider, RefundId};
 
 pub(crate) use api::routes;
 pub use charge::OmiseStatus;
-pub(crate) use charge::{Charge, Charges};
+pub(crate) use charge::{OmiseCharge, OmiseCharges};
 pub use dispute::OmiseDispute;
-pub(crate) use event::{Event, KEYS};
+pub(crate) use event::{KEYS, OmiseEvent};
 pub use version::OmiseVersion;
 
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 use crate::{Reply, SignedRequest, SimulatorError};
 
 /// The simulated Omise. Cheap to clone; all clones are one.
 ///
 /// Every change of a charge makes the event Omise would make of it, which `GET /events` lists and [`Self::notify`] delivers.
 #[derive(Clone)]
-pub struct Omise(pub(crate) Arc<Shared>);
+pub struct Omise(pub(crate) Arc<SimulatorState>);
 
 impl Omise {
     /// An id of the form Omise has for charges in test mode.
@@ -35,12 +35,12 @@ impl Omise {
 
     /// Creates a pending card charge with 3-D Secure: `charge.create`. Replaces an existing charge of this id.
     pub fn create(&self, id: &PaymentId, amount: Money) {
-        self.begin(&Charge::new(id, amount, self.0.clock.now()));
+        self.begin(&OmiseCharge::new(id, amount, self.0.clock.now()));
     }
 
     /// Creates the same with a source in the card's place, such as `mobile_banking_kbank` or `promptpay`.
     pub fn create_with_source(&self, id: &PaymentId, amount: Money, source: &str) {
-        let mut charge = Charge::new(id, amount, self.0.clock.now());
+        let mut charge = OmiseCharge::new(id, amount, self.0.clock.now());
         charge.source = Some(source.to_owned());
         self.begin(&charge);
     }
@@ -48,12 +48,12 @@ impl Omise {
     /// A card charge without 3-D Secure: `charge.create` says all there is to say, and no `charge.complete` follows.
     pub fn create_decided(&self, id: &PaymentId, amount: Money, status: OmiseStatus) {
         let now = self.0.clock.now();
-        let mut charge = Charge::new(id, amount, now);
+        let mut charge = OmiseCharge::new(id, amount, now);
         charge.become_status(status, &self.0.ids, now);
         self.begin(&charge);
     }
 
-    fn begin(&self, charge: &Charge) {
+    fn begin(&self, charge: &OmiseCharge) {
         let now = charge.created_at;
         let mut charges = self.0.charges();
         charges.insert(charge.clone());
@@ -208,7 +208,7 @@ impl Omise {
         let body = {
             let mut charges = self.0.charges();
             let snapshot = charges.get_mut(charge)?.clone();
-            let known = charges.events_of(charge).rfind(|event| event.key == key).map(Event::body);
+            let known = charges.events_of(charge).rfind(|event| event.key == key).map(OmiseEvent::body);
             match known {
                 Some(body) => body,
                 None => {
@@ -227,7 +227,7 @@ impl Omise {
         account: &AccountName,
         event_id: &str,
     ) -> Result<SignedRequest, SimulatorError> {
-        let body = self.0.charges().event(event_id).map(Event::body);
+        let body = self.0.charges().event(event_id).map(OmiseEvent::body);
         let unknown = || SimulatorError::Unknown(format!("the simulated Omise has no event `{event_id}`"));
         self.signed_body(base_url, account, event_id, body.ok_or_else(unknown)?)
     }
@@ -279,7 +279,7 @@ impl Omise {
         &self,
         id: &PaymentId,
         key: &str,
-        change: impl FnOnce(&mut Charge, &Shared) -> Result<T, SimulatorError>,
+        change: impl FnOnce(&mut OmiseCharge, &SimulatorState) -> Result<T, SimulatorError>,
     ) -> Result<T, SimulatorError> {
         let mut charges = self.0.charges();
         let made = self.alter(&mut charges, id, change)?;
@@ -291,9 +291,9 @@ impl Omise {
     /// Changes a charge without a word; a replica that lags remembers what it was.
     fn alter<T>(
         &self,
-        charges: &mut Charges,
+        charges: &mut OmiseCharges,
         id: &PaymentId,
-        change: impl FnOnce(&mut Charge, &Shared) -> Result<T, SimulatorError>,
+        change: impl FnOnce(&mut OmiseCharge, &SimulatorState) -> Result<T, SimulatorError>,
     ) -> Result<T, SimulatorError> {
         let charge = charges.get_mut(id)?;
         let before = charge.clone();

@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::antom::AntomKey;
 use crate::journal::Sent;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 use crate::{Keys, SimulatorError, sample};
 
 /// The waits before Antom resends a notification that was not acknowledged, each counted from the send before. The
@@ -61,13 +61,13 @@ pub struct SignedRequest {
     pub body: Vec<u8>,
     provider: Provider,
     about: String,
-    shared: Arc<Shared>,
+    shared: Arc<SimulatorState>,
 }
 
 impl SignedRequest {
     /// Signs `body` as `provider` would for `{base_url}{tail}`.
     pub(crate) fn new(
-        shared: &Arc<Shared>,
+        shared: &Arc<SimulatorState>,
         provider: Provider,
         about: &str,
         base_url: &str,

@@ -7,10 +7,10 @@ use payhook_provider::omise::WebhookSecret;
 use payhook_provider::{Account, AntomAccount, PrivateKey, Protocol, antom};
 use payhook_schema::{AccountName, Money, PaymentId, Provider};
 
-use crate::antom::{AntomOutcome, AntomStatus, Payment, TransactionType, iso, of_payment};
+use crate::antom::{AntomOutcome, AntomPayment, AntomStatus, TransactionType, iso, of_payment};
 use crate::ids::{Ids, antom_id, omise_id};
 use crate::json::compact;
-use crate::omise::{Charge, Event, KEYS};
+use crate::omise::{KEYS, OmiseCharge, OmiseEvent};
 #[cfg(debug_assertions)]
 use crate::tamarind;
 use crate::{AntomKind, Keys, OmiseVersion, SimulatorError};
@@ -142,7 +142,7 @@ pub fn antom(kind: AntomKind, payment: &PaymentId, amount: Money, now: Timestamp
     let day = now.as_second().div_euclid(86_400) * 86_400;
     let midnight = Timestamp::from_second(day).unwrap_or(now);
     let number = |what: &str| number(&[payment.as_str(), what]);
-    let mut sample = Payment::new(payment, antom_id(midnight, number("payment")), amount, now);
+    let mut sample = AntomPayment::new(payment, antom_id(midnight, number("payment")), amount, now);
     let moves = match kind {
         AntomKind::Refund | AntomKind::RefundFailed => Some((TransactionType::Refund, format!("RF-{payment}"))),
         AntomKind::Capture | AntomKind::CaptureFailed => Some((TransactionType::Capture, format!("CP-{payment}-1"))),
@@ -179,10 +179,10 @@ pub fn omise_in(
     if !charge.as_str().starts_with("chrg_test_") {
         return Err(SimulatorError::NotPossible(format!("`{charge}` is no charge of test mode: `chrg_test_…` is")));
     }
-    let about = Some(Charge::sample(key, charge, amount, &Ids::default(), now)?);
+    let about = Some(OmiseCharge::sample(key, charge, amount, &Ids::default(), now)?);
     let time = now.as_microsecond().to_string();
     let id = omise_id("evnt", now, number(&[charge.as_str(), key, &time]));
-    Ok(Event { id, key: key.to_owned(), created_at: now, about, version }.body())
+    Ok(OmiseEvent { id, key: key.to_owned(), created_at: now, about, version }.body())
 }
 
 /// The headers under which Antom would post `body` to `path`, signed with its key of this `keyVersion`.

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 use crate::antom::KEY_VERSION;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 use crate::{Antom, Faults, Journal, Keys, Omise, SimulatorError, antom, control, omise};
 
 /// Open calls may finish for so long once the simulator stops.
@@ -42,7 +42,7 @@ impl Default for Options {
 
 /// Both providers, running. Dropping it stops them.
 pub struct Simulator {
-    shared: Arc<Shared>,
+    shared: Arc<SimulatorState>,
     router: Router,
     address: SocketAddr,
     server: JoinHandle<()>,
@@ -65,7 +65,7 @@ impl Simulator {
             .tcp_nodelay(true)
             .build()
             .map_err(SimulatorError::Undelivered)?;
-        let shared = Arc::new(Shared::new(clock, keys, http));
+        let shared = Arc::new(SimulatorState::new(clock, keys, http));
         let router = Router::new().merge(antom::routes()).merge(omise::routes()).merge(control::routes());
         #[cfg(debug_assertions)]
         let router = router.merge(crate::tamarind::routes());

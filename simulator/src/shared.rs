@@ -5,30 +5,30 @@ use std::sync::{Mutex, MutexGuard};
 use payhook_schema::Clock;
 
 use crate::Keys;
-use crate::antom::{AntomHabits, AntomKey, Authorizations, KEY_VERSION, Payments};
+use crate::antom::{AntomHabits, AntomKey, AntomPayments, Consents, KEY_VERSION};
 use crate::faults::FaultTable;
 use crate::ids::Ids;
 use crate::journal::Entries;
-use crate::omise::Charges;
+use crate::omise::OmiseCharges;
 
 /// The state that all handles of one simulator share.
-pub(crate) struct Shared {
+pub(crate) struct SimulatorState {
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
     pub(crate) ids: Ids,
     pub(crate) http: reqwest::Client,
-    payments: Mutex<Payments>,
-    authorizations: Mutex<Authorizations>,
+    payments: Mutex<AntomPayments>,
+    authorizations: Mutex<Consents>,
     habits: Mutex<AntomHabits>,
     antom_key: Mutex<AntomKey>,
-    charges: Mutex<Charges>,
+    charges: Mutex<OmiseCharges>,
     #[cfg(debug_assertions)]
-    tamarinds: Mutex<crate::tamarind::Payments>,
+    tamarinds: Mutex<crate::tamarind::TamarindPayments>,
     faults: Mutex<FaultTable>,
     journal: Mutex<Entries>,
 }
 
-impl Shared {
+impl SimulatorState {
     pub(crate) fn new(clock: Clock, keys: Keys, http: reqwest::Client) -> Self {
         Self {
             clock,
@@ -47,11 +47,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn payments(&self) -> MutexGuard<'_, Payments> {
+    pub(crate) fn payments(&self) -> MutexGuard<'_, AntomPayments> {
         lock(&self.payments)
     }
 
-    pub(crate) fn authorizations(&self) -> MutexGuard<'_, Authorizations> {
+    pub(crate) fn authorizations(&self) -> MutexGuard<'_, Consents> {
         lock(&self.authorizations)
     }
 
@@ -64,12 +64,12 @@ impl Shared {
         lock(&self.antom_key)
     }
 
-    pub(crate) fn charges(&self) -> MutexGuard<'_, Charges> {
+    pub(crate) fn charges(&self) -> MutexGuard<'_, OmiseCharges> {
         lock(&self.charges)
     }
 
     #[cfg(debug_assertions)]
-    pub(crate) fn tamarinds(&self) -> MutexGuard<'_, crate::tamarind::Payments> {
+    pub(crate) fn tamarinds(&self) -> MutexGuard<'_, crate::tamarind::TamarindPayments> {
         lock(&self.tamarinds)
     }
 

@@ -15,18 +15,18 @@ use payhook_provider::tamarind::{self, TamarindAccount};
 use payhook_schema::{AccountName, Money, PaymentId, Provider};
 use serde_json::json;
 
-use crate::faults::{Answer, bend, instead};
+use crate::faults::{ProviderAnswer, bend, instead};
 use crate::journal::OpenCall;
 use crate::sample::SampleKey;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 use crate::{SignedRequest, SimulatorError};
 
 /// The simulated Tamarind. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Tamarind(pub(crate) Arc<Shared>);
+pub struct Tamarind(pub(crate) Arc<SimulatorState>);
 
 /// The amount and status of each payment.
-pub(crate) type Payments = BTreeMap<PaymentId, (Money, &'static str)>;
+pub(crate) type TamarindPayments = BTreeMap<PaymentId, (Money, &'static str)>;
 
 impl Tamarind {
     /// Creates an open payment.
@@ -97,11 +97,15 @@ fn headers(signature: &str, time: &str) -> Vec<(String, String)> {
     headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
+pub(crate) fn routes() -> Router<Arc<SimulatorState>> {
     Router::new().route("/tamarind/payments/{id}", get(payment))
 }
 
-async fn payment(State(shared): State<Arc<Shared>>, Path(id): Path<PaymentId>, headers: HeaderMap) -> Response<Body> {
+async fn payment(
+    State(shared): State<Arc<SimulatorState>>,
+    Path(id): Path<PaymentId>,
+    headers: HeaderMap,
+) -> Response<Body> {
     let fault = shared.faults().take(Provider::Tamarind);
     let call = OpenCall::begin(
         &shared,
@@ -126,6 +130,6 @@ async fn payment(State(shared): State<Arc<Shared>>, Path(id): Path<PaymentId>, h
             (StatusCode::OK, body)
         }
     };
-    let answer = Answer { status, headers: Vec::new(), body: body.to_string().into_bytes() };
+    let answer = ProviderAnswer { status, headers: Vec::new(), body: body.to_string().into_bytes() };
     call.answered("", bend(fault.as_ref(), answer).await)
 }

@@ -39,7 +39,7 @@ async fn a_payment_captured_by_hand_is_authorized_then_paid(payhook: &TestPayhoo
     payhook.delivers(&notified).await;
     let order = payhook.becomes("K-1", "paid").await;
     assert_eq!(order["captured_minor"], 9_000, "{order}");
-    payhook.told("K-1", &["order.authorized", "order.paid"]).await;
+    payhook.events_are("K-1", &["order.authorized", "order.paid"]).await;
     let timeline = payhook.recorded("K-1", "notification", 2).await;
     assert!(timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("CAPTURE_RESULT")), "{timeline:#?}");
 }
@@ -52,7 +52,7 @@ async fn a_capture_that_failed_pays_nothing(payhook: &TestPayhook) {
     payhook.recorded("K-2", "inquiry", 2).await;
     let order = payhook.order("K-2").await.unwrap();
     assert_eq!((&order["state"], &order["captured_minor"]), (&"authorized".into(), &0.into()), "{order}");
-    payhook.told("K-2", &["order.authorized"]).await;
+    payhook.events_are("K-2", &["order.authorized"]).await;
 }
 
 async fn a_capture_of_less_than_was_registered_holds_the_order_and_shows_both_sides(payhook: &TestPayhook) {
@@ -67,7 +67,7 @@ async fn a_capture_of_less_than_was_registered_holds_the_order_and_shows_both_si
     assert_eq!((&order["hold"]["reason"], &order["captured_minor"]), (&"amount_mismatch".into(), &4_000.into()));
     let detail = order["hold"]["detail"].as_str().unwrap_or_default();
     assert!(detail.contains("90.00 THB") && detail.contains("40.00 THB"), "{detail}");
-    payhook.told("K-6", &["order.held"]).await;
+    payhook.events_are("K-6", &["order.held"]).await;
 }
 
 async fn a_capture_of_a_payment_not_known_yet_waits_for_it(payhook: &TestPayhook) {
@@ -81,7 +81,7 @@ async fn a_capture_of_a_payment_not_known_yet_waits_for_it(payhook: &TestPayhook
     payhook.registers("K-3", "90.00 THB", Provider::Antom, &payment).await;
     payhook.refreshes("K-3").await;
     payhook.becomes("K-3", "paid").await;
-    payhook.told("K-3", &["order.paid"]).await;
+    payhook.events_are("K-3", &["order.paid"]).await;
     let timeline = payhook.recorded("K-3", "notification", 1).await;
     assert!(timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("CAPTURE_RESULT")), "{timeline:#?}");
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
@@ -95,7 +95,7 @@ async fn a_subscriptions_payment_settles_like_any_other(payhook: &TestPayhook) {
     assert!(body["subscriptionId"].is_string(), "{body}");
     payhook.delivers(&notified).await;
     payhook.becomes("K-4", "paid").await;
-    payhook.told("K-4", &["order.paid"]).await;
+    payhook.events_are("K-4", &["order.paid"]).await;
 }
 
 /// Returns true if notifications of this kind name neither a payment nor an authorization of ours.
@@ -146,14 +146,14 @@ async fn every_kind_is_acknowledged_and_shown_where_it_names_an_order(payhook: &
     let order = payhook.becomes("K-5", "partly_refunded").await;
     assert_eq!((&order["captured_minor"], &order["refunded_minor"]), (&9_000.into(), &1_000.into()), "{order}");
     payhook
-        .until("everything is told", async || {
+        .until("every event is in the feed", async || {
             let events = payhook.events("K-5").await?;
-            let mut told = types_of(&events);
+            let mut types = types_of(&events);
             // Which came first is anybody's guess, and a dispute that was closed for nobody first is told again for whom.
-            told.sort_unstable();
-            told.dedup();
+            types.sort_unstable();
+            types.dedup();
             let all = ["dispute.closed", "dispute.opened", "order.authorized", "order.paid", "order.refunded"];
-            if told == all { Ok(()) } else { Err(format!("{told:?}")) }
+            if types == all { Ok(()) } else { Err(format!("{types:?}")) }
         })
         .await;
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));

@@ -36,7 +36,7 @@ async fn an_order_of_thirty_failed_attempts_asks_about_each_once(payhook: &TestP
         })
         .collect();
     join_all(notifications.iter().map(|notification| payhook.delivers(notification))).await;
-    payhook.told("Q-1", &["payment.failed"; ATTEMPTS]).await;
+    payhook.events_are("Q-1", &["payment.failed"; ATTEMPTS]).await;
     tokio::time::sleep(QUIET).await;
     let questions = || payments.iter().map(|payment| payhook.asked(payment)).sum::<usize>();
     let to_settle = questions();

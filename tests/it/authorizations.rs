@@ -82,9 +82,9 @@ pub(crate) fn tokens_are_secret(payhook: &TestPayhook, state: &AuthState) -> Str
     token
 }
 
-async fn told(payhook: &TestPayhook, id: &str, types: &[&str]) {
+async fn events_are(payhook: &TestPayhook, id: &str, types: &[&str]) {
     let events = payhook
-        .until(&format!("{types:?} told about {id}"), async || {
+        .until(&format!("{types:?} in the feed for {id}"), async || {
             let events = payhook.events(id).await?;
             if events.len() >= types.len() { Ok(events) } else { Err(format!("{events:#?}")) }
         })
@@ -110,7 +110,7 @@ async fn a_code_is_exchanged_and_the_merchant_reads_the_token(payhook: &TestPayh
     let (status, answer) = read_token(payhook, "AU-1").await;
     assert_eq!((status, &answer["access_token"]), (StatusCode::OK, &token.as_str().into()));
     assert_eq!(payhook.simulator.antom().exchanges(&state).unwrap(), 1);
-    told(payhook, "AU-1", &["authorization.granted"]).await;
+    events_are(payhook, "AU-1", &["authorization.granted"]).await;
     let history = history(payhook, "AU-1").await;
     assert!(history.contains("AUTHCODE_CREATED") && history.contains("token_issued"), "{history}");
     for shown in [&history, &seen.to_string()] {
@@ -133,7 +133,7 @@ async fn the_same_code_held_by_many_is_exchanged_once(payhook: &TestPayhook) {
     payhook.outcomes("unchanged", 5).await;
     tokens_are_secret(payhook, &state);
     assert_eq!(payhook.simulator.antom().exchanges(&state).unwrap(), 1);
-    told(payhook, "AU-2", &["authorization.granted"]).await;
+    events_are(payhook, "AU-2", &["authorization.granted"]).await;
 }
 
 async fn a_notification_before_its_authorization_waits_for_it(payhook: &TestPayhook) {
@@ -157,7 +157,7 @@ async fn a_token_the_wallet_made_itself_is_kept_without_an_exchange(payhook: &Te
     becomes(payhook, "AU-4", "token_issued").await;
     assert_eq!(read_token(payhook, "AU-4").await.1["access_token"], token);
     assert_eq!(payhook.simulator.antom().exchanges(&state).unwrap(), 0);
-    told(payhook, "AU-4", &["authorization.granted"]).await;
+    events_are(payhook, "AU-4", &["authorization.granted"]).await;
 }
 
 async fn a_customer_who_takes_it_back_ends_it(payhook: &TestPayhook) {
@@ -177,7 +177,7 @@ async fn a_customer_who_takes_it_back_ends_it(payhook: &TestPayhook) {
     // A late resend of what came first changes nothing.
     notified(payhook, &state, AntomKind::AuthcodeCreated).await;
     payhook.outcomes("unchanged", 2).await;
-    told(payhook, "AU-5", &["authorization.granted", "authorization.cancelled"]).await;
+    events_are(payhook, "AU-5", &["authorization.granted", "authorization.cancelled"]).await;
     assert_eq!(shown(payhook, "AU-5").await.unwrap()["state"], "cancelled");
 }
 
@@ -207,7 +207,7 @@ async fn authorizations_that_share_a_token_end_together(payhook: &TestPayhook) {
     }
     payhook.outcomes("unchanged", 1).await;
     for id in ["AU-13", "AU-14"] {
-        told(payhook, id, &["authorization.granted", "authorization.cancelled"]).await;
+        events_are(payhook, id, &["authorization.granted", "authorization.cancelled"]).await;
     }
 
     // Antom's times are to the second.
@@ -218,7 +218,7 @@ async fn authorizations_that_share_a_token_end_together(payhook: &TestPayhook) {
     let history = history(payhook, "AU-15").await;
     assert!(history.contains("cancelled before the customer agreed"), "{history}");
     assert_eq!(shown(payhook, "AU-15").await.unwrap()["state"], "token_issued");
-    told(payhook, "AU-15", &["authorization.granted"]).await;
+    events_are(payhook, "AU-15", &["authorization.granted"]).await;
 }
 
 async fn a_token_is_refreshed_before_it_expires(payhook: &TestPayhook) {
@@ -244,7 +244,7 @@ async fn a_token_is_refreshed_before_it_expires(payhook: &TestPayhook) {
             if new { Ok(()) } else { Err(format!("{status}")) }
         })
         .await;
-    told(payhook, "AU-6", &["authorization.granted"]).await;
+    events_are(payhook, "AU-6", &["authorization.granted"]).await;
 }
 
 async fn a_refused_code_ends_in_words_and_never_in_a_loop(payhook: &TestPayhook) {
@@ -293,12 +293,15 @@ async fn tokens_are_sealed_anew_under_a_new_key(payhook: &TestPayhook) {
     let token = tokens_are_secret(payhook, &state);
     payhook.takes_up_token_keys(&[1, 2]);
     let rotates = async || {
-        let told = payhook.cli(&["keys", "rotate", "--json"]).await.ends_with(0).json();
-        if told["newest"] == 2 { Ok(told) } else { Err(told.to_string()) }
+        let rotated = payhook.cli(&["keys", "rotate", "--json"]).await.ends_with(0).json();
+        if rotated["newest"] == 2 { Ok(rotated) } else { Err(rotated.to_string()) }
     };
-    let told = payhook.until("the new key is taken up", rotates).await;
-    assert_eq!((&told["unopened"], &told["left"]), (&0.into(), &json!({ "1": 0 })), "{told}");
-    assert!(told["resealed"].as_u64().is_some_and(|count| count >= 3), "token, refresh token, notification: {told}");
+    let rotated = payhook.until("the new key is taken up", rotates).await;
+    assert_eq!((&rotated["unopened"], &rotated["left"]), (&0.into(), &json!({ "1": 0 })), "{rotated}");
+    assert!(
+        rotated["resealed"].as_u64().is_some_and(|count| count >= 3),
+        "token, refresh token, notification: {rotated}"
+    );
 
     // The old key can go now.
     payhook.takes_up_token_keys(&[2]);

@@ -16,7 +16,7 @@ async fn a_notification_that_says_paid_pays_nothing_while_antom_says_failed(payh
     let payment = payhook.antom_order("B-1", "80.00 THB").await;
     payhook.antom_decides(&payment, AntomStatus::Fail("USER_BALANCE_NOT_ENOUGH".to_owned()));
     payhook.antom_notifies(&payment, AntomKind::Paid).await;
-    let events = payhook.told("B-1", &["payment.failed"]).await;
+    let events = payhook.events_are("B-1", &["payment.failed"]).await;
     assert_eq!(events[0]["data"]["reason"], "USER_BALANCE_NOT_ENOUGH");
     let order = payhook.order("B-1").await.unwrap();
     assert_eq!((&order["state"], &order["captured_minor"]), (&"pending".into(), &0.into()), "{order}");
@@ -31,7 +31,7 @@ async fn an_event_that_says_paid_pays_nothing_while_omise_says_pending(payhook: 
     payhook.recorded("B-2", "inquiry", 1).await;
     let order = payhook.order("B-2").await.unwrap();
     assert_eq!((&order["state"], &order["captured_minor"]), (&"pending".into(), &0.into()), "{order}");
-    payhook.told("B-2", &[]).await;
+    payhook.events_are("B-2", &[]).await;
 }
 
 async fn a_pending_payment_whose_result_is_success_is_not_paid_until_antom_says_so(payhook: &TestPayhook) {
@@ -43,12 +43,12 @@ async fn a_pending_payment_whose_result_is_success_is_not_paid_until_antom_says_
     payhook.delivers(&pending).await;
     payhook.recorded("B-3", "inquiry", 1).await;
     assert_eq!(payhook.order("B-3").await.unwrap()["state"], "pending");
-    payhook.told("B-3", &[]).await;
+    payhook.events_are("B-3", &[]).await;
 
     // No further notification: the sweep asks again within seconds.
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.becomes("B-3", "paid").await;
-    payhook.told("B-3", &["order.paid"]).await;
+    payhook.events_are("B-3", &["order.paid"]).await;
     let timeline = payhook.timeline("B-3").await.unwrap();
     let notified = timeline.iter().filter(|entry| entry["kind"] == "notification").count();
     assert_eq!(notified, 1, "{timeline:#?}");
@@ -62,7 +62,7 @@ async fn a_notification_that_says_failed_fails_nothing_that_is_paid(payhook: &Te
     payhook.antom_notifies(&payment, AntomKind::Failed).await;
     payhook.recorded("B-4", "inquiry", 2).await;
     assert_eq!(payhook.order("B-4").await.unwrap()["state"], "paid");
-    payhook.told("B-4", &["order.paid"]).await;
+    payhook.events_are("B-4", &["order.paid"]).await;
 }
 
 async fn genuine_notifications_of_other_kinds_are_acknowledged_and_kept(payhook: &TestPayhook) {
@@ -82,7 +82,7 @@ async fn genuine_notifications_of_other_kinds_are_acknowledged_and_kept(payhook:
     }
     payhook.outcomes("kept", (antoms.len() + omises.len()) as u64).await;
     assert_eq!((payhook.asked(&payment), payhook.dead_letters().await), (0, Ok(vec![])));
-    payhook.told("B-5", &[]).await;
+    payhook.events_are("B-5", &[]).await;
     let feed = payhook.feed().await.unwrap();
     assert!(feed.is_empty(), "nobody is told of what is nobody's business: {feed:#?}");
 }

@@ -49,8 +49,8 @@ async fn a_charge_that_is_final_at_creation_needs_no_second_event(payhook: &Test
         payhook.omise_notifies(&charge, "charge.create").await;
     }
     payhook.becomes("H-1", "paid").await;
-    payhook.told("H-1", &["order.paid"]).await;
-    let events = payhook.told("H-2", &["payment.failed"]).await;
+    payhook.events_are("H-1", &["order.paid"]).await;
+    let events = payhook.events_are("H-2", &["payment.failed"]).await;
     assert_eq!(events[0]["data"]["reason"], "stolen_or_lost_card");
     let order = payhook.order("H-2").await.unwrap();
     assert_eq!((&order["state"], &order["payments"][0]["state"]), (&"pending".into(), &"failed".into()), "{order}");
@@ -58,14 +58,14 @@ async fn a_charge_that_is_final_at_creation_needs_no_second_event(payhook: &Test
 
 async fn a_hold_captured_whole_pays_and_one_released_pays_nothing(payhook: &TestPayhook) {
     let omise = payhook.simulator.omise();
-    let kept = authorized(payhook, "H-3", "240.00 THB").await;
+    let captured = authorized(payhook, "H-3", "240.00 THB").await;
     let released = authorized(payhook, "H-4", "240.00 THB").await;
-    omise.capture(&kept, 24_000).unwrap();
+    omise.capture(&captured, 24_000).unwrap();
     omise.reverse(&released).unwrap();
-    payhook.omise_notifies(&kept, "charge.capture").await;
+    payhook.omise_notifies(&captured, "charge.capture").await;
     payhook.omise_notifies(&released, "charge.reverse").await;
-    payhook.told("H-3", &["order.authorized", "order.paid"]).await;
-    payhook.told("H-4", &["order.authorized", "payment.cancelled"]).await;
+    payhook.events_are("H-3", &["order.authorized", "order.paid"]).await;
+    payhook.events_are("H-4", &["order.authorized", "payment.cancelled"]).await;
     let order = payhook.order("H-4").await.unwrap();
     assert_eq!((&order["state"], &order["captured_minor"]), (&"pending".into(), &0.into()), "{order}");
     assert_eq!(order["payments"][0]["state"], "cancelled", "{order}");
@@ -82,14 +82,14 @@ async fn a_capture_of_less_than_was_registered_holds_the_order_and_shows_both_si
         assert!(detail.contains(side), "{side} is not in: {detail}");
     }
     assert_eq!(order["captured_minor"], 10_000, "what was taken is not hidden: {order}");
-    payhook.told("H-5", &["order.authorized", "order.held"]).await;
+    payhook.events_are("H-5", &["order.authorized", "order.held"]).await;
 }
 
 async fn a_charge_nobody_paid_in_time_expires_and_leaves_room_for_another(payhook: &TestPayhook) {
     let late = payhook.omise_order("H-6", "75.00 THB").await;
     payhook.simulator.omise().expire(&late).unwrap();
     payhook.omise_notifies(&late, "charge.expire").await;
-    payhook.told("H-6", &["payment.expired"]).await;
+    payhook.events_are("H-6", &["payment.expired"]).await;
     let order = payhook.order("H-6").await.unwrap();
     assert_eq!((&order["state"], &order["payments"][0]["state"]), (&"pending".into(), &"expired".into()), "{order}");
 
@@ -97,20 +97,20 @@ async fn a_charge_nobody_paid_in_time_expires_and_leaves_room_for_another(payhoo
     payhook.simulator.omise().pay(&second).unwrap();
     payhook.omise_notifies(&second, "charge.complete").await;
     payhook.becomes("H-6", "paid").await;
-    payhook.told("H-6", &["payment.expired", "order.paid"]).await;
+    payhook.events_are("H-6", &["payment.expired", "order.paid"]).await;
 }
 
 async fn a_charge_revived_by_omises_operations_pays_the_order_and_says_so(payhook: &TestPayhook) {
     let charge = payhook.omise_order("H-7", "75.00 THB").await;
     payhook.simulator.omise().fail(&charge, "payment_rejected").unwrap();
     payhook.omise_notifies(&charge, "charge.complete").await;
-    payhook.told("H-7", &["payment.failed"]).await;
+    payhook.events_are("H-7", &["payment.failed"]).await;
 
     payhook.simulator.omise().pay(&charge).unwrap();
     payhook.omise_notifies(&charge, "charge.complete").await;
     let order = payhook.becomes("H-7", "paid").await;
     assert_eq!((&order["captured_minor"], &order["payments"][0]["reason"]), (&7_500.into(), &Value::Null), "{order}");
-    payhook.told("H-7", &["payment.failed", "order.paid"]).await;
+    payhook.events_are("H-7", &["payment.failed", "order.paid"]).await;
     let timeline = payhook.recorded("H-7", "transition", 2).await;
     let revived = |entry: &Value| entry["text"] == "payment failed -> paid, revived";
     assert!(timeline.iter().any(revived), "{timeline:#?}");
@@ -128,7 +128,7 @@ async fn an_update_of_a_charge_asks_again_and_changes_nothing(payhook: &TestPayh
     for field in ["state", "captured_minor", "refunded_minor", "version"] {
         assert_eq!(after[field], before[field], "{field}");
     }
-    payhook.told("H-8", &["order.paid"]).await;
+    payhook.events_are("H-8", &["order.paid"]).await;
 }
 
 /// Waits until so much of an order went back.
@@ -157,7 +157,7 @@ async fn refunds_have_an_id_a_state_and_an_amount_each(payhook: &TestPayhook) {
             assert_eq!((&refund["payment_id"], &refund["currency"]), (&json!(charge), &json!("THB")), "{order}");
         }
     }
-    payhook.told("H-9", &["order.paid", "order.refunded", "order.refunded"]).await;
+    payhook.events_are("H-9", &["order.paid", "order.refunded", "order.refunded"]).await;
 }
 
 async fn a_refund_that_is_only_begun_moves_no_money_until_it_is_given_back(payhook: &TestPayhook) {
@@ -172,14 +172,14 @@ async fn a_refund_that_is_only_begun_moves_no_money_until_it_is_given_back(payho
         .await;
     assert_eq!((&begun["state"], &begun["refunded_minor"]), (&"paid".into(), &0.into()), "{begun}");
     assert_eq!(begun["refunds"][0]["state"], "pending", "{begun}");
-    payhook.told("H-12", &["order.paid"]).await;
+    payhook.events_are("H-12", &["order.paid"]).await;
 
     // Omise has no event for it: it is asked about until it is over.
     payhook.simulator.omise().settle_refunds(&charge).unwrap();
     payhook.refreshes("H-12").await;
     let order = refunded(payhook, "H-12", 4_000).await;
     assert_eq!((&order["state"], &order["refunds"][0]["state"]), (&"partly_refunded".into(), &"succeeded".into()));
-    payhook.told("H-12", &["order.paid", "order.refunded"]).await;
+    payhook.events_are("H-12", &["order.paid", "order.refunded"]).await;
 }
 
 async fn a_void_is_shown_as_one(payhook: &TestPayhook) {
@@ -188,7 +188,7 @@ async fn a_void_is_shown_as_one(payhook: &TestPayhook) {
     payhook.omise_notifies(&charge, "refund.create").await;
     let order = payhook.becomes("H-10", "refunded").await;
     assert_eq!((&order["refunds"][0]["voided"], &order["refunded_minor"]), (&true.into(), &9_000.into()), "{order}");
-    payhook.told("H-10", &["order.paid", "order.refunded"]).await;
+    payhook.events_are("H-10", &["order.paid", "order.refunded"]).await;
     let timeline = payhook.timeline("H-10").await.unwrap();
     let void = |entry: &Value| entry["text"].as_str().is_some_and(|text| text.starts_with("void rfnd_test_"));
     assert!(timeline.iter().any(void), "{timeline:#?}");
@@ -203,7 +203,7 @@ async fn an_event_in_each_of_omises_versions_settles_its_charge(payhook: &TestPa
         omise.refund(&charge, 1_000).unwrap();
         payhook.omise_notifies(&charge, "refund.create").await;
         payhook.becomes(&order, "partly_refunded").await;
-        payhook.told(&order, &["order.paid", "order.refunded"]).await;
+        payhook.events_are(&order, &["order.paid", "order.refunded"]).await;
         let timeline = payhook.recorded(&order, "notification", 2).await;
         assert!(
             timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("refund.create")),
@@ -272,13 +272,13 @@ async fn an_answer_outside_the_tables_is_dead_lettered_at_once_and_moves_nothing
         assert_eq!((&letter["order_id"], &letter["state"]), (&order.into(), &"open".into()), "{letter}");
         let seen = payhook.order(order).await.unwrap();
         assert_eq!((&seen["state"], &seen["payments"][0]["state"]), (&"pending".into(), &"awaiting".into()), "{seen}");
-        payhook.told(order, &[]).await;
+        payhook.events_are(order, &[]).await;
 
         // Omise is itself again, and somebody asks.
         asks_omise_at(payhook, &payhook.simulator.url()).await;
         payhook.refreshes(order).await;
         payhook.becomes(order, "paid").await;
-        payhook.told(order, &["order.paid"]).await;
+        payhook.events_are(order, &["order.paid"]).await;
     }
 }
 

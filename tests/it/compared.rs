@@ -7,7 +7,7 @@ use crate::harness::{TestPayhook, journeys};
 
 journeys! { Plan::usual();
     a_drift_report_names_what_the_provider_says_differently_and_changes_nothing,
-    a_captured_request_is_told_why_it_does_not_hold,
+    verify_says_why_a_captured_request_does_not_hold,
 }
 
 async fn a_drift_report_names_what_the_provider_says_differently_and_changes_nothing(payhook: &TestPayhook) {
@@ -24,16 +24,16 @@ async fn a_drift_report_names_what_the_provider_says_differently_and_changes_not
     let (antom, refund) = (payhook.simulator.antom(), RefundId::new("RF-silent").unwrap());
     antom.refund(&payments[1], &refund, 400).unwrap();
     antom.decide_refund(&refund, AntomOutcome::Success).unwrap();
-    let told = payhook.cli(&["drift", "--since", "1h"]).await.ends_with(1);
-    assert!(told.stdout.contains("V-1") && !told.stdout.contains("V-0"), "{}", told.stdout);
+    let ran = payhook.cli(&["drift", "--since", "1h"]).await.ends_with(1);
+    assert!(ran.stdout.contains("V-1") && !ran.stdout.contains("V-0"), "{}", ran.stdout);
     assert_eq!(payhook.order("V-1").await.unwrap()["state"], "paid", "a report changes nothing");
     // Less than was said before: what was shipped for it may never be paid.
     payhook.antom_decides(&payments[2], AntomStatus::Processing);
-    let told = payhook.cli(&["drift", "--since", "1h"]).await.ends_with(1);
-    assert!(told.stdout.contains("V-2") && !told.stdout.contains("V-0"), "{}", told.stdout);
+    let ran = payhook.cli(&["drift", "--since", "1h"]).await.ends_with(1);
+    assert!(ran.stdout.contains("V-2") && !ran.stdout.contains("V-0"), "{}", ran.stdout);
 }
 
-async fn a_captured_request_is_told_why_it_does_not_hold(payhook: &TestPayhook) {
+async fn verify_says_why_a_captured_request_does_not_hold(payhook: &TestPayhook) {
     let charge = payhook.omise_order("V-9", "10.00 THB").await;
     let request = payhook.omise_signed(&charge, "charge.complete");
     let headers: Vec<String> = ["content-type", "omise-signature", "omise-signature-timestamp"]
@@ -50,7 +50,7 @@ async fn a_captured_request_is_told_why_it_does_not_hold(payhook: &TestPayhook) 
     let holds = verify(&request.body).await.ends_with(0).json();
     assert_eq!(holds["holds"], true, "{holds}");
     let trimmed = request.body.trim_ascii_end();
-    let told = verify(trimmed).await.ends_with(1);
-    assert!(told.stdout.contains("final_newline_missing"), "{}", told.stdout);
-    assert!(!told.stdout.contains(payhook.marker()), "a body is shown: {}", told.stdout);
+    let ran = verify(trimmed).await.ends_with(1);
+    assert!(ran.stdout.contains("final_newline_missing"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains(payhook.marker()), "a body is shown: {}", ran.stdout);
 }

@@ -86,7 +86,7 @@ async fn attacks(address: String, attack: Attack) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_is_told_by_readyz_first_while_everything_goes_on() {
+async fn a_stop_shows_in_readyz_first_while_everything_goes_on() {
     let payhook = Plan::usual().environment(&[("PAYHOOK__STOP__LAME_DUCK", "3s")]).one_file().await;
     let payment = paid_payment(&payhook, "C-2").await;
     payhook.asks_to_stop("serve");

@@ -9,7 +9,7 @@ use crate::harness::{TestPayhook, id, journeys, money};
 journeys! { Plan::usual();
     a_disputed_charge_is_open_then_pending_then_won,
     a_dispute_that_is_accepted_is_lost_once_it_is_closed,
-    a_dispute_heard_of_when_it_is_over_is_told_as_opened_and_closed,
+    a_dispute_heard_of_when_it_is_over_is_announced_as_opened_and_closed,
     a_dispute_of_antoms_is_open_then_pending_then_judged_for_us,
     a_dispute_of_antoms_is_judged_against_us,
     a_judgement_before_its_dispute_tells_the_same_two_things,
@@ -17,7 +17,7 @@ journeys! { Plan::usual();
     a_dispute_that_names_antoms_own_id_alone_finds_its_payment,
     a_dispute_of_an_order_not_registered_yet_waits_for_it,
     a_dispute_notified_while_antom_is_away_is_not_lost,
-    the_same_dispute_notified_five_times_at_once_is_told_once,
+    the_same_dispute_notified_five_times_at_once_is_announced_once,
     a_dispute_of_money_that_went_back_in_part_leaves_both_as_they_are,
 }
 
@@ -54,8 +54,8 @@ async fn disputed(payhook: &TestPayhook, order: &str, state: &str) -> Value {
 }
 
 /// Fulfilment was told that it was opened, and that it was closed, for whom.
-async fn told_of_both(payhook: &TestPayhook, order: &str, dispute: &DisputeId, outcome: &str) {
-    let events = payhook.told(order, &["order.paid", "dispute.opened", "dispute.closed"]).await;
+async fn both_are_announced(payhook: &TestPayhook, order: &str, dispute: &DisputeId, outcome: &str) {
+    let events = payhook.events_are(order, &["order.paid", "dispute.opened", "dispute.closed"]).await;
     for event in &events[1..] {
         assert_eq!(event["data"]["dispute_id"], dispute.as_str(), "{event}");
     }
@@ -69,17 +69,17 @@ async fn a_disputed_charge_is_open_then_pending_then_won(payhook: &TestPayhook) 
     let open = disputed(payhook, "D-1", "open").await;
     assert_eq!((&open["id"], &open["amount_minor"]), (&dispute.as_str().into(), &9_000.into()), "{open}");
     assert_eq!(open["payment_id"], charge.as_str(), "{open}");
-    payhook.told("D-1", &["order.paid", "dispute.opened"]).await;
+    payhook.events_are("D-1", &["order.paid", "dispute.opened"]).await;
 
     omise.update_dispute(&charge).unwrap();
     payhook.omise_notifies(&charge, "dispute.update").await;
     disputed(payhook, "D-1", "pending").await;
-    payhook.told("D-1", &["order.paid", "dispute.opened"]).await;
+    payhook.events_are("D-1", &["order.paid", "dispute.opened"]).await;
 
     omise.close_dispute(&charge, OmiseDispute::Won).unwrap();
     payhook.omise_notifies(&charge, "dispute.close").await;
     disputed(payhook, "D-1", "won").await;
-    told_of_both(payhook, "D-1", &dispute, "won").await;
+    both_are_announced(payhook, "D-1", &dispute, "won").await;
 
     // What comes again, and late, tells nobody anything.
     for key in ["dispute.create", "dispute.update", "dispute.close"] {
@@ -87,7 +87,7 @@ async fn a_disputed_charge_is_open_then_pending_then_won(payhook: &TestPayhook) 
     }
     payhook.recorded("D-1", "notification", 7).await;
     disputed(payhook, "D-1", "won").await;
-    told_of_both(payhook, "D-1", &dispute, "won").await;
+    both_are_announced(payhook, "D-1", &dispute, "won").await;
 }
 
 async fn a_dispute_that_is_accepted_is_lost_once_it_is_closed(payhook: &TestPayhook) {
@@ -101,16 +101,16 @@ async fn a_dispute_that_is_accepted_is_lost_once_it_is_closed(payhook: &TestPayh
     omise.close_dispute(&charge, OmiseDispute::Lost).unwrap();
     payhook.omise_notifies(&charge, "dispute.close").await;
     disputed(payhook, "D-2", "lost").await;
-    told_of_both(payhook, "D-2", &dispute, "lost").await;
+    both_are_announced(payhook, "D-2", &dispute, "lost").await;
 }
 
-async fn a_dispute_heard_of_when_it_is_over_is_told_as_opened_and_closed(payhook: &TestPayhook) {
+async fn a_dispute_heard_of_when_it_is_over_is_announced_as_opened_and_closed(payhook: &TestPayhook) {
     let (charge, omise) = (paid_by_omise(payhook, "D-3").await, payhook.simulator.omise());
     let dispute = omise.dispute(&charge).unwrap();
     omise.close_dispute(&charge, OmiseDispute::Lost).unwrap();
     payhook.omise_notifies(&charge, "dispute.close").await;
     disputed(payhook, "D-3", "lost").await;
-    told_of_both(payhook, "D-3", &dispute, "lost").await;
+    both_are_announced(payhook, "D-3", &dispute, "lost").await;
 }
 
 /// The customer disputes a part of what Antom took.
@@ -127,7 +127,7 @@ async fn a_dispute_of_antoms_is_open_then_pending_then_judged_for_us(payhook: &T
     let open = disputed(payhook, "D-4", "open").await;
     assert_eq!((&open["id"], &open["amount_minor"]), (&"DP-4".into(), &4_000.into()), "{open}");
     assert!(open["answer_by"].is_string(), "by when to answer is shown: {open}");
-    payhook.told("D-4", &["order.paid", "dispute.opened"]).await;
+    payhook.events_are("D-4", &["order.paid", "dispute.opened"]).await;
 
     payhook.antom_notifies(&payment, AntomKind::DefenseSupplied).await;
     disputed(payhook, "D-4", "pending").await;
@@ -138,7 +138,7 @@ async fn a_dispute_of_antoms_is_open_then_pending_then_judged_for_us(payhook: &T
 
     payhook.antom_notifies(&payment, AntomKind::DisputeJudged(Judgement::AcceptByCustomer)).await;
     disputed(payhook, "D-4", "won").await;
-    told_of_both(payhook, "D-4", &dispute, "won").await;
+    both_are_announced(payhook, "D-4", &dispute, "won").await;
 }
 
 async fn a_dispute_of_antoms_is_judged_against_us(payhook: &TestPayhook) {
@@ -148,7 +148,7 @@ async fn a_dispute_of_antoms_is_judged_against_us(payhook: &TestPayhook) {
     disputed(payhook, "D-5", "open").await;
     payhook.antom_notifies(&payment, AntomKind::DisputeJudged(Judgement::AcceptByMerchant)).await;
     disputed(payhook, "D-5", "lost").await;
-    told_of_both(payhook, "D-5", &dispute, "lost").await;
+    both_are_announced(payhook, "D-5", &dispute, "lost").await;
 }
 
 async fn a_judgement_before_its_dispute_tells_the_same_two_things(payhook: &TestPayhook) {
@@ -159,7 +159,7 @@ async fn a_judgement_before_its_dispute_tells_the_same_two_things(payhook: &Test
     payhook.antom_notifies(&payment, AntomKind::Dispute).await;
     payhook.recorded("D-6", "notification", 3).await;
     disputed(payhook, "D-6", "lost").await;
-    told_of_both(payhook, "D-6", &dispute, "lost").await;
+    both_are_announced(payhook, "D-6", &dispute, "lost").await;
 }
 
 async fn a_dispute_nobody_documented_the_end_of_is_closed_for_nobody(payhook: &TestPayhook) {
@@ -167,11 +167,11 @@ async fn a_dispute_nobody_documented_the_end_of_is_closed_for_nobody(payhook: &T
     let dispute = opened(payhook, &payment, "DP-7");
     payhook.antom_notifies(&payment, AntomKind::DisputeJudged(Judgement::ValidateSuccess)).await;
     disputed(payhook, "D-7", "closed").await;
-    told_of_both(payhook, "D-7", &dispute, "closed").await;
+    both_are_announced(payhook, "D-7", &dispute, "closed").await;
     // Should it be said after all, it is shown, and told: money went.
     payhook.antom_notifies(&payment, AntomKind::DisputeJudged(Judgement::AcceptByMerchant)).await;
     disputed(payhook, "D-7", "lost").await;
-    let events = payhook.told("D-7", &["order.paid", "dispute.opened", "dispute.closed", "dispute.closed"]).await;
+    let events = payhook.events_are("D-7", &["order.paid", "dispute.opened", "dispute.closed", "dispute.closed"]).await;
     assert_eq!(events[3]["data"]["reason"], "lost", "{}", events[3]);
 }
 
@@ -185,7 +185,7 @@ async fn a_dispute_that_names_antoms_own_id_alone_finds_its_payment(payhook: &Te
     notified.body = body.to_string().into_bytes();
     payhook.delivers(&payhook.known(notified.signed_again())).await;
     disputed(payhook, "D-8", "open").await;
-    payhook.told("D-8", &["order.paid", "dispute.opened"]).await;
+    payhook.events_are("D-8", &["order.paid", "dispute.opened"]).await;
 }
 
 async fn a_dispute_of_an_order_not_registered_yet_waits_for_it(payhook: &TestPayhook) {
@@ -197,7 +197,7 @@ async fn a_dispute_of_an_order_not_registered_yet_waits_for_it(payhook: &TestPay
     payhook.outcomes("parked", 1).await;
     payhook.registers("D-9", "90.00 THB", Provider::Antom, &payment).await;
     disputed(payhook, "D-9", "open").await;
-    payhook.told("D-9", &["order.paid", "dispute.opened"]).await;
+    payhook.events_are("D-9", &["order.paid", "dispute.opened"]).await;
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
 }
 
@@ -209,10 +209,10 @@ async fn a_dispute_notified_while_antom_is_away_is_not_lost(payhook: &TestPayhoo
     // Somebody asks meanwhile, and is answered: that answer knows of no dispute, and must not stand for it.
     payhook.refreshes("D-10").await;
     disputed(payhook, "D-10", "open").await;
-    payhook.told("D-10", &["order.paid", "dispute.opened"]).await;
+    payhook.events_are("D-10", &["order.paid", "dispute.opened"]).await;
 }
 
-async fn the_same_dispute_notified_five_times_at_once_is_told_once(payhook: &TestPayhook) {
+async fn the_same_dispute_notified_five_times_at_once_is_announced_once(payhook: &TestPayhook) {
     let payment = paid_by_antom(payhook, "D-11").await;
     let dispute = opened(payhook, &payment, "DP-11");
     for kind in [AntomKind::Dispute, AntomKind::DisputeCancelled] {
@@ -222,7 +222,7 @@ async fn the_same_dispute_notified_five_times_at_once_is_told_once(payhook: &Tes
     // Copies that come at once may count as one.
     payhook.recorded("D-11", "notification", 3).await;
     disputed(payhook, "D-11", "won").await;
-    told_of_both(payhook, "D-11", &dispute, "won").await;
+    both_are_announced(payhook, "D-11", &dispute, "won").await;
 }
 
 async fn a_dispute_of_money_that_went_back_in_part_leaves_both_as_they_are(payhook: &TestPayhook) {
@@ -232,7 +232,7 @@ async fn a_dispute_of_money_that_went_back_in_part_leaves_both_as_they_are(payho
     payhook.becomes("D-12", "partly_refunded").await;
     omise.dispute(&charge).unwrap();
     payhook.omise_notifies(&charge, "dispute.create").await;
-    payhook.told("D-12", &["order.paid", "order.refunded", "dispute.opened"]).await;
+    payhook.events_are("D-12", &["order.paid", "order.refunded", "dispute.opened"]).await;
     let order = payhook.order("D-12").await.unwrap();
     assert_eq!((&order["state"], &order["refunded_minor"]), (&"partly_refunded".into(), &2_000.into()), "{order}");
     assert_eq!(order["disputes"][0]["amount_minor"], 7_000, "what is left is disputed: {order}");

@@ -27,7 +27,7 @@ async fn servers_with_an_authority_of_their_own_are_trusted_by_it_and_by_no_othe
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.antom_notifies(&payment, AntomKind::State).await;
     payhook.becomes("E-1", "paid").await;
-    payhook.told("E-1", &["order.paid"]).await;
+    payhook.events_are("E-1", &["order.paid"]).await;
     let encrypted = "select distinct ssl from pg_stat_ssl join pg_stat_activity using (pid) \
         where datname = current_database() and application_name = 'payhook'";
     assert_eq!(payhook.postgres().run(encrypted).await.unwrap().trim(), "t", "every connection is encrypted");

@@ -31,9 +31,9 @@ async fn five_events(payhook: &TestPayhook) {
     payhook.antom_decides(&payment, AntomStatus::Fail("RISK_REJECT".to_owned()));
     payhook.antom_notifies(&payment, AntomKind::State).await;
 
-    payhook.told("F-1", &["order.paid"]).await;
-    payhook.told("F-2", &["order.authorized", "order.paid", "order.refunded"]).await;
-    payhook.told("F-3", &["payment.failed"]).await;
+    payhook.events_are("F-1", &["order.paid"]).await;
+    payhook.events_are("F-2", &["order.authorized", "order.paid", "order.refunded"]).await;
+    payhook.events_are("F-3", &["payment.failed"]).await;
 }
 
 async fn the_feed_is_read_on_from_where_it_was_left(payhook: &TestPayhook) {

@@ -55,7 +55,7 @@ async fn a_forged_notification_on_the_broker_is_not_believed_and_not_archived() 
     let order = payhook.order("F-1").await.unwrap();
     assert_eq!((&order["state"], &order["disputes"]), (&json!("paid"), &json!([])), "{order}");
     assert_eq!(payhook.asked(&payment), asked, "what is not proven makes nobody ask");
-    payhook.told("F-1", &["order.paid"]).await;
+    payhook.events_are("F-1", &["order.paid"]).await;
     payhook.ends_well().await;
 }
 
@@ -83,6 +83,6 @@ async fn a_forged_release_on_the_broker_releases_nothing() {
     let details: String = letters.iter().filter_map(|letter| letter["detail"].as_str()).collect();
     assert!(details.contains("the store has no release") && details.contains("release the order again"), "{details}");
     assert_eq!(payhook.order("F-2").await.unwrap()["state"], "held");
-    payhook.told("F-2", &["order.held"]).await;
+    payhook.events_are("F-2", &["order.held"]).await;
     payhook.ends_well().await;
 }

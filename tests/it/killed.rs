@@ -37,44 +37,44 @@ fn plan() -> Plan {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_serve_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let payhook = plan().one_file().await;
-    survives(&payhook, End::Killed, &["serve"]).await;
+    survives(&payhook, ProcessEnd::Killed, &["serve"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_an_ingress_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, End::Killed, &["ingress-1"]).await;
+    survives(&payhook, ProcessEnd::Killed, &["ingress-1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_a_worker_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, End::Killed, &["worker-1"]).await;
+    survives(&payhook, ProcessEnd::Killed, &["worker-1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_console_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, End::Killed, &["console"]).await;
+    survives(&payhook, ProcessEnd::Killed, &["console"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_everything_at_once_loses_nothing_that_was_acknowledged_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
     let all = payhook.names();
-    survives(&payhook, End::Killed, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    survives(&payhook, ProcessEnd::Killed, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_serve_in_good_order_loses_nothing_and_repeats_nothing() {
     let payhook = plan().one_file().await;
-    survives(&payhook, End::Stopped, &["serve"]).await;
+    survives(&payhook, ProcessEnd::Stopped, &["serve"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopping_an_ingress_and_a_worker_in_good_order_loses_nothing_and_repeats_nothing() {
     let Some(payhook) = plan().cluster().await else { return };
-    survives(&payhook, End::Stopped, &["ingress-1", "worker-1"]).await;
+    survives(&payhook, ProcessEnd::Stopped, &["ingress-1", "worker-1"]).await;
 }
 
 /// Two hundred paid orders, each with the one notification that says so.
@@ -97,7 +97,7 @@ async fn two_hundred(payhook: &TestPayhook) -> Vec<(String, SignedRequest)> {
     antom.into_iter().zip(omise).flat_map(|(antom, omise)| [antom, omise]).collect()
 }
 
-async fn survives(payhook: &TestPayhook, how: End, victims: &[&str]) {
+async fn survives(payhook: &TestPayhook, how: ProcessEnd, victims: &[&str]) {
     let notifications = two_hundred(payhook).await;
     for provider in Provider::ALL {
         payhook.simulator.faults().set(*provider, Fault::Slow { by: INQUIRY }).unwrap();
@@ -131,8 +131,8 @@ async fn survives(payhook: &TestPayhook, how: End, victims: &[&str]) {
     .await;
     let paid = applied(payhook).await.unwrap();
     let acknowledged = acknowledged.load(Ordering::SeqCst);
-    let told = told(payhook).await;
-    let twice = paid.iter().filter(|(order, version)| **version != 1 || told.get(*order) != Some(&1)).count();
+    let events = events_by_order(payhook).await;
+    let twice = paid.iter().filter(|(order, version)| **version != 1 || events.get(*order) != Some(&1)).count();
     let lost = count - paid.len();
     let line = format!(
         "{how:?} two times: {}: acknowledged {acknowledged}, applied {} ({applied_then} before the second kill), twice \
@@ -142,7 +142,9 @@ async fn survives(payhook: &TestPayhook, how: End, victims: &[&str]) {
     );
     // Past the test harness: the counts are of interest also when all is well.
     let _ = writeln!(std::io::stderr(), "{line}");
-    assert_eq!((acknowledged, paid.len(), twice, lost), (count, count, 0, 0), "{line}\n{}", payhook.log_tails());
+    for (what, found, expected) in [("acknowledged", acknowledged, count), ("twice", twice, 0), ("lost", lost, 0)] {
+        assert_eq!(found, expected, "{what}: {line}\n{}", payhook.log_tails());
+    }
     assert!(applied_then < count, "killed too late to matter: {line}");
     if payhook.is_cluster() {
         every_order_is_on_the_exchange(payhook, count).await;
@@ -153,18 +155,18 @@ async fn survives(payhook: &TestPayhook, how: End, victims: &[&str]) {
 
 /// The end of a process before it is started again.
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum ProcessEnd {
     /// At once, in the middle of its work.
     Killed,
     /// In good order, as a deployment does it.
     Stopped,
 }
 
-async fn end(payhook: &TestPayhook, end: End, victims: &[&str]) {
+async fn end(payhook: &TestPayhook, end: ProcessEnd, victims: &[&str]) {
     for victim in victims {
         match end {
-            End::Killed => payhook.kill9(victim),
-            End::Stopped => payhook.stop(victim),
+            ProcessEnd::Killed => payhook.kill9(victim),
+            ProcessEnd::Stopped => payhook.stop(victim),
         }
     }
     tokio::time::sleep(DEAD_FOR).await;
@@ -197,7 +199,7 @@ async fn applied(payhook: &TestPayhook) -> Result<BTreeMap<String, i64>, String>
 }
 
 /// Returns the number of events that each order has in the feed.
-async fn told(payhook: &TestPayhook) -> BTreeMap<String, usize> {
+async fn events_by_order(payhook: &TestPayhook) -> BTreeMap<String, usize> {
     let feed = payhook
         .until("every order is in the feed", async || {
             let feed = payhook.feed().await?;
@@ -205,11 +207,11 @@ async fn told(payhook: &TestPayhook) -> BTreeMap<String, usize> {
         })
         .await;
     assert!(feed.iter().all(|event| event["type"] == "payhook.order.paid.v1"), "{feed:#?}");
-    let mut told = BTreeMap::new();
+    let mut count = BTreeMap::new();
     for event in &feed {
-        *told.entry(text(&event["subject"])).or_default() += 1;
+        *count.entry(text(&event["subject"])).or_default() += 1;
     }
-    told
+    count
 }
 
 /// At least once each, and repeats are recognised by their id.
@@ -224,7 +226,7 @@ async fn every_order_is_on_the_exchange(payhook: &TestPayhook, count: usize) {
             let event: Value = serde_json::from_str(message["payload"].as_str().unwrap()).unwrap();
             let id = text(&event["id"]);
             let before = carried.insert(text(&event["subject"]), id.clone());
-            assert!(before.is_none_or(|before| before == id), "an order was told twice: {event}");
+            assert!(before.is_none_or(|before| before == id), "an order has two events: {event}");
         }
     }
 }

@@ -89,7 +89,7 @@ async fn mended(payhook: &TestPayhook, payment: &PaymentId) {
     assert!(last.as_ref().is_ok_and(Reply::acknowledged), "{last:?}\n{}", payhook.log_tails());
     for order in ["F-1", "F-2"] {
         payhook.becomes(order, "paid").await;
-        payhook.told(order, &["order.paid"]).await;
+        payhook.events_are(order, &["order.paid"]).await;
     }
     payhook.ready("serve").await;
     let new = paid_payment(payhook, "F-3").await;

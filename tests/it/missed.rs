@@ -23,7 +23,7 @@ async fn twenty_payments_nobody_notified_are_paid(payhook: &TestPayhook) {
     for n in 0..10 {
         for order in [format!("N-a{n}"), format!("N-o{n}")] {
             payhook.becomes(&order, "paid").await;
-            payhook.told(&order, &["order.paid"]).await;
+            payhook.events_are(&order, &["order.paid"]).await;
             let timeline = payhook.timeline(&order).await.unwrap();
             assert!(!timeline.iter().any(|entry| entry["kind"] == "notification"), "{timeline:#?}");
         }
@@ -40,7 +40,7 @@ async fn a_refund_and_a_dispute_of_what_is_paid_are_found_in_omises_list(payhook
     payhook.becomes("N-1", "partly_refunded").await;
     omise.dispute(&charge).unwrap();
     omise.close_dispute(&charge, OmiseDispute::Won).unwrap();
-    payhook.told("N-1", &["order.paid", "order.refunded", "dispute.opened", "dispute.closed"]).await;
+    payhook.events_are("N-1", &["order.paid", "order.refunded", "dispute.opened", "dispute.closed"]).await;
 }
 
 async fn reading_an_order_that_is_stale_asks_about_it(payhook: &TestPayhook) {

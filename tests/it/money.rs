@@ -27,7 +27,7 @@ async fn held(payhook: &TestPayhook, order: &str, reason: &str, sides: &[&str]) 
 async fn a_wrong_amount_holds_the_order_and_shows_both_sides(payhook: &TestPayhook) {
     let charge = payhook.underpaid("M-1").await;
     held(payhook, "M-1", "amount_mismatch", &["500.00 THB", "50.00 THB", charge.as_str()]).await;
-    let events = payhook.told("M-1", &["order.held"]).await;
+    let events = payhook.events_are("M-1", &["order.held"]).await;
     assert_eq!(events[0]["data"]["reason"], "amount_mismatch");
     // What was taken is not hidden: somebody must give it back.
     assert_eq!(payhook.order("M-1").await.unwrap()["captured_minor"], 5000);
@@ -40,7 +40,7 @@ async fn a_wrong_currency_holds_the_order_and_shows_both_sides(payhook: &TestPay
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.antom_notifies(&payment, AntomKind::State).await;
     held(payhook, "M-2", "currency_mismatch", &["100.00 THB", "100.00 SGD"]).await;
-    payhook.told("M-2", &["order.held"]).await;
+    payhook.events_are("M-2", &["order.held"]).await;
 }
 
 async fn a_second_payment_of_an_order_holds_it_and_shows_both_sides(payhook: &TestPayhook) {
@@ -54,7 +54,7 @@ async fn a_second_payment_of_an_order_holds_it_and_shows_both_sides(payhook: &Te
     payhook.simulator.omise().pay(&charge).unwrap();
     payhook.omise_notifies(&charge, "charge.complete").await;
     held(payhook, "M-3", "double_payment", &[antom.as_str(), charge.as_str()]).await;
-    payhook.told("M-3", &["order.paid", "order.held"]).await;
+    payhook.events_are("M-3", &["order.paid", "order.held"]).await;
 }
 
 async fn an_amount_is_never_changed_once_registered(payhook: &TestPayhook) {
@@ -85,14 +85,14 @@ async fn an_order_is_authorized_then_captured(payhook: &TestPayhook) {
     payhook.omise_notifies(&charge, "charge.capture").await;
     let order = payhook.becomes("M-5", "paid").await;
     assert_eq!((&order["captured_minor"], &order["version"]), (&24_000.into(), &2.into()), "{order}");
-    payhook.told("M-5", &["order.authorized", "order.paid"]).await;
+    payhook.events_are("M-5", &["order.authorized", "order.paid"]).await;
 }
 
 async fn an_authorization_that_is_released_pays_nothing(payhook: &TestPayhook) {
     let charge = authorized(payhook, "M-6", "240.00 THB").await;
     payhook.simulator.omise().reverse(&charge).unwrap();
     payhook.omise_notifies(&charge, "charge.reverse").await;
-    payhook.told("M-6", &["order.authorized", "payment.cancelled"]).await;
+    payhook.events_are("M-6", &["order.authorized", "payment.cancelled"]).await;
     let order = payhook.order("M-6").await.unwrap();
     assert_eq!((&order["state"], &order["captured_minor"]), (&"pending".into(), &0.into()), "{order}");
 }
@@ -115,7 +115,7 @@ async fn money_goes_back_in_parts(payhook: &TestPayhook) {
             .await;
         assert_eq!((&order["state"], &order["captured_minor"]), (&state.into(), &35_000.into()), "{order}");
     }
-    let events = payhook.told("M-7", &["order.paid", "order.refunded", "order.refunded", "order.refunded"]).await;
+    let events = payhook.events_are("M-7", &["order.paid", "order.refunded", "order.refunded", "order.refunded"]).await;
     let refunded: Vec<_> = events.iter().filter_map(|event| event["data"]["refunded_minor"].as_i64()).collect();
     assert_eq!(refunded, [0, 10_000, 15_000, 35_000]);
 }

@@ -60,7 +60,7 @@ async fn a_broker_that_is_killed_loses_nothing_that_was_acknowledged() {
     payhook.start("worker-2");
     arrives(&payhook, "S-4", &during).await;
     payhook.becomes("S-3", "paid").await;
-    payhook.told("S-3", &["order.paid"]).await;
+    payhook.events_are("S-3", &["order.paid"]).await;
     payhook.ends_well().await;
     drop(payhook); // its virtual host goes before its broker
 }
@@ -87,7 +87,7 @@ async fn while_the_database_is_away_notifications_are_acknowledged_and_applied_l
     database.accept().await.unwrap();
     for order in ["S-5", "S-6"] {
         payhook.becomes(order, "paid").await;
-        payhook.told(order, &["order.paid"]).await;
+        payhook.events_are(order, &["order.paid"]).await;
     }
     assert_eq!(payhook.dead_letters().await, Ok(vec![]), "no attempt is burnt while the store is away");
     payhook.ends_well().await;
@@ -114,5 +114,5 @@ async fn arrives(payhook: &TestPayhook, order: &str, payment: &payhook_schema::P
     let last = replies.last().unwrap();
     assert!(last.as_ref().is_ok_and(Reply::acknowledged), "{replies:?}\n{}", payhook.log_tails());
     payhook.becomes(order, "paid").await;
-    payhook.told(order, &["order.paid"]).await;
+    payhook.events_are(order, &["order.paid"]).await;
 }

@@ -28,7 +28,7 @@ async fn an_order_is_paid_by_antom(payhook: &TestPayhook) {
     assert_eq!((&order["captured_minor"], &order["version"]), (&12_000.into(), &1.into()), "{order}");
     assert_eq!(order["payments"][0]["state"], "paid");
 
-    let events = payhook.told("A-1", &["order.paid"]).await;
+    let events = payhook.events_are("A-1", &["order.paid"]).await;
     let (event, data) = (&events[0], &events[0]["data"]);
     assert_eq!((&event["specversion"], &event["subject"]), (&"1.0".into(), &"A-1".into()), "{event}");
     assert_eq!((&data["provider"], &data["account"]), (&"antom".into(), &"shop".into()), "{event}");
@@ -51,7 +51,7 @@ async fn an_order_is_paid_by_omise_when_the_charge_completes(payhook: &TestPayho
     payhook.omise_notifies(&charge, "charge.complete").await;
     let order = payhook.becomes("O-1", "paid").await;
     assert_eq!((&order["captured_minor"], &order["version"]), (&35_000.into(), &1.into()), "{order}");
-    let events = payhook.told("O-1", &["order.paid"]).await;
+    let events = payhook.events_are("O-1", &["order.paid"]).await;
     assert_eq!(events[0]["data"]["provider"], "omise");
 }
 
@@ -62,7 +62,7 @@ async fn a_card_that_is_final_at_once_pays_the_order_when_the_charge_is_created(
     let created = omise.signed_saying(&payhook.ingress(), &shop(), &charge, "charge.create", paid).unwrap();
     payhook.delivers(&payhook.marked(created)).await;
     payhook.becomes("O-2", "paid").await;
-    payhook.told("O-2", &["order.paid"]).await;
+    payhook.events_are("O-2", &["order.paid"]).await;
 }
 
 async fn five_notifications_one_after_the_other_pay_the_order_once(payhook: &TestPayhook) {
@@ -99,7 +99,7 @@ async fn five_notifications_at_once_pay_the_order_once(payhook: &TestPayhook) {
 async fn paid_once(payhook: &TestPayhook, order: &str) {
     let seen = payhook.becomes(order, "paid").await;
     assert_eq!(seen["version"], 1, "{seen}");
-    payhook.told(order, &["order.paid"]).await;
+    payhook.events_are(order, &["order.paid"]).await;
     let timeline = payhook.timeline(order).await.unwrap();
     let moves =
         timeline.iter().filter(|entry| entry["kind"] == "transition" && entry["text"] == "order pending -> paid");
@@ -116,7 +116,7 @@ async fn a_notification_before_its_order_pays_it_once_it_is_registered(payhook: 
     payhook.registers("A-3", "42.00 THB", Provider::Antom, &payment).await;
     payhook.becomes("A-3", "paid").await;
     payhook.recorded("A-3", "notification", 1).await;
-    payhook.told("A-3", &["order.paid"]).await;
+    payhook.events_are("A-3", &["order.paid"]).await;
 }
 
 async fn an_order_nobody_notified_is_paid_by_the_sweep(payhook: &TestPayhook) {
@@ -126,7 +126,7 @@ async fn an_order_nobody_notified_is_paid_by_the_sweep(payhook: &TestPayhook) {
     payhook.recorded("A-4", "inquiry", 1).await;
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.becomes("A-4", "paid").await;
-    payhook.told("A-4", &["order.paid"]).await;
+    payhook.events_are("A-4", &["order.paid"]).await;
     let timeline = payhook.timeline("A-4").await.unwrap();
     assert!(!timeline.iter().any(|entry| entry["kind"] == "notification"), "{timeline:#?}");
 }
@@ -136,7 +136,7 @@ async fn a_refresh_asks_the_provider_and_pays_the_order(payhook: &TestPayhook) {
     payhook.simulator.omise().pay(&charge).unwrap();
     payhook.refreshes("O-4").await;
     payhook.becomes("O-4", "paid").await;
-    payhook.told("O-4", &["order.paid"]).await;
+    payhook.events_are("O-4", &["order.paid"]).await;
 }
 
 async fn one_attempt_fails_and_the_next_one_pays(payhook: &TestPayhook) {
@@ -148,13 +148,13 @@ async fn one_attempt_fails_and_the_next_one_pays(payhook: &TestPayhook) {
 
     payhook.antom_decides(&first, AntomStatus::Fail("RISK_REJECT".to_owned()));
     payhook.antom_notifies(&first, AntomKind::State).await;
-    payhook.told("A-5", &["payment.failed"]).await;
+    payhook.events_are("A-5", &["payment.failed"]).await;
     assert_eq!(payhook.order("A-5").await.unwrap()["state"], "pending");
 
     payhook.simulator.omise().pay(&second).unwrap();
     payhook.omise_notifies(&second, "charge.complete").await;
     payhook.becomes("A-5", "paid").await;
-    payhook.told("A-5", &["payment.failed", "order.paid"]).await;
+    payhook.events_are("A-5", &["payment.failed", "order.paid"]).await;
 }
 
 async fn a_late_failure_of_one_attempt_leaves_an_order_paid_by_another(payhook: &TestPayhook) {
@@ -168,7 +168,7 @@ async fn a_late_failure_of_one_attempt_leaves_an_order_paid_by_another(payhook: 
 
     payhook.simulator.omise().fail(&late, "payment_expired").unwrap();
     payhook.omise_notifies(&late, "charge.complete").await;
-    payhook.told("A-6", &["order.paid", "payment.failed"]).await;
+    payhook.events_are("A-6", &["order.paid", "payment.failed"]).await;
     assert_eq!(payhook.order("A-6").await.unwrap()["state"], "paid");
 }
 
@@ -179,7 +179,7 @@ async fn a_new_attempt_is_added_to_a_registered_order(payhook: &TestPayhook) {
     payhook.simulator.omise().pay(&added).unwrap();
     payhook.omise_notifies(&added, "charge.complete").await;
     payhook.becomes("A-7", "paid").await;
-    payhook.told("A-7", &["order.paid"]).await;
+    payhook.events_are("A-7", &["order.paid"]).await;
 }
 
 async fn a_waiting_reader_hears_of_the_payment_at_once(payhook: &TestPayhook) {

@@ -67,13 +67,13 @@ async fn an_outage_under_load_leaves_no_dead_letter_and_asks_little(payhook: &Te
         let timeline = payhook.timeline(&format!("P-{n}")).await.unwrap();
         timeline.iter().any(|entry| entry["text"].as_str().is_some_and(|text| text.starts_with("not asked")))
     }));
-    assert!(timelines.await.into_iter().any(|told| told), "no timeline says why nothing happens");
+    assert!(timelines.await.into_iter().any(|shown| shown), "no timeline says why nothing happens");
 
     payhook.simulator.faults().clear(Provider::Omise);
     all_paid(payhook, "P", ORDERS).await;
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
     for n in 0..ORDERS {
-        payhook.told(&format!("P-{n}"), &["order.paid"]).await;
+        payhook.events_are(&format!("P-{n}"), &["order.paid"]).await;
     }
 }
 
@@ -173,7 +173,7 @@ async fn what_waits_for_an_account_is_written_once_and_delays_no_other_account(p
     all_paid(payhook, "W", ORDERS).await;
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
     for n in 0..ORDERS {
-        payhook.told(&format!("W-{n}"), &["order.paid"]).await;
+        payhook.events_are(&format!("W-{n}"), &["order.paid"]).await;
     }
     let archived = payhook.timeline("W-0").await.unwrap();
     let received = archived.iter().filter(|entry| entry["kind"] == "notification").count();

@@ -143,7 +143,7 @@ async fn what_crashes_its_worker_each_time_is_given_up_on_and_its_neighbours_are
     assert!(replies.iter().all(taken), "{replies:?}\n{}", payhook.log_tails());
     for n in 0..NEIGHBOURS {
         payhook.becomes(&format!("P-{n}"), "paid").await;
-        payhook.told(&format!("P-{n}"), &["order.paid"]).await;
+        payhook.events_are(&format!("P-{n}"), &["order.paid"]).await;
     }
     let letters = payhook.dead_letters().await.unwrap();
     assert!(letters.iter().all(|it| it["payment_id"] == poison.as_str()), "a neighbour was given up on: {letters:#?}");
@@ -154,7 +154,7 @@ async fn what_crashes_its_worker_each_time_is_given_up_on_and_its_neighbours_are
     payhook.simulator.faults().clear(Provider::Omise);
     payhook.cli(&["dead", "replay", "--cause", "poison", "--reason", "mended"]).await.ends_with(0);
     payhook.becomes("P-poison", "paid").await;
-    payhook.told("P-poison", &["order.paid"]).await;
+    payhook.events_are("P-poison", &["order.paid"]).await;
     payhook.letters(0).await;
 }
 

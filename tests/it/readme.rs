@@ -80,21 +80,21 @@ async fn the_commands_of_the_readme_work_word_for_word() {
     }
 }
 
-struct Step {
+struct ReadmeStep {
     command: String,
     /// The lines that follow it in the README.
     prints: Vec<String>,
 }
 
 /// Every command of the part, but for the installation: the program is built already.
-fn steps() -> Vec<Step> {
+fn steps() -> Vec<ReadmeStep> {
     let from = README.find(FROM).expect("the README has the heading");
     let to = README.find(TO).expect("the README has the heading");
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<ReadmeStep> = Vec::new();
     let blocks = README[from..to].split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
     for line in blocks.flat_map(str::lines) {
         match (line.strip_prefix("$ "), steps.last_mut()) {
-            (Some(command), _) => steps.push(Step { command: command.to_owned(), prints: Vec::new() }),
+            (Some(command), _) => steps.push(ReadmeStep { command: command.to_owned(), prints: Vec::new() }),
             (None, Some(step)) if step.command.ends_with('\\') => step.command += &format!("\n{line}"),
             (None, Some(step)) if !line.trim().is_empty() => step.prints.push(line.to_owned()),
             (None, _) => {}

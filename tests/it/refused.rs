@@ -56,7 +56,7 @@ async fn only_the_genuine_one_counts(payhook: &TestPayhook, order: &str, payment
     assert_eq!(payhook.asked(payment), 0, "a refused request made us ask");
     payhook.delivers(genuine).await;
     payhook.becomes(order, "paid").await;
-    payhook.told(order, &["order.paid"]).await;
+    payhook.events_are(order, &["order.paid"]).await;
     let timeline = payhook.timeline(order).await.unwrap();
     let notified = timeline.iter().filter(|entry| entry["kind"] == "notification").count();
     assert_eq!((notified, payhook.asked(payment)), (1, 1), "{timeline:#?}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{TestPayhook, id, journeys, money, shop};
 
 journeys! { Plan::usual();
-    a_held_order_is_released_with_a_reason_and_fulfilment_is_told,
+    a_held_order_is_released_with_a_reason_and_fulfilment_has_the_event,
     a_contradiction_that_a_person_looked_at_holds_the_order_once,
     a_second_objection_is_announced_and_a_release_that_did_not_see_it_lifts_nothing,
     a_first_payment_that_went_back_is_no_refund_of_an_order_that_stays_paid,
@@ -34,7 +34,7 @@ impl TestPayhook {
     }
 }
 
-async fn a_held_order_is_released_with_a_reason_and_fulfilment_is_told(payhook: &TestPayhook) {
+async fn a_held_order_is_released_with_a_reason_and_fulfilment_has_the_event(payhook: &TestPayhook) {
     payhook.underpaid("H-1").await;
     payhook.becomes("H-1", "held").await;
 
@@ -43,7 +43,7 @@ async fn a_held_order_is_released_with_a_reason_and_fulfilment_is_told(payhook: 
     payhook.cli(&["order", "release", "H-1", "--reason", "paid the rest in cash"]).await.ends_with(0);
     let order = payhook.becomes("H-1", "paid").await;
     assert_eq!((&order["hold"], &order["captured_minor"]), (&json!(null), &5_000.into()), "{order}");
-    let events = payhook.told("H-1", &["order.held", "order.released", "order.paid"]).await;
+    let events = payhook.events_are("H-1", &["order.held", "order.released", "order.paid"]).await;
     assert_eq!(events[1]["data"]["reason"], "amount_mismatch", "{}", events[1]);
     let timeline = payhook.timeline("H-1").await.unwrap();
     let entry = timeline.iter().find(|entry| entry["kind"] == "operator").expect("the timeline names who did it");
@@ -77,7 +77,7 @@ async fn a_contradiction_that_a_person_looked_at_holds_the_order_once(payhook: &
         })
         .await;
     assert_eq!(payhook.order("H-3").await.unwrap()["state"], "paid");
-    payhook.told("H-3", &["order.paid", "order.held", "order.released"]).await;
+    payhook.events_are("H-3", &["order.paid", "order.held", "order.released"]).await;
 }
 
 /// An order with a charge of Omise's and a payment of Antom's, none of them decided.
@@ -105,7 +105,7 @@ async fn a_second_objection_is_announced_and_a_release_that_did_not_see_it_lifts
     assert!(shown.stdout.contains("double_payment") && shown.stdout.contains("amount_mismatch"), "{}", shown.stdout);
     assert_eq!(payhook.releases("H-4", body(&both)).await, StatusCode::ACCEPTED);
     payhook.becomes("H-4", "paid").await;
-    let events = payhook.told("H-4", &["order.held", "order.held", "order.released", "order.paid"]).await;
+    let events = payhook.events_are("H-4", &["order.held", "order.held", "order.released", "order.paid"]).await;
     let reasons: Vec<_> = events.iter().map(|event| event["data"]["reason"].as_str().unwrap_or("-")).collect();
     assert_eq!(reasons, ["amount_mismatch", "double_payment", "amount_mismatch", "-"]);
     assert_eq!(events[1]["data"]["holds"].as_array().map(Vec::len), Some(2), "{}", events[1]);
@@ -116,7 +116,7 @@ async fn a_first_payment_that_went_back_is_no_refund_of_an_order_that_stays_paid
     let (charge, payment) = two_attempts(payhook, "H-5", "100.00 THB", "100.00 THB").await;
     payhook.simulator.omise().pay(&charge).unwrap();
     payhook.omise_notifies(&charge, "charge.complete").await;
-    payhook.told("H-5", &["order.paid"]).await;
+    payhook.events_are("H-5", &["order.paid"]).await;
     payhook.antom_decides(&payment, AntomStatus::Success);
     payhook.antom_notifies(&payment, AntomKind::State).await;
     payhook.held_for("H-5", &["double_payment"]).await;
@@ -130,7 +130,7 @@ async fn a_first_payment_that_went_back_is_no_refund_of_an_order_that_stays_paid
         .await;
     payhook.cli(&["order", "release", "H-5", "--reason", "the first one went back"]).await.ends_with(0);
     payhook.becomes("H-5", "paid").await;
-    payhook.told("H-5", &["order.paid", "order.held", "order.released"]).await;
+    payhook.events_are("H-5", &["order.paid", "order.held", "order.released"]).await;
 }
 
 async fn money_that_went_back_without_the_providers_word_ends_the_order_refunded(payhook: &TestPayhook) {
@@ -146,7 +146,7 @@ async fn money_that_went_back_without_the_providers_word_ends_the_order_refunded
     payhook.cli(&release).await.ends_with(0);
     let order = payhook.becomes("H-6", "refunded").await;
     assert_eq!((&order["captured_minor"], &order["refunded_minor"]), (&json!(1_000), &json!(1_000)), "{order}");
-    payhook.told("H-6", &["order.paid", "order.held", "order.released", "order.refunded"]).await;
+    payhook.events_are("H-6", &["order.paid", "order.held", "order.released", "order.refunded"]).await;
     payhook.refreshes("H-6").await;
     payhook.recorded("H-6", "inquiry", 3).await;
     assert_eq!(payhook.order("H-6").await.unwrap()["state"], "refunded", "the provider says nothing new");

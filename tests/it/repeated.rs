@@ -53,7 +53,7 @@ async fn a_captured_notification_sent_two_thousand_times_is_counted_and_hardly_a
     let notified = timeline.iter().filter(|entry| entry["kind"] == "notification").count();
     assert_eq!(notified, 1, "{timeline:#?}");
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
-    payhook.told("F-1", &["order.paid"]).await;
+    payhook.events_are("F-1", &["order.paid"]).await;
 
     let shown =
         payhook.cli(&["notification", "list", "--payment", payment.as_str(), "--json"]).await.ends_with(0).json();
@@ -95,7 +95,7 @@ async fn a_captured_notification_of_an_unknown_charge_leaves_one_dead_letter(pay
         .await;
     payhook.registers("F-2", "75.00 THB", payhook_schema::Provider::Omise, &charge).await;
     payhook.becomes("F-2", "paid").await;
-    payhook.told("F-2", &["order.paid"]).await;
+    payhook.events_are("F-2", &["order.paid"]).await;
     let notified = payhook.recorded("F-2", "notification", TIMES).await;
     assert_eq!(notified.iter().filter(|entry| entry["kind"] == "notification").count(), 1, "{notified:#?}");
 }

@@ -92,7 +92,7 @@ async fn a_dead_letter_is_planned_then_replayed_and_pays_its_order(payhook: &Tes
     let ran = ran.ends_with(0);
     assert!(ran.stdout.contains("done"), "{}", ran.stdout);
     open_letters(payhook, 0).await;
-    payhook.told("D-1", &["order.paid"]).await;
+    payhook.events_are("D-1", &["order.paid"]).await;
     let timeline = payhook.recorded("D-1", "operator", 1).await;
     assert!(timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("registered now")), "{timeline:#?}");
 }
@@ -156,15 +156,17 @@ async fn a_thousand_dead_letters_are_replayed_while_live_traffic_goes_on(payhook
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let end = ends(payhook, &id, "done").await;
-    assert_eq!((&end["total"], &end["done"], &end["failed"]), (&1000.into(), &1000.into(), &0.into()), "{end}");
+    for (field, expected) in [("total", 1000), ("done", 1000), ("failed", 0)] {
+        assert_eq!(end[field], expected, "{field}: {end}");
+    }
     // A thousand at a hundred a second, the first few alone.
-    assert!(begun.elapsed() >= Duration::from_secs(8), "the rate was not kept: {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(8), "faster than its rate: {:?}", begun.elapsed());
     assert!(overtook >= 2, "live traffic waited for the replay: {overtook} of 10 orders were paid while it ran");
     open_letters(payhook, 0).await;
     let orders = payhook.orders().await.unwrap();
     assert!(orders.iter().all(|order| order["state"] == "paid"), "every order is paid");
     let events = payhook.feed().await.unwrap();
-    assert_eq!(events.len(), UNKNOWN + REFUSED + 2 * UNREACHED + 10, "each order was told of once");
+    assert_eq!(events.len(), UNKNOWN + REFUSED + 2 * UNREACHED + 10, "each order has its events once");
 }
 
 async fn the_whole_archive_replayed_twice_changes_nothing(payhook: &TestPayhook) {
@@ -181,11 +183,11 @@ async fn the_whole_archive_replayed_twice_changes_nothing(payhook: &TestPayhook)
         payhook.becomes(&format!("A-o{n}"), "paid").await;
     }
     let orders = payhook.orders().await.unwrap();
-    let all_told = async || {
+    let all_announced = async || {
         let events = payhook.feed().await?;
         if events.len() == 40 { Ok(events) } else { Err(format!("{} events", events.len())) }
     };
-    let events = payhook.until("every order is told of", all_told).await;
+    let events = payhook.until("every order has its events", all_announced).await;
     for _ in 0..2 {
         let body = json!({ "filter": { "all": true }, "rate_per_s": 200, "reason": "an exercise" });
         let replay = replays(payhook, "notifications", body).await;
@@ -232,7 +234,7 @@ async fn a_replay_goes_on_when_the_processes_that_run_it_are_killed(payhook: &Te
     let end = ends(payhook, &replay_id, "done").await;
     assert_eq!((&end["done"], &end["failed"]), (&COUNT.into(), &0.into()), "{end}");
     for payment in &payments {
-        payhook.told(payment.as_str().trim_start_matches("PR-"), &["order.paid"]).await;
+        payhook.events_are(payment.as_str().trim_start_matches("PR-"), &["order.paid"]).await;
     }
     open_letters(payhook, 0).await;
 }

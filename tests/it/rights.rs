@@ -70,8 +70,8 @@ async fn every_role_works_with_the_rights_of_its_own_user() {
     payhook.registers("R-2", "30.00 THB", Provider::Antom, &unknown).await;
     payhook.becomes("R-2", "paid").await;
     payhook.cli(&["dead", "replay", "--cause", "unknown_payment", "--reason", "registered now"]).await.ends_with(0);
-    payhook.told("R-1", &["order.paid"]).await;
-    payhook.told("R-2", &["order.paid"]).await;
+    payhook.events_are("R-1", &["order.paid"]).await;
+    payhook.events_are("R-2", &["order.paid"]).await;
     payhook.ends_well().await;
 
     // No role may do another's work: an ingress cannot declare anything.

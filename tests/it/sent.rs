@@ -48,7 +48,7 @@ async fn every_event_of_omises_can_be_sent() {
     payhook.recorded("S-2", "notification", ours).await;
     payhook.outcomes("kept", (all - ours) as u64).await;
     assert_eq!(payhook.order("S-2").await.unwrap()["state"], "pending");
-    payhook.told("S-2", &[]).await;
+    payhook.events_are("S-2", &[]).await;
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
     payhook.ends_well().await;
 }

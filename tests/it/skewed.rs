@@ -107,14 +107,14 @@ async fn holds_nothing_up(payhook: &TestPayhook, off: &str) {
     tokens_are_secret(payhook, &auth_state);
     let replayed = ends(payhook, &replay, "done").await;
     assert_eq!(replayed["done"], LETTERS, "{replayed}");
-    payhook.told("S-during", &["order.paid"]).await;
+    payhook.events_are("S-during", &["order.paid"]).await;
     // The order is not looked at: a look asks about it. On a slow machine the next check is a minute away by now.
     let is_told = async || match payhook.events("S-unseen").await?.len() {
         0 => Err("nothing".to_owned()),
         _ => Ok(()),
     };
     let _ = eventually(is_told).await;
-    payhook.told("S-unseen", &["order.paid"]).await;
+    payhook.events_are("S-unseen", &["order.paid"]).await;
 }
 
 /// Charges whose notifications died before anybody registered them. Then their orders are.
@@ -139,5 +139,5 @@ async fn takes_work(payhook: &TestPayhook, order: &str) {
     payhook.simulator.omise().pay(&charge).unwrap();
     payhook.omise_notifies(&charge, "charge.complete").await;
     payhook.becomes(order, "paid").await;
-    payhook.told(order, &["order.paid"]).await;
+    payhook.events_are(order, &["order.paid"]).await;
 }

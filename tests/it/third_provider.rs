@@ -30,7 +30,7 @@ async fn an_order_is_paid_by_a_third_provider(payhook: &TestPayhook) {
 
     let order = payhook.becomes("T-1", "paid").await;
     assert_eq!((&order["captured_minor"], &order["payments"][0]["provider"]), (&12_000.into(), &"tamarind".into()));
-    let events = payhook.told("T-1", &["order.paid"]).await;
+    let events = payhook.events_are("T-1", &["order.paid"]).await;
     assert_eq!(events[0]["data"]["provider"], "tamarind");
     let calls = payhook.simulator.journal().calls(Provider::Tamarind);
     assert!(calls.iter().any(|call| call.what == "GET /tamarind/payments/{id}"), "{calls:?}");
@@ -58,7 +58,7 @@ async fn forgeries_of_a_third_provider_are_refused_and_cost_nothing(payhook: &Te
     assert!(sent.ends_with(0).stdout.contains("/tamarind/shop/notify  401  "));
     assert_eq!(payhook.asked(&payment), 0, "a forgery makes nobody ask");
     assert_eq!(payhook.order("T-2").await.unwrap()["state"], "pending");
-    payhook.told("T-2", &[]).await;
+    payhook.events_are("T-2", &[]).await;
 
     let sent = payhook.cli(&[&["send", "tamarind", "payment.paid"] as &[&str], &to].concat()).await;
     assert!(sent.ends_with(0).stdout.contains("/tamarind/shop/notify  200  "));

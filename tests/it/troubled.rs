@@ -36,7 +36,7 @@ async fn a_provider_that_is_away_for_a_while_costs_nothing(payhook: &TestPayhook
 
     payhook.simulator.faults().clear(Provider::Omise);
     payhook.becomes("T-1", "paid").await;
-    payhook.told("T-1", &["order.paid"]).await;
+    payhook.events_are("T-1", &["order.paid"]).await;
     assert_eq!(payhook.dead_letters().await, Ok(vec![]));
 }
 
@@ -51,13 +51,13 @@ async fn answers_that_are_not_the_providers_change_nothing(payhook: &TestPayhook
         payhook.antom_notifies(&payment, AntomKind::State).await;
         payhook.recorded(&order, "inquiry", 1).await;
         assert_eq!(payhook.order(&order).await.unwrap()["state"], "pending", "after {fault:?}");
-        payhook.told(&order, &[]).await;
+        payhook.events_are(&order, &[]).await;
         payments.push(order);
     }
     payhook.simulator.faults().clear(Provider::Antom);
     for order in payments {
         payhook.becomes(&order, "paid").await;
-        payhook.told(&order, &["order.paid"]).await;
+        payhook.events_are(&order, &["order.paid"]).await;
     }
 }
 
@@ -82,12 +82,12 @@ async fn a_provider_that_stays_away_makes_a_dead_letter(payhook: &TestPayhook) {
     assert_eq!((&letter["order_id"], &letter["provider"]), (&"T-3".into(), &"omise".into()), "{letter}");
     // Silence is never failure.
     assert_eq!(payhook.order("T-3").await.unwrap()["payments"][0]["state"], "awaiting");
-    payhook.told("T-3", &[]).await;
+    payhook.events_are("T-3", &[]).await;
 
     payhook.simulator.faults().clear(Provider::Omise);
     payhook.refreshes("T-3").await;
     payhook.becomes("T-3", "paid").await;
-    payhook.told("T-3", &["order.paid"]).await;
+    payhook.events_are("T-3", &["order.paid"]).await;
 }
 
 async fn a_payment_nobody_registers_is_dead_lettered_as_unknown(payhook: &TestPayhook) {
@@ -102,7 +102,7 @@ async fn a_payment_nobody_registers_is_dead_lettered_as_unknown(payhook: &TestPa
     // Registered after all, it is settled without another notification.
     payhook.registers("T-4", "75.00 THB", Provider::Antom, &payment).await;
     payhook.becomes("T-4", "paid").await;
-    payhook.told("T-4", &["order.paid"]).await;
+    payhook.events_are("T-4", &["order.paid"]).await;
 }
 
 async fn a_payment_the_provider_does_not_know_is_dead_lettered_as_refused(payhook: &TestPayhook) {

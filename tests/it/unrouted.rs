@@ -100,7 +100,7 @@ async fn events_no_queue_wants_are_counted_and_not_kept() {
     unbind_fulfilment(&payhook).await;
     let payment = paid_payment(&payhook, "U-1").await;
     payhook.antom_notifies(&payment, AntomKind::State).await;
-    payhook.told("U-1", &["order.paid"]).await;
+    payhook.events_are("U-1", &["order.paid"]).await;
     payhook.metric("payhook_events_unwanted_total{type=\"payhook.order.paid.v1\"}", 1.0).await;
     assert_eq!(ready(&payhook, "payhook.unrouted").await, 0);
     // A queue bound later gets what happens later; what happened before is in the feed.

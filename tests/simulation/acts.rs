@@ -5,8 +5,8 @@ use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus, OmiseStatus};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::oracle::{OrderTruth, PaymentTruth, Said, objections};
-use crate::world::{BASE, World, shop};
+use crate::oracle::{OrderTruth, PaymentStateTruth, PaymentTruth, objections};
+use crate::world::{BASE, SimulatedWorld, shop};
 
 /// The providers whose payments a world has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Simulated {
     }
 }
 
-impl World {
+impl SimulatedWorld {
     pub(crate) fn new_order(&mut self, amount: &str) -> usize {
         let id = OrderId::new(format!("A-{}", self.orders.len() + 1)).expect("a good id");
         let amount = amount.parse().expect("an amount");
@@ -41,7 +41,7 @@ impl World {
             Simulated::Antom => self.simulator.antom().create(&id, amount),
             Simulated::Omise => self.simulator.omise().create(&id, amount),
         }
-        let began = Said { state: PaymentState::Awaiting, captured_minor: 0, refunded_minor: 0 };
+        let began = PaymentStateTruth { state: PaymentState::Awaiting, captured_minor: 0, refunded_minor: 0 };
         self.payments.push(PaymentTruth {
             key: PaymentKey { provider, account: shop("shop"), id },
             amount,
@@ -80,7 +80,7 @@ impl World {
 
     fn becomes(&mut self, payment: usize, state: PaymentState, captured_minor: i64, event: &'static str) {
         let truth = &mut self.payments[payment];
-        truth.history.push(Said { state, captured_minor, refunded_minor: 0 });
+        truth.history.push(PaymentStateTruth { state, captured_minor, refunded_minor: 0 });
         truth.event = event;
     }
 
@@ -178,11 +178,11 @@ impl World {
         truth.refunds.push(refund);
         truth.event = "refund.create";
         if succeeds || simulated == Simulated::Omise {
-            let Said { captured_minor, refunded_minor, .. } = truth.now();
+            let PaymentStateTruth { captured_minor, refunded_minor, .. } = truth.now();
             let refunded_minor = refunded_minor + minor;
             let whole = refunded_minor == captured_minor;
             let state = if whole { PaymentState::Refunded } else { PaymentState::PartlyRefunded };
-            truth.history.push(Said { state, captured_minor, refunded_minor });
+            truth.history.push(PaymentStateTruth { state, captured_minor, refunded_minor });
         }
     }
 
@@ -218,7 +218,11 @@ impl World {
         self.payments[announced].history.clear();
         let whole = self.payments[announced].amount.amount_minor;
         let state = if minor == whole { PaymentState::Refunded } else { PaymentState::PartlyRefunded };
-        self.payments[announced].history.push(Said { state, captured_minor: whole, refunded_minor: minor });
+        self.payments[announced].history.push(PaymentStateTruth {
+            state,
+            captured_minor: whole,
+            refunded_minor: minor,
+        });
     }
 
     /// The provider notifies of what happened last, under this account of ours; not of what it says nothing about.

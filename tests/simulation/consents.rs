@@ -6,19 +6,19 @@ use payhook_simulator::{AntomKind, SignedRequest};
 use rand::RngExt;
 use serde_json::json;
 
-use crate::world::{BASE, World, shop};
+use crate::world::{BASE, SimulatedWorld, shop};
 
 /// A wallet that gives no refresh token: its tokens stay as they are while time passes.
 const WALLET: &str = "PAYPAY";
 
 /// A customer's consent, and the requests that Antom signed about it when it happened.
-pub(crate) struct Consent {
+pub(crate) struct SimulatedConsent {
     id: AuthorizationId,
     auth_state: AuthState,
     signed: Vec<SignedRequest>,
 }
 
-impl World {
+impl SimulatedWorld {
     /// A customer agrees: to something new, or again with a token that is or was another authorization's.
     pub(crate) async fn agree(&mut self) {
         let number = self.consents.len();
@@ -33,7 +33,7 @@ impl World {
             Some(of) => antom.share_token(&self.consents[of].auth_state, &auth_state).expect("it has a token"),
             None => drop(antom.issue_token(&auth_state).expect("the customer was asked")),
         }
-        self.consents.push(Consent { id, auth_state, signed: Vec::new() });
+        self.consents.push(SimulatedConsent { id, auth_state, signed: Vec::new() });
         if self.rng.random_bool(0.8) {
             self.register_consent(number).await;
         }
@@ -72,7 +72,7 @@ impl World {
     }
 
     async fn register_consent(&mut self, number: usize) {
-        let Consent { id, auth_state, .. } = &self.consents[number];
+        let SimulatedConsent { id, auth_state, .. } = &self.consents[number];
         let body = json!({ "account": shop("shop"), "auth_state": auth_state, "customer_belongs_to": WALLET });
         let path = format!("/v1/authorizations/{id}");
         let (status, problem) = self.call("PUT", &path, &body).await;
@@ -98,7 +98,7 @@ impl World {
     /// Every authorization is in Antom's state, and each step made one event.
     pub(crate) async fn check_consents(&self, wrong: &mut Vec<String>) {
         let feed = self.look(async |store| store.events_after(0, 10_000).await).await;
-        for (number, Consent { id, .. }) in self.consents.iter().enumerate() {
+        for (number, SimulatedConsent { id, .. }) in self.consents.iter().enumerate() {
             let Some(stored) = self.look(async |store| store.authorization_get(id).await).await else {
                 wrong.push(format!("{id} is registered and not there"));
                 continue;

@@ -4,24 +4,24 @@ use jiff::SignedDuration;
 use payhook_schema::{PaymentState, Provider::Antom};
 
 use crate::story::release_all;
-use crate::world::{HOUR, Shape, World};
+use crate::world::{HOUR, Shape, SimulatedWorld};
 use crate::{holds, plain, seeds};
 
 const WHOLE: &str = "100.00 THB";
 
 /// An order with this attempt, paid and settled.
-async fn paid(world: &mut World, amount: &str) -> usize {
+async fn paid(world: &mut SimulatedWorld, amount: &str) -> usize {
     let order = world.new_order(WHOLE);
     attempt_paid(world, order, amount).await
 }
 
 /// Another attempt at the same order, paid and settled.
-async fn paid_again(world: &mut World, of: usize, amount: &str) -> usize {
+async fn paid_again(world: &mut SimulatedWorld, of: usize, amount: &str) -> usize {
     let order = world.payments[of].order;
     attempt_paid(world, order, amount).await
 }
 
-async fn attempt_paid(world: &mut World, order: usize, amount: &str) -> usize {
+async fn attempt_paid(world: &mut SimulatedWorld, order: usize, amount: &str) -> usize {
     let payment = world.attempt(order, Antom, amount);
     world.register(order).await;
     world.pay(payment);

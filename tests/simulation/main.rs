@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::oracle::check;
 use crate::seam::lock;
 use crate::story::{finish, release_all, story};
-use crate::world::{Shape, World, migrated};
+use crate::world::{Shape, SimulatedWorld, migrated};
 
 /// Enough for a quick look; `cargo xtask test` runs ten times as many.
 const WORLDS: u64 = 20;
@@ -34,23 +34,23 @@ const TANGLED_WORLDS: u64 = 40;
 const WORLDS_ON_POSTGRESQL: u64 = 4;
 
 /// The end of a world.
-struct End {
+struct Outcome {
     wrong: Vec<String>,
     calls: Vec<String>,
 }
 
 /// Runs one world on a clock that moves only when all of it waits.
-fn run(seed: u64, shape: Shape, story: impl AsyncFnOnce(&mut World)) -> End {
+fn run(seed: u64, shape: Shape, story: impl AsyncFnOnce(&mut SimulatedWorld)) -> Outcome {
     // Outside of the world's own runtime, whose clock stands.
     migrated();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     let end = runtime.block_on(async {
-        let mut world = World::new(seed, shape).await;
+        let mut world = SimulatedWorld::new(seed, shape).await;
         story(&mut world).await;
         let found = check(&world).await;
         let wrong = [lock(&world.problems).clone(), found].concat();
-        End { wrong, calls: world.gate.calls() }
+        Outcome { wrong, calls: world.gate.calls() }
     });
     runtime.shutdown_background();
     end
@@ -68,7 +68,7 @@ fn seeds(count: u64) -> Range<u64> {
 }
 
 /// Holds the story against the oracle in each world, and tells which seeds break it.
-fn holds(seeds: Range<u64>, shape: impl Fn(u64) -> Shape + Sync, story: impl AsyncFn(&mut World) + Sync) {
+fn holds(seeds: Range<u64>, shape: impl Fn(u64) -> Shape + Sync, story: impl AsyncFn(&mut SimulatedWorld) + Sync) {
     let (next, broken) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(seeds.end - seeds.start) {
@@ -78,7 +78,7 @@ fn holds(seeds: Range<u64>, shape: impl Fn(u64) -> Shape + Sync, story: impl Asy
                     if !seeds.contains(&seed) {
                         return;
                     }
-                    let End { wrong, calls, .. } = run(seed, shape(seed), &story);
+                    let Outcome { wrong, calls, .. } = run(seed, shape(seed), &story);
                     if !wrong.is_empty() {
                         let calls = if seeds.end - seeds.start == 1 { calls } else { Vec::new() };
                         lock(&broken).push((seed, [wrong, calls].concat()));
@@ -99,7 +99,7 @@ fn holds(seeds: Range<u64>, shape: impl Fn(u64) -> Shape + Sync, story: impl Asy
 }
 
 /// The whole of a random world.
-async fn random(world: &mut World) {
+async fn random(world: &mut SimulatedWorld) {
     story(world).await;
     let held = check(world).await;
     lock(&world.problems).extend(held);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use payhook_schema::*;
 
-use crate::world::World;
+use crate::world::SimulatedWorld;
 
 /// An order as the merchant has it.
 pub(crate) struct OrderTruth {
@@ -15,7 +15,7 @@ pub(crate) struct OrderTruth {
 
 /// A provider's answer about a payment at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct PaymentStateTruth {
     pub(crate) state: PaymentState,
     pub(crate) captured_minor: i64,
     pub(crate) refunded_minor: i64,
@@ -27,7 +27,7 @@ pub(crate) struct PaymentTruth {
     pub(crate) amount: Money,
     pub(crate) order: usize,
     pub(crate) registered: bool,
-    pub(crate) history: Vec<Said>,
+    pub(crate) history: Vec<PaymentStateTruth>,
     pub(crate) refunds: Vec<RefundId>,
     pub(crate) announced: Vec<RefundId>,
     /// The event of the last notification, in Omise's words.
@@ -40,7 +40,7 @@ pub(crate) struct PaymentTruth {
 }
 
 impl PaymentTruth {
-    pub(crate) fn now(&self) -> Said {
+    pub(crate) fn now(&self) -> PaymentStateTruth {
         *self.history.last().expect("it began with something")
     }
 
@@ -55,9 +55,9 @@ impl PaymentTruth {
 
     /// Returns true if the store has the truth. If the provider took its word back, money that was seen stays, under an
     /// objection.
-    pub(crate) fn is_as_stored(&self, stored: &Payment, objections: &Objections) -> bool {
+    pub(crate) fn is_as_stored(&self, stored: &Payment, objections: &RaisedHolds) -> bool {
         let Payment { state, captured_minor, refunded_minor, .. } = *stored;
-        let is = |said: &Said| *said == Said { state, captured_minor, refunded_minor };
+        let is = |said: &PaymentStateTruth| *said == PaymentStateTruth { state, captured_minor, refunded_minor };
         let objected = || objections.all().any(|it| it.names(HoldReason::ImpossibleTransition, &self.key));
         // The operator recorded that the money went back.
         let returned = state == PaymentState::Refunded && captured_minor == refunded_minor;
@@ -73,12 +73,12 @@ impl PaymentTruth {
     }
 }
 
-pub(crate) struct Objection {
+pub(crate) struct RaisedHold {
     reason: HoldReason,
     detail: String,
 }
 
-impl Objection {
+impl RaisedHold {
     fn names(&self, reason: HoldReason, payment: &PaymentKey) -> bool {
         // Whole: `PR-1` is no part of `PR-12`.
         let mut words = self.detail.split(|char: char| !char.is_ascii_alphanumeric() && !"-_".contains(char));
@@ -86,35 +86,35 @@ impl Objection {
     }
 }
 
-impl From<&Hold> for Objection {
+impl From<&Hold> for RaisedHold {
     fn from(hold: &Hold) -> Self {
         Self { reason: hold.reason, detail: hold.detail.clone() }
     }
 }
 
 /// The objections to an order.
-pub(crate) struct Objections {
-    open: Vec<Objection>,
-    released: Vec<Objection>,
+pub(crate) struct RaisedHolds {
+    open: Vec<RaisedHold>,
+    released: Vec<RaisedHold>,
 }
 
-impl Objections {
+impl RaisedHolds {
     pub(crate) fn open_names(&self, reason: HoldReason, payment: &PaymentKey) -> bool {
         self.open.iter().any(|it| it.names(reason, payment))
     }
 
-    fn all(&self) -> impl Iterator<Item = &Objection> {
+    fn all(&self) -> impl Iterator<Item = &RaisedHold> {
         self.open.iter().chain(&self.released)
     }
 }
 
-pub(crate) fn objections(order: &Order) -> Objections {
-    let [open, released] = [&order.holds, &order.released].map(|holds| holds.iter().map(Objection::from).collect());
-    Objections { open, released }
+pub(crate) fn objections(order: &Order) -> RaisedHolds {
+    let [open, released] = [&order.holds, &order.released].map(|holds| holds.iter().map(RaisedHold::from).collect());
+    RaisedHolds { open, released }
 }
 
 /// Everything that is not as it must be.
-pub(crate) async fn check(world: &World) -> Vec<String> {
+pub(crate) async fn check(world: &SimulatedWorld) -> Vec<String> {
     let mut wrong = Vec::new();
     let feed = world.look(async |store| store.events_after(0, 10_000).await).await;
     for (number, truth) in world.orders.iter().enumerate().filter(|(_, truth)| truth.registered) {
@@ -125,7 +125,7 @@ pub(crate) async fn check(world: &World) -> Vec<String> {
         let timeline = world.look(async |store| store.order_timeline(&truth.id).await).await;
         let events = world.look(async |store| store.events_of(&truth.id).await).await.events;
         let payments = world.payments.iter().filter(|it| it.order == number && it.registered).collect();
-        let checked = Checked { truth, payments, objections: objections(&order), order, events };
+        let checked = CheckedOrder { truth, payments, objections: objections(&order), order, events };
         let sent = feed.iter().filter(|event| event.event.subject == truth.id.as_str()).count();
         let mut found = Vec::new();
         checked.money(&mut found);
@@ -142,15 +142,15 @@ pub(crate) async fn check(world: &World) -> Vec<String> {
     wrong
 }
 
-struct Checked<'a> {
+struct CheckedOrder<'a> {
     truth: &'a OrderTruth,
     order: Order,
     payments: Vec<&'a PaymentTruth>,
-    objections: Objections,
+    objections: RaisedHolds,
     events: Vec<Event>,
 }
 
-impl Checked<'_> {
+impl CheckedOrder<'_> {
     /// States and amounts are what the provider says.
     fn money(&self, wrong: &mut Vec<String>) {
         for truth in &self.payments {
@@ -206,7 +206,7 @@ impl Checked<'_> {
         let holds_money =
             |it: &&&PaymentTruth| matches!(it.now().state, PaymentState::Paid | PaymentState::PartlyRefunded);
         let paid_by: Vec<_> = self.payments.iter().filter(holds_money).map(|it| it.key.to_string()).collect();
-        let double = |it: &Objection| it.reason == HoldReason::DoublePayment;
+        let double = |it: &RaisedHold| it.reason == HoldReason::DoublePayment;
         if paid_by.len() > 1 && !self.objections.all().any(double) {
             wrong.push(format!("no objection `double_payment`, and it is paid by {}", paid_by.join(" and ")));
         }
@@ -227,14 +227,15 @@ impl Checked<'_> {
         }
     }
 
-    fn is_justified(&self, objection: &Objection) -> bool {
+    fn is_justified(&self, objection: &RaisedHold) -> bool {
         let mut named = self.payments.iter().filter(|it| objection.names(objection.reason, &it.key));
         let amount = self.truth.amount;
         match objection.reason {
             HoldReason::DoublePayment => self.payments.iter().filter(|it| it.ever_took_money()).count() > 1,
             HoldReason::CurrencyMismatch => named.any(|it| it.odd.is_some() || it.amount.currency != amount.currency),
             HoldReason::AmountMismatch => named.any(|it| {
-                let other = |said: &Said| said.state.took_money() && said.captured_minor != amount.amount_minor;
+                let other =
+                    |said: &PaymentStateTruth| said.state.took_money() && said.captured_minor != amount.amount_minor;
                 it.odd.is_some() || it.amount != amount || it.history.iter().any(other)
             }),
             HoldReason::AccountMismatch => named.any(|it| it.elsewhere),

@@ -40,12 +40,12 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The one door to the outside of a world, and what went through it.
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct SeamGate {
     turn: Arc<tokio::sync::Mutex<()>>,
     calls: Mutex<Vec<String>>,
 }
 
-impl Gate {
+impl SeamGate {
     /// Every call, in order: two runs of one seed have the same.
     pub(crate) fn calls(&self) -> Vec<String> {
         lock(&self.calls).clone()
@@ -54,7 +54,7 @@ impl Gate {
 
 /// A process, from its start until it is killed. Calls that still wait for a reply then wait for ever.
 pub(crate) struct Life {
-    gate: Arc<Gate>,
+    gate: Arc<SeamGate>,
     clock: Clock,
     fate: Mutex<Fate>,
     pub(crate) killed: Notify,
@@ -69,14 +69,14 @@ struct Fate {
     dies_in: Option<(u32, bool)>,
 }
 
-enum Call {
+enum SeamCall {
     Passes,
     Never,
     IsTheLast,
 }
 
 impl Life {
-    pub(crate) fn new(gate: Arc<Gate>, clock: Clock, losses: Option<StdRng>) -> Arc<Self> {
+    pub(crate) fn new(gate: Arc<SeamGate>, clock: Clock, losses: Option<StdRng>) -> Arc<Self> {
         Arc::new(Self { gate, clock, fate: Mutex::default(), killed: Notify::new(), losses: Mutex::new(losses) })
     }
 
@@ -94,13 +94,13 @@ impl Life {
     pub(crate) async fn call<T>(&self, what: &'static str, work: impl Future<Output = T>) -> T {
         let turn = self.gate.turn.clone().lock_owned().await;
         let call = self.next_call(what);
-        if !matches!(call, Call::Never) {
+        if !matches!(call, SeamCall::Never) {
             let busy = Busy::begin();
             let done = work.await;
             drop(busy);
             tokio::time::sleep(STEP).await;
             lock(&self.gate.calls).push(format!("{} {what}", self.clock.now()));
-            if matches!(call, Call::Passes) {
+            if matches!(call, SeamCall::Passes) {
                 return done;
             }
             self.die();
@@ -110,32 +110,36 @@ impl Life {
     }
 
     /// Makes one call whose reply may be lost: nobody knows then whether it took effect.
-    async fn attempt<T, E: Lost>(&self, what: &'static str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    async fn attempt<T, E: ReplyLost>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let done = self.call(what, work).await;
         let is_lost = lock(&self.losses).as_mut().is_some_and(|losses| losses.random_ratio(1, LOST_ONE_OF));
         if is_lost { Err(E::lost()) } else { done }
     }
 
-    fn next_call(&self, what: &str) -> Call {
+    fn next_call(&self, what: &str) -> SeamCall {
         let mut fate = lock(&self.fate);
         if fate.dead {
-            return Call::Never;
+            return SeamCall::Never;
         }
         if IDLE.contains(&what) {
-            return Call::Passes;
+            return SeamCall::Passes;
         }
         match &mut fate.dies_in {
-            Some((0, true)) => Call::IsTheLast,
+            Some((0, true)) => SeamCall::IsTheLast,
             Some((0, false)) => {
                 drop(fate);
                 self.die();
-                Call::Never
+                SeamCall::Never
             }
             Some((calls, _)) => {
                 *calls -= 1;
-                Call::Passes
+                SeamCall::Passes
             }
-            None => Call::Passes,
+            None => SeamCall::Passes,
         }
     }
 
@@ -145,17 +149,17 @@ impl Life {
     }
 }
 
-trait Lost {
+trait ReplyLost {
     fn lost() -> Self;
 }
 
-impl Lost for StoreError {
+impl ReplyLost for StoreError {
     fn lost() -> Self {
         Self::Unavailable { address: "the store".to_owned(), what: "its reply was lost".to_owned(), source: None }
     }
 }
 
-impl Lost for QueueError {
+impl ReplyLost for QueueError {
     fn lost() -> Self {
         Self::Unavailable { address: "the queue".to_owned(), what: "its reply was lost".to_owned(), source: None }
     }
@@ -287,11 +291,11 @@ forward! {
 pub(crate) struct SeamQueue {
     pub(crate) life: Arc<Life>,
     pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) hands: Arc<Hands>,
+    pub(crate) hands: Arc<Outstanding>,
 }
 
 #[derive(Default)]
-pub(crate) struct Hands {
+pub(crate) struct Outstanding {
     bell: Notify,
     /// Deliveries of hints handed out since the world began.
     pub(crate) handed: AtomicUsize,
@@ -300,12 +304,12 @@ pub(crate) struct Hands {
 }
 
 /// The deliveries that one consumption has in hand.
-struct Held {
+struct OutstandingDelivery {
     count: AtomicUsize,
-    hands: Arc<Hands>,
+    hands: Arc<Outstanding>,
 }
 
-impl Held {
+impl OutstandingDelivery {
     fn add(&self, more: usize) {
         self.count.fetch_add(more, Ordering::Relaxed);
         self.hands.held.fetch_add(more, Ordering::Relaxed);
@@ -317,7 +321,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for OutstandingDelivery {
     fn drop(&mut self) {
         self.remove(self.count.load(Ordering::Relaxed));
     }
@@ -334,7 +338,7 @@ impl Queue for SeamQueue {
     async fn consume(&self, lane: Lane, prefetch: u16) -> Result<Consumer, QueueError> {
         let Consumer { deliveries, settler } = self.life.attempt("consume", self.queue.consume(lane, prefetch)).await?;
         let (life, queue, hands) = (self.life.clone(), self.queue.clone(), self.hands.clone());
-        let held = Arc::new(Held { count: AtomicUsize::new(0), hands: hands.clone() });
+        let held = Arc::new(OutstandingDelivery { count: AtomicUsize::new(0), hands: hands.clone() });
         let settler = SeamSettler { life: life.clone(), settler, hands: hands.clone(), held: held.clone() };
         let prefetch = usize::from(prefetch);
         let deliveries = SeamDeliveries {
@@ -387,11 +391,11 @@ impl Queue for SeamQueue {
 struct SeamDeliveries {
     life: Arc<Life>,
     queue: Arc<dyn Queue>,
-    hands: Arc<Hands>,
+    hands: Arc<Outstanding>,
     deliveries: Box<dyn Deliveries>,
     lane: Lane,
     prefetch: usize,
-    held: Arc<Held>,
+    held: Arc<OutstandingDelivery>,
     has_looked: bool,
     /// Taken, and not handed over yet: whoever asked may have gone away meanwhile.
     taken: Vec<Delivery>,
@@ -453,8 +457,8 @@ impl SeamDeliveries {
 struct SeamSettler {
     life: Arc<Life>,
     settler: Arc<dyn Settler>,
-    hands: Arc<Hands>,
-    held: Arc<Held>,
+    hands: Arc<Outstanding>,
+    held: Arc<OutstandingDelivery>,
 }
 
 #[async_trait]

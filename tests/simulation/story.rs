@@ -8,12 +8,12 @@ use payhook_simulator::Fault;
 use rand::RngExt;
 
 use crate::oracle::PaymentTruth;
-use crate::world::{HOUR, World};
+use crate::world::{HOUR, SimulatedWorld};
 
 /// The most seconds a notification may take at the end of a story, when everything works.
 const SOON: u32 = 30;
 
-pub(crate) async fn story(world: &mut World) {
+pub(crate) async fn story(world: &mut SimulatedWorld) {
     for _ in 0..world.rng.random_range(2..4) {
         begin(world).await;
     }
@@ -26,7 +26,7 @@ pub(crate) async fn story(world: &mut World) {
 }
 
 /// An order with its first attempts, registered now or later.
-async fn begin(world: &mut World) {
+async fn begin(world: &mut SimulatedWorld) {
     let order = world.new_order("100.00 THB");
     attempt(world, order);
     if world.rng.random_bool(0.7) {
@@ -34,7 +34,7 @@ async fn begin(world: &mut World) {
     }
 }
 
-fn attempt(world: &mut World, order: usize) -> usize {
+fn attempt(world: &mut SimulatedWorld, order: usize) -> usize {
     let provider = if world.rng.random_bool(0.6) { Provider::Antom } else { Provider::Omise };
     let amount = match world.rng.random_range(0..12) {
         0 => "99.00 THB",
@@ -44,7 +44,7 @@ fn attempt(world: &mut World, order: usize) -> usize {
     world.attempt(order, provider, amount)
 }
 
-async fn act(world: &mut World) {
+async fn act(world: &mut SimulatedWorld) {
     let order = world.rng.random_range(0..world.orders.len());
     let payment = world.rng.random_range(0..world.payments.len());
     match world.rng.random_range(0..if world.shape.tangled { 107 } else { 100 }) {
@@ -93,7 +93,7 @@ fn names_payment(truth: &PaymentTruth) -> bool {
 }
 
 /// Takes a payment one step further at its provider, who notifies of it, or not.
-async fn move_on(world: &mut World, payment: usize) {
+async fn move_on(world: &mut SimulatedWorld, payment: usize) {
     let truth = &world.payments[payment];
     let (now, provider, whole) = (truth.now(), truth.key.provider, truth.amount.amount_minor);
     let left = now.captured_minor - now.refunded_minor;
@@ -123,7 +123,7 @@ async fn move_on(world: &mut World, payment: usize) {
     }
 }
 
-fn outage(world: &mut World) {
+fn outage(world: &mut SimulatedWorld) {
     let provider = if world.rng.random() { Provider::Antom } else { Provider::Omise };
     let fault = match world.rng.random_range(0..6) {
         0 => Fault::Throttle { retry_after: Some(Duration::from_secs(20)) },
@@ -139,7 +139,7 @@ fn outage(world: &mut World) {
 
 /// Ends the story: all is mended, time passes, and nothing new happens. Then the operator replays and releases what
 /// there is.
-pub(crate) async fn finish(world: &mut World) {
+pub(crate) async fn finish(world: &mut SimulatedWorld) {
     for provider in [Provider::Antom, Provider::Omise] {
         world.simulator.faults().clear(provider);
     }
@@ -179,7 +179,7 @@ pub(crate) async fn finish(world: &mut World) {
 }
 
 /// The operator releases every order, until nothing is objected to.
-pub(crate) async fn release_all(world: &mut World) {
+pub(crate) async fn release_all(world: &mut SimulatedWorld) {
     for _ in 0..8 {
         let mut any = false;
         for order in 0..world.orders.len() {

@@ -26,9 +26,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::consents::Consent;
+use crate::consents::SimulatedConsent;
 use crate::oracle::{OrderTruth, PaymentTruth, objections};
-use crate::seam::{Gate, Hands, Life, SeamQueue, SeamStore, lock};
+use crate::seam::{Life, Outstanding, SeamGate, SeamQueue, SeamStore, lock};
 
 pub(crate) const BASE: &str = "http://payhook.test";
 const BEGAN: i64 = 1_767_225_600_000_000;
@@ -85,12 +85,12 @@ impl Carrier for SeamCarrier {
 }
 
 /// A run of the program: all roles over one file.
-struct Process {
+struct SimulatedProcess {
     life: Arc<Life>,
     store: Arc<dyn Store>,
     file: SqliteStore,
     queue: Arc<dyn Queue>,
-    hands: Arc<Hands>,
+    hands: Arc<Outstanding>,
     workers: Vec<JoinHandle<()>>,
     ingress: Router,
     console: Router,
@@ -129,17 +129,17 @@ pub(crate) fn migrated() -> &'static [u8] {
     })
 }
 
-pub(crate) struct World {
+pub(crate) struct SimulatedWorld {
     pub(crate) seed: u64,
     pub(crate) rng: StdRng,
     pub(crate) time: Time,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<SeamGate>,
     pub(crate) simulator: Arc<Simulator>,
     asked: Arc<AtomicUsize>,
     pub(crate) shape: Shape,
     pub(crate) orders: Vec<OrderTruth>,
     pub(crate) payments: Vec<PaymentTruth>,
-    pub(crate) consents: Vec<Consent>,
+    pub(crate) consents: Vec<SimulatedConsent>,
     /// Deliveries of hints handed out by the queues of earlier processes.
     handed_before: usize,
     pub(crate) problems: Arc<Mutex<Vec<String>>>,
@@ -148,7 +148,7 @@ pub(crate) struct World {
     postgres: Option<Arc<dyn Store>>,
     /// The time by which the next process's clock is ahead.
     pub(crate) next_ahead: SignedDuration,
-    process: Option<Process>,
+    process: Option<SimulatedProcess>,
     observer: Arc<Life>,
     folder: tempfile::TempDir,
 }
@@ -166,14 +166,14 @@ fn vault() -> Vault {
 
 /// Values that take long to make and may be the same in all worlds: a carrier ignores the address of the accounts' API.
 #[derive(Clone)]
-struct Shared {
+struct AccountsAndClient {
     accounts: Accounts,
     client: Client,
 }
 
-fn shared(simulator: &Simulator) -> Shared {
-    static SHARED: OnceLock<Shared> = OnceLock::new();
-    let make = || Shared {
+fn shared(simulator: &Simulator) -> AccountsAndClient {
+    static SHARED: OnceLock<AccountsAndClient> = OnceLock::new();
+    let make = || AccountsAndClient {
         accounts: Accounts::new(["shop", "other"].iter().flat_map(|name| simulator.accounts_named(&shop(name)))),
         client: Client::new(Clock::stopped(Timestamp::UNIX_EPOCH)).expect("a client"),
     };
@@ -191,7 +191,7 @@ pub(crate) fn shop(name: &str) -> AccountName {
     AccountName::new(name).expect("a good name")
 }
 
-impl World {
+impl SimulatedWorld {
     pub(crate) async fn new(seed: u64, shape: Shape) -> Self {
         payhook_worker::seed_waits(seed);
         let time = Time(Arc::new(AtomicI64::new(BEGAN)), Instant::now());
@@ -202,8 +202,8 @@ impl World {
         let refund_names_payment = shape.tangled;
         let habits = AntomHabits { refunds_listed, refund_names_payment, ..AntomHabits::default() };
         simulator.antom().set_habits(habits);
-        let Shared { accounts, client } = shared(&simulator);
-        let gate = Arc::<Gate>::default();
+        let AccountsAndClient { accounts, client } = shared(&simulator);
+        let gate = Arc::<SeamGate>::default();
         let observer = Life::new(gate.clone(), time.clock(SignedDuration::ZERO), None);
         let mut world = Self {
             seed,
@@ -259,7 +259,7 @@ impl World {
         let (file, queue) = opened.await.expect("the file opens");
         let queue: Arc<dyn Queue> = Arc::new(queue);
         let store: Arc<dyn Store> = self.postgres.clone().unwrap_or_else(|| Arc::new(file.clone()));
-        let hands = Arc::<Hands>::default();
+        let hands = Arc::<Outstanding>::default();
         let seam_store = Arc::new(SeamStore { life: life.clone(), store: store.clone() });
         let seam_queue = Arc::new(SeamQueue { life: life.clone(), queue: queue.clone(), hands: hands.clone() });
         let workers = (0..self.shape.workers.max(1)).map(|_| {
@@ -305,7 +305,7 @@ impl World {
             callers: Callers::local(),
             recent_refreshes: RecentRefreshes::default(),
         };
-        self.process = Some(Process {
+        self.process = Some(SimulatedProcess {
             life,
             store,
             file,
@@ -317,7 +317,7 @@ impl World {
         });
     }
 
-    fn process(&self) -> &Process {
+    fn process(&self) -> &SimulatedProcess {
         self.process.as_ref().expect("started in the beginning, and after each end")
     }
 

@@ -18,13 +18,13 @@ use serde_json::Value;
 use super::inquiry;
 use super::wire::{AntomKey, KEY_VERSION, iso};
 use crate::Fault;
-use crate::faults::{Answer, bend, instead};
+use crate::faults::{ProviderAnswer, bend, instead};
 use crate::journal::OpenCall;
 use crate::json::compact;
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 
 /// Antom's gateway: everything below `/ams/` is its, known or not.
-pub(crate) fn routes() -> Router<Arc<Shared>> {
+pub(crate) fn routes() -> Router<Arc<SimulatorState>> {
     Router::new().route("/ams/{*call}", any(call))
 }
 
@@ -39,7 +39,7 @@ const NO_SUCH_REFUND: &str = "REFUND_NOT_EXIST";
 /// The fields that any call may carry.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Asked {
+struct GatewayCall {
     payment_id: Option<String>,
     payment_request_id: Option<String>,
     refund_id: Option<String>,
@@ -50,10 +50,10 @@ struct Asked {
     refresh_token: Option<String>,
 }
 
-impl Asked {
+impl GatewayCall {
     /// Names the object of the call, for the journal. Codes and tokens stay out of it: the authorization they belong to
     /// is named.
-    fn about(&self, shared: &Shared) -> Option<String> {
+    fn about(&self, shared: &SimulatorState) -> Option<String> {
         let (code, token) = (self.auth_code.as_deref(), self.refresh_token.as_deref());
         let named = self.payment_id.as_ref().or(self.payment_request_id.as_ref());
         let named = named.or(self.refund_id.as_ref()).or(self.refund_request_id.as_ref()).cloned();
@@ -68,13 +68,13 @@ struct AntomAnswer {
 }
 
 async fn call(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     method: Method,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    let asked: Option<Asked> = serde_json::from_slice(&body).ok();
+    let asked: Option<GatewayCall> = serde_json::from_slice(&body).ok();
     let about = asked.as_ref().and_then(|asked| asked.about(&shared));
     let what = uri.path().rsplit('/').next().unwrap_or_default();
     let fault = shared.faults().take(Provider::Antom);
@@ -87,7 +87,7 @@ async fn call(
         Some(Fault::Throttle { retry_after: Some(after) }) => {
             let body = compact(&inquiry::only_result("REQUEST_TRAFFIC_EXCEED_LIMIT", "U"));
             let headers = vec![(CONTENT_TYPE.as_str(), "application/json".to_owned())];
-            let answer = Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body };
+            let answer = ProviderAnswer { status: StatusCode::TOO_MANY_REQUESTS, headers, body };
             (answer.retry_after(Some(after)), "throttled".to_owned())
         }
         _ => {
@@ -107,7 +107,7 @@ async fn call(
 /// # Errors
 /// The result code of the unsigned answer.
 fn authenticated(
-    shared: &Shared,
+    shared: &SimulatorState,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
@@ -143,7 +143,7 @@ fn authenticated(
 }
 
 /// Answers a caller that Antom knows.
-fn answer(shared: &Shared, path: &str, asked: Option<Asked>, fault: Option<&Fault>) -> Value {
+fn answer(shared: &SimulatorState, path: &str, asked: Option<GatewayCall>, fault: Option<&Fault>) -> Value {
     let answer =
         match [INQUIRY_PAYMENT, INQUIRY_REFUND, APPLY_TOKEN].into_iter().find(|call| api_path(true, call) == path) {
             None => Err(("NO_INTERFACE_DEF", "F")),
@@ -159,7 +159,7 @@ fn failed(code: &'static str) -> (&'static str, &'static str) {
     (code, "F")
 }
 
-fn inquiry_payment(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Value, &'static str> {
+fn inquiry_payment(shared: &SimulatorState, asked: &GatewayCall, fault: Option<&Fault>) -> Result<Value, &'static str> {
     let (id, request_id) = (asked.payment_id.as_deref(), asked.payment_request_id.as_deref());
     if id.or(request_id).is_none() {
         return Err("PARAM_ILLEGAL");
@@ -178,7 +178,7 @@ fn inquiry_payment(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Res
     })
 }
 
-fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Result<Value, &'static str> {
+fn inquiry_refund(shared: &SimulatorState, asked: &GatewayCall, fault: Option<&Fault>) -> Result<Value, &'static str> {
     let (id, request_id) = (asked.refund_id.as_deref(), asked.refund_request_id.as_deref());
     if id.or(request_id).is_none() {
         return Err("PARAM_ILLEGAL");
@@ -198,7 +198,7 @@ fn inquiry_refund(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Resu
     Ok(inquiry::refund(&refund, named))
 }
 
-fn apply_token(shared: &Shared, asked: Asked) -> Result<Value, &'static str> {
+fn apply_token(shared: &SimulatorState, asked: GatewayCall) -> Result<Value, &'static str> {
     let (now, habits) = (shared.clock.now(), *shared.habits());
     let wallet = asked.customer_belongs_to.ok_or("PARAM_ILLEGAL")?;
     let mut authorizations = shared.authorizations();
@@ -225,7 +225,7 @@ fn other(id: &str) -> String {
 }
 
 /// Makes an HTTP answer, with the signature it deserves.
-fn sign(shared: &Shared, path: &str, answer: &AntomAnswer, fault: Option<&Fault>) -> Answer {
+fn sign(shared: &SimulatorState, path: &str, answer: &AntomAnswer, fault: Option<&Fault>) -> ProviderAnswer {
     let mut headers = vec![(CONTENT_TYPE.as_str(), "application/json; charset=UTF-8".to_owned())];
     let AntomKey { version, keys } = shared.antom_key().clone();
     let key = match fault {
@@ -241,7 +241,7 @@ fn sign(shared: &Shared, path: &str, answer: &AntomAnswer, fault: Option<&Fault>
         headers.push(("client-id", client_id.to_owned()));
         headers.push(("response-time", time));
     }
-    Answer { status: StatusCode::OK, headers, body }
+    ProviderAnswer { status: StatusCode::OK, headers, body }
 }
 
 /// The deciding words of the answer, for the journal.

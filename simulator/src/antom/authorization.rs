@@ -17,11 +17,11 @@ const WITHOUT_REFRESH: [&str; 2] = ["ZALOPAY", "PAYPAY"];
 const NOT_GOOD: &str = "OAUTH_FAILED";
 
 /// A customer's consent to be charged by one wallet, from `consult` on.
-pub(crate) struct Authorization {
+pub(crate) struct Consent {
     pub(crate) auth_state: AuthState,
     pub(crate) wallet: Wallet,
-    pub(crate) code: Option<Code>,
-    pub(crate) token: Option<Token>,
+    pub(crate) code: Option<AuthCode>,
+    pub(crate) token: Option<TokenPair>,
     pub(crate) refreshes: u32,
     /// Set once there is no consent any more.
     pub(crate) cancelled: Option<Cancelled>,
@@ -32,14 +32,14 @@ pub(crate) struct Cancelled {
     pub(crate) reason: Option<String>,
 }
 
-pub(crate) struct Code {
+pub(crate) struct AuthCode {
     pub(crate) text: String,
     /// The number of `applyToken` calls with this code.
     pub(crate) presented: u32,
     spent: bool,
 }
 
-pub(crate) struct Token {
+pub(crate) struct TokenPair {
     pub(crate) access: String,
     pub(crate) access_expires_at: Timestamp,
     pub(crate) refresh: Option<Refresh>,
@@ -50,7 +50,7 @@ pub(crate) struct Refresh {
     pub(crate) expires_at: Timestamp,
 }
 
-impl Token {
+impl TokenPair {
     fn new(wallet: &Wallet, habits: AntomHabits, ids: &Ids, now: Timestamp) -> Self {
         let after = |lives: SignedDuration| now.saturating_add(lives).unwrap_or(Timestamp::MAX);
         let refresh =
@@ -63,11 +63,11 @@ impl Token {
     }
 }
 
-impl Authorization {
+impl Consent {
     /// A sample of one that has all an authorization can have, made of `name` alone.
     pub(crate) fn sample(auth_state: AuthState, wallet: Wallet, name: &str, now: Timestamp) -> Self {
-        let code = Code { text: format!("2810010312{name}"), presented: 0, spent: false };
-        let token = Token { access: format!("28100103{name}"), access_expires_at: now, refresh: None };
+        let code = AuthCode { text: format!("2810010312{name}"), presented: 0, spent: false };
+        let token = TokenPair { access: format!("28100103{name}"), access_expires_at: now, refresh: None };
         let cancelled = Some(Cancelled { reason: Some("user request".to_owned()) });
         Self { auth_state, wallet, code: Some(code), token: Some(token), refreshes: 0, cancelled }
     }
@@ -75,10 +75,10 @@ impl Authorization {
 
 /// Every authorization, by the merchant's name for it.
 #[derive(Default)]
-pub(crate) struct Authorizations(HashMap<AuthState, Authorization>);
+pub(crate) struct Consents(HashMap<AuthState, Consent>);
 
-impl Authorizations {
-    pub(crate) fn get_mut(&mut self, auth_state: &AuthState) -> Result<&mut Authorization, SimulatorError> {
+impl Consents {
+    pub(crate) fn get_mut(&mut self, auth_state: &AuthState) -> Result<&mut Consent, SimulatorError> {
         let unknown = || {
             SimulatorError::Unknown(format!("the simulated Antom has no authorization `{auth_state}`: consult first"))
         };
@@ -87,7 +87,7 @@ impl Authorizations {
 
     /// Finds the authorization that a code or refresh token belongs to; the journal names it instead of the secret.
     pub(super) fn whose(&self, code: Option<&str>, refresh: Option<&str>) -> Option<&AuthState> {
-        let has = |it: &&Authorization| {
+        let has = |it: &&Consent| {
             let known = it.token.as_ref().and_then(|token| token.refresh.as_ref()).map(|refresh| refresh.text.as_str());
             let known_code = it.code.as_ref().map(|code| code.text.as_str());
             (code.is_some() && known_code == code) || (refresh.is_some() && known == refresh)
@@ -106,7 +106,7 @@ impl Authorizations {
         habits: AntomHabits,
         ids: &Ids,
         now: Timestamp,
-    ) -> Result<&Token, &'static str> {
+    ) -> Result<&TokenPair, &'static str> {
         let whose = self.whose(Some(code), None).cloned().ok_or(NOT_GOOD)?;
         let authorization = self.0.get_mut(&whose).ok_or(NOT_GOOD)?;
         let known = authorization.code.as_mut().ok_or(NOT_GOOD)?;
@@ -115,7 +115,7 @@ impl Authorizations {
             return Err(NOT_GOOD);
         }
         known.spent = true;
-        let token = Token::new(&authorization.wallet, habits, ids, now);
+        let token = TokenPair::new(&authorization.wallet, habits, ids, now);
         Ok(authorization.token.insert(token))
     }
 
@@ -130,7 +130,7 @@ impl Authorizations {
         habits: AntomHabits,
         ids: &Ids,
         now: Timestamp,
-    ) -> Result<&Token, &'static str> {
+    ) -> Result<&TokenPair, &'static str> {
         let whose = self.whose(None, Some(refresh)).cloned().ok_or(NOT_GOOD)?;
         let authorization = self.0.get_mut(&whose).ok_or(NOT_GOOD)?;
         let known = authorization.token.as_ref().and_then(|token| token.refresh.as_ref());
@@ -139,7 +139,7 @@ impl Authorizations {
             return Err(NOT_GOOD);
         }
         authorization.refreshes += 1;
-        let token = Token::new(&authorization.wallet, habits, ids, now);
+        let token = TokenPair::new(&authorization.wallet, habits, ids, now);
         Ok(authorization.token.insert(token))
     }
 }
@@ -149,14 +149,8 @@ impl Antom {
     /// Asks the customer, as after the merchant's call of `consult`. Replaces an existing authorization of this name.
     pub fn consult(&self, auth_state: &AuthState, wallet: &Wallet) {
         let (auth_state, wallet) = (auth_state.clone(), wallet.clone());
-        let begun = Authorization {
-            auth_state: auth_state.clone(),
-            wallet,
-            code: None,
-            token: None,
-            refreshes: 0,
-            cancelled: None,
-        };
+        let begun =
+            Consent { auth_state: auth_state.clone(), wallet, code: None, token: None, refreshes: 0, cancelled: None };
         self.0.authorizations().0.insert(auth_state, begun);
     }
 
@@ -166,7 +160,7 @@ impl Antom {
         let mut authorizations = self.0.authorizations();
         let authorization = authorizations.get_mut(auth_state)?;
         authorization.unless_cancelled()?;
-        authorization.code = Some(Code { text: text.clone(), presented: 0, spent: false });
+        authorization.code = Some(AuthCode { text: text.clone(), presented: 0, spent: false });
         Ok(text)
     }
 
@@ -176,7 +170,7 @@ impl Antom {
         let mut authorizations = self.0.authorizations();
         let authorization = authorizations.get_mut(auth_state)?;
         authorization.unless_cancelled()?;
-        let token = Token::new(&authorization.wallet, habits, &self.0.ids, now);
+        let token = TokenPair::new(&authorization.wallet, habits, &self.0.ids, now);
         Ok(authorization.token.insert(token).access.clone())
     }
 
@@ -229,9 +223,9 @@ impl Antom {
         let it = &*authorizations.get_mut(auth_state)?;
         let token = it.token.as_ref();
         let state = match it {
-            Authorization { cancelled: Some(_), .. } => "cancelled",
-            Authorization { token: Some(_), .. } => "token_issued",
-            Authorization { code: Some(_), .. } => "agreed",
+            Consent { cancelled: Some(_), .. } => "cancelled",
+            Consent { token: Some(_), .. } => "token_issued",
+            Consent { code: Some(_), .. } => "agreed",
             _ => "asked",
         };
         Ok(serde_json::json!({
@@ -246,7 +240,7 @@ impl Antom {
     }
 }
 
-impl Authorization {
+impl Consent {
     fn unless_cancelled(&self) -> Result<(), SimulatorError> {
         match self.cancelled {
             None => Ok(()),

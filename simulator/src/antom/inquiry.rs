@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::AntomStatus;
-use super::authorization::Token;
-use super::payment::Payment;
+use super::authorization::TokenPair;
+use super::payment::AntomPayment;
 use super::transaction::{AntomOutcome, Transaction, TransactionType};
 use super::wire::{amount, body, body_time, result};
 use crate::json::fixture;
@@ -13,7 +13,7 @@ use crate::json::fixture;
 ///
 /// # Source
 /// `docs/providers/antom.md#inquirypayment`, read 2026-11-21.
-pub(super) fn payment(payment: &Payment, refunds_listed: bool) -> Value {
+pub(super) fn payment(payment: &AntomPayment, refunds_listed: bool) -> Value {
     let (code, status) = payment.status.result();
     let own = result(code, status);
     let listed = payment.transactions.iter().filter(|it| refunds_listed || it.kind != TransactionType::Refund);
@@ -74,7 +74,7 @@ pub(super) fn refund(refund: &Transaction, payment: Option<&str>) -> Value {
 ///
 /// # Source
 /// `docs/providers/antom.md#applytoken`, read 2026-11-21.
-pub(super) fn token(token: &Token) -> Value {
+pub(super) fn token(token: &TokenPair) -> Value {
     let refresh = token.refresh.as_ref();
     let fields = json!({
         "accessToken": token.access,

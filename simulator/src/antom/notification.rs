@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::authorization::Authorization;
+use super::authorization::Consent;
 use super::kind::{AntomKind, SubscriptionStep};
-use super::payment::{AntomStatus, Payment};
+use super::payment::{AntomPayment, AntomStatus};
 use super::transaction::{AntomOutcome, Transaction, TransactionType};
 use super::wire::{amount, body, body_time, result};
 use crate::SimulatorError;
@@ -24,7 +24,7 @@ const PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 ///
 /// # Source
 /// The page of each notification, read 2026-11-21; `docs/providers/antom.md#sources`.
-pub(crate) fn of_payment(payment: &Payment, kind: AntomKind, now: Timestamp) -> Result<Value, SimulatorError> {
+pub(crate) fn of_payment(payment: &AntomPayment, kind: AntomKind, now: Timestamp) -> Result<Value, SimulatorError> {
     let id = &payment.request_id;
     let silent = |why: &str| SimulatorError::NotPossible(format!("Antom says nothing about `{id}`: {why}"));
     let last = |kind, none| payment.of_type(kind).next_back().ok_or_else(|| silent(none));
@@ -71,7 +71,7 @@ pub(crate) fn of_payment(payment: &Payment, kind: AntomKind, now: Timestamp) -> 
             // The consent that the payment would have been made under.
             let auth_state = format!("AS-{id}").parse().expect("a payment id with a prefix is short and visible");
             let wallet = "KPLUS".parse().expect("a documented wallet");
-            return of_authorization(&Authorization::sample(auth_state, wallet, &payment.antom_id, now), kind);
+            return of_authorization(&Consent::sample(auth_state, wallet, &payment.antom_id, now), kind);
         }
         (AntomKind::Subscription(step), _) => of_subscription(payment, step),
         (AntomKind::Vaulting, _) => {
@@ -100,7 +100,7 @@ pub(crate) fn of_payment(payment: &Payment, kind: AntomKind, now: Timestamp) -> 
 }
 
 /// A documented notification, about this payment. The settlement in another currency is left out: it would vary with the amount.
-fn about(payment: &Payment, documented: &Value, fields: Value) -> Value {
+fn about(payment: &AntomPayment, documented: &Value, fields: Value) -> Value {
     let names = json!({
         "paymentRequestId": payment.request_id,
         "paymentId": payment.antom_id,
@@ -145,7 +145,7 @@ pub(crate) fn of_refund(refund: &Transaction, kind: AntomKind) -> Result<Value, 
 ///
 /// # Errors
 /// [`SimulatorError::NotPossible`]: there is no code or token yet.
-pub(crate) fn of_authorization(of: &Authorization, kind: AntomKind) -> Result<Value, SimulatorError> {
+pub(crate) fn of_authorization(of: &Consent, kind: AntomKind) -> Result<Value, SimulatorError> {
     let no = |why: &str| {
         SimulatorError::NotPossible(format!("Antom says nothing about authorization `{}`: {why}", of.auth_state))
     };
@@ -179,7 +179,7 @@ fn result_of(transaction: &Transaction, happened: bool) -> Value {
 }
 
 /// It names the payment by Antom's own name for it, and by no other.
-fn of_capture(payment: &Payment, capture: &Transaction, happened: bool) -> Value {
+fn of_capture(payment: &AntomPayment, capture: &Transaction, happened: bool) -> Value {
     let fields = json!({
         "result": result_of(capture, happened),
         "captureRequestId": capture.request_id,
@@ -192,7 +192,7 @@ fn of_capture(payment: &Payment, capture: &Transaction, happened: bool) -> Value
 }
 
 /// The last dispute that was opened, or one of the whole amount that nobody has opened.
-fn of_dispute(payment: &Payment, kind: AntomKind, now: Timestamp) -> Value {
+fn of_dispute(payment: &AntomPayment, kind: AntomKind, now: Timestamp) -> Value {
     let opened = payment.disputes.last();
     let disputed = amount(opened.map_or(payment.amount, |dispute| dispute.amount));
     let at = opened.map_or(now, |dispute| dispute.at);
@@ -223,13 +223,13 @@ fn of_dispute(payment: &Payment, kind: AntomKind, now: Timestamp) -> Value {
 }
 
 /// The subscription's two names, and its period's start and end.
-fn subscription(payment: &Payment) -> [String; 4] {
+fn subscription(payment: &AntomPayment) -> [String; 4] {
     let ends = payment.created_at.saturating_add(PERIOD).unwrap_or(payment.created_at);
     let (request_id, id) = (format!("SR-{}", payment.request_id), format!("SB-{}", payment.antom_id));
     [request_id, id, body_time(payment.created_at), body_time(ends)]
 }
 
-fn of_subscription(payment: &Payment, step: SubscriptionStep) -> Value {
+fn of_subscription(payment: &AntomPayment, step: SubscriptionStep) -> Value {
     let [request_id, id, starts, ends] = subscription(payment);
     let fields = json!({
         "subscriptionNotificationType": step.word(),

@@ -57,7 +57,7 @@ impl AntomStatus {
 
 /// A payment, as this Antom has it.
 #[derive(Clone)]
-pub(crate) struct Payment {
+pub(crate) struct AntomPayment {
     pub(crate) request_id: PaymentId,
     /// Antom's id: `paymentId`.
     pub(crate) antom_id: String,
@@ -68,20 +68,20 @@ pub(crate) struct Payment {
     pub(crate) decided_at: Timestamp,
     /// Refunds and captures, in the order they began.
     pub(crate) transactions: Vec<Transaction>,
-    pub(crate) disputes: Vec<Dispute>,
+    pub(crate) disputes: Vec<AntomDispute>,
     /// The state that a lagging replica still shows.
-    before: Option<Box<Payment>>,
+    before: Option<Box<AntomPayment>>,
     flaps: u64,
 }
 
 #[derive(Clone)]
-pub(crate) struct Dispute {
+pub(crate) struct AntomDispute {
     pub(crate) id: DisputeId,
     pub(crate) amount: Money,
     pub(crate) at: Timestamp,
 }
 
-impl Payment {
+impl AntomPayment {
     pub(crate) fn new(id: &PaymentId, antom_id: String, amount: Money, now: Timestamp) -> Self {
         Self {
             request_id: id.clone(),
@@ -134,8 +134,8 @@ impl Payment {
 
 /// Every payment, found by either of its names, or by one of its refunds'.
 #[derive(Default)]
-pub(crate) struct Payments {
-    by_request_id: HashMap<String, Payment>,
+pub(crate) struct AntomPayments {
+    by_request_id: HashMap<String, AntomPayment>,
     request_ids: HashMap<String, String>,
     /// Of each refund, by the merchant's name for it: whose it is.
     refunded: HashMap<String, String>,
@@ -143,8 +143,8 @@ pub(crate) struct Payments {
     refund_request_ids: HashMap<String, String>,
 }
 
-impl Payments {
-    pub(crate) fn insert(&mut self, payment: Payment) {
+impl AntomPayments {
+    pub(crate) fn insert(&mut self, payment: AntomPayment) {
         self.remove(&payment.request_id);
         let request_id = payment.request_id.to_string();
         self.request_ids.insert(payment.antom_id.clone(), request_id.clone());
@@ -160,13 +160,13 @@ impl Payments {
         }
     }
 
-    pub(crate) fn get_mut(&mut self, id: &PaymentId) -> Result<&mut Payment, SimulatorError> {
+    pub(crate) fn get_mut(&mut self, id: &PaymentId) -> Result<&mut AntomPayment, SimulatorError> {
         let unknown = || SimulatorError::NoSuchPayment { provider: Provider::Antom, id: id.clone() };
         self.by_request_id.get_mut(id.as_str()).ok_or_else(unknown)
     }
 
     /// As `inquiryPayment` looks it up: `paymentId` wins.
-    pub(crate) fn find(&mut self, payment_id: Option<&str>, request_id: Option<&str>) -> Option<&mut Payment> {
+    pub(crate) fn find(&mut self, payment_id: Option<&str>, request_id: Option<&str>) -> Option<&mut AntomPayment> {
         let request_id = match payment_id {
             Some(payment_id) => self.request_ids.get(payment_id)?.as_str(),
             None => request_id?,
@@ -187,7 +187,7 @@ impl Payments {
         payment.and_then(|payment| payment.refund(id.as_str()).cloned()).ok_or_else(unknown)
     }
 
-    pub(super) fn payment_of_refund(&mut self, request_id: &str) -> Option<&mut Payment> {
+    pub(super) fn payment_of_refund(&mut self, request_id: &str) -> Option<&mut AntomPayment> {
         self.by_request_id.get_mut(self.refunded.get(request_id)?)
     }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use payhook_schema::{DisputeId, Money, PaymentId, RefundId};
 
-use super::payment::{Dispute, Payment};
+use super::payment::{AntomDispute, AntomPayment};
 use super::{Antom, AntomStatus, inquiry};
 use crate::SimulatorError;
 
@@ -57,7 +57,7 @@ pub(crate) struct Transaction {
     pub(crate) at: Timestamp,
 }
 
-impl Payment {
+impl AntomPayment {
     /// Begins a refund or capture, of what is left.
     pub(crate) fn begin(
         &mut self,
@@ -193,7 +193,7 @@ impl Antom {
             return Err(SimulatorError::NotPossible(no));
         }
         let amount = Money::new(amount_minor, whole.currency);
-        found.disputes.push(Dispute { id: dispute.clone(), amount, at });
+        found.disputes.push(AntomDispute { id: dispute.clone(), amount, at });
         Ok(())
     }
 }

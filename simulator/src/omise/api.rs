@@ -18,23 +18,27 @@ use super::render::{self, time};
 use super::version::OmiseVersion;
 use crate::Fault;
 use crate::antom::other_id;
-use crate::faults::{Answer, bend, instead};
+use crate::faults::{ProviderAnswer, bend, instead};
 use crate::journal::OpenCall;
 use crate::json::{fixture, pretty, with};
-use crate::shared::Shared;
+use crate::shared::SimulatorState;
 
 /// The entries on a page if the call sets no limit, and the most it may ask for.
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 100;
 
-pub(crate) fn routes() -> Router<Arc<Shared>> {
+pub(crate) fn routes() -> Router<Arc<SimulatorState>> {
     Router::new().route("/charges/{id}", get(charge)).route("/events", get(events)).route("/events/{id}", get(event))
 }
 
 /// An answer's status and body, and its words for the journal.
 type OmiseAnswer = (StatusCode, Value, String);
 
-async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+async fn charge(
+    State(shared): State<Arc<SimulatorState>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
     let named = Some(id.clone());
     called(&shared, "GET /charges/{id}", named, &headers, |fault, version| {
         let mut charges = shared.charges();
@@ -56,7 +60,11 @@ async fn charge(State(shared): State<Arc<Shared>>, Path(id): Path<String>, heade
     .await
 }
 
-async fn event(State(shared): State<Arc<Shared>>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
+async fn event(
+    State(shared): State<Arc<SimulatorState>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response<Body> {
     let about = Some(id.clone());
     called(&shared, "GET /events/{id}", about, &headers, |_, version| match shared.charges().event(&id) {
         Some(event) => (StatusCode::OK, event.render(version), event.key.clone()),
@@ -66,7 +74,7 @@ async fn event(State(shared): State<Arc<Shared>>, Path(id): Path<String>, header
 }
 
 async fn events(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<SimulatorState>>,
     OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -81,7 +89,7 @@ async fn events(
         let (from, to) = (page.from.as_second(), page.to.as_second());
         let within = charges.events().filter(|event| (from..=to).contains(&event.created_at.as_second()));
         let total = within.clone().count();
-        let take = |events: &mut dyn Iterator<Item = &super::Event>| -> Vec<Value> {
+        let take = |events: &mut dyn Iterator<Item = &super::OmiseEvent>| -> Vec<Value> {
             events.skip(page.offset).take(page.limit).map(|event| event.render(version)).collect()
         };
         let data = if page.reverse { take(&mut within.rev()) } else { take(&mut within.clone()) };
@@ -144,7 +152,7 @@ impl Page {
 
 /// Handles a call: takes its fault, checks its keys, and answers it.
 async fn called(
-    shared: &Arc<Shared>,
+    shared: &Arc<SimulatorState>,
     what: &str,
     about: Option<String>,
     headers: &HeaderMap,
@@ -172,7 +180,7 @@ async fn called(
     if let (StatusCode::OK, Some(version)) = (status, echoed) {
         headers.push(("omise-version", version.to_string()));
     }
-    let mut answer = Answer { status, headers, body: pretty(&body) };
+    let mut answer = ProviderAnswer { status, headers, body: pretty(&body) };
     if let Some(Fault::Throttle { retry_after }) = &fault {
         answer = answer.retry_after(*retry_after);
     }
@@ -181,7 +189,7 @@ async fn called(
 }
 
 /// The version a call is answered in, or why it is refused before it is looked at.
-fn admitted(shared: &Shared, headers: &HeaderMap) -> Result<OmiseVersion, OmiseAnswer> {
+fn admitted(shared: &SimulatorState, headers: &HeaderMap) -> Result<OmiseVersion, OmiseAnswer> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credentials = header(AUTHORIZATION.as_str()).and_then(|value| value.strip_prefix("Basic "));
     let wanted = BASE64_STANDARD.encode(format!("{}:", shared.keys.secret_key()));

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use payhook_schema::{Money, PaymentId, Provider};
 
-use super::dispute::{Dispute, OmiseDispute};
-use super::event::Event;
+use super::dispute::{ChargeDispute, OmiseDispute};
+use super::event::OmiseEvent;
 use super::version::OmiseVersion;
 use crate::SimulatorError;
 use crate::ids::Ids;
@@ -49,7 +49,7 @@ impl OmiseStatus {
 
 /// A charge, as this Omise has it.
 #[derive(Clone)]
-pub(crate) struct Charge {
+pub(crate) struct OmiseCharge {
     pub(crate) id: PaymentId,
     pub(crate) amount: Money,
     /// The means of payment, such as `mobile_banking_kbank`; absent for a card.
@@ -66,15 +66,15 @@ pub(crate) struct Charge {
     pub(crate) paid_at: Option<Timestamp>,
     pub(crate) captured_minor: i64,
     pub(crate) transaction: Option<String>,
-    pub(crate) refunds: Vec<Refund>,
-    pub(crate) dispute: Option<Dispute>,
+    pub(crate) refunds: Vec<ChargeRefund>,
+    pub(crate) dispute: Option<ChargeDispute>,
     /// The state that a lagging replica still shows.
-    before: Option<Box<Charge>>,
+    before: Option<Box<OmiseCharge>>,
     flaps: u64,
 }
 
 #[derive(Clone)]
-pub(crate) struct Refund {
+pub(crate) struct ChargeRefund {
     pub(crate) id: String,
     pub(crate) transaction: String,
     pub(crate) minor: i64,
@@ -84,7 +84,7 @@ pub(crate) struct Refund {
     pub(crate) at: Timestamp,
 }
 
-impl Charge {
+impl OmiseCharge {
     pub(crate) fn new(id: &PaymentId, amount: Money, now: Timestamp) -> Self {
         Self {
             id: id.clone(),
@@ -206,7 +206,7 @@ impl Charge {
         }
         let voided = self.refunds.is_empty() && minor == left;
         let (id, transaction) = (ids.omise("rfnd", now), ids.omise("trxn", now));
-        self.refunds.push(Refund { id: id.clone(), transaction, minor, voided, pending: false, at: now });
+        self.refunds.push(ChargeRefund { id: id.clone(), transaction, minor, voided, pending: false, at: now });
         Ok(id)
     }
 
@@ -279,9 +279,9 @@ impl Charge {
 
 /// Every charge, and the events made of them.
 #[derive(Default)]
-pub(crate) struct Charges {
-    by_id: HashMap<String, Charge>,
-    events: VecDeque<Event>,
+pub(crate) struct OmiseCharges {
+    by_id: HashMap<String, OmiseCharge>,
+    events: VecDeque<OmiseEvent>,
     /// The number of events dropped from the front, which is also the number of the first event kept.
     dropped: u64,
     /// The numbers of each charge's events, oldest first.
@@ -290,9 +290,9 @@ pub(crate) struct Charges {
     pub(super) version: OmiseVersion,
 }
 
-impl Charges {
+impl OmiseCharges {
     /// Inserts a charge. It replaces one of the same id, whose events stay in the list and are not sent again.
-    pub(super) fn insert(&mut self, charge: Charge) {
+    pub(super) fn insert(&mut self, charge: OmiseCharge) {
         self.events_of.remove(charge.id.as_str());
         self.by_id.insert(charge.id.to_string(), charge);
     }
@@ -301,16 +301,22 @@ impl Charges {
         self.by_id.remove(id.as_str());
     }
 
-    pub(super) fn find(&mut self, id: &str) -> Option<&mut Charge> {
+    pub(super) fn find(&mut self, id: &str) -> Option<&mut OmiseCharge> {
         self.by_id.get_mut(id)
     }
 
-    pub(super) fn get_mut(&mut self, id: &PaymentId) -> Result<&mut Charge, SimulatorError> {
+    pub(super) fn get_mut(&mut self, id: &PaymentId) -> Result<&mut OmiseCharge, SimulatorError> {
         let unknown = || SimulatorError::NoSuchPayment { provider: Provider::Omise, id: id.clone() };
         self.by_id.get_mut(id.as_str()).ok_or_else(unknown)
     }
 
-    pub(super) fn make_event(&mut self, ids: &Ids, key: &str, about: Option<&Charge>, now: Timestamp) -> &Event {
+    pub(super) fn make_event(
+        &mut self,
+        ids: &Ids,
+        key: &str,
+        about: Option<&OmiseCharge>,
+        now: Timestamp,
+    ) -> &OmiseEvent {
         if self.events.len() == EVENTS_KEPT {
             self.drop_oldest();
         }
@@ -321,16 +327,16 @@ impl Charges {
             self.events_of.entry(charge.id.to_string()).or_default().push(number);
         }
         let (id, key) = (ids.omise("evnt", now), key.to_owned());
-        self.events.push_back(Event { id, key, created_at: now, about, version: self.version });
+        self.events.push_back(OmiseEvent { id, key, created_at: now, about, version: self.version });
         self.events.back().expect("just pushed")
     }
 
-    pub(super) fn event(&self, id: &str) -> Option<&Event> {
+    pub(super) fn event(&self, id: &str) -> Option<&OmiseEvent> {
         self.events.iter().rev().find(|event| event.id == id)
     }
 
     /// The events of one charge, oldest first.
-    pub(super) fn events_of(&self, charge: &PaymentId) -> impl DoubleEndedIterator<Item = &Event> {
+    pub(super) fn events_of(&self, charge: &PaymentId) -> impl DoubleEndedIterator<Item = &OmiseEvent> {
         let numbers = self.events_of.get(charge.as_str()).into_iter().flatten();
         numbers.filter_map(|number| self.events.get((number - self.dropped) as usize))
     }
@@ -347,7 +353,7 @@ impl Charges {
         }
     }
 
-    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Event> + Clone {
+    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &OmiseEvent> + Clone {
         self.events.iter()
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use payhook_schema::{DisputeId, PaymentId};
 
 use super::Omise;
-use super::charge::{Charge, OmiseStatus};
+use super::charge::{OmiseCharge, OmiseStatus};
 use crate::SimulatorError;
 use crate::ids::Ids;
 
@@ -37,7 +37,7 @@ impl OmiseDispute {
 
 /// A charge has one dispute at most here.
 #[derive(Clone)]
-pub(crate) struct Dispute {
+pub(crate) struct ChargeDispute {
     pub(crate) id: String,
     pub(crate) status: OmiseDispute,
     pub(crate) minor: i64,
@@ -47,7 +47,7 @@ pub(crate) struct Dispute {
     pub(crate) closed_at: Option<Timestamp>,
 }
 
-impl Charge {
+impl OmiseCharge {
     /// Answers with the dispute's id.
     fn open_dispute(&mut self, ids: &Ids, now: Timestamp) -> Result<String, SimulatorError> {
         self.only_from("be disputed", &OmiseStatus::Successful)?;
@@ -60,8 +60,8 @@ impl Charge {
     }
 
     /// A dispute of all that is left of this charge.
-    pub(super) fn disputed(&self, status: OmiseDispute, ids: &Ids, now: Timestamp) -> Dispute {
-        Dispute {
+    pub(super) fn disputed(&self, status: OmiseDispute, ids: &Ids, now: Timestamp) -> ChargeDispute {
+        ChargeDispute {
             id: self.id.as_str().replacen("chrg", "dspt", 1),
             status,
             minor: self.captured_minor - self.refunded_minor(),

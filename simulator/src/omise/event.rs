@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::charge::Charge;
+use super::charge::OmiseCharge;
 use super::render::{self, time};
 use super::version::OmiseVersion;
 use crate::json::{fixture, pretty, with};
@@ -52,16 +52,16 @@ pub(crate) const KEYS: [&str; 35] = [
 
 /// Something that happened, with the charge as it was then, if it happened to one.
 #[derive(Clone)]
-pub(crate) struct Event {
+pub(crate) struct OmiseEvent {
     pub(crate) id: String,
     pub(crate) key: String,
     pub(crate) created_at: Timestamp,
-    pub(crate) about: Option<Charge>,
+    pub(crate) about: Option<OmiseCharge>,
     /// The account's API version at that time: the snapshot keeps its shape.
     pub(crate) version: OmiseVersion,
 }
 
-impl Event {
+impl OmiseEvent {
     /// The body that is posted to the merchant.
     pub(crate) fn body(&self) -> Vec<u8> {
         pretty(&self.render(self.version))

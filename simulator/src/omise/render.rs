@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::charge::{Charge, OmiseStatus, Refund};
-use super::dispute::Dispute;
+use super::charge::{ChargeRefund, OmiseCharge, OmiseStatus};
+use super::dispute::ChargeDispute;
 use crate::json::{fixture, with};
 
 /// Omise's card fee in basis points, and the tax on it in percent; stated as text in `transaction_fees`.
@@ -20,7 +20,7 @@ pub(super) fn time(at: Timestamp) -> String {
 ///
 /// # Source
 /// "Charge API", docs.omise.co/charges-api, and recorded charges, read 2026-11-21; `docs/providers/omise.md#charges`.
-pub(super) fn charge(charge: &Charge) -> Value {
+pub(super) fn charge(charge: &OmiseCharge) -> Value {
     let (paid, held) = (charge.status == OmiseStatus::Successful, charge.status == OmiseStatus::Authorized);
     let amount = charge.amount.amount_minor;
     let basis = if paid { charge.captured_minor } else { amount };
@@ -91,7 +91,7 @@ pub(super) fn charge(charge: &Charge) -> Value {
     with(documented, fields)
 }
 
-fn status(charge: &Charge) -> &'static str {
+fn status(charge: &OmiseCharge) -> &'static str {
     match charge.status {
         OmiseStatus::Pending | OmiseStatus::Authorized => "pending",
         OmiseStatus::Successful => "successful",
@@ -101,16 +101,16 @@ fn status(charge: &Charge) -> &'static str {
     }
 }
 
-fn suffix(charge: &Charge) -> &str {
+fn suffix(charge: &OmiseCharge) -> &str {
     charge.id.as_str().trim_start_matches("chrg_test_")
 }
 
-fn card(charge: &Charge) -> Value {
+fn card(charge: &OmiseCharge) -> Value {
     let fields = json!({ "id": format!("card_test_{}", suffix(charge)), "location": null });
     with(&fixture!("omise/event_card_2019-05-29.json")["data"], fields)
 }
 
-fn source(charge: &Charge, kind: &str) -> Value {
+fn source(charge: &OmiseCharge, kind: &str) -> Value {
     let id = format!("src_test_{}", suffix(charge));
     let flow = match kind {
         "promptpay" => "offline",
@@ -131,7 +131,7 @@ fn source(charge: &Charge, kind: &str) -> Value {
 }
 
 /// Only `closed` was ever shown: `docs/providers/omise.md#refunds`.
-pub(super) fn refund(charge: &Charge, refund: &Refund) -> Value {
+pub(super) fn refund(charge: &OmiseCharge, refund: &ChargeRefund) -> Value {
     let fields = json!({
         "id": refund.id,
         "location": format!("/charges/{}/refunds/{}", charge.id, refund.id),
@@ -149,7 +149,7 @@ pub(super) fn refund(charge: &Charge, refund: &Refund) -> Value {
 }
 
 /// Source: `docs/providers/omise.md#disputes`.
-pub(super) fn dispute(charge: &Charge, dispute: &Dispute) -> Value {
+pub(super) fn dispute(charge: &OmiseCharge, dispute: &ChargeDispute) -> Value {
     let documented = &fixture!("omise/event_dispute_2019-05-29.json")["data"];
     let (location, currency) = (format!("/disputes/{}", dispute.id), charge.amount.currency);
     let transaction = json!({ "id": dispute.transaction, "amount": dispute.minor, "currency": currency });

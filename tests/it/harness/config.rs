@@ -1,3 +1,5 @@
+//! The configuration of a test's payhook.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The end of a journey: nothing is left on the queue, and no secret in a log.
+
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! The merchant's queue of events on the broker.
+
 use serde_json::{Value, json};
 
 use super::world::TestPayhook;

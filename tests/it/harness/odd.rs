@@ -1,3 +1,5 @@
+//! An Omise that gives one answer to every question.
+
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

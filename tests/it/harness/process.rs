@@ -1,3 +1,5 @@
+//! The program under test as a process: started, stopped, killed.
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{PipeReader, Write};

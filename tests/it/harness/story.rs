@@ -1,3 +1,5 @@
+//! The verbs of a journey: register, notify, wait for what follows.
+
 use std::sync::atomic::Ordering;
 
 use payhook_schema::{PaymentId, Provider};
@@ -324,11 +326,10 @@ impl TestPayhook {
         .await
     }
 
-    /// Waits until fulfilment was told this much about the order, and fails if it was told anything else: versions run from 1
-    /// without gaps, and no id comes twice.
-    pub(crate) async fn told(&self, order: &str, types: &[&str]) -> Vec<Value> {
+    /// Waits until the order has as many events in the feed, and fails unless they are these, with versions from 1 without gaps.
+    pub(crate) async fn events_are(&self, order: &str, types: &[&str]) -> Vec<Value> {
         let events = self
-            .until(&format!("{types:?} told about {order}"), async || {
+            .until(&format!("{types:?} in the feed for {order}"), async || {
                 let events = self.events(order).await?;
                 if events.len() >= types.len() { Ok(events) } else { Err(format!("{events:#?}")) }
             })

@@ -1,3 +1,5 @@
+//! Waits for a condition.
+
 use std::time::{Duration, Instant};
 
 /// The longest time anything may take on a machine that runs other tests beside.

@@ -1,3 +1,5 @@
+//! A whole payhook with simulated providers, on one file or as a cluster.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -49,7 +51,7 @@ pub(crate) fn money(text: &str) -> Money {
 }
 
 /// The servers and proxies of a cluster, which the shape with one file does not have.
-pub(crate) struct Servers {
+pub(crate) struct ClusterServers {
     pub(crate) vhost: Vhost,
     pub(crate) broker: Option<Proxy>,
     pub(crate) database_proxy: Option<Proxy>,
@@ -70,7 +72,7 @@ pub(crate) struct TestPayhook {
     pub(super) token: String,
     /// A text that is in every body we send.
     pub(super) marker: String,
-    pub(crate) servers: Option<Servers>,
+    pub(crate) servers: Option<ClusterServers>,
     folder: TempDir,
 }
 
@@ -113,7 +115,7 @@ impl Plan {
             ingress: free_port(),
             console: free_port(),
         };
-        let servers = Servers { vhost, broker, database_proxy, database, _one_of_few: permit };
+        let servers = ClusterServers { vhost, broker, database_proxy, database, _one_of_few: permit };
         let payhook = TestPayhook::new(self, &addresses, Some(servers)).await;
         payhook.cli(&["migrate"]).await.ends_with(0);
         payhook.binds_fulfilment().await;
@@ -137,7 +139,7 @@ impl TestPayhook {
         Plan::usual().cluster().await
     }
 
-    async fn new(plan: Plan, addresses: &Addresses, servers: Option<Servers>) -> Self {
+    async fn new(plan: Plan, addresses: &Addresses, servers: Option<ClusterServers>) -> Self {
         let options = Options { listen: ([127, 0, 0, 1], 0).into(), clock: Clock::system(), keys: KEYS.clone() };
         let simulator = Simulator::start(options).await.expect("a simulator starts");
         let folder = tempfile::Builder::new().prefix("payhook-it-").tempdir().expect("a folder can be made");

@@ -1,3 +1,5 @@
+//! The load of a soak, and the count of what became of it.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,7 +59,7 @@ impl Counts {
 /// twice, dead, or never acknowledged.
 pub(super) async fn soak(name: &str, payhook: &TestPayhook, mut fault: impl AsyncFnMut()) -> Counts {
     let lasts = lasts();
-    let load = Load::default();
+    let load = SoakLoad::default();
     let (to, orders) = channel(AHEAD);
     for number in 0..AHEAD {
         to.send(order(payhook, number).await).await.expect("there is room for so many");
@@ -105,7 +107,7 @@ fn lasts() -> Duration {
 
 /// All that is sent, from the first order to the last acknowledgement.
 #[derive(Default)]
-struct Load {
+struct SoakLoad {
     sent: AtomicUsize,
     refused: AtomicUsize,
     acknowledged: Mutex<BTreeSet<String>>,
@@ -114,7 +116,7 @@ struct Load {
     ends: AtomicBool,
 }
 
-impl Load {
+impl SoakLoad {
     /// Registers more orders as the first ones are sent, until the end.
     async fn registers(&self, payhook: &TestPayhook, to: Sender<(String, SignedRequest)>) {
         for number in AHEAD.. {
@@ -186,9 +188,11 @@ impl Load {
         let mut missing: Vec<String> = acknowledged.iter().cloned().collect();
         let mut moved = Instant::now();
         while !missing.is_empty() && moved.elapsed() < MENDED_WITHIN {
-            let looked = stream::iter(&missing).map(async |order| (order, notification_is_kept(payhook, order).await));
-            let still =
-                looked.buffer_unordered(TOGETHER).filter_map(async |(order, kept)| (!kept).then(|| order.clone()));
+            let found =
+                stream::iter(&missing).map(async |order| (order, notification_is_archived(payhook, order).await));
+            let still = found
+                .buffer_unordered(TOGETHER)
+                .filter_map(async |(order, archived)| (!archived).then(|| order.clone()));
             let still: Vec<String> = still.collect().await;
             if still.len() < missing.len() {
                 moved = Instant::now();
@@ -237,7 +241,7 @@ async fn paid_events(payhook: &TestPayhook) -> BTreeMap<String, usize> {
     paid
 }
 
-async fn notification_is_kept(payhook: &TestPayhook, order: &str) -> bool {
+async fn notification_is_archived(payhook: &TestPayhook, order: &str) -> bool {
     let timeline = payhook.until("a timeline can be read", async || payhook.timeline(order).await).await;
     timeline.iter().any(|entry: &Value| entry["kind"] == "notification")
 }

@@ -1,3 +1,5 @@
+//! A server's address, read from its URL.
+
 use std::borrow::Cow;
 
 use anyhow::{Context as _, Result, ensure};
@@ -5,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 /// A server's URL in parts. `user` and `password` are still percent-encoded, `path` starts with `/`.
 #[derive(Clone)]
-pub(crate) struct Address {
+pub(crate) struct ServerAddress {
     pub scheme: String,
     pub user: String,
     pub password: String,
@@ -14,7 +16,7 @@ pub(crate) struct Address {
     pub path_and_query: String,
 }
 
-impl Address {
+impl ServerAddress {
     /// Error texts name the variable and never the URL, which holds a password.
     pub(crate) fn parse(url: &str, variable: &str) -> Result<Self> {
         let expected = || format!("{variable} is not of the form scheme://user:password@host:port/path");
@@ -65,7 +67,7 @@ mod tests {
     #[test]
     fn a_url_comes_apart_and_together_again() {
         let url = "postgres://a%40b:p%2Fw@127.0.0.1:5432/main?sslmode=disable";
-        let address = Address::parse(url, "X").expect("a good URL");
+        let address = ServerAddress::parse(url, "X").expect("a good URL");
         assert_eq!(address.plain_user(), "a@b");
         assert_eq!(address.plain_password(), "p/w");
         assert_eq!(address.url(), url);
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_refused_without_showing_its_password() {
-        let error = Address::parse("postgres//u:secret", "PAYHOOK_TEST_DATABASE_URL").err().expect("refused");
+        let error = ServerAddress::parse("postgres//u:secret", "PAYHOOK_TEST_DATABASE_URL").err().expect("refused");
         assert!(error.to_string().contains("PAYHOOK_TEST_DATABASE_URL"));
         assert!(!format!("{error:?}").contains("secret"));
     }

@@ -1,3 +1,5 @@
+//! A certificate authority for one test.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

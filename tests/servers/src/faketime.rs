@@ -1,3 +1,5 @@
+//! The library that gives a process another clock.
+
 use std::path::PathBuf;
 
 /// Debian's package `libfaketime`: preloaded into a process, it shows that process another time.

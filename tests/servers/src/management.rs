@@ -1,3 +1,5 @@
+//! RabbitMQ's management API.
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,7 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 
 /// Longer than the broker ever took to make or delete a virtual host on a busy machine.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -30,7 +32,7 @@ pub(crate) struct Management {
 }
 
 impl Management {
-    pub(crate) fn new(address: &Address) -> Result<Self> {
+    pub(crate) fn new(address: &ServerAddress) -> Result<Self> {
         ensure!(address.scheme == "http", "the management API is used over plain http, not {}", address.scheme);
         let credentials = format!("{}:{}", address.plain_user(), address.plain_password());
         let authorization = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(credentials));

@@ -1,3 +1,5 @@
+//! Ports that are free.
+
 use std::net::TcpListener;
 
 use anyhow::{Context as _, Result};

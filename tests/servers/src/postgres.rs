@@ -1,16 +1,18 @@
+//! A PostgreSQL, and fresh databases on it.
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use crate::port::fresh_name;
 use crate::private_postgres::installation;
 use crate::{DATABASE_URL, address_of};
 
 /// A database server that tests share, each in a database of its own.
 pub struct Postgres {
-    address: Address,
+    address: ServerAddress,
 }
 
 /// The server named by [`DATABASE_URL`]; without one, says `not run: …` and returns nothing, or fails where it is required.
@@ -28,7 +30,7 @@ pub async fn postgres() -> Option<Postgres> {
 impl Postgres {
     /// A server that is known by other means than the environment, a [`PrivatePostgres`](crate::PrivatePostgres) for example.
     pub fn at(url: &str) -> Result<Self> {
-        Ok(Self { address: Address::parse(url, DATABASE_URL)? })
+        Ok(Self { address: ServerAddress::parse(url, DATABASE_URL)? })
     }
 
     /// A new, empty database, gone when the answer is dropped.
@@ -56,7 +58,7 @@ impl Postgres {
 pub struct Database {
     pub url: String,
     pub name: String,
-    server: Address,
+    server: ServerAddress,
 }
 
 impl Database {
@@ -91,13 +93,13 @@ impl Drop for Database {
 }
 
 /// Runs one statement with `psql`, which comes with the server: a database library here would cost every test its build.
-pub(crate) fn run_sql(server: &Address, sql: &str) -> Result<()> {
+pub(crate) fn run_sql(server: &ServerAddress, sql: &str) -> Result<()> {
     read_sql(server, sql).map(drop)
 }
 
 /// The same, with what it printed: rows as lines, columns without padding.
-fn read_sql(server: &Address, sql: &str) -> Result<String> {
-    let without_password = Address { password: String::new(), ..server.clone() };
+fn read_sql(server: &ServerAddress, sql: &str) -> Result<String> {
+    let without_password = ServerAddress { password: String::new(), ..server.clone() };
     let mut psql = Command::new(psql());
     psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password"]);
     psql.args(["--set=ON_ERROR_STOP=1", "--command", sql, "--dbname"]);

@@ -1,3 +1,5 @@
+//! A PostgreSQL of one test: killed, suspended, restarted.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -6,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use crate::authority::Authority;
 use crate::port::{free_ports, random};
 use crate::postgres::run_sql;
@@ -158,7 +160,7 @@ impl PrivatePostgres {
     }
 
     async fn until_ready(&mut self) -> Result<()> {
-        let address = Address::parse(&self.url(), "PostgreSQL's address")?;
+        let address = ServerAddress::parse(&self.url(), "PostgreSQL's address")?;
         let end = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = self.server.as_mut().and_then(|server| server.try_wait().transpose()).transpose()? {

@@ -1,3 +1,5 @@
+//! A RabbitMQ of one test: killed, suspended, restarted.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use crate::authority::Authority;
 use crate::management::Management;
 use crate::port::{free_ports, random};
@@ -235,7 +237,7 @@ impl PrivateRabbit {
     }
 
     async fn until_ready(&mut self) -> Result<()> {
-        let management = Management::new(&Address::parse(&self.admin_url(), "the management API's address")?)?;
+        let management = Management::new(&ServerAddress::parse(&self.admin_url(), "the management API's address")?)?;
         let end = Instant::now() + START_TIMEOUT;
         loop {
             let ended = self.node.as_mut().map(|node| node.script.try_wait()).transpose()?.flatten();

@@ -1,3 +1,5 @@
+//! A RabbitMQ cluster of one test.
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};

@@ -1,3 +1,5 @@
+//! A TCP proxy that cuts, delays and swallows what passes.
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use crate::port::free_ports;
 
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -25,20 +27,20 @@ const UNLIMITED: i64 = i64::MAX;
 /// The program under test is given [`Proxy::url`] in place of the server's. Dropping the proxy closes every connection.
 pub struct Proxy {
     port: u16,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     listener: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Shared {
+struct ProxyState {
     target: String,
-    faults: watch::Sender<Faults>,
+    faults: watch::Sender<ProxyFaults>,
     /// The number of bytes that may still go to the clients before everything is cut.
     budget: AtomicI64,
     connections: AtomicU64,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Faults {
+struct ProxyFaults {
     frozen: bool,
     /// Counts the cuts: a connection ends when it is no longer what it was when the connection began.
     cuts: u64,
@@ -57,12 +59,12 @@ enum Cut {
 impl Proxy {
     /// Listens on a free loopback port and forwards to the server in `url`, whose port must be part of it.
     pub async fn start(url: &str) -> Result<Self> {
-        let address = Address::parse(url, "the address behind the proxy")?;
+        let address = ServerAddress::parse(url, "the address behind the proxy")?;
         let target_port = address.port.context("the address behind the proxy needs a port")?;
         let [port] = free_ports()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             target: format!("{}:{target_port}", address.host),
-            faults: watch::Sender::new(Faults::default()),
+            faults: watch::Sender::new(ProxyFaults::default()),
             budget: AtomicI64::new(UNLIMITED),
             connections: AtomicU64::new(0),
         });
@@ -80,8 +82,8 @@ impl Proxy {
     /// # Panics
     /// When `url` does not parse.
     pub fn url(&self, url: &str) -> String {
-        let address = Address::parse(url, "the address behind the proxy").expect("a URL with a host");
-        Address { host: "127.0.0.1".to_owned(), port: Some(self.port), ..address }.url()
+        let address = ServerAddress::parse(url, "the address behind the proxy").expect("a URL with a host");
+        ServerAddress { host: "127.0.0.1".to_owned(), port: Some(self.port), ..address }.url()
     }
 
     /// Returns the number of connections accepted so far: it shows that a program came back.
@@ -150,7 +152,7 @@ impl Drop for Proxy {
     }
 }
 
-impl Shared {
+impl ProxyState {
     fn cut(&self, how: Cut) {
         self.faults.send_modify(|faults| {
             faults.cuts += 1;
@@ -172,7 +174,7 @@ impl Shared {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, shared: Arc<ProxyState>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
@@ -186,7 +188,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Forwards a connection until both sides have ended it, one fails, or it is cut.
-async fn forward(mut client: TcpStream, mut faults: watch::Receiver<Faults>, shared: Arc<Shared>) {
+async fn forward(mut client: TcpStream, mut faults: watch::Receiver<ProxyFaults>, shared: Arc<ProxyState>) {
     let cuts = faults.borrow_and_update().cuts;
     let Ok(mut server) = TcpStream::connect(&shared.target).await else {
         let _ = client.set_zero_linger();
@@ -214,7 +216,7 @@ async fn forward(mut client: TcpStream, mut faults: watch::Receiver<Faults>, sha
     }
 }
 
-async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, shared: &Shared, to_client: bool) -> io::Result<()> {
+async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, shared: &ProxyState, to_client: bool) -> io::Result<()> {
     let mut faults = shared.faults.subscribe();
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {

@@ -1,14 +1,16 @@
+//! A RabbitMQ, and fresh virtual hosts on it.
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::address::Address;
+use crate::address::ServerAddress;
 use crate::management::Management;
 use crate::port::{fresh_name, random};
 use crate::{AMQP_ADMIN_URL, AMQP_URL, address_of};
 
 /// A broker that tests share, each in a virtual host of its own.
 pub struct Rabbit {
-    amqp: Address,
+    amqp: ServerAddress,
     management: Management,
     /// Of a cluster; otherwise the one host of `amqp`.
     hosts: Option<String>,
@@ -30,10 +32,10 @@ pub async fn rabbit() -> Option<Rabbit> {
 impl Rabbit {
     /// A broker that is known by other means than the environment, a [`PrivateRabbit`](crate::PrivateRabbit) for example.
     pub fn at(url: &str, admin_url: Option<&str>) -> Result<Self> {
-        let amqp = Address::parse(url, AMQP_URL)?;
+        let amqp = ServerAddress::parse(url, AMQP_URL)?;
         let admin = match admin_url {
-            Some(url) => Address::parse(url, AMQP_ADMIN_URL)?,
-            None => Address { scheme: "http".to_owned(), port: Some(15672), ..amqp.clone() },
+            Some(url) => ServerAddress::parse(url, AMQP_ADMIN_URL)?,
+            None => ServerAddress { scheme: "http".to_owned(), port: Some(15672), ..amqp.clone() },
         };
         Ok(Self { amqp, management: Management::new(&admin)?, hosts: None })
     }
@@ -76,7 +78,7 @@ pub struct Vhost {
     pub url: String,
     /// Its name, which needs no escaping in a path or a URL.
     pub name: String,
-    address: Address,
+    address: ServerAddress,
     management: Management,
 }
 
@@ -100,7 +102,7 @@ impl Vhost {
         let name = format!("{}-{role}", self.name);
         let password = format!("{:016x}", random());
         self.admin("PUT", &format!("/users/{name}"), Some(json!({ "password": password, "tags": "" }))).await?;
-        let address = Address { user: name.clone(), password, ..self.address.clone() };
+        let address = ServerAddress { user: name.clone(), password, ..self.address.clone() };
         Ok(VhostUser { name, url: address.url() })
     }
 
