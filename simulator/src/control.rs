@@ -24,8 +24,7 @@ use serde_json::{Value, json};
 
 use crate::shared::SimulatorState;
 use crate::{
-    Antom, AntomKind, AntomOutcome, AntomStatus, Fault, Faults, Journal, Omise, OmiseStatus, SignedRequest,
-    SimulatorError,
+    Antom, AntomKind, AntomOutcome, AntomStatus, Fault, Faults, Journal, Omise, SignedRequest, SimulatorError,
 };
 
 /// Notifications sent by one request, at most.
@@ -89,7 +88,7 @@ enum Verb {
     /// About a payment, unless `kind` is of a refund or an authorization: then `id` is theirs.
     AntomNotifies {
         id: String,
-        kind: Option<AntomKindWord>,
+        kind: Option<AntomKind>,
         to: String,
         account: AccountName,
         times: Option<usize>,
@@ -134,19 +133,6 @@ enum Verb {
     },
     /// The calls that were made and the notifications that were sent.
     Journal {},
-}
-
-/// A word of [`AntomKind`].
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-struct AntomKindWord(AntomKind);
-
-impl TryFrom<String> for AntomKindWord {
-    type Error = <AntomKind as std::str::FromStr>::Err;
-
-    fn try_from(word: String) -> Result<Self, Self::Error> {
-        word.parse().map(Self)
-    }
 }
 
 pub(crate) fn routes() -> Router<Arc<SimulatorState>> {
@@ -214,7 +200,7 @@ async fn control(
             antom.authorization_shown(&auth_state)?
         }
         Verb::AntomNotifies { id, kind, to, account, times } => {
-            let kind = kind.map_or(AntomKind::State, |word| word.0);
+            let kind = kind.unwrap_or(AntomKind::State);
             sent(antoms(&antom, &id, kind, &to, &account)?, times).await?
         }
         Verb::OmiseCreates { id, amount_minor, currency, source } => {
@@ -232,7 +218,7 @@ async fn control(
                 "expired" => omise.expire(&id)?,
                 "authorized" => omise.authorize(&id)?,
                 "reversed" => omise.reverse(&id)?,
-                _ => known(None::<OmiseStatus>, &status).map(drop)?,
+                _ => return Err(refused(format!("the provider has no `{status}`"))),
             }
             omise.charge(&id)?
         }

@@ -59,18 +59,8 @@ impl Journal {
 
     /// Every call, to either provider, that names this payment.
     pub fn calls_for(&self, payment: &PaymentId) -> Vec<Call> {
-        self.calls_about(payment.as_str())
-    }
-
-    /// Every call, to either provider, that is about this: a payment, a refund, or an authorization's `authState`.
-    pub fn calls_about(&self, about: &str) -> Vec<Call> {
-        let names = |call: &&Call| call.about.as_deref() == Some(about);
+        let names = |call: &&Call| call.about.as_deref() == Some(payment.as_str());
         self.0.journal().calls.iter().filter(names).cloned().collect()
-    }
-
-    /// The number of calls `provider` received, including those that were dropped.
-    pub fn call_count(&self, provider: Provider) -> u64 {
-        self.0.journal().of(provider).calls
     }
 
     /// The most calls `provider` ever had open at one time.
@@ -83,14 +73,14 @@ impl Journal {
         self.0.journal().sent.iter().cloned().collect()
     }
 
-    /// Forgets all of it, also the counts; calls that are open stay counted as open.
+    /// Forgets all of it, also the highest count; calls that are open stay counted as open.
     pub fn clear(&self) {
         let mut entries = self.0.journal();
         entries.calls.clear();
         entries.sent.clear();
         for provider in Provider::ALL {
             let counts = entries.of(*provider);
-            (counts.calls, counts.in_flight_max) = (0, counts.in_flight);
+            counts.in_flight_max = counts.in_flight;
         }
     }
 }
@@ -105,7 +95,6 @@ pub(crate) struct Entries {
 
 #[derive(Default)]
 struct CallCounts {
-    calls: u64,
     in_flight: u64,
     in_flight_max: u64,
 }
@@ -141,7 +130,6 @@ impl OpenCall {
         let at = shared.clock.now();
         let mut entries = shared.journal();
         let counts = entries.of(provider);
-        counts.calls += 1;
         counts.in_flight += 1;
         counts.in_flight_max = counts.in_flight_max.max(counts.in_flight);
         entries.last_number += 1;

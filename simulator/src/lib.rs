@@ -46,7 +46,7 @@ pub use faults::{Fault, Faults};
 pub use journal::{Call, Journal, Sent};
 pub use keys::Keys;
 pub use omise::{Omise, OmiseDispute, OmiseStatus, OmiseVersion};
-pub use request::{ANTOM_RESENDS, Reply, SignedRequest};
+pub use request::{Reply, SignedRequest};
 pub use server::{Options, Simulator};
 #[cfg(debug_assertions)]
 pub use tamarind::Tamarind;

@@ -167,24 +167,6 @@ impl Omise {
         self.0.charges().version = version;
     }
 
-    pub fn version(&self) -> OmiseVersion {
-        self.0.charges().version
-    }
-
-    /// The ids of the charge's events of this key, oldest first.
-    pub fn event_ids(&self, charge: &PaymentId, key: &str) -> Vec<String> {
-        let charges = self.0.charges();
-        charges.events_of(charge).filter(|event| event.key == key).map(|event| event.id.clone()).collect()
-    }
-
-    pub fn status(&self, id: &PaymentId) -> Result<OmiseStatus, SimulatorError> {
-        Ok(self.0.charges().get_mut(id)?.status.clone())
-    }
-
-    pub fn amount(&self, id: &PaymentId) -> Result<Money, SimulatorError> {
-        Ok(self.0.charges().get_mut(id)?.amount)
-    }
-
     /// The whole charge, as `GET /charges/{id}` answers it.
     pub fn charge(&self, id: &PaymentId) -> Result<serde_json::Value, SimulatorError> {
         let charge = self.0.charges().get_mut(id)?.clone();

@@ -11,23 +11,6 @@ use crate::journal::Sent;
 use crate::shared::SimulatorState;
 use crate::{Keys, SimulatorError, sample};
 
-/// The waits before Antom resends a notification that was not acknowledged, each counted from the send before. The
-/// documentation does not say if the first of the eight is the first send; here it is a resend at once, so that at most
-/// nine arrive.
-///
-/// # Source
-/// Antom's notifyAuthorization page and integration guide, read 2026-11-21; `docs/providers/antom.md#resends`.
-pub const ANTOM_RESENDS: [Duration; 8] = [
-    Duration::ZERO,
-    Duration::from_mins(2),
-    Duration::from_mins(10),
-    Duration::from_mins(10),
-    Duration::from_hours(1),
-    Duration::from_hours(2),
-    Duration::from_hours(6),
-    Duration::from_hours(15),
-];
-
 /// The answer to a notification.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Reply {
@@ -225,8 +208,8 @@ impl SignedRequest {
         posts.join_all().await
     }
 
-    /// Posts it, and again after each of `delays` ([`ANTOM_RESENDS`], or shorter ones) until it is acknowledged. The signature
-    /// stays the first one: whether Antom makes a new one is not documented, and this is the harder case.
+    /// Posts it, and again after each of `delays` until it is acknowledged (`docs/providers/antom.md#resends`). The signature
+    /// stays the first one: the documentation names no new one, and this is the harder case.
     pub async fn send_until_acknowledged(&self, delays: &[Duration]) -> Vec<Result<Reply, SimulatorError>> {
         let mut replies = vec![self.send().await];
         for delay in delays {

@@ -46,40 +46,28 @@ impl SimulatorState {
             journal: Mutex::default(),
         }
     }
+}
 
-    pub(crate) fn payments(&self) -> MutexGuard<'_, AntomPayments> {
-        lock(&self.payments)
-    }
+/// Gives each part of the state a method that locks it.
+macro_rules! locks {
+    ($($(#[$attribute:meta])* $part:ident: $of:ty),+ $(,)?) => {
+        impl SimulatorState {
+            $($(#[$attribute])* pub(crate) fn $part(&self) -> MutexGuard<'_, $of> { lock(&self.$part) })+
+        }
+    };
+}
 
-    pub(crate) fn authorizations(&self) -> MutexGuard<'_, Consents> {
-        lock(&self.authorizations)
-    }
-
-    pub(crate) fn habits(&self) -> MutexGuard<'_, AntomHabits> {
-        lock(&self.habits)
-    }
-
+locks! {
+    payments: AntomPayments,
+    authorizations: Consents,
+    habits: AntomHabits,
     /// The key that Antom signs with now.
-    pub(crate) fn antom_key(&self) -> MutexGuard<'_, AntomKey> {
-        lock(&self.antom_key)
-    }
-
-    pub(crate) fn charges(&self) -> MutexGuard<'_, OmiseCharges> {
-        lock(&self.charges)
-    }
-
+    antom_key: AntomKey,
+    charges: OmiseCharges,
     #[cfg(debug_assertions)]
-    pub(crate) fn tamarinds(&self) -> MutexGuard<'_, crate::tamarind::TamarindPayments> {
-        lock(&self.tamarinds)
-    }
-
-    pub(crate) fn faults(&self) -> MutexGuard<'_, FaultTable> {
-        lock(&self.faults)
-    }
-
-    pub(crate) fn journal(&self) -> MutexGuard<'_, Entries> {
-        lock(&self.journal)
-    }
+    tamarinds: crate::tamarind::TamarindPayments,
+    faults: FaultTable,
+    journal: Entries,
 }
 
 /// A test that panicked while it held a lock must not hide its own message behind ours.

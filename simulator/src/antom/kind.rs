@@ -4,7 +4,8 @@ use crate::SimulatorError;
 
 /// The content of a notification from Antom. [`Self::State`] and [`Self::RefundState`] report the true state; each
 /// other kind reports the state in its name, even if it is false.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub enum AntomKind {
     /// The payment's state: paid, failed, or paid by the customer and pending.
     State,
@@ -168,5 +169,13 @@ impl std::str::FromStr for AntomKind {
             let known = NAMES.map(|(_, name)| name).join(", ");
             SimulatorError::NotPossible(format!("Antom sends no `{word}`; known are {known}"))
         })
+    }
+}
+
+impl TryFrom<String> for AntomKind {
+    type Error = SimulatorError;
+
+    fn try_from(word: String) -> Result<Self, SimulatorError> {
+        word.parse()
     }
 }

@@ -32,21 +32,6 @@ pub enum OmiseStatus {
     Reversed,
 }
 
-impl OmiseStatus {
-    /// Reads Omise's word, or `authorized`; `code` is why it failed.
-    pub fn read(word: &str, code: Option<&str>) -> Option<Self> {
-        Some(match word {
-            "pending" => Self::Pending,
-            "authorized" => Self::Authorized,
-            "successful" | "paid" => Self::Successful,
-            "failed" => Self::Failed(code.unwrap_or("failed_processing").to_owned()),
-            "expired" => Self::Expired,
-            "reversed" => Self::Reversed,
-            _ => return None,
-        })
-    }
-}
-
 /// A charge, as this Omise has it.
 #[derive(Clone)]
 pub(crate) struct OmiseCharge {
