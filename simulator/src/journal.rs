@@ -37,7 +37,7 @@ pub struct Call {
 
 /// A notification that was sent, or that the simulator tried to send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sent {
+pub struct SentNotification {
     pub provider: Provider,
     /// The payment, refund, authorization or event it is about.
     pub about: String,
@@ -69,7 +69,7 @@ impl Journal {
     }
 
     /// Every notification, in the order their answers came.
-    pub fn notifications(&self) -> Vec<Sent> {
+    pub fn notifications(&self) -> Vec<SentNotification> {
         self.0.journal().sent.iter().cloned().collect()
     }
 
@@ -88,7 +88,7 @@ impl Journal {
 #[derive(Default)]
 pub(crate) struct Entries {
     calls: VecDeque<Call>,
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentNotification>,
     last_number: u64,
     counts: BTreeMap<Provider, CallCounts>,
 }
@@ -104,7 +104,7 @@ impl Entries {
         self.counts.entry(provider).or_default()
     }
 
-    pub(crate) fn sent(&mut self, sent: Sent) {
+    pub(crate) fn sent(&mut self, sent: SentNotification) {
         if self.sent.len() == ENTRIES_MAX {
             self.sent.pop_front();
         }

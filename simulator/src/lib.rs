@@ -43,7 +43,7 @@ mod tamarind;
 pub use antom::{Antom, AntomHabits, AntomKind, AntomOutcome, AntomStatus, Judgement, SubscriptionStep};
 pub use error::SimulatorError;
 pub use faults::{Fault, Faults};
-pub use journal::{Call, Journal, Sent};
+pub use journal::{Call, Journal, SentNotification};
 pub use keys::Keys;
 pub use omise::{Omise, OmiseDispute, OmiseStatus, OmiseVersion};
 pub use request::{Reply, SignedRequest};

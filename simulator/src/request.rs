@@ -7,7 +7,7 @@ use payhook_schema::Provider;
 use reqwest::Url;
 
 use crate::antom::AntomKey;
-use crate::journal::Sent;
+use crate::journal::SentNotification;
 use crate::shared::SimulatorState;
 use crate::{Keys, SimulatorError, sample};
 
@@ -174,7 +174,7 @@ impl SignedRequest {
         let at = self.shared.clock.now();
         let reply = self.post(&url).await;
         let status = reply.as_ref().ok().map(|reply| reply.status);
-        let sent = Sent { provider: self.provider, about: self.about.clone(), url, at, status };
+        let sent = SentNotification { provider: self.provider, about: self.about.clone(), url, at, status };
         self.shared.journal().sent(sent);
         reply.map_err(|error| SimulatorError::Undelivered(error.without_url()))
     }

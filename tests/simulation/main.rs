@@ -34,13 +34,13 @@ const TANGLED_WORLDS: u64 = 40;
 const WORLDS_ON_POSTGRESQL: u64 = 4;
 
 /// The end of a world.
-struct Outcome {
+struct WorldRun {
     wrong: Vec<String>,
     calls: Vec<String>,
 }
 
 /// Runs one world on a clock that moves only when all of it waits.
-fn run(seed: u64, shape: Shape, story: impl AsyncFnOnce(&mut SimulatedWorld)) -> Outcome {
+fn run(seed: u64, shape: Shape, story: impl AsyncFnOnce(&mut SimulatedWorld)) -> WorldRun {
     // Outside of the world's own runtime, whose clock stands.
     migrated();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
@@ -50,7 +50,7 @@ fn run(seed: u64, shape: Shape, story: impl AsyncFnOnce(&mut SimulatedWorld)) ->
         story(&mut world).await;
         let found = check(&world).await;
         let wrong = [lock(&world.problems).clone(), found].concat();
-        Outcome { wrong, calls: world.gate.calls() }
+        WorldRun { wrong, calls: world.gate.calls() }
     });
     runtime.shutdown_background();
     end
@@ -78,7 +78,7 @@ fn holds(seeds: Range<u64>, shape: impl Fn(u64) -> Shape + Sync, story: impl Asy
                     if !seeds.contains(&seed) {
                         return;
                     }
-                    let Outcome { wrong, calls, .. } = run(seed, shape(seed), &story);
+                    let WorldRun { wrong, calls, .. } = run(seed, shape(seed), &story);
                     if !wrong.is_empty() {
                         let calls = if seeds.end - seeds.start == 1 { calls } else { Vec::new() };
                         lock(&broken).push((seed, [wrong, calls].concat()));

@@ -4,7 +4,7 @@ use payhook_schema::{PaymentState, Provider};
 use payhook_simulator::Simulator;
 use serde_json::{Value, json};
 
-use crate::world::{TestIngress, ask, id, simulator};
+use crate::world::{NotificationSink, ask, id, simulator};
 
 async fn call(simulator: &Simulator, verb: Value) -> (u16, Value) {
     let response =
@@ -27,7 +27,7 @@ async fn does(simulator: &Simulator, verbs: &[Value]) -> Value {
 #[tokio::test]
 async fn a_shell_plays_antom() {
     let simulator = simulator().await;
-    let ingress = TestIngress::start(&simulator).await;
+    let ingress = NotificationSink::start(&simulator).await;
     let notifies = |id: &str, kind: Value| json!({ "do": "antom_notifies", "id": id, "kind": kind, "to": ingress.url, "account": "shop" });
     let shown = does(
         &simulator,
@@ -61,7 +61,7 @@ async fn a_shell_plays_antom() {
 #[tokio::test]
 async fn a_shell_plays_omise_and_switches_faults() {
     let simulator = simulator().await;
-    let ingress = TestIngress::start(&simulator).await;
+    let ingress = NotificationSink::start(&simulator).await;
     let charge = "chrg_test_1";
     let shown = does(
         &simulator,

@@ -1,13 +1,13 @@
 //! The simulated providers notify, over HTTP; payhook's own `verify` judges what arrives.
 
-use crate::world::{TestIngress, id, money, refund_id, shop, simulator};
+use crate::world::{NotificationSink, id, money, refund_id, shop, simulator};
 use payhook_schema::About;
 use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus, SimulatorError};
 
 #[tokio::test]
 async fn every_kind_of_antoms_notifications_verifies() {
     let simulator = simulator().await;
-    let (ingress, antom, pr) = (TestIngress::start(&simulator).await, simulator.antom(), id("PR-1"));
+    let (ingress, antom, pr) = (NotificationSink::start(&simulator).await, simulator.antom(), id("PR-1"));
     antom.create(&pr, money("1500.00 THB"));
     antom.decide(&pr, AntomStatus::Success).unwrap();
     antom.capture(&pr, 150_000).unwrap();
@@ -61,7 +61,7 @@ async fn every_kind_of_antoms_notifications_verifies() {
 #[tokio::test]
 async fn the_path_under_a_public_base_is_the_one_that_is_signed() {
     let simulator = simulator().await;
-    let (ingress, antom, pr) = (TestIngress::start(&simulator).await, simulator.antom(), id("PR-1"));
+    let (ingress, antom, pr) = (NotificationSink::start(&simulator).await, simulator.antom(), id("PR-1"));
     antom.create(&pr, money("1500.00 THB"));
     let base = format!("{}/pay/", ingress.url);
     let request = antom.signed(&base, &shop(), &pr, AntomKind::Paid).unwrap();

@@ -55,13 +55,13 @@ pub(crate) async fn ask_with(account: &Account, id: &PaymentId) -> Result<Paymen
 
 /// Receives notifications, verifies each one, notes the result, and answers as ingress does.
 #[derive(Clone)]
-pub(crate) struct TestIngress {
+pub(crate) struct NotificationSink {
     pub(crate) url: String,
     accounts: Accounts,
     seen: Arc<Mutex<Vec<Result<Notification, Refusal>>>>,
 }
 
-impl TestIngress {
+impl NotificationSink {
     pub(crate) async fn start(simulator: &Simulator) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ingress = Self {
@@ -89,7 +89,7 @@ impl TestIngress {
 }
 
 async fn receive(
-    State(ingress): State<TestIngress>,
+    State(ingress): State<NotificationSink>,
     Path(path): Path<Vec<(String, String)>>,
     request: Request,
 ) -> impl IntoResponse + use<> {
