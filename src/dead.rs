@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::api::Api;
 use crate::failure::{Exit, failed};
 use crate::output::{self, or_dash};
-use crate::watch::{self, ReplayPace, payment_text};
+use crate::watch::{self, ReplayArgs, payment_text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadCommand {
@@ -47,7 +47,7 @@ pub(crate) enum DeadCommand {
         #[command(flatten)]
         selection: DeadSelection,
         #[command(flatten)]
-        pace: ReplayPace,
+        pace: ReplayArgs,
     },
     /// Mark open ones as not needed any more; they stay in the store
     Discard {

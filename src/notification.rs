@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::api::Api;
 use crate::failure::{Exit, failed_by};
 use crate::output::{self, or_dash};
-use crate::watch::{self, ReplayPace, payment_text};
+use crate::watch::{self, ReplayArgs, payment_text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NotificationCommand {
@@ -38,7 +38,7 @@ pub(crate) enum NotificationCommand {
         #[command(flatten)]
         selection: NotificationSelection,
         #[command(flatten)]
-        pace: ReplayPace,
+        pace: ReplayArgs,
     },
 }
 

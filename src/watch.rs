@@ -32,7 +32,7 @@ const PAGE: u32 = 500;
 
 /// The options of a replay.
 #[derive(Debug, Args)]
-pub(crate) struct ReplayPace {
+pub(crate) struct ReplayArgs {
     /// Only ask the providers, and show what would change
     #[arg(long)]
     pub(crate) plan: bool,
@@ -60,8 +60,8 @@ pub(crate) enum Watched {
 }
 
 /// `payhook dead replay` and `payhook notification replay`.
-pub(crate) async fn replay(api: &Api, path: &[&str], filter: FilterRequest, pace: ReplayPace) -> anyhow::Result<Exit> {
-    let ReplayPace { plan, rate, limit, canary, reason, detach } = pace;
+pub(crate) async fn replay(api: &Api, path: &[&str], filter: FilterRequest, pace: ReplayArgs) -> anyhow::Result<Exit> {
+    let ReplayArgs { plan, rate, limit, canary, reason, detach } = pace;
     let reason = reason.unwrap_or_default();
     let body = ReplayRequest { filter, plan, reason, rate_per_s: Some(rate), canary, limit: Some(limit) };
     let begun = begin(api, path, &body).await?;

@@ -4,6 +4,13 @@
 //! rule, and that the rule catches a tree that does not. The text that a rule looks for is spelled in two halves here,
 //! or the rule would find itself.
 
+#[path = "tidy/citations.rs"]
+mod citations;
+#[path = "tidy/dependencies.rs"]
+mod dependencies;
+#[path = "tidy/names.rs"]
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -59,161 +66,11 @@ fn holds(rule: impl Fn(&Tree) -> Vec<String>, broken: &[&[(&str, &str)]]) {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-// ---- who depends on whom ----
-
-#[derive(Default)]
-struct Package {
-    /// The packages that are built into it.
-    built_in: BTreeSet<String>,
-    /// Those, and the ones that only its tests and build script use.
-    all: BTreeSet<String>,
-}
-
 impl Tree {
-    fn packages(&self) -> BTreeMap<String, Package> {
-        let manifests = self.0.iter().filter(|(path, _)| path.ends_with("Cargo.toml"));
-        let manifests = manifests.map(|(path, text)| (path, text.parse::<toml::Table>().expect("a manifest is TOML")));
-        manifests
-            .filter_map(|(_, manifest)| {
-                let name = manifest.get("package")?.get("name")?.as_str()?.to_owned();
-                let mut package = Package::default();
-                let targets = manifest.get("target").and_then(toml::Value::as_table).into_iter().flatten();
-                for table in targets.filter_map(|(_, target)| target.as_table()).chain([&manifest]) {
-                    package.built_in.extend(dependencies(table, "dependencies"));
-                    package.all.extend(dependencies(table, "dev-dependencies"));
-                    package.all.extend(dependencies(table, "build-dependencies"));
-                }
-                package.all.extend(package.built_in.iter().cloned());
-                Some((name, package))
-            })
-            .collect()
-    }
-
     fn sources(&self) -> impl Iterator<Item = (&str, &str)> {
         let sources = self.0.iter().filter(|(path, _)| Path::new(path).extension().is_some_and(|it| it == "rs"));
         sources.map(|(path, text)| (path.as_str(), text.as_str()))
     }
-}
-
-fn dependencies(table: &toml::Table, kind: &str) -> Vec<String> {
-    let dependencies = table.get(kind).and_then(toml::Value::as_table).into_iter().flatten();
-    let real_name = |(name, value): (&String, &toml::Value)| {
-        value.get("package").and_then(toml::Value::as_str).unwrap_or(name).to_owned()
-    };
-    dependencies.map(real_name).collect()
-}
-
-/// Everything `name` depends on, directly or through what is built into others; its own tests count too.
-fn reached_from(name: &str, packages: &BTreeMap<String, Package>) -> BTreeSet<String> {
-    let mut reached = BTreeSet::new();
-    let mut next: Vec<&String> = packages.get(name).into_iter().flat_map(|package| &package.all).collect();
-    while let Some(name) = next.pop() {
-        if reached.insert(name.clone()) {
-            next.extend(packages.get(name).into_iter().flat_map(|package| &package.built_in));
-        }
-    }
-    reached
-}
-
-/// `from` never reaches a package that `is_forbidden`.
-fn no_arrow(from: &'static str, is_forbidden: impl Fn(&str) -> bool) -> impl Fn(&Tree) -> Vec<String> {
-    move |tree| {
-        let reached = reached_from(from, &tree.packages());
-        reached.iter().filter(|to| is_forbidden(to)).map(|to| format!("{from} depends on {to}")).collect()
-    }
-}
-
-/// Only `allowed` name `krate` in their manifests.
-fn only(allowed: &'static [&str], krate: &'static str) -> impl Fn(&Tree) -> Vec<String> {
-    move |tree| {
-        let packages = tree.packages();
-        let users = packages.iter().filter(|(_, package)| package.all.contains(krate)).map(|(name, _)| name);
-        users
-            .filter(|name| !allowed.contains(&name.as_str()))
-            .map(|name| format!("{name} depends on {krate}, which only {} may", allowed.join(" and ")))
-            .collect()
-    }
-}
-
-const INGRESS_ON_WORKER: (&str, &str) =
-    ("ingress/Cargo.toml", "[package]\nname = \"payhook-ingress\"\n[dependencies]\npayhook-worker.workspace = true");
-
-#[test]
-fn ingress_and_worker_never_depend_on_each_other() {
-    holds(no_arrow("payhook-ingress", |to| to == "payhook-worker"), &[&[INGRESS_ON_WORKER]]);
-    let worker_on_ingress =
-        "[package]\nname = \"payhook-worker\"\n[dev-dependencies]\nx = { package = \"payhook-ingress\" }";
-    holds(no_arrow("payhook-worker", |to| to == "payhook-ingress"), &[&[("worker/Cargo.toml", worker_on_ingress)]]);
-}
-
-#[test]
-fn ingress_does_not_depend_on_the_store_even_through_another() {
-    let worker =
-        "[package]\nname = \"payhook-worker\"\n[target.'cfg(unix)'.dependencies]\npayhook-store.workspace = true";
-    holds(
-        no_arrow("payhook-ingress", |to| to == "payhook-store"),
-        &[&[INGRESS_ON_WORKER, ("worker/Cargo.toml", worker)]],
-    );
-}
-
-#[test]
-fn the_schema_depends_on_no_other_crate_of_ours() {
-    let schema = "[package]\nname = \"payhook-schema\"\n[build-dependencies]\npayhook-store = { path = \"../store\" }";
-    holds(no_arrow("payhook-schema", |to| to.starts_with("payhook")), &[&[("schema/Cargo.toml", schema)]]);
-}
-
-#[test]
-fn queue_and_store_know_neither_each_other_nor_the_providers() {
-    let manifest =
-        |name: &str, on: &str| format!("[package]\nname = \"{name}\"\n[dependencies]\n{on}.workspace = true");
-    for (from, other) in [("payhook-queue", "payhook-store"), ("payhook-store", "payhook-queue")] {
-        for forbidden in [other, "payhook-provider"] {
-            let broken = manifest(from, forbidden);
-            holds(no_arrow(from, |to| to == forbidden), &[&[("x/Cargo.toml", &broken)]]);
-        }
-    }
-}
-
-#[test]
-fn the_vault_knows_what_it_seals_and_nobody_else() {
-    let vault = "[package]\nname = \"payhook-vault\"\n[dependencies]\npayhook-store.workspace = true";
-    let is_other = |to: &str| to.starts_with("payhook-") && to != "payhook-schema";
-    holds(no_arrow("payhook-vault", is_other), &[&[("vault/Cargo.toml", vault)]]);
-}
-
-#[test]
-fn each_protocol_and_each_cipher_has_one_home() {
-    let rules: [(&'static [&str], &'static str); 7] = [
-        (&["payhook-queue", "payhook-bench", "payhook-example-consumer"], "lapin"),
-        (&["payhook-queue", "payhook-store", "payhook-bench", "payhook-example-consumer"], "sqlx"),
-        (&["payhook-provider"], "rsa"),
-        (&["payhook-provider"], "hmac"),
-        (&["payhook-provider"], "aws-lc-rs"),
-        (&["payhook-schema"], "backoff"),
-        (&["payhook-vault"], "chacha20poly1305"),
-    ];
-    for (allowed, krate) in rules {
-        let broken = format!("[package]\nname = \"payhook-console\"\n[dev-dependencies]\n{krate} = \"1\"");
-        holds(only(allowed, krate), &[&[("console/Cargo.toml", &broken)]]);
-    }
-}
-
-#[test]
-fn the_crates_these_rules_name_exist() {
-    let rule = |tree: &Tree| {
-        let packages = tree.packages();
-        let named = [
-            "payhook-ingress",
-            "payhook-worker",
-            "payhook-schema",
-            "payhook-queue",
-            "payhook-store",
-            "payhook-provider",
-            "payhook-vault",
-        ];
-        named.iter().filter(|name| !packages.contains_key(**name)).map(|name| format!("there is no {name}")).collect()
-    };
-    holds(rule, &[&[INGRESS_ON_WORKER]]);
 }
 
 // ---- what sources say ----
@@ -495,107 +352,4 @@ fn a_test_says_of_every_route_who_may() {
             &[routes, row("(\"GET\", \"/v1/orders\", &[]),")],
         ],
     );
-}
-
-// ---- what is cited ----
-
-/// A citation begins with a folder of the tree, or with one of these: a folder that is gone may still be cited.
-const CITED: [&str; 5] = ["docs", "reference", "migrations", "deploy", "tests"];
-
-const CITED_ENDINGS: [&str; 4] = [".md", ".rs", ".toml", ".sql"];
-
-/// Gives the lines of a document, or the comments of any other file. A comment begins its line, or follows a blank.
-fn prose<'t>(path: &str, text: &'t str) -> Vec<&'t str> {
-    let mark = match Path::new(path).extension().and_then(|it| it.to_str()) {
-        Some("md") => return text.lines().collect(),
-        Some("rs") => "//",
-        Some("sql") => "--",
-        Some("toml" | "yml" | "yaml" | "service" | "sh") => "#",
-        _ => return Vec::new(),
-    };
-    let after_blank = format!(" {mark}");
-    let comment = |line: &'t str| match line.trim_start().strip_prefix(mark) {
-        Some(comment) => Some(comment),
-        None => line.split_once(&after_blank).map(|(_, comment)| comment),
-    };
-    text.lines().filter_map(comment).collect()
-}
-
-/// Finds what a line cites: `docs/providers/antom.md#refunds` is a path and a heading.
-fn cited(line: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || "/._-#".contains(c)));
-    words.map(|word| word.trim_end_matches(['.', '-', '/'])).filter_map(|word| {
-        let (path, heading) = word.split_once('#').map_or((word, None), |(path, heading)| (path, Some(heading)));
-        CITED_ENDINGS.iter().any(|ending| path.ends_with(ending)).then_some((path, heading))
-    })
-}
-
-/// Makes the anchor of a heading: lower case, `-` for a blank, and nothing else but letters, digits, `-` and `_`.
-fn anchor(heading: &str) -> String {
-    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-    text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
-}
-
-#[test]
-fn every_file_and_heading_that_is_cited_exists() {
-    let rule = |tree: &Tree| {
-        let mut folders: BTreeSet<&str> = tree.0.keys().filter_map(|path| Some(path.split_once('/')?.0)).collect();
-        folders.extend(CITED);
-        let mut found = Vec::new();
-        for (file, text) in &tree.0 {
-            for (path, heading) in prose(file, text).into_iter().flat_map(cited) {
-                // A bare name is any file of that name, unless a heading of it is cited.
-                if !path.split_once('/').map_or(heading.is_some(), |(folder, _)| folders.contains(folder)) {
-                    continue;
-                }
-                match (tree.0.get(path), heading) {
-                    (None, _) => found.push(format!("{file} cites {path}, which is not there")),
-                    (Some(page), Some(heading)) => {
-                        let mut headings = page.lines().filter(|line| line.starts_with('#')).map(anchor);
-                        if !headings.any(|it| it == heading) {
-                            found.push(format!("{file} cites {path}#{heading}, and there is no such heading"));
-                        }
-                    }
-                    (Some(_), None) => {}
-                }
-            }
-        }
-        found
-    };
-    let page = ("docs/a.md", "# A\n## Who may, and why\n");
-    holds(
-        rule,
-        &[
-            &[("README.md", "See [the page](docs/b.md).")],
-            &[("worker/src/a.rs", "/// `docs/b.md`, section 3.")],
-            &[("worker/src/a.rs", concat!("let a = 1; /", "/ after reference/antom.md"))],
-            &[("worker/src/a.rs", "//! `worker/src/b.rs` does it.")],
-            &[("migrations/sqlite/0001_a.sql", "-- As migrations/sqlite/0000_b.sql has it.")],
-            &[("deny.toml", "# deploy/payhook.toml")],
-            &[("README.md", "SECURITY.md#attacks"), ("SECURITY.md", "# Security\n")],
-            &[("worker/src/a.rs", "/// `docs/a.md#who-may`."), page],
-            &[("worker/src/a.rs", "/// `docs/a.md#who-may-and-why`."), ("docs/a.md", "# A\n")],
-        ],
-    );
-    for line in [
-        "/// `docs/a.md#who-may-and-why`.",
-        "// https://docs.antom.com/ac/docs/b.md",
-        "let page = \"docs/b.md\";",
-        "// docs/<name>.md, docs/*.md",
-    ] {
-        let files = [page, ("a.rs", line)].map(|(path, text)| (path.to_owned(), text.to_owned()));
-        assert_eq!(rule(&Tree(files.into())), [""; 0], "{line}");
-    }
-}
-
-#[test]
-fn no_file_names_a_path_of_somebodys_machine() {
-    let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/")];
-    let rule = |tree: &Tree| {
-        let lines =
-            tree.0.iter().flat_map(|(path, text)| text.lines().enumerate().map(move |(at, line)| (path, at + 1, line)));
-        let named = lines.filter(|(.., line)| paths.iter().any(|machine| line.contains(machine)));
-        named.map(|(path, at, line)| format!("{path}:{at}: {}", line.trim())).collect()
-    };
-    holds(rule, &[&[("README.md", concat!("cd /wo", "rk/payhook"))], &[("deploy/x", concat!("/ro", "ot/.cargo"))]]);
 }

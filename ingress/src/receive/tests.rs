@@ -19,13 +19,13 @@ use super::*;
 
 /// Takes envelopes, or is down.
 #[derive(Default)]
-struct RecordingQueue {
+struct PublishRecorder {
     published: Mutex<Vec<Envelope>>,
     down: bool,
 }
 
 #[async_trait]
-impl Queue for RecordingQueue {
+impl Queue for PublishRecorder {
     async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
         if self.down {
             return Err(QueueError::Full { address: self.address() });
@@ -73,17 +73,17 @@ const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const EVENT: &str = r#"{"object":"event","id":"evnt_test_1","livemode":false,"key":"charge.complete",
     "data":{"object":"charge","id":"chrg_test_1"}}"#;
 
-struct TestIngress {
-    queue: Arc<RecordingQueue>,
+struct IngressUnderTest {
+    queue: Arc<PublishRecorder>,
     router: Router,
     antom: PrivateKey,
 }
 
-fn ingress_with(queue: RecordingQueue, options: IngressOptions) -> TestIngress {
+fn ingress_with(queue: PublishRecorder, options: IngressOptions) -> IngressUnderTest {
     sealing_ingress(queue, options, Vault::default())
 }
 
-fn sealing_ingress(queue: RecordingQueue, options: IngressOptions, vault: Vault) -> TestIngress {
+fn sealing_ingress(queue: PublishRecorder, options: IngressOptions, vault: Vault) -> IngressUnderTest {
     let (queue, antom) = (Arc::new(queue), PrivateKey::generate());
     let name = AccountName::new("shop").unwrap();
     let accounts = Accounts::new([
@@ -111,11 +111,11 @@ fn sealing_ingress(queue: RecordingQueue, options: IngressOptions, vault: Vault)
     ]);
     let clock = Clock::stopped("2026-01-01T00:00:02Z".parse().unwrap());
     let router = routes(Ingress::new(accounts, queue.clone(), clock, vault, options));
-    TestIngress { queue, router, antom }
+    IngressUnderTest { queue, router, antom }
 }
 
-fn ingress() -> TestIngress {
-    ingress_with(RecordingQueue::default(), IngressOptions::default())
+fn ingress() -> IngressUnderTest {
+    ingress_with(PublishRecorder::default(), IngressOptions::default())
 }
 
 fn omise_request(body: impl AsRef<[u8]>) -> axum::http::request::Builder {
@@ -126,7 +126,7 @@ fn omise_request(body: impl AsRef<[u8]>) -> axum::http::request::Builder {
         .header("omise-signature-timestamp", "1767225600")
 }
 
-impl TestIngress {
+impl IngressUnderTest {
     async fn answers(&self, request: Request<Body>) -> (StatusCode, HeaderMap, String) {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -194,7 +194,7 @@ fn vault() -> Vault {
     Vault::new([(1, key)].into())
 }
 
-impl TestIngress {
+impl IngressUnderTest {
     /// The one notification that was published.
     fn published(&self) -> Notification {
         let published = self.queue.published.lock().unwrap();
@@ -208,7 +208,7 @@ impl TestIngress {
 #[tokio::test]
 async fn a_notification_with_a_token_is_sealed_before_it_is_published_and_opens_again() {
     let vault = vault();
-    let ingress = sealing_ingress(RecordingQueue::default(), IngressOptions::default(), vault.clone());
+    let ingress = sealing_ingress(PublishRecorder::default(), IngressOptions::default(), vault.clone());
     let path = "/antom/shop/notifyAuthorization";
     let (status, ..) = ingress.answers(ingress.antom_request(path, path, TOKEN)).await;
     assert_eq!(status, StatusCode::OK);
@@ -221,7 +221,7 @@ async fn a_notification_with_a_token_is_sealed_before_it_is_published_and_opens_
 #[tokio::test]
 async fn a_payments_notification_is_sealed_too_and_opens_byte_for_byte() {
     let vault = vault();
-    let ingress = sealing_ingress(RecordingQueue::default(), IngressOptions::default(), vault.clone());
+    let ingress = sealing_ingress(PublishRecorder::default(), IngressOptions::default(), vault.clone());
     let path = "/antom/shop/notifyPayment";
     let (status, ..) = ingress.answers(ingress.antom_request(path, path, PAID)).await;
     assert_eq!(status, StatusCode::OK);
@@ -242,7 +242,7 @@ async fn without_a_key_a_token_is_taken_as_it_comes() {
 #[tokio::test]
 async fn keys_that_change_while_it_runs_count_from_the_next_notification() {
     let vault = Vault::default();
-    let ingress = sealing_ingress(RecordingQueue::default(), IngressOptions::default(), vault.clone());
+    let ingress = sealing_ingress(PublishRecorder::default(), IngressOptions::default(), vault.clone());
     vault.replace(&self::vault());
     let path = "/antom/shop/notifyAuthorization";
     ingress.answers(ingress.antom_request(path, path, TOKEN)).await;
@@ -252,7 +252,7 @@ async fn keys_that_change_while_it_runs_count_from_the_next_notification() {
 #[tokio::test]
 async fn behind_a_proxy_the_public_path_is_the_signed_one() {
     let options = IngressOptions { public_path: "/pay".to_owned(), ..IngressOptions::default() };
-    let ingress = ingress_with(RecordingQueue::default(), options);
+    let ingress = ingress_with(PublishRecorder::default(), options);
     let inside = "/antom/shop/notifyPayment";
     assert_eq!(ingress.status(ingress.antom_request(inside, inside, PAID)).await, StatusCode::UNAUTHORIZED);
     let genuine = ingress.antom_request("/pay/antom/shop/notifyPayment", inside, PAID);
@@ -261,7 +261,7 @@ async fn behind_a_proxy_the_public_path_is_the_signed_one() {
 
 #[tokio::test]
 async fn what_cannot_be_made_durable_is_a_retryable_503() {
-    let ingress = ingress_with(RecordingQueue { down: true, ..RecordingQueue::default() }, IngressOptions::default());
+    let ingress = ingress_with(PublishRecorder { down: true, ..PublishRecorder::default() }, IngressOptions::default());
     let (status, headers, _) = ingress.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(headers.contains_key("retry-after"));
@@ -281,7 +281,7 @@ async fn forgeries_learn_nothing_but_that_they_are() {
 #[tokio::test]
 async fn a_flood_of_forgeries_is_answered_429_and_genuine_ones_still_pass() {
     let options = IngressOptions { unverified_per_s: 2, ..IngressOptions::default() };
-    let ingress = ingress_with(RecordingQueue::default(), options);
+    let ingress = ingress_with(PublishRecorder::default(), options);
     for expected in [401, 401, 429, 429] {
         let status = ingress.status(omise_request("{}").body(EVENT.into()).unwrap()).await;
         assert_eq!(status.as_u16(), expected);
@@ -420,7 +420,7 @@ async fn only_plain_json_is_read() {
 #[tokio::test]
 async fn bodies_over_the_limit_are_413_announced_or_not() {
     let options = IngressOptions { body_bytes_max: 100, ..IngressOptions::default() };
-    let ingress = ingress_with(RecordingQueue::default(), options);
+    let ingress = ingress_with(PublishRecorder::default(), options);
     let announced = omise_request(EVENT).header("content-length", "101").body(Body::empty()).unwrap();
     assert_eq!(ingress.status(announced).await, StatusCode::PAYLOAD_TOO_LARGE);
     let streamed = omise_request(EVENT).body(Body::new(EndlessZeros)).unwrap();

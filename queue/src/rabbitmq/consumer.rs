@@ -52,7 +52,7 @@ pub(super) async fn start(context: Arc<RabbitContext>, lane: Lane, prefetch: u16
     };
     let (live, channel) = begun.await.map_err(|failure: RabbitFailure| failure.at(&context.address))?;
     let (ledger, acking, settled) = (Mutex::default(), tokio::sync::Mutex::default(), Notify::new());
-    let consumption = Arc::new(Consumption { context, lane, live, channel, ledger, acking, settled });
+    let consumption = Arc::new(RabbitConsumption { context, lane, live, channel, ledger, acking, settled });
     let stream = consumption.flow().await.map_err(|failure| failure.at(&consumption.context.address))?;
     let settler = Arc::new(RabbitSettler { consumption: Arc::clone(&consumption) });
     let deliveries =
@@ -69,7 +69,7 @@ fn queue_of(lane: Lane) -> &'static str {
 
 /// A channel and the deliveries that came over it. Both halves share it: the channel closes, and the broker takes back
 /// what was not settled, when the last is dropped.
-struct Consumption {
+struct RabbitConsumption {
     context: Arc<RabbitContext>,
     lane: Lane,
     live: Arc<Live>,
@@ -107,7 +107,7 @@ impl Ledger {
     }
 }
 
-impl Consumption {
+impl RabbitConsumption {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -148,7 +148,7 @@ impl Consumption {
 
 /// Counts deliveries that are being settled, until it is dropped.
 struct SettlingGuard<'a> {
-    consumption: &'a Consumption,
+    consumption: &'a RabbitConsumption,
     count: usize,
 }
 
@@ -160,7 +160,7 @@ impl Drop for SettlingGuard<'_> {
 }
 
 struct RabbitDeliveries {
-    consumption: Arc<Consumption>,
+    consumption: Arc<RabbitConsumption>,
     flow: Flow,
     /// The failure that ended it, met while others were ready: the next call returns it.
     ended: Option<RabbitFailure>,
@@ -409,7 +409,7 @@ impl Drop for RabbitDeliveries {
 const REQUEUE: BasicNackOptions = BasicNackOptions { multiple: false, requeue: true };
 
 struct RabbitSettler {
-    consumption: Arc<Consumption>,
+    consumption: Arc<RabbitConsumption>,
 }
 
 /// The step that settles a delivery.
