@@ -45,8 +45,8 @@ async fn all_tests(arguments: &[String]) -> Result<(Count, ExitCode)> {
     let is_named = arguments.iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
     match is_named {
         true => all_well(&mut [&mut test(&[])], true).await,
-        // One call for all but doc tests, journeys included: a call for the journeys alone would build tokio, and with it
-        // most of the tree, again with other features.
+        // One call for all but doc tests, journeys included: a call for the journeys alone would build tokio, and with
+        // it most of the tree, again with other features.
         false => {
             let everything = ["--workspace", "--lib", "--bins", "--test", "*"];
             all_well(&mut [&mut test(&everything), &mut test(&["--workspace", "--doc"])], true).await
