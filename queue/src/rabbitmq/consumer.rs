@@ -451,7 +451,7 @@ impl RabbitSettler {
                 SettleStep::Ack => done.push((delivery.tag, acker)),
                 SettleStep::Release => released.push((delivery.tag, acker)),
                 SettleStep::Publish { exchange, trail, sooner } => {
-                    moves.push((delivery, exchange, trail, sooner, acker))
+                    moves.push((delivery, exchange, trail, sooner, acker));
                 }
             }
         }
