@@ -11,7 +11,7 @@ use crate::api::{Api, ApiAnswer};
 use crate::cli::ConsoleAddress;
 use crate::failure::{Exit, failed};
 use crate::output::{self, or_dash};
-use crate::watch::{self, Watched, item_payment, items_json};
+use crate::watch::{self, item_payment, items_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct DriftArguments {
@@ -48,7 +48,7 @@ pub(crate) async fn run(config: Option<&Path>, arguments: DriftArguments) -> any
             "only the first {limit} are compared: raise --limit, or narrow the period with --since and --until"
         ));
     }
-    let Watched::Over(over) = watch::watch(&api, id).await? else {
+    let Some(over) = watch::watch(&api, id).await? else {
         output::line(id);
         return Ok(Exit::Done);
     };

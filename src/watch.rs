@@ -53,12 +53,6 @@ pub(crate) struct ReplayArgs {
     pub(crate) detach: bool,
 }
 
-pub(crate) enum Watched {
-    Over(ApiAnswer<ReplayView>),
-    /// The person stopped watching; the replay goes on.
-    Left,
-}
-
 /// `payhook dead replay` and `payhook notification replay`.
 pub(crate) async fn replay(api: &Api, path: &[&str], filter: FilterRequest, pace: ReplayArgs) -> anyhow::Result<Exit> {
     let ReplayArgs { plan, rate, limit, canary, reason, detach } = pace;
@@ -84,7 +78,7 @@ pub(crate) async fn replay(api: &Api, path: &[&str], filter: FilterRequest, pace
         print_begun(api, &begun);
         return Ok(Exit::Done);
     }
-    let Watched::Over(over) = watch(api, begun.replay_id).await? else {
+    let Some(over) = watch(api, begun.replay_id).await? else {
         print_begun(api, &begun);
         return Ok(Exit::Done);
     };
@@ -112,15 +106,15 @@ pub(crate) async fn begin(api: &Api, path: &[&str], body: &impl Serialize) -> an
     })
 }
 
-/// Watches until the replay is over, or ctrl-C.
-pub(crate) async fn watch(api: &Api, id: Uuid) -> anyhow::Result<Watched> {
+/// Watches until the replay is over. `None` after ctrl-C: the person stopped watching, and the replay goes on.
+pub(crate) async fn watch(api: &Api, id: Uuid) -> anyhow::Result<Option<ApiAnswer<ReplayView>>> {
     let mut progress = Progress::default();
     let watched = tokio::select! {
-        over = until_over(api, id, &mut progress) => over.map(Watched::Over),
-        _ = tokio::signal::ctrl_c() => Ok(Watched::Left),
+        over = until_over(api, id, &mut progress) => over.map(Some),
+        _ = tokio::signal::ctrl_c() => Ok(None),
     };
     progress.end();
-    if !matches!(watched, Ok(Watched::Over(_))) {
+    if !matches!(watched, Ok(Some(_))) {
         note_steering(id);
     }
     watched
