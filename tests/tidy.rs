@@ -171,7 +171,7 @@ fn code_asks_the_profile_and_does_not_compare_providers() {
     };
     let rule = |tree: &Tree| {
         let mut found = Vec::new();
-        let sql = tree.0.iter().filter(|(path, _)| path.ends_with(".sql"));
+        let sql = tree.0.iter().filter(|(path, _)| Path::new(path).extension() == Some("sql".as_ref()));
         for (path, text) in tree.sources().chain(sql.map(|(path, text)| (path.as_str(), text.as_str()))) {
             if PROVIDER_HOMES.iter().any(|home| path.starts_with(home)) || is_exempt(path) {
                 continue;

@@ -212,8 +212,7 @@ pub async fn an_announced_refund_moves_to_the_payment_its_provider_names(Harness
     let second = registered(&**store, &new_order("A-2", &["p3"]), at(0)).await;
     // Told of already, and still on its way: it moves as it is.
     let pending = Refund { state: RefundState::Pending, reason: None, ..refund("RF-1") };
-    let payment =
-        Payment { refunds: vec![pending.clone()], next_check_at: Some(at(50)), ..first.payments[0].clone() };
+    let payment = Payment { refunds: vec![pending.clone()], next_check_at: Some(at(50)), ..first.payments[0].clone() };
     assert_eq!(settled(&**store, &first, payment).await, [Settled::Written]);
     let first = read(&**store, &first.id).await;
 
