@@ -56,7 +56,8 @@ impl Api {
         Ok(Self { http, base, token, json: address.output.json })
     }
 
-    /// Prints an answer: with `--json` as it came, else as the text that `text` makes of it. No text means: nothing found.
+    /// Prints an answer: with `--json` as it came, else as the text that `text` makes of it. No text means: nothing
+    /// found.
     pub(crate) fn print<T>(&self, answer: Option<ApiAnswer<T>>, text: impl FnOnce(&T) -> Option<String>) -> Exit {
         let Some(ApiAnswer { json, view }) = answer else { return Exit::NothingFound };
         let text = text(&view);

@@ -1,4 +1,5 @@
-//! The command line: options that every command has, and the list of commands. The arguments of a command are in its own file.
+//! The command line: options that every command has, and the list of commands. The arguments of a command are in its
+//! own file.
 
 use std::path::PathBuf;
 
@@ -19,7 +20,8 @@ use crate::send::SendArguments;
 use crate::simulate::SimulateArguments;
 use crate::verify::VerifyArguments;
 
-/// Receives payment notifications from Antom and Omise, asks the provider what is true, and moves each order exactly once.
+/// Receives payment notifications from Antom and Omise, asks the provider what is true, and moves each order exactly
+/// once.
 #[derive(Debug, Parser)]
 #[command(name = "payhook", version, max_term_width = 110)]
 pub(crate) struct Cli {

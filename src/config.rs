@@ -1,5 +1,5 @@
-//! The configuration: `payhook.example.toml`'s defaults, under the file's values, under the environment's. All mistakes are
-//! reported at once.
+//! The configuration: `payhook.example.toml`'s defaults, under the file's values, under the environment's. All mistakes
+//! are reported at once.
 
 mod accounts;
 mod authorities;

@@ -1,5 +1,5 @@
-//! `payhook demo`: all roles and the simulated providers in one process. Each step goes through the real HTTP, signature, queue,
-//! inquiry, store and event path; the story watches from outside, as the merchant's program would.
+//! `payhook demo`: all roles and the simulated providers in one process. Each step goes through the real HTTP,
+//! signature, queue, inquiry, store and event path; the story watches from outside, as the merchant's program would.
 
 mod merchant;
 mod story;

@@ -1,5 +1,5 @@
-//! HTTP/1.1 servers that keep serving while peers hold connections open: the connection that has waited the longest for its
-//! peer makes room, no peer has more than its share, and every wait has a limit.
+//! HTTP/1.1 servers that keep serving while peers hold connections open: the connection that has waited the longest for
+//! its peer makes room, no peer has more than its share, and every wait has a limit.
 
 mod connections;
 mod service;

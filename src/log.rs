@@ -1,5 +1,5 @@
-//! The log, on standard error. It never stops the work: a thread of its own writes it, and a line that cannot be written is
-//! dropped and counted.
+//! The log, on standard error. It never stops the work: a thread of its own writes it, and a line that cannot be
+//! written is dropped and counted.
 
 use std::io::Write;
 use std::sync::OnceLock;

@@ -71,7 +71,8 @@ pub(crate) enum OrderCommand {
         /// The version that you read; without it, the version that the command reads and shows
         #[arg(long, value_name = "N")]
         version: Option<i64>,
-        /// PROVIDER/ACCOUNT/ID of a payment whose money went back although the provider does not say so; may be repeated
+        /// PROVIDER/ACCOUNT/ID of a payment whose money went back although the provider does not say so; may be
+        /// repeated
         #[arg(long = "returned", value_name = "PAYMENT", value_parser = payment_key)]
         returned: Vec<PaymentKey>,
     },

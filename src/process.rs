@@ -62,8 +62,8 @@ impl Stop {
     }
 }
 
-/// Begins a stop on SIGTERM, which ends `lame_duck` later, or on ctrl-C, where no load balancer has to look elsewhere first. A
-/// second signal ends the process at once.
+/// Begins a stop on SIGTERM, which ends `lame_duck` later, or on ctrl-C, where no load balancer has to look elsewhere
+/// first. A second signal ends the process at once.
 pub(crate) fn stop_on_signal(stop: Stop, lame_duck: Duration) {
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be handled");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be handled");

@@ -1,5 +1,5 @@
-//! `payhook queue`: counts what waits, lists and moves unrouted messages. It asks the broker of the configuration, or reads
-//! the file, and needs no other process.
+//! `payhook queue`: counts what waits, lists and moves unrouted messages. It asks the broker of the configuration, or
+//! reads the file, and needs no other process.
 
 use std::path::Path;
 

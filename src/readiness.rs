@@ -17,8 +17,8 @@ const PROVEN_FOR: Duration = Duration::from_secs(5);
 const LEASE: &str = "readiness";
 const LEASE_FOR: Duration = Duration::from_secs(1);
 
-/// The queue takes what this process publishes: a confirm within the last seconds, or a probe that is confirmed now. A worker needs
-/// every queue, those of its retry delays too.
+/// The queue takes what this process publishes: a confirm within the last seconds, or a probe that is confirmed now. A
+/// worker needs every queue, those of its retry delays too.
 pub(crate) fn queue(queue: Arc<dyn Queue>, with_delays: bool) -> ReadyCheck {
     ReadyCheck::new("queue", move || {
         let queue = queue.clone();

@@ -1,5 +1,5 @@
-//! SIGHUP: reads the configuration again and applies accounts and keys; other changes need a restart. A configuration with a
-//! mistake changes nothing.
+//! SIGHUP: reads the configuration again and applies accounts and keys; other changes need a restart. A configuration
+//! with a mistake changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -41,7 +41,8 @@ impl Roles {
     pub(crate) const CONSOLE: Self = Self { ingress: false, worker: false, console: true };
 }
 
-/// Transactions a worker writes at once: a file has one writer, a server gains from a second batch while the first commits.
+/// Transactions a worker writes at once: a file has one writer, a server gains from a second batch while the first
+/// commits.
 const WRITERS_SQLITE: usize = 1;
 const WRITERS_POSTGRES: usize = 2;
 /// Machines' clocks differ by less than this; operators watch that.
@@ -185,7 +186,8 @@ impl RunningRoles {
         self.tasks.wait().await;
         let died = self.died.load(Ordering::Relaxed);
         if !died {
-            // A part may have died of a hint it holds: the queue must count that as a crash, so nothing is returned gracefully.
+            // A part may have died of a hint it holds: the queue must count that as a crash, so nothing is returned
+            // gracefully.
             self.queue.close().await;
         }
         if let Some(store) = self.store {

@@ -31,8 +31,8 @@ pub(crate) struct SendArguments {
     /// The body to send instead of a sample, byte for byte
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The key to sign with: the private key of Antom's side (`payhook simulate` writes one to antom_private_key), or a webhook
-    /// secret of Omise; Omise's is taken from the configuration unless given
+    /// The key to sign with: the private key of Antom's side (`payhook simulate` writes one to antom_private_key), or a
+    /// webhook secret of Omise; Omise's is taken from the configuration unless given
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// The address of payhook's ingress; taken from the configuration unless given

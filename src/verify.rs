@@ -1,5 +1,5 @@
-//! `payhook verify`: checks a captured request offline, and names the likely cause if its signature does not hold. Shows
-//! nothing of its content.
+//! `payhook verify`: checks a captured request offline, and names the likely cause if its signature does not hold.
+//! Shows nothing of its content.
 
 mod captured;
 
@@ -22,7 +22,8 @@ use crate::{output, process};
 pub(crate) struct VerifyArguments {
     /// antom or omise
     provider: Provider,
-    /// The request's headers, one `Name: value` a line; the output of `curl -v` and raw HTTP work too, and give the path
+    /// The request's headers, one `Name: value` a line; the output of `curl -v` and raw HTTP work too, and give the
+    /// path
     #[arg(long, value_name = "FILE")]
     headers: PathBuf,
     /// The request's body, byte for byte

@@ -1,5 +1,5 @@
-//! The JSON of the API: what requests carry and what answers hold. The console writes these types and the command line reads
-//! them, so a field that is renamed here breaks the build and not a command.
+//! The JSON of the API: what requests carry and what answers hold. The console writes these types and the command line
+//! reads them, so a field that is renamed here breaks the build and not a command.
 
 /// Declares a view: its fields, each with the value that it shows.
 macro_rules! view {

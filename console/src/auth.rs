@@ -59,8 +59,9 @@ impl Callers {
         Self(Some(all.map(|(token, caller)| (TokenDigest::of(token.expose_secret()), caller)).collect()))
     }
 
-    /// Returns true if another page than ours may have sent the request. Without tokens, everyone who reaches this address may do
-    /// everything; so could a page in a browser of this machine, even one whose host name was made to resolve to it.
+    /// Returns true if another page than ours may have sent the request. Without tokens, everyone who reaches this
+    /// address may do everything; so could a page in a browser of this machine, even one whose host name was made to
+    /// resolve to it.
     fn distrust(&self, headers: &HeaderMap) -> bool {
         let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         let host = text(&HOST);

@@ -72,8 +72,8 @@ pub(crate) async fn timeline(
     Ok(Json(json!(AuthorizationTimeline { authorization_id: authorization.id, timeline })))
 }
 
-/// `POST /v1/authorizations/{authorization_id}/token`: the access token, for the program that charges the customer. The audit
-/// entry is written first.
+/// `POST /v1/authorizations/{authorization_id}/token`: the access token, for the program that charges the customer. The
+/// audit entry is written first.
 pub(crate) async fn token(
     State(console): State<Arc<Console>>,
     _: NoParameters,

@@ -36,7 +36,8 @@ struct Rotation {
     fruitless: u32,
 }
 
-/// `POST /v1/keys/rotate`: seals everything that is under another key anew under the newest one, as much as one request can.
+/// `POST /v1/keys/rotate`: seals everything that is under another key anew under the newest one, as much as one request
+/// can.
 pub(crate) async fn rotate(
     State(console): State<Arc<Console>>,
     _: NoParameters,

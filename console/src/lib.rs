@@ -1,5 +1,6 @@
-//! HTTP for people and the merchant's programs, on its own listener: orders, authorizations, the event feed, dead letters and
-//! stored notifications with their replays, the audit log, health and metrics. It shows and publishes hints; it decides nothing.
+//! HTTP for people and the merchant's programs, on its own listener: orders, authorizations, the event feed, dead
+//! letters and stored notifications with their replays, the audit log, health and metrics. It shows and publishes
+//! hints; it decides nothing.
 
 pub mod api;
 mod audit;

@@ -47,8 +47,8 @@ pub(crate) async fn register(
     console.audit(&caller, "order.register", new.id.to_string(), new.payments.len() as u64, None).await?;
     match console.store.order_register(&new, console.clock.now()).await? {
         Registered::Order { order, created, parked } => {
-            // Their notifications came before the registration, or are about refunds of unknown payments. If the queue is
-            // unavailable, the sweep finds them: their check is due.
+            // Their notifications came before the registration, or are about refunds of unknown payments. If the queue
+            // is unavailable, the sweep finds them: their check is due.
             let announced = new.refunds.iter().filter(|refund| is_only_announced(&order, refund)).map(|it| &it.payment);
             let due: BTreeSet<PaymentKey> = parked.into_iter().chain(announced.cloned()).collect();
             console.hint(due, Because::Registered).await;
@@ -160,7 +160,8 @@ impl Console {
         })
     }
 
-    /// Checks what the types of a registration do not: its amount, its size, its accounts, and the limits of its methods.
+    /// Checks what the types of a registration do not: its amount, its size, its accounts, and the limits of its
+    /// methods.
     fn read(&self, id: OrderId, body: OrderRegistration) -> Result<NewOrder, ApiProblem> {
         let refuse = |why: String| Err(ApiProblem::unprocessable(why));
         let amount = Money::new(body.amount_minor, body.currency);

@@ -1,4 +1,5 @@
-//! Reads requests: parameters, ids in paths, and JSON bodies, each with a refusal that says what is wrong with which value.
+//! Reads requests: parameters, ids in paths, and JSON bodies, each with a refusal that says what is wrong with which
+//! value.
 
 use std::error::Error;
 use std::fmt::Display;

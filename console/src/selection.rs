@@ -100,8 +100,8 @@ pub(crate) fn sentence(name: &str, text: &str) -> Result<String, ApiProblem> {
     }
 }
 
-/// A character that can make a terminal or a page show another text than was written: controls, line and paragraph separators, and the
-/// direction marks of Unicode's bidirectional algorithm (UAX 9, section 2).
+/// A character that can make a terminal or a page show another text than was written: controls, line and paragraph
+/// separators, and the direction marks of Unicode's bidirectional algorithm (UAX 9, section 2).
 fn disguises(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

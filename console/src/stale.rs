@@ -44,8 +44,8 @@ fn is_stale(payment: &Payment, now: Timestamp) -> bool {
 }
 
 impl Console {
-    /// Refreshes stale payments in the background; the current response does not wait. If the hints are lost, each payment
-    /// is still checked on its schedule.
+    /// Refreshes stale payments in the background; the current response does not wait. If the hints are lost, each
+    /// payment is still checked on its schedule.
     pub(crate) fn refresh_if_stale(self: &Arc<Self>, order: &Order) {
         let now = self.clock.now();
         let stale = order.payments.iter().filter(|payment| is_stale(payment, now));

@@ -38,7 +38,8 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-/// The questions that a provider answers about an account and with it. None has a default: a further provider answers each.
+/// The questions that a provider answers about an account and with it. None has a default: a further provider answers
+/// each.
 pub(crate) trait ProviderAccount {
     const PROVIDER: Provider;
 
@@ -173,8 +174,8 @@ impl Accounts {
         self.now().values().cloned().collect()
     }
 
-    /// Puts other accounts in the place of these, for every clone: new keys count from the next request on, while what is
-    /// under way finishes with those it began with.
+    /// Puts other accounts in the place of these, for every clone: new keys count from the next request on, while what
+    /// is under way finishes with those it began with.
     #[expect(clippy::needless_pass_by_value, reason = "two holders of one set would be replaced together from then on")]
     pub fn replace(&self, other: Self) {
         let other = other.now();

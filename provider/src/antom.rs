@@ -33,7 +33,8 @@ use crate::{PublicKey, Received, Refusal};
 /// The answer Antom documents for every notification, whatever it reports; anything else makes it resend.
 ///
 /// # Source
-/// Antom's notifyPayment, notifyRefund and notifyAuthorization pages, read 2026-11-21; `docs/providers/antom.md#acknowledging-a-notification`.
+/// Antom's notifyPayment, notifyRefund and notifyAuthorization pages, read 2026-11-21;
+/// `docs/providers/antom.md#acknowledging-a-notification`.
 pub const SUCCESS: &str = r#"{"result":{"resultCode":"SUCCESS","resultStatus":"S","resultMessage":"success"}}"#;
 
 /// Longest `client-id` and `request-time` accepted, in characters; documented values have some thirty.
@@ -47,7 +48,8 @@ fn key_name(version: u32) -> String {
 /// Checks a notification's signature: any kind on any path, since the URL in the API call decides where they go.
 ///
 /// # Source
-/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24; `docs/providers/antom.md#verifying-a-notification`.
+/// "Sign a request and verify the signature", docs.antom.com, 2024-05-24;
+/// `docs/providers/antom.md#verifying-a-notification`.
 fn signed_by(keys: &BTreeMap<u32, PublicKey>, client_id: &str, received: &Received<'_>) -> Result<Signed, Refusal> {
     let theirs = received.header("client-id", HEADER_CHARS_MAX)?;
     let time = received.header("request-time", HEADER_CHARS_MAX)?;

@@ -22,7 +22,8 @@ const HICCUP: RetryPolicy = RetryPolicy { first_delay: Duration::from_millis(200
 /// failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AskError {
-    /// Not reachable, too slow, in trouble, or unintelligible: ask again later. `connected` unless the request cannot have left us.
+    /// Not reachable, too slow, in trouble, or unintelligible: ask again later. `connected` unless the request cannot
+    /// have left us.
     #[error("{what}")]
     Unavailable { what: String, connected: bool },
     /// We ask too much: ask again after what the provider says, or later.
@@ -104,7 +105,8 @@ impl Client {
     /// the payment, too.
     ///
     /// # Errors
-    /// As for payments. [`AskError::OutsideTables`] where the provider has no inquiry for refunds (`Profile::has_refund_inquiry`).
+    /// As for payments. [`AskError::OutsideTables`] where the provider has no inquiry for refunds
+    /// (`Profile::has_refund_inquiry`).
     pub async fn ask_refund(&self, account: &Account, refund: &RefundId) -> Result<RefundAnswer, AskError> {
         with_retry(HICCUP, never_left, || async move {
             each!(account, account => account.ask_refund(&self.http, refund, self.clock.now()).await)
@@ -112,11 +114,12 @@ impl Client {
         .await
     }
 
-    /// Exchanges a code, or refreshes a token. A code can be exchanged once: a request that may have reached the provider is not sent again.
+    /// Exchanges a code, or refreshes a token. A code can be exchanged once: a request that may have reached the
+    /// provider is not sent again.
     ///
     /// # Errors
-    /// [`AskError::Refused`] is the provider's final no to this code or token. After [`AskError::Unavailable`] with `connected` nobody
-    /// knows whether it was used.
+    /// [`AskError::Refused`] is the provider's final no to this code or token. After [`AskError::Unavailable`] with
+    /// `connected` nobody knows whether it was used.
     pub async fn apply_token(
         &self,
         account: &Account,

@@ -1,7 +1,8 @@
 //! RSA, both libraries in one place.
 //!
-//! `rsa` reads keys, says which form was given, and makes the simulator's; the signatures themselves are aws-lc-rs: five to
-//! ten times faster, and its signing time does not depend on the key (RUSTSEC-2023-0071). Keys are parsed once, at start.
+//! `rsa` reads keys, says which form was given, and makes the simulator's; the signatures themselves are aws-lc-rs:
+//! five to ten times faster, and its signing time does not depend on the key (RUSTSEC-2023-0071). Keys are parsed once,
+//! at start.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;

@@ -93,7 +93,8 @@ pub(crate) struct Traces {
     pub(crate) guesses: Vec<Cause>,
 }
 
-/// Looks into a request's signature: the key it holds by, or the likely cause why it does not. At most some thirty verifications.
+/// Looks into a request's signature: the key it holds by, or the likely cause why it does not. At most some thirty
+/// verifications.
 pub fn diagnose(account: &Account, received: &Received<'_>) -> Diagnosis {
     let traces = each!(account, account => account.traces(received));
     let age = traces.signed_at.map(|signed_at| received.at.duration_since(signed_at));
@@ -147,7 +148,8 @@ fn refused(account: &Account, received: &Received<'_>, age: Option<SignedDuratio
     Some(Cause::proven(cause.0, what, cause.1))
 }
 
-/// Undoes what is done to bodies on their way: trimmed or padded ends, converted line ends, JSON parsed and printed again.
+/// Undoes what is done to bodies on their way: trimmed or padded ends, converted line ends, JSON parsed and printed
+/// again.
 fn bodies(body: &[u8]) -> Vec<Attempt> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let text = String::from_utf8_lossy(body);

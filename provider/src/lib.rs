@@ -1,8 +1,8 @@
 //! Each provider in a folder: is a notification genuine, what does it say, and what does the provider answer now?
 //!
 //! Checking and reading are pure: bytes, headers, keys and a time in; a verified notification or a refusal out. Only
-//! [`Client`] does I/O: it asks the provider about a payment or a refund, for a token or for what happened, and checks the
-//! answer.
+//! [`Client`] does I/O: it asks the provider about a payment or a refund, for a token or for what happened, and checks
+//! the answer.
 
 mod account;
 pub mod antom;
@@ -37,8 +37,8 @@ use crate::account::{ProviderAccount, each};
 use crate::meaning::Meaning;
 use crate::request::check_age;
 
-/// Checks a request against the account it was sent to, and reads what it is about. Genuine content that is not what the provider documents
-/// is [`About::Unreadable`]: never refused, and never interpreted.
+/// Checks a request against the account it was sent to, and reads what it is about. Genuine content that is not what
+/// the provider documents is [`About::Unreadable`]: never refused, and never interpreted.
 ///
 /// # Errors
 /// - [`Refusal::NotGenuine`]: no key of this account signed exactly this. The rest of the request was not read.
@@ -66,8 +66,8 @@ pub fn verify(account: &Account, received: &Received<'_>) -> Result<Verified<Not
     }))
 }
 
-/// Checks a notification that travelled on a queue again, from its own bytes and headers, and reads it anew: whoever can write to the queue is
-/// believed in nothing. `notification` has its body opened.
+/// Checks a notification that travelled on a queue again, from its own bytes and headers, and reads it anew: whoever
+/// can write to the queue is believed in nothing. `notification` has its body opened.
 ///
 /// # Errors
 /// As [`verify`], with the keys that this account has today.
@@ -91,8 +91,8 @@ pub fn verify_again(account: &Account, notification: &Notification) -> Result<Ve
     verify(account, &received)
 }
 
-/// Reads a notification out of the archive anew: it was verified when it came, and the keys of then may be gone. `archived` has its body
-/// opened.
+/// Reads a notification out of the archive anew: it was verified when it came, and the keys of then may be gone.
+/// `archived` has its body opened.
 ///
 /// # Errors
 /// [`Refusal::NotGenuine`]: of the other mode than this account's.
@@ -106,8 +106,8 @@ fn meaning(account: &Account, body: &[u8]) -> Result<Meaning, Refusal> {
     each!(account, account => account.read(body)).or_else(|refusal| refusal.meaning(body))
 }
 
-/// Reads the dispute in a notification; `None` with a provider whose answers about payments carry disputes. `body` is the
-/// notification's own, opened if it was sealed.
+/// Reads the dispute in a notification; `None` with a provider whose answers about payments carry disputes. `body` is
+/// the notification's own, opened if it was sealed.
 pub fn dispute_in(notification: &Notification, body: &[u8]) -> Option<Dispute> {
     (Protocol::of(notification.provider).dispute)(body)
 }

@@ -16,8 +16,8 @@ const REQUESTS_PER_S_MAX: u32 = 10_000;
 /// Checks a secret's text; an error says what is wrong with it and shows none of it.
 pub type CheckSecret<'a> = dyn FnMut(SecretString) -> Result<(), String> + 'a;
 
-/// A section `[<provider>.<account>]` of the configuration. Each key is read once. Mistakes are noted and not returned, so that
-/// the user sees all of them.
+/// A section `[<provider>.<account>]` of the configuration. Each key is read once. Mistakes are noted and not returned,
+/// so that the user sees all of them.
 pub trait Section {
     /// The section as messages name it: `antom.shop-sg`.
     fn name(&self) -> &str;
@@ -54,7 +54,8 @@ impl dyn Section + '_ {
         read.map_err(|mistake| self.mistake(mistake)).ok()
     }
 
-    /// Scheme and host. Plain HTTP is for a provider simulated on this machine: keys and tokens never cross a network in the clear.
+    /// Scheme and host. Plain HTTP is for a provider simulated on this machine: keys and tokens never cross a network
+    /// in the clear.
     pub(crate) fn api(&mut self, example: &str) -> Option<String> {
         let text = self.text("api");
         let text = self.required("api", text, &format!("such as {example}"))?;

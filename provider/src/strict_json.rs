@@ -1,7 +1,7 @@
 //! Reads JSON once loosely for what it is, before anything is decided from it.
 //!
-//! `serde_json` keeps the last of two equal keys in maps and in fields nobody declared; another reader of the same bytes may
-//! keep the first. NUL characters pass its parser and no database. Both are refused here, at any depth.
+//! `serde_json` keeps the last of two equal keys in maps and in fields nobody declared; another reader of the same
+//! bytes may keep the first. NUL characters pass its parser and no database. Both are refused here, at any depth.
 
 use std::fmt;
 

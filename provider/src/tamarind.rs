@@ -1,5 +1,6 @@
-//! Tamarind, an invented provider, for debug builds only. It shows that a further provider is one folder here, its simulated part,
-//! and a variant of `Provider`: `docs/adding-a-provider.md`. `tests/it/third_provider.rs` is its journey.
+//! Tamarind, an invented provider, for debug builds only. It shows that a further provider is one folder here, its
+//! simulated part, and a variant of `Provider`: `docs/adding-a-provider.md`. `tests/it/third_provider.rs` is its
+//! journey.
 
 mod account;
 

@@ -29,7 +29,8 @@ pub(crate) struct Http {
 
 /// Charges have 3 to 6 KB; an answer beyond this is not one.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// No `Retry-After` is obeyed beyond this: a provider that answers again is noticed within the hour, whatever it asked for before.
+/// No `Retry-After` is obeyed beyond this: a provider that answers again is noticed within the hour, whatever it asked
+/// for before.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// A path segment keeps what RFC 3986 calls unreserved; `/`, `?` and `.` in an id stay inside their segment.

@@ -99,8 +99,8 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// The provider of every authorization: the tables have no column for it. A second provider with authorizations does not compile; it
-    /// needs that column first.
+    /// The provider of every authorization: the tables have no column for it. A second provider with authorizations
+    /// does not compile; it needs that column first.
     pub const PROVIDER: Provider = {
         let (mut found, mut at) = (None, 0);
         while at < Provider::ALL.len() {

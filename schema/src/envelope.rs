@@ -20,7 +20,8 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 const ENVELOPE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 /// An upper bound of the bytes that sealing adds to a body.
 const SEAL_BYTES_MAX: usize = 1024;
-/// The longest name in a notification, in bytes: the longest ones we make have 255 characters of four bytes, and an index takes little more.
+/// The longest name in a notification, in bytes: the longest ones we make have 255 characters of four bytes, and an
+/// index takes little more.
 const NAME_BYTES_MAX: usize = 1024;
 /// The headers a signature is made of are three.
 const HEADERS_MAX: usize = 16;
@@ -50,7 +51,8 @@ pub enum Hint {
         payment: PaymentKey,
         because: Because,
     },
-    /// See to an authorization: a code to exchange, a token to refresh, a notification that came before it was registered.
+    /// See to an authorization: a code to exchange, a token to refresh, a notification that came before it was
+    /// registered.
     Tend {
         authorization: AuthorizationId,
         because: Because,

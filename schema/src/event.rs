@@ -141,7 +141,8 @@ pub struct AuthorizationEvent {
 }
 
 impl Event {
-    /// An event about an order, whose id is made of the fact alone, so that a store restored from yesterday would make it again.
+    /// An event about an order, whose id is made of the fact alone, so that a store restored from yesterday would make
+    /// it again.
     pub fn of_order(event_type: EventType, data: OrderEvent, time: Timestamp) -> Self {
         let fact = (event_type, &data.order_id, data.version, data.provider, &data.account, &data.payment_id);
         let amounts = (data.captured_minor, data.refunded_minor, &data.reason);

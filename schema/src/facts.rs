@@ -35,9 +35,11 @@ pub struct PaymentFacts {
 }
 
 impl PaymentFacts {
-    /// These facts together with refunds known from elsewhere: what is paid less what went back is what decides the state.
+    /// These facts together with refunds known from elsewhere: what is paid less what went back is what decides the
+    /// state.
     ///
-    /// Antom's inquiry may leave refunds out, and its sum is then ours to make; Omise states the sum itself, and that one counts.
+    /// Antom's inquiry may leave refunds out, and its sum is then ours to make; Omise states the sum itself, and that
+    /// one counts.
     #[must_use]
     pub fn with_refunds(mut self, known: &[Refund]) -> Self {
         self.refunds = refund::merge(known, &self.refunds, Refund::is_same, Refund::then);
@@ -56,7 +58,8 @@ impl PaymentFacts {
         self
     }
 
-    /// These facts without refunds that are known to be of other payments: the sum is made anew. Only where the sum is ours to make.
+    /// These facts without refunds that are known to be of other payments: the sum is made anew. Only where the sum is
+    /// ours to make.
     #[must_use]
     pub fn without_refunds(mut self, foreign: &[RefundId]) -> Self {
         self.refunds.retain(|refund| !foreign.contains(&refund.id));

@@ -68,7 +68,8 @@ macro_rules! id {
 }
 
 id!(
-    /// The merchant's own name for an order. Compared as bytes; visible ASCII, so that two ids never only look the same.
+    /// The merchant's own name for an order. Compared as bytes; visible ASCII, so that two ids never only look the
+    /// same.
     OrderId, "an order id", 128, "visible ASCII", |byte| byte.is_ascii_graphic()
 );
 id!(

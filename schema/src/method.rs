@@ -1,11 +1,12 @@
-//! Checks an amount against the limits of a payment method. The methods themselves are in `provider/src/<name>/methods.rs`.
+//! Checks an amount against the limits of a payment method. The methods themselves are in
+//! `provider/src/<name>/methods.rs`.
 
 use crate::{Currency, Money};
 
 /// A payment method: the limits of one payment by it, and its terms of refunds.
 ///
-/// Amounts are in the currency's smallest unit. `None` means that no limit is documented for a single payment. Daily, monthly, and
-/// yearly limits are the wallet's to apply.
+/// Amounts are in the currency's smallest unit. `None` means that no limit is documented for a single payment. Daily,
+/// monthly, and yearly limits are the wallet's to apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Method {
     /// As the provider spells it: Antom's `customerBelongsTo`, Omise's source type.

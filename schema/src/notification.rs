@@ -44,8 +44,8 @@ pub struct Notification {
     pub verified_by: String,
     /// Method target that was signed; empty where the provider signs none (Omise).
     pub signed_path: String,
-    /// The id of what was signed: equal for requests of one provider and account that were signed as the same bytes. Absent where it was
-    /// archived by an older version.
+    /// The id of what was signed: equal for requests of one provider and account that were signed as the same bytes.
+    /// Absent where it was archived by an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_id: Option<Uuid>,
     /// The headers the signature is made of, as received: enough to check it again years later.
@@ -82,8 +82,8 @@ impl Notification {
 /// Begins what stands for a name in an idempotency key where there is none, or none to be written down: a digest.
 pub const DIGEST_PREFIX: &str = "sha256-";
 
-/// An idempotency key for people to see: nothing where it is made of a digest, of a token or of a body that may hold one, because that
-/// would confirm a guess.
+/// An idempotency key for people to see: nothing where it is made of a digest, of a token or of a body that may hold
+/// one, because that would confirm a guess.
 pub fn fact_shown(idempotency_key: &str) -> Option<&str> {
     (!idempotency_key.contains(DIGEST_PREFIX)).then_some(idempotency_key)
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Lets a line of the log through now and then, with the number of those it held back: an attack must show, and must not
-/// fill the disk.
+/// Lets a line of the log through now and then, with the number of those it held back: an attack must show, and must
+/// not fill the disk.
 #[derive(Debug)]
 pub struct NowAndThen {
     every: Duration,

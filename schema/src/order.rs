@@ -57,7 +57,8 @@ pub struct Order {
     pub holds: Vec<Hold>,
     /// Objections that a person lifted, oldest first. None of them is raised again for the same fact.
     pub released: Vec<Hold>,
-    /// Counts every write to the order or its payments: what a settlement was decided on must still be so when it is written.
+    /// Counts every write to the order or its payments: what a settlement was decided on must still be so when it is
+    /// written.
     pub revision: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,

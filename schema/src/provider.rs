@@ -1,5 +1,5 @@
-//! Lists the providers and describes each once. Code outside `provider/` and the simulator asks here instead of comparing
-//! providers, so that a further provider does not compile until each question is answered for it.
+//! Lists the providers and describes each once. Code outside `provider/` and the simulator asks here instead of
+//! comparing providers, so that a further provider does not compile until each question is answered for it.
 
 use crate::words::words;
 
@@ -8,7 +8,8 @@ words! {
     pub enum Provider ("provider") {
         Antom = "antom",
         Omise = "omise",
-        /// Invented, to show that a further provider needs no change elsewhere: `tests/it/third_provider.rs`. No release knows it.
+        /// Invented, to show that a further provider needs no change elsewhere: `tests/it/third_provider.rs`. No
+        /// release knows it.
         #[cfg(debug_assertions)]
         Tamarind = "tamarind",
     }
@@ -21,9 +22,11 @@ words! {
 pub struct Profile {
     /// The provider's own spelling, for people.
     pub name: &'static str,
-    /// A notification's body may carry a token or a card: it is sealed at rest, and a body that may hold a token is not shown.
+    /// A notification's body may carry a token or a card: it is sealed at rest, and a body that may hold a token is not
+    /// shown.
     pub has_confidential_bodies: bool,
-    /// The merchant gives payments their ids, so two accounts may use the same id. Otherwise an id is unique everywhere.
+    /// The merchant gives payments their ids, so two accounts may use the same id. Otherwise an id is unique
+    /// everywhere.
     pub merchant_names_payments: bool,
     /// The merchant gives refunds their ids, so it can announce them before it asks for them.
     pub merchant_names_refunds: bool,
@@ -31,8 +34,8 @@ pub struct Profile {
     pub names_payments_by_reference: bool,
     /// Refunds have an inquiry of their own. Otherwise the answer about their payment says everything.
     pub has_refund_inquiry: bool,
-    /// The answer about a payment carries its disputes, so that an open one is worth asking about. Otherwise only verified
-    /// notifications name them.
+    /// The answer about a payment carries its disputes, so that an open one is worth asking about. Otherwise only
+    /// verified notifications name them.
     pub has_disputes_in_answers: bool,
     /// The provider lists what happened, also what no notification reached us about.
     pub lists_events: bool,
@@ -42,8 +45,9 @@ pub struct Profile {
 }
 
 /// # Source
-/// `docs/providers/antom.md#kinds-of-notifications`, `docs/providers/antom.md#refunds`, `docs/providers/antom.md#disputes`,
-/// `docs/providers/antom.md#authorizations`. Cards are in payments, tokens in authorizations, and either may be in kinds we do not know.
+/// `docs/providers/antom.md#kinds-of-notifications`, `docs/providers/antom.md#refunds`,
+/// `docs/providers/antom.md#disputes`, `docs/providers/antom.md#authorizations`. Cards are in payments, tokens in
+/// authorizations, and either may be in kinds we do not know.
 const ANTOM: Profile = Profile {
     name: "Antom",
     has_confidential_bodies: true,

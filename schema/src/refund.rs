@@ -61,7 +61,8 @@ impl Refund {
     }
 }
 
-/// A refund that the merchant announces. Antom's notification of it names no payment, so only the merchant knows its payment.
+/// A refund that the merchant announces. Antom's notification of it names no payment, so only the merchant knows its
+/// payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRefund {
     pub payment: PaymentKey,

@@ -98,8 +98,8 @@ impl ReplayProgress {
             }
             // A plan is a question: whatever its answers are, all of them are wanted.
             ReplayState::Running | ReplayState::Paused | ReplayState::Stopped if self.plan => {}
-            // A paused one, too: resumed without a word, it would go on as if nothing had failed. A stopped one, for its
-            // report to count what was still out when it stopped.
+            // A paused one, too: resumed without a word, it would go on as if nothing had failed. A stopped one, for
+            // its report to count what was still out when it stopped.
             ReplayState::Running | ReplayState::Paused | ReplayState::Stopped => {
                 if let Some(why) = self.too_much_failed(canary) {
                     self.state = ReplayState::Stopped;

@@ -2,8 +2,8 @@
 
 /// Returns a server's URL as people may see it: scheme, hosts, ports and path; no user, no password, no parameters.
 ///
-/// Returns `None` where a password may hide in these parts. A `/`, `?`, `#` or `@` in a password must be percent-encoded; unencoded, it moves
-/// the rest of the password into the host, the path or the parameters.
+/// Returns `None` where a password may hide in these parts. A `/`, `?`, `#` or `@` in a password must be
+/// percent-encoded; unencoded, it moves the rest of the password into the host, the path or the parameters.
 pub fn shown_url(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

@@ -180,7 +180,8 @@ impl PaymentState {
             (Authorized, Awaiting)
             | (Paid, Awaiting | Authorized)
             | (PartlyRefunded, Awaiting | Authorized | Paid)
-            // Nothing of a refunded payment is the merchant's any more, so a provider that cancels it says nothing new about money.
+            // Nothing of a refunded payment is the merchant's any more, so a provider that cancels it says nothing new
+            // about money.
             | (Refunded, Awaiting | Authorized | Paid | PartlyRefunded | Failed | Expired | Cancelled)
             | (Failed, Awaiting | Authorized | Expired | Cancelled)
             | (Expired, Awaiting | Authorized | Failed | Cancelled)
@@ -196,8 +197,8 @@ impl RefundState {
         self != Self::Pending
     }
 
-    /// Returns the refund's state after the provider states `stated`. A failure may turn out well after all; a success is
-    /// never taken back.
+    /// Returns the refund's state after the provider states `stated`. A failure may turn out well after all; a success
+    /// is never taken back.
     #[must_use]
     pub fn then(self, stated: Self) -> Self {
         match (self, stated) {

@@ -11,7 +11,8 @@ pub struct UnknownWord {
     pub known: String,
 }
 
-/// Declares an enum whose variants are words of the public contract, spelled once: in types, columns, JSON and logs alike.
+/// Declares an enum whose variants are words of the public contract, spelled once: in types, columns, JSON and logs
+/// alike.
 macro_rules! words {
     ($(#[$doc:meta])* $vis:vis enum $name:ident ($of:literal) {
         $($(#[doc = $vdoc:literal])* $(#[cfg($only:meta)])? $variant:ident = $word:literal,)+

@@ -1,4 +1,5 @@
-//! The simulated Antom: payments, refunds and authorizations in memory; what it answers about them, and what it notifies.
+//! The simulated Antom: payments, refunds and authorizations in memory; what it answers about them, and what it
+//! notifies.
 
 mod api;
 mod authorization;
@@ -91,7 +92,8 @@ impl Antom {
         *self.0.habits()
     }
 
-    /// Signs notifications and answers with another key of Antom's from now on, under this `keyVersion`, as after a rotation.
+    /// Signs notifications and answers with another key of Antom's from now on, under this `keyVersion`, as after a
+    /// rotation.
     pub fn set_key(&self, version: u32, keys: &Keys) {
         *self.0.antom_key() = AntomKey { version, keys: keys.clone() };
     }
@@ -108,13 +110,14 @@ impl Antom {
     }
 }
 
-/// Notifications: each is signed over the very path it is posted to, `{base_url}/antom/{account}/` and [`AntomKind::call`].
+/// Notifications: each is signed over the very path it is posted to, `{base_url}/antom/{account}/` and
+/// [`AntomKind::call`].
 impl Antom {
     /// The notification Antom would send about this payment, or about the last refund, capture or dispute of it.
     ///
     /// # Errors
-    /// [`SimulatorError::NotPossible`]: [`AntomKind::State`] of a payment Antom would be silent about, or a refund or capture of
-    /// one that has none.
+    /// [`SimulatorError::NotPossible`]: [`AntomKind::State`] of a payment Antom would be silent about, or a refund or
+    /// capture of one that has none.
     pub fn signed(
         &self,
         base_url: &str,

@@ -1,4 +1,5 @@
-//! The verbs of [`Antom`], [`Omise`], [`Faults`] and [`Journal`] over HTTP, for shells and other programs: one verb a request.
+//! The verbs of [`Antom`], [`Omise`], [`Faults`] and [`Journal`] over HTTP, for shells and other programs: one verb a
+//! request.
 //!
 //! ```console
 //! $ curl localhost:4040/control --json '{"do":"antom_pays","id":"PR-1","amount_minor":150000,"currency":"THB"}'

@@ -37,7 +37,8 @@ pub enum Fault {
     HtmlPage,
     /// A right answer to a question about another payment or refund.
     OtherPayment,
-    /// Every second answer about a payment or refund tells its state before the last change, as a replica that lags would.
+    /// Every second answer about a payment or refund tells its state before the last change, as a replica that lags
+    /// would.
     Flapping,
 }
 

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
-/// Makes the providers' ids out of the clock and a count: the same story has the same ids, and a restarted simulator has others.
+/// Makes the providers' ids out of the clock and a count: the same story has the same ids, and a restarted simulator
+/// has others.
 #[derive(Default)]
 pub(crate) struct Ids(AtomicU64);
 

@@ -24,8 +24,8 @@ pub struct Call {
     pub provider: Provider,
     /// `inquiryPayment`, `inquiryRefund`, `applyToken`, `GET /charges/{id}`, `GET /events`.
     pub what: String,
-    /// The payment or refund the call names, as it spells it; of a code or token, whose it is: its `authState`. Absent where it
-    /// names nothing known or readable.
+    /// The payment or refund the call names, as it spells it; of a code or token, whose it is: its `authState`. Absent
+    /// where it names nothing known or readable.
     pub about: Option<String>,
     pub at: Timestamp,
     /// The fault it met.

@@ -1,8 +1,9 @@
 //! Antom and Omise as neighbours, well-behaved or not, over real HTTP and in both directions.
 //!
-//! A [`Simulator`] answers what payhook asks, checking payhook's signature and keys as strictly as the providers do, and sends
-//! the notifications the providers would send, signed over the very path they are posted to. Every answer is made from the
-//! state of its things and never kept ready; a [`Fault`] bends answers on their way out and leaves the state alone.
+//! A [`Simulator`] answers what payhook asks, checking payhook's signature and keys as strictly as the providers do,
+//! and sends the notifications the providers would send, signed over the very path they are posted to. Every answer is
+//! made from the state of its things and never kept ready; a [`Fault`] bends answers on their way out and leaves the
+//! state alone.
 //!
 //! ```no_run
 //! # use payhook_schema::{AccountName, PaymentId};

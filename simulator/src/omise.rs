@@ -23,7 +23,8 @@ use crate::{Reply, SignedRequest, SimulatorError};
 
 /// The simulated Omise. Cheap to clone; all clones are one.
 ///
-/// Every change of a charge makes the event Omise would make of it, which `GET /events` lists and [`Self::notify`] delivers.
+/// Every change of a charge makes the event Omise would make of it, which `GET /events` lists and [`Self::notify`]
+/// delivers.
 #[derive(Clone)]
 pub struct Omise(pub(crate) Arc<SimulatorState>);
 
@@ -120,11 +121,12 @@ impl Omise {
         })
     }
 
-    /// Gives money back: `refund.create`. All of it at once, with nothing refunded before, is a void, as at Omise. Answers with
-    /// the refund's id.
+    /// Gives money back: `refund.create`. All of it at once, with nothing refunded before, is a void, as at Omise.
+    /// Answers with the refund's id.
     ///
     /// # Errors
-    /// [`SimulatorError::NotPossible`]: more than is left, a charge that is disputed, or a source that takes nothing back.
+    /// [`SimulatorError::NotPossible`]: more than is left, a charge that is disputed, or a source that takes nothing
+    /// back.
     pub fn refund(&self, id: &PaymentId, amount_minor: i64) -> Result<RefundId, SimulatorError> {
         let made = self.change(id, "refund.create", |charge, shared| {
             charge.refund(amount_minor, &shared.ids, shared.clock.now())
@@ -132,8 +134,8 @@ impl Omise {
         Ok(RefundId::new(made).expect("of the allowed letters"))
     }
 
-    /// Begins to give money back: `refund.create`, with a refund that is `pending`. Omise was never seen to do so, but for its
-    /// documentation having had the word.
+    /// Begins to give money back: `refund.create`, with a refund that is `pending`. Omise was never seen to do so, but
+    /// for its documentation having had the word.
     ///
     /// # Source
     /// "Refund API", docs.omise.co/refunds-api, read 2026-11-21; `docs/providers/omise.md#refunds`.
@@ -149,8 +151,8 @@ impl Omise {
         self.alter(&mut self.0.charges(), id, |charge, _| charge.settle_refunds())
     }
 
-    /// Something happens that has to do with no charge: `transfer.create`, `customer.update`, or a key nobody has heard of.
-    /// Answers with the event's id.
+    /// Something happens that has to do with no charge: `transfer.create`, `customer.update`, or a key nobody has heard
+    /// of. Answers with the event's id.
     ///
     /// # Errors
     /// [`SimulatorError::NotPossible`]: the key is one of charges, refunds or disputes, which have verbs of their own.
@@ -179,7 +181,8 @@ impl Omise {
     }
 
     /// The webhook for the charge's last event of this key, with that event's id and its snapshot; where there was none
-    /// (`charge.update`, `dispute.create`, `transfer.create`), one is made from the state now. Goes to `{base_url}/omise/{account}`.
+    /// (`charge.update`, `dispute.create`, `transfer.create`), one is made from the state now. Goes to
+    /// `{base_url}/omise/{account}`.
     pub fn signed(
         &self,
         base_url: &str,

@@ -208,8 +208,8 @@ impl SignedRequest {
         posts.join_all().await
     }
 
-    /// Posts it, and again after each of `delays` until it is acknowledged (`docs/providers/antom.md#resends`). The signature
-    /// stays the first one: the documentation names no new one, and this is the harder case.
+    /// Posts it, and again after each of `delays` until it is acknowledged (`docs/providers/antom.md#resends`). The
+    /// signature stays the first one: the documentation names no new one, and this is the harder case.
     pub async fn send_until_acknowledged(&self, delays: &[Duration]) -> Vec<Result<Reply, SimulatorError>> {
         let mut replies = vec![self.send().await];
         for delay in delays {

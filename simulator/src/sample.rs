@@ -70,7 +70,8 @@ pub fn body(
 /// Makes the headers under which the account's provider would post `body` to `path`.
 ///
 /// # Errors
-/// [`SimulatorError::Lacking`]: the provider's key is not in the account. [`SimulatorError::NotPossible`]: the text is no key.
+/// [`SimulatorError::Lacking`]: the provider's key is not in the account. [`SimulatorError::NotPossible`]: the text is
+/// no key.
 pub fn sign(
     account: &Account,
     key: SampleKey<'_>,
@@ -109,7 +110,8 @@ pub fn sign(
     }
 }
 
-/// Returns the `keyVersion` under which the account has this key. A key it has under none is sent as the newest, and refused.
+/// Returns the `keyVersion` under which the account has this key. A key it has under none is sent as the newest, and
+/// refused.
 fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
     let probe = b"payhook send";
     let signature = key.sign(probe);
@@ -117,7 +119,8 @@ fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
     ours.or(account.public_keys.last_key_value()).map_or(1, |(version, _)| *version)
 }
 
-/// The kinds [`antom`] makes, each with its name: all but those that tell the truth of a state, which a sample has none of.
+/// The kinds [`antom`] makes, each with its name: all but those that tell the truth of a state, which a sample has none
+/// of.
 pub fn antom_kinds() -> impl Iterator<Item = AntomKind> {
     AntomKind::ALL.into_iter().filter(|kind| !matches!(kind, AntomKind::State | AntomKind::RefundState))
 }
@@ -127,11 +130,12 @@ pub fn omise_kinds() -> &'static [&'static str] {
     &KEYS
 }
 
-/// The body of one of Antom's notifications about a payment of this amount, in the state its kind says. A refund's and an
-/// authorization's are named after the payment: `RF-` and `AS-` before its id.
+/// The body of one of Antom's notifications about a payment of this amount, in the state its kind says. A refund's and
+/// an authorization's are named after the payment: `RF-` and `AS-` before its id.
 ///
 /// # Errors
-/// [`SimulatorError::NotPossible`] for [`AntomKind::State`] and [`AntomKind::RefundState`]: a sample has no state but what it says.
+/// [`SimulatorError::NotPossible`] for [`AntomKind::State`] and [`AntomKind::RefundState`]: a sample has no state but
+/// what it says.
 pub fn antom(kind: AntomKind, payment: &PaymentId, amount: Money, now: Timestamp) -> Result<Vec<u8>, SimulatorError> {
     if kind == AntomKind::RefundState {
         return Err(SimulatorError::NotPossible(

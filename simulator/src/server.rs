@@ -109,7 +109,8 @@ impl Simulator {
         &self.shared.keys
     }
 
-    /// The tables `[antom.<account>]` and `[omise.<account>]` of `payhook.toml`, keys and all, with this simulator as the API.
+    /// The tables `[antom.<account>]` and `[omise.<account>]` of `payhook.toml`, keys and all, with this simulator as
+    /// the API.
     pub fn config_toml(&self, account: &AccountName) -> String {
         let (keys, api) = (self.keys(), self.url());
         format!(
@@ -168,7 +169,8 @@ api = "{api}"
         ]
     }
 
-    /// Answers a call without a socket, as it answers one from the network; `None` where a fault closes the connection instead.
+    /// Answers a call without a socket, as it answers one from the network; `None` where a fault closes the connection
+    /// instead.
     pub async fn answer(&self, request: http::Request<Vec<u8>>) -> Option<http::Response<Vec<u8>>> {
         let response =
             self.router.clone().oneshot(request.map(Body::from)).await.unwrap_or_else(|never| match never {});

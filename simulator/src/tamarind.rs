@@ -1,5 +1,5 @@
-//! Simulates Tamarind, the invented provider of debug builds: payments in memory, `GET /tamarind/payments/{id}`, notifications.
-//! Its secret and its token are those of the simulated Omise.
+//! Simulates Tamarind, the invented provider of debug builds: payments in memory, `GET /tamarind/payments/{id}`,
+//! notifications. Its secret and its token are those of the simulated Omise.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

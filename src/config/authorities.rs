@@ -6,7 +6,8 @@ use rustls::pki_types::pem::PemObject;
 
 use super::reader::Reader;
 
-/// Takes `ca_file` of a section: certificate authorities in PEM, each of them checked. `instead` says why this address uses none.
+/// Takes `ca_file` of a section: certificate authorities in PEM, each of them checked. `instead` says why this address
+/// uses none.
 pub(super) fn take(reader: &mut Reader, section: &str, instead: Option<&str>) -> Option<String> {
     let path = reader.text(section, "ca_file")?;
     let key = format!("{section}.ca_file");

@@ -1,5 +1,5 @@
-//! Notices about a configuration that works and exposes secrets: in a file that others may read, or on a connection that
-//! others may listen to.
+//! Notices about a configuration that works and exposes secrets: in a file that others may read, or on a connection
+//! that others may listen to.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,8 +11,8 @@ use toml::{Table, Value};
 
 use super::{QueueConfig, StoreConfig};
 
-/// Returns a notice if a configuration file has secrets in its text, and every user of the machine may read it. A text that is not TOML
-/// has none.
+/// Returns a notice if a configuration file has secrets in its text, and every user of the machine may read it. A text
+/// that is not TOML has none.
 pub(super) fn by_its_text(file: &Path, text: &str) -> Option<String> {
     toml::from_str(text).is_ok_and(|written| has_secrets(&written)).then(|| readable_by_all(file)).flatten()
 }
@@ -44,7 +44,8 @@ fn is_inline(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.is_empty() && !text.starts_with('@'))
 }
 
-/// Returns a notice for each connection to another machine that is not encrypted. With a certificate authority of its own, the store's is.
+/// Returns a notice for each connection to another machine that is not encrypted. With a certificate authority of its
+/// own, the store's is.
 pub(super) fn in_the_clear(queue: &QueueConfig, store: &StoreConfig, store_has_ca: bool) -> Vec<String> {
     let mut notices = Vec::new();
     if let QueueConfig::Rabbit(url) = queue

@@ -15,8 +15,8 @@ use super::exposed;
 /// The prefix of our environment variables.
 const PREFIX: &str = "PAYHOOK__";
 
-/// Takes keys out of a configuration and notes every mistake, so that all are reported at once. A key left in the end is a
-/// mistake as well: a misspelled key must not silently mean its default.
+/// Takes keys out of a configuration and notes every mistake, so that all are reported at once. A key left in the end
+/// is a mistake as well: a misspelled key must not silently mean its default.
 pub(super) struct Reader {
     table: Table,
     folder: PathBuf,
@@ -47,7 +47,8 @@ impl Taken {
 
 /// Puts `over` on top of `under`, table by table.
 pub(super) fn overlay(under: &mut Table, over: Table) {
-    // A secret given as a file replaces one given inline below, and the other way round; both at once stay, and are reported.
+    // A secret given as a file replaces one given inline below, and the other way round; both at once stay, and are
+    // reported.
     for key in over.keys() {
         let twin = key.strip_suffix("_file").map_or_else(|| format!("{key}_file"), str::to_owned);
         if !over.contains_key(&twin) {

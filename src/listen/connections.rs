@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::ListenLimits;
 
-/// Every peer has this long to send its request, or to read its answer, before its connection may be closed for another's.
+/// Every peer has this long to send its request, or to read its answer, before its connection may be closed for
+/// another's.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// A peer that waited for so long does nothing: its connection goes before all others.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// After a connection had to make room for another, connections are closed after one answer for so long: nobody keeps a place by asking
-/// again and again.
+/// After a connection had to make room for another, connections are closed after one answer for so long: nobody keeps a
+/// place by asking again and again.
 const CROWDED_FOR: Duration = Duration::from_secs(1);
 
 /// The open connections of a listener, and for how long each has waited for its peer.

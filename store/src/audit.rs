@@ -44,7 +44,8 @@ pub trait Audit: Send + Sync + 'static {
 pub struct KeyUse {
     pub provider: Provider,
     pub account: AccountName,
-    /// As [`Notification::verified_by`](payhook_schema::Notification::verified_by) has it: `keyVersion 1`, `secret 3fa1c2d4`.
+    /// As [`Notification::verified_by`](payhook_schema::Notification::verified_by) has it: `keyVersion 1`, `secret
+    /// 3fa1c2d4`.
     pub verified_by: String,
     pub last_at: Timestamp,
 }
@@ -55,7 +56,8 @@ pub struct AuditEntry {
     /// Sorts by time.
     pub id: Uuid,
     pub at: Timestamp,
-    /// The caller's name in the configuration; `console` for the one token without a name, `local` where none is asked for.
+    /// The caller's name in the configuration; `console` for the one token without a name, `local` where none is asked
+    /// for.
     pub who: String,
     pub role: String,
     /// `token.read`, `keys.rotate`, `order.release`, `dead_letter.replay`, ….

@@ -50,12 +50,12 @@ pub trait AuthorizationStore: Send + Sync + 'static {
         name: &AuthorizationName,
     ) -> Result<Vec<Authorization>, StoreError>;
 
-    /// Everything that happened to an authorization, oldest first: the written entries, the archived notifications about
-    /// it (`notification`), and its published events (`publish`).
+    /// Everything that happened to an authorization, oldest first: the written entries, the archived notifications
+    /// about it (`notification`), and its published events (`publish`).
     async fn authorization_timeline(&self, id: &AuthorizationId) -> Result<Vec<TimelineEntry>, StoreError>;
 
-    /// Archived notifications that name an authorization by `name`, oldest first, at most a hundred: what came before it
-    /// was registered.
+    /// Archived notifications that name an authorization by `name`, oldest first, at most a hundred: what came before
+    /// it was registered.
     async fn authorization_notifications(
         &self,
         account: &AccountName,
@@ -106,8 +106,8 @@ pub struct AuthorizationSettlement {
     pub timeline: Option<(AuthorizationId, Vec<TimelineEntry>)>,
 }
 
-/// The new values of an authorization, decided on `authorization.revision`; the store writes `revision + 1`. Its token, if it is a
-/// new one, names the authorization from then on.
+/// The new values of an authorization, decided on `authorization.revision`; the store writes `revision + 1`. Its token,
+/// if it is a new one, names the authorization from then on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuthorizationChange {
     pub authorization: Authorization,

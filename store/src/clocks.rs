@@ -29,8 +29,8 @@ pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// The latest deadline that a lease or claim of `hold_for` can have at `now`. A later one was written by a clock that was ahead, or before
-/// the clock went back, and holds nobody up.
+/// The latest deadline that a lease or claim of `hold_for` can have at `now`. A later one was written by a clock that
+/// was ahead, or before the clock went back, and holds nobody up.
 pub(crate) fn longest(now: Timestamp, hold_for: Duration) -> Timestamp {
     later(now, hold_for.saturating_add(TURN))
 }

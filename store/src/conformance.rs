@@ -28,7 +28,8 @@ pub struct Harness {
     pub store: Arc<dyn Store>,
     /// The same store, used by another worker: its own connections where the backend has more than one process.
     pub other: Arc<dyn Store>,
-    /// The same store as the program has it: its clock is the machine's or the server's, and no caller decides what now is.
+    /// The same store as the program has it: its clock is the machine's or the server's, and no caller decides what now
+    /// is.
     pub program: Arc<dyn Store>,
     /// The seed of the random operations. The code that makes the harness prints it.
     pub seed: u64,

@@ -25,9 +25,9 @@ pub(crate) mod sql;
 /// - `a_note_stays_with_its_dead_letter`
 #[async_trait]
 pub trait DeadLetters: Send + Sync + 'static {
-    /// Stores dead letters. A letter with a known id that did not fail later than the stored one changes nothing. A letter
-    /// that did fail later died again: it is open, with its new failure and the attempts of both. Their notifications, if
-    /// any, are archived with them.
+    /// Stores dead letters. A letter with a known id that did not fail later than the stored one changes nothing. A
+    /// letter that did fail later died again: it is open, with its new failure and the attempts of both. Their
+    /// notifications, if any, are archived with them.
     ///
     /// A letter can always be stored: a NUL character in its detail becomes U+FFFD, and a notification that cannot be
     /// archived is in the letter's bytes all the same.

@@ -5,8 +5,8 @@ use thiserror::Error;
 /// An error of the store, by what the caller can do next.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// Not reachable, overloaded, or lost on the way: try again later. The outcome of a write is unknown, and writing it
-    /// again is safe.
+    /// Not reachable, overloaded, or lost on the way: try again later. The outcome of a write is unknown, and writing
+    /// it again is safe.
     #[error("the store at `{address}` is unavailable: {what}")]
     Unavailable {
         address: String,

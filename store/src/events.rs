@@ -132,8 +132,8 @@ fn sent_before(row: &Row) -> sqlx::Result<Option<SentBefore>> {
 /// Gives places in the feed under a lock held to the commit, so that they become visible in their order: whoever has
 /// read up to a place has read everything before it.
 ///
-/// `n` was drawn while the order's row was locked by the settlement, so of one order's events those with the lower version
-/// have the lower `n`, and are committed before any later one begins.
+/// `n` was drawn while the order's row was locked by the settlement, so of one order's events those with the lower
+/// version have the lower `n`, and are committed before any later one begins.
 async fn sequence(on: &mut Conn<'_>, limit: u32, now: Timestamp) -> sqlx::Result<usize> {
     let mut unit = on.begin().await?;
     let on = &mut unit.connection();

@@ -89,19 +89,19 @@ pub trait Housekeeping: Send + Sync + 'static {
     /// Up to `limit` things that are sealed under another key than `newest`, in no particular order.
     async fn sealed_list(&self, newest: u32, limit: u32) -> Result<Vec<SealedThing>, StoreError>;
 
-    /// Replaces sealed things with what is sealed anew, each only if it is still sealed as `was`; returns how many were.
-    /// To an authorization it is a write like any other: whoever read it before would bring the old secret back.
+    /// Replaces sealed things with what is sealed anew, each only if it is still sealed as `was`; returns how many
+    /// were. To an authorization it is a write like any other: whoever read it before would bring the old secret back.
     async fn sealed_replace(&self, replacements: &[Resealed]) -> Result<usize, StoreError>;
 
     /// Counts the things sealed under each key, by key.
     async fn sealed_count(&self) -> Result<Vec<(u32, u64)>, StoreError>;
 
-    /// Deletes history of one kind that is older than `age` and that nothing needs: reads up to `limit` rows by an index,
-    /// oldest first and behind `from`, and deletes those that may go. A pass begins at [`Place::START`] and ends where
-    /// there is no next place.
+    /// Deletes history of one kind that is older than `age` and that nothing needs: reads up to `limit` rows by an
+    /// index, oldest first and behind `from`, and deletes those that may go. A pass begins at [`Place::START`] and ends
+    /// where there is no next place.
     ///
-    /// - Of an order, timeline, releases, events and notifications stay while it is held or something is expected of its
-    ///   payments, and until it has not changed for `age`. Of an authorization, the timeline stays while it is not
+    /// - Of an order, timeline, releases, events and notifications stay while it is held or something is expected of
+    ///   its payments, and until it has not changed for `age`. Of an authorization, the timeline stays while it is not
     ///   cancelled.
     /// - An event that is not published keeps all of its order. The order keeps a note of what fulfilment has seen:
     ///   [`crate::Feed::events_of`].

@@ -50,8 +50,8 @@ pub trait Orders: Send + Sync + 'static {
     /// changes nothing.
     ///
     /// A new payment's first check is due a minute later; at once where a notification about it came before. A payment
-    /// with a newly announced refund is due at once, whatever its state, and archived notifications that name the refund
-    /// are the payment's from then on.
+    /// with a newly announced refund is due at once, whatever its state, and archived notifications that name the
+    /// refund are the payment's from then on.
     async fn order_register(&self, order: &NewOrder, now: Timestamp) -> Result<Registered, StoreError>;
 
     async fn order_get(&self, id: &OrderId) -> Result<Option<Order>, StoreError>;
@@ -93,9 +93,9 @@ pub trait Orders: Send + Sync + 'static {
     /// notifications name them so are found by it (`Profile::names_payments_by_reference`).
     async fn payment_named(&self, name: &PaymentName) -> Result<Option<PaymentKey>, StoreError>;
 
-    /// The provider's payments under `account` that a refund of `amount` may be of, the last registered first: those that
-    /// took money in its currency, have at least so much left that was not refunded, and are of orders not older than
-    /// `since`.
+    /// The provider's payments under `account` that a refund of `amount` may be of, the last registered first: those
+    /// that took money in its currency, have at least so much left that was not refunded, and are of orders not older
+    /// than `since`.
     async fn payments_refundable(
         &self,
         provider: Provider,
@@ -155,8 +155,8 @@ pub struct AccountLimit {
 /// The result of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registered {
-    /// The order as it now is. `parked`: those of its newly linked payments whose notifications came earlier; their next
-    /// check is due at once.
+    /// The order as it now is. `parked`: those of its newly linked payments whose notifications came earlier; their
+    /// next check is due at once.
     Order { order: Order, created: bool, parked: Vec<PaymentKey> },
     /// No change: the order is registered with another amount or currency.
     AmountDiffers { registered: Money },

@@ -59,8 +59,8 @@ pub trait Replays: Send + Sync + 'static {
     ) -> Result<Vec<ReplayItem>, StoreError>;
 
     /// Records results of claimed items; results of others are ignored. An item that was not tried is waiting again,
-    /// and is not handed out for two seconds. A dead letter whose item changed something, or found nothing to change, is
-    /// replayed, unless it was a plan or the letter died again since the replay began. A replay with nothing left is
+    /// and is not handed out for two seconds. A dead letter whose item changed something, or found nothing to change,
+    /// is replayed, unless it was a plan or the letter died again since the replay began. A replay with nothing left is
     /// done; one whose canary failed, or of whose items more than a fifth (of ten or more) failed, is stopped.
     async fn replay_note(&self, results: &[ReplayResult], now: Timestamp) -> Result<(), StoreError>;
 }

@@ -51,15 +51,16 @@ pub trait Settling: Send + Sync + 'static {
     /// changes nothing, where the refund is settled under another payment or `refund.payment` is not registered.
     async fn refund_assign(&self, refund: &NewRefund, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Writes what was learned about an authorization, whole or not at all, like [`Settling::settle`] does for orders. A
-    /// change ends any claim. An entry of its history names no payment.
+    /// Writes what was learned about an authorization, whole or not at all, like [`Settling::settle`] does for orders.
+    /// A change ends any claim. An entry of its history names no payment.
     async fn authorization_settle(&self, settlement: &AuthorizationSettlement) -> Result<Settled, StoreError>;
 }
 
 /// A unit of work of the worker: what was learned about one payment, and what it changes.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settlement {
-    /// Archived, each once by its id. Of those that were signed as the same bytes the first is stored, and the others are counted there.
+    /// Archived, each once by its id. Of those that were signed as the same bytes the first is stored, and the others
+    /// are counted there.
     pub notifications: Vec<Notification>,
     /// The payment that notifications which name none, but its reference or a refund, turned out to be about: they are
     /// found under it, also those that were archived before this was known. The payment found first stays.
@@ -95,10 +96,11 @@ pub struct Asked {
 
 /// The new values of an order and one of its payments, decided on `order.revision`.
 ///
-/// `order` is the order as it was read, with `state`, amounts, `version`, `holds`, `released` and `updated_at` as they shall be; its
-/// `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored one whole, but for
-/// `created_at`, and its `asked_at` never goes back; with a [`Settlement::check`] of the same payment, that one says its schedule. Of its refunds and disputes
-/// none ever goes away, and a refund that is another payment's is refused. Other payments in `order` are ignored.
+/// `order` is the order as it was read, with `state`, amounts, `version`, `holds`, `released` and `updated_at` as they
+/// shall be; its `revision` is still the one read, and the store writes `revision + 1`. `payment` replaces the stored
+/// one whole, but for `created_at`, and its `asked_at` never goes back; with a [`Settlement::check`] of the same
+/// payment, that one says its schedule. Of its refunds and disputes none ever goes away, and a refund that is another
+/// payment's is refused. Other payments in `order` are ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     pub order: Order,
@@ -111,11 +113,11 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     Written,
-    /// The order moved on since it was read, or somebody holds it for longer than we wait; nothing of this settlement was
-    /// written. Read it again and decide again.
+    /// The order moved on since it was read, or somebody holds it for longer than we wait; nothing of this settlement
+    /// was written. Read it again and decide again.
     Conflict,
-    /// This settlement contradicts itself or has a value no backend keeps, such as a NUL character in a text; nothing of
-    /// it was written, and trying again will not help. The text says why without quoting what was in it.
+    /// This settlement contradicts itself or has a value no backend keeps, such as a NUL character in a text; nothing
+    /// of it was written, and trying again will not help. The text says why without quoting what was in it.
     Refused(String),
 }
 

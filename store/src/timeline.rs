@@ -39,7 +39,8 @@ pub struct TimelinePage {
     pub next: Option<TimelinePlace>,
 }
 
-/// The place of an entry in its timeline: by time; at one time notifications, what was done, what was published, each in its own order.
+/// The place of an entry in its timeline: by time; at one time notifications, what was done, what was published, each
+/// in its own order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimelinePlace {
     pub(crate) at: Timestamp,

@@ -149,7 +149,8 @@ async fn every_kind_is_acknowledged_and_shown_where_it_names_an_order(payhook: &
         .until("every event is in the feed", async || {
             let events = payhook.events("K-5").await?;
             let mut types = types_of(&events);
-            // Which came first is anybody's guess, and a dispute that was closed for nobody first is told again for whom.
+            // Which came first is anybody's guess, and a dispute that was closed for nobody first is told again for
+            // whom.
             types.sort_unstable();
             types.dedup();
             let all = ["dispute.closed", "dispute.opened", "order.authorized", "order.paid", "order.refunded"];

@@ -81,7 +81,8 @@ async fn exit_codes_distinguish_failed_misused_and_not_found() {
         "{}",
         ran.stderr
     );
-    // A server that is there and is not the console knows nothing of dead letters: ingress, or a page that answers everything.
+    // A server that is there and is not the console knows nothing of dead letters: ingress, or a page that answers
+    // everything.
     for other in [payhook.ingresses().remove(0), payhook.simulator.url().clone()] {
         let ran = payhook.cli(&["dead", "list", "--url", &other]).await.ends_with(1);
         assert!(ran.stdout.is_empty() && ran.stderr.contains("hint:"), "{other}: {}", ran.stderr);

@@ -1,4 +1,5 @@
-//! The providers' own client libraries against the simulator and the ingress: what we sign they accept, and the other way round.
+//! The providers' own client libraries against the simulator and the ingress: what we sign they accept, and the other
+//! way round.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,5 +1,6 @@
-//! `deploy/compose/`: its services started one by one, with the command, the variables and the secrets that `compose.yaml` gives each, on real
-//! servers. There is no container engine: the program and its configuration are real, the images are not.
+//! `deploy/compose/`: its services started one by one, with the command, the variables and the secrets that
+//! `compose.yaml` gives each, on real servers. There is no container engine: the program and its configuration are
+//! real, the images are not.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Attacks on the listeners, and ends in good order beside them: connections that say nothing, and connections that never read.
+//! Attacks on the listeners, and ends in good order beside them: connections that say nothing, and connections that
+//! never read.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Disputes of both providers: told from open to closed, whichever notifications were lost, while the order's money stays as it is.
+//! Disputes of both providers: told from open to closed, whichever notifications were lost, while the order's money
+//! stays as it is.
 
 use payhook_schema::{DisputeId, PaymentId, Provider};
 use payhook_simulator::{AntomKind, AntomStatus, Fault, Judgement, OmiseDispute};

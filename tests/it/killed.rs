@@ -1,4 +1,5 @@
-//! Processes that end in the middle of two hundred notifications, by `kill -9` mostly: what was acknowledged is applied, and once.
+//! Processes that end in the middle of two hundred notifications, by `kill -9` mostly: what was acknowledged is
+//! applied, and once.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

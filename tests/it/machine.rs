@@ -1,5 +1,5 @@
-//! Faults of the machine: a disk that is full or whose sync fails, and a log that nobody can write. Work goes on by itself afterwards,
-//! nothing acknowledged is lost, and `/readyz` tells meanwhile.
+//! Faults of the machine: a disk that is full or whose sync fails, and a log that nobody can write. Work goes on by
+//! itself afterwards, nothing acknowledged is lost, and `/readyz` tells meanwhile.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! README's way from the demo to a first paid order, refund, and authorization: each command as it stands there, in one shell.
+//! README's way from the demo to a first paid order, refund, and authorization: each command as it stands there, in one
+//! shell.
 
 use std::process::{Command, Stdio};
 

@@ -30,7 +30,8 @@ async fn refused(payhook: &TestPayhook, requests: &[(&str, SignedRequest, u16)])
             assert_eq!(problem.get("detail"), None, "{what}: nobody is told why: {problem}");
         }
     }
-    // A request for an account is worth one line, also where it is none of ours: somebody may have mistyped it. What is in a body never is.
+    // A request for an account is worth one line, also where it is none of ours: somebody may have mistyped it. What is
+    // in a body never is.
     let for_an_account = |request: &SignedRequest| request.path.ends_with("/notifyPayment");
     let is_told = |request: &SignedRequest, status| status != 405 && (status != 404 || for_an_account(request));
     let to_us = requests.iter().filter(|(_, request, status)| is_told(request, *status)).count();

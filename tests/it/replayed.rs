@@ -97,8 +97,8 @@ async fn a_dead_letter_is_planned_then_replayed_and_pays_its_order(payhook: &Tes
     assert!(timeline.iter().any(|entry| entry["text"].as_str().unwrap().contains("registered now")), "{timeline:#?}");
 }
 
-/// An order whose notification was tried until it was given up, because Omise was away each time; then another one pays, so that no breaker
-/// takes it for the account's trouble.
+/// An order whose notification was tried until it was given up, because Omise was away each time; then another one
+/// pays, so that no breaker takes it for the account's trouble.
 async fn given_up_unreached(payhook: &TestPayhook, order: &str) {
     let charge = payhook.omise_order(order, "10.00 THB").await;
     payhook.simulator.omise().pay(&charge).unwrap();

@@ -1,4 +1,5 @@
-//! `deploy/rabbitmq-definitions.json` on a real broker: each role runs under the user it brings, with that user's rights alone.
+//! `deploy/rabbitmq-definitions.json` on a real broker: each role runs under the user it brings, with that user's
+//! rights alone.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +33,8 @@ async fn every_role_works_with_the_rights_of_its_own_user() {
     let vhost = payhook.vhost();
     let queues = vhost.admin("GET", "/queues/payhook", None).await.unwrap();
     assert!(queues.as_array().unwrap().iter().any(|queue| queue["name"] == "payhook.notifications"), "{queues}");
-    // The same for this test's own virtual host, where `payhook migrate` has declared all: the two agree, or the import fails.
+    // The same for this test's own virtual host, where `payhook migrate` has declared all: the two agree, or the import
+    // fails.
     let ours = json!(vhost.name).to_string();
     import(&DEFINITIONS.replace("\"vhost\": \"payhook\"", &format!("\"vhost\": {ours}"))).await;
     let url = async |role: &str| {

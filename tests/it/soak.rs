@@ -1,7 +1,7 @@
 //! Load goes on while a fault comes and goes, again and again: for seconds here, for minutes by `cargo xtask soak`.
 //!
-//! Providers send all the time, send again what was not acknowledged, and repeat what was. Each soak prints its counts: sent,
-//! acknowledged, applied, lost, twice.
+//! Providers send all the time, send again what was not acknowledged, and repeat what was. Each soak prints its counts:
+//! sent, acknowledged, applied, lost, twice.
 
 mod load;
 

@@ -1,5 +1,5 @@
-//! A third provider, which no release knows, from the configuration to the event: nothing outside `schema/src/provider.rs`,
-//! `provider/src/tamarind/` and the simulator was written for it.
+//! A third provider, which no release knows, from the configuration to the event: nothing outside
+//! `schema/src/provider.rs`, `provider/src/tamarind/` and the simulator was written for it.
 
 use payhook_schema::Provider;
 

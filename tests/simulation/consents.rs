@@ -1,4 +1,5 @@
-//! Auto Debit in a world: customers agree, a wallet gives one token to several of their authorizations, and takes it back from all of them.
+//! Auto Debit in a world: customers agree, a wallet gives one token to several of their authorizations, and takes it
+//! back from all of them.
 
 use jiff::SignedDuration;
 use payhook_schema::{AuthState, AuthorizationId, AuthorizationState, Wallet};

@@ -1,5 +1,5 @@
-//! Worlds by the hundred, each from a seed: what is true at the providers must be true of the orders in the end, whatever dies,
-//! comes twice, comes late, or never comes.
+//! Worlds by the hundred, each from a seed: what is true at the providers must be true of the orders in the end,
+//! whatever dies, comes twice, comes late, or never comes.
 //!
 //! ```console
 //! $ cargo test -p payhook-simulation                                              # a quick look

@@ -436,8 +436,8 @@ async fn ready(queue: &dyn Queue, lane: Lane) -> Result<u64, QueueError> {
 
 impl SeamDeliveries {
     async fn take(&mut self, room: usize) -> Result<(), QueueError> {
-        // The queue has one connection, in whose line each of its looks stands before the next of ours: after so many it waits for a time
-        // to come, and is given up.
+        // The queue has one connection, in whose line each of its looks stands before the next of ours: after so many
+        // it waits for a time to come, and is given up.
         let finds_nothing = async {
             for _ in 0..LOOKS_OF_A_TAKE {
                 self.queue.waiting(1).await?;

@@ -154,8 +154,8 @@ pub(crate) async fn finish(world: &mut SimulatedWorld) {
         world.register(order).await;
     }
     world.finish_consents().await;
-    // A notification takes effect soon, and not by the schedule's next look: a worker that was just started may have no share of its
-    // account yet, and then a hint goes once round the queue.
+    // A notification takes effect soon, and not by the schedule's next look: a worker that was just started may have no
+    // share of its account yet, and then a hint goes once round the queue.
     let mut notified = Vec::new();
     for payment in 0..world.payments.len() {
         if names_payment(&world.payments[payment]) && world.rng.random() && world.notify(payment).await {

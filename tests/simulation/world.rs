@@ -103,7 +103,8 @@ pub(crate) struct Shape {
     pub(crate) workers: usize,
     /// Antom's older gateways list no refunds in their answers.
     pub(crate) refunds_unlisted: bool,
-    /// Customers share tokens and take them back; refunds are announced for other payments than Antom's answer about them names.
+    /// Customers share tokens and take them back; refunds are announced for other payments than Antom's answer about
+    /// them names.
     pub(crate) tangled: bool,
     /// The store and the queue lose a reply now and then.
     pub(crate) replies_lost: bool,

@@ -1,4 +1,5 @@
-//! A customer's consent to be charged: from notifications, and from calls of ours that exchange a code or refresh a token.
+//! A customer's consent to be charged: from notifications, and from calls of ours that exchange a code or refresh a
+//! token.
 
 use std::sync::Arc;
 

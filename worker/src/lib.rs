@@ -1,8 +1,8 @@
 //! The only place where a payment changes: take a hint, ask the provider, decide, write it once, tell fulfilment.
 //!
-//! **Invariant:** a payment moves on the provider's answer, asked for after the hint was taken, and on nothing else. An authorization,
-//! for which there is nothing to ask, moves on a notification whose signature held.
-//! **Invariant:** a delivery is acked after what it caused is committed, never before.
+//! **Invariant:** a payment moves on the provider's answer, asked for after the hint was taken, and on nothing else. An
+//! authorization, for which there is nothing to ask, moves on a notification whose signature held. **Invariant:** a
+//! delivery is acked after what it caused is committed, never before.
 //!
 //! Arrows between the files go one way only, from the first line to the last:
 //!

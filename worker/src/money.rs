@@ -1,4 +1,5 @@
-//! Decides about money. Pure: no I/O, no async. An answer or a release goes in; new values, holds, timeline entries and events come out.
+//! Decides about money. Pure: no I/O, no async. An answer or a release goes in; new values, holds, timeline entries and
+//! events come out.
 
 pub(crate) mod announce;
 pub(crate) mod decide;

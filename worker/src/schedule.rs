@@ -1,5 +1,5 @@
-//! Says when a payment is asked about again, and when a delivery is tried again. Every `next_check_at` and every [`PaymentCheck`] of the
-//! worker comes from here; so does an authorization's next check, from the delays.
+//! Says when a payment is asked about again, and when a delivery is tried again. Every `next_check_at` and every
+//! [`PaymentCheck`] of the worker comes from here; so does an authorization's next check, from the delays.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const fn seconds(count: u64) -> Duration {
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
-/// Looks on the last, hourly row of a provider's table before a payment is asked about once a day: 25 hours, past the last resend of any
-/// provider. No table ends: unknown stays unknown and is asked daily.
+/// Looks on the last, hourly row of a provider's table before a payment is asked about once a day: 25 hours, past the
+/// last resend of any provider. No table ends: unknown stays unknown and is asked daily.
 const HOURLY_LOOKS: usize = 25;
 
 /// After a payment's own expiry the provider needs a moment to say so.
@@ -93,14 +93,15 @@ pub(crate) fn check_after_wait(payment: &Payment, wait: Duration, now: Timestamp
     check(payment, Some(now.checked_add(wait).unwrap_or(now)))
 }
 
-/// Has an unfinished payment asked about once more when its repeats have rested: a provider may send again because something happened
-/// since.
+/// Has an unfinished payment asked about once more when its repeats have rested: a provider may send again because
+/// something happened since.
 pub(crate) fn check_after_repeat(payment: &Payment, until: Timestamp) -> Option<PaymentCheck> {
     let next = payment.next_check_at.map_or(until, |next| next.min(until));
     payment.is_unfinished().then(|| check(payment, Some(next)))
 }
 
-/// Returns the schedule of a payment whose change cannot be written. A payment that would be finished is not, as far as the store knows.
+/// Returns the schedule of a payment whose change cannot be written. A payment that would be finished is not, as far as
+/// the store knows.
 pub(crate) fn check_after_refusal(payment: &Payment, now: Timestamp) -> PaymentCheck {
     let planned = payment.next_check_at.filter(|_| payment.is_unfinished());
     check(payment, planned.or_else(|| now.checked_add(AFTER_REFUSAL).ok()))
@@ -124,8 +125,8 @@ impl Schedule {
         self.retry_delays.get(usize::try_from(attempt).ok()?.checked_sub(1)?).copied()
     }
 
-    /// A wait on the queue that needs no more than `longest`, on a broker whose queues let nothing past their head: the next delay is not
-    /// longer than that, or the wait is cut to the longest delay within it.
+    /// A wait on the queue that needs no more than `longest`, on a broker whose queues let nothing past their head: the
+    /// next delay is not longer than that, or the wait is cut to the longest delay within it.
     pub(crate) fn wait_within(&self, wait: Duration, longest: Duration) -> Duration {
         match self.retry_delays.iter().find(|delay| **delay >= wait) {
             Some(delay) if *delay <= longest => wait,
@@ -138,8 +139,8 @@ impl Schedule {
         self.retry_delays.iter().copied().filter(|delay| *delay <= wait).max()
     }
 
-    /// Returns the next look at a payment that was answered about. A notification has it watched closely again; a look of our own goes on
-    /// down the table.
+    /// Returns the next look at a payment that was answered about. A notification has it watched closely again; a look
+    /// of our own goes on down the table.
     pub(crate) fn after_answer(
         &self,
         payment: &Payment,
@@ -154,8 +155,8 @@ impl Schedule {
 
     /// Returns the check of a payment whose account may be asked again after `wait`, if an answer about it is awaited.
     ///
-    /// A notification has it due then, however long its hint rests. One that nothing was notified about keeps its own schedule: an outage
-    /// must not make daily looks hourly ones.
+    /// A notification has it due then, however long its hint rests. One that nothing was notified about keeps its own
+    /// schedule: an outage must not make daily looks hourly ones.
     pub(crate) fn check_after_pause(
         &self,
         payment: &Payment,
@@ -168,10 +169,12 @@ impl Schedule {
         (notified || is_watched(payment)).then(|| check(payment, next))
     }
 
-    /// Returns the check of a payment that was asked about in vain, not before `at_least` from now, if an answer about it is awaited. One
-    /// that nobody waits for gets no schedule by this, and loses none that it was given since it was read.
+    /// Returns the check of a payment that was asked about in vain, not before `at_least` from now, if an answer about
+    /// it is awaited. One that nobody waits for gets no schedule by this, and loses none that it was given since it was
+    /// read.
     ///
-    /// `is_the_payments`: the failure says something about the payment. An outage does not: it ages no payment past hourly looks.
+    /// `is_the_payments`: the failure says something about the payment. An outage does not: it ages no payment past
+    /// hourly looks.
     pub(crate) fn check_after_failure(
         &self,
         payment: &Payment,
@@ -186,7 +189,8 @@ impl Schedule {
         is_watched(payment).then(|| PaymentCheck { checks, ..check(payment, next) })
     }
 
-    /// Returns the next look at a payment that could not be asked about: at an unfinished one by its table, and not before `at_least`.
+    /// Returns the next look at a payment that could not be asked about: at an unfinished one by its table, and not
+    /// before `at_least`.
     fn check_again(&self, payment: &Payment, at_least: Timestamp, now: Timestamp) -> Option<Timestamp> {
         match payment.is_unfinished() {
             true => Some(self.next_check(payment.key.provider, payment.checks, None, now).max(at_least)),

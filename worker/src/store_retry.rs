@@ -1,8 +1,9 @@
 //! Repeats operations on the store until it answers.
 //!
-//! While the store is away nothing can be written, so holding on to a prefetch's worth of deliveries is the back pressure: the rest waits
-//! in the queue, no attempt is burnt, and nothing is dead-lettered for it. The same when it refuses us: a wrong password or a missing
-//! right is for a person to mend, and what waits meanwhile is nobody's poison. A value it does not keep is given up at once.
+//! While the store is away nothing can be written, so holding on to a prefetch's worth of deliveries is the back
+//! pressure: the rest waits in the queue, no attempt is burnt, and nothing is dead-lettered for it. The same when it
+//! refuses us: a wrong password or a missing right is for a person to mend, and what waits meanwhile is nobody's
+//! poison. A value it does not keep is given up at once.
 
 use payhook_store::StoreError;
 use tokio::time::{Instant, sleep};
@@ -19,7 +20,8 @@ pub(crate) enum GaveUp {
     Stopped,
     /// Longer than a delivery may be held: RabbitMQ wants it acked within half an hour.
     TooLong,
-    /// The store answers and does not keep a value it was given. No waiting changes that: whatever holds the value is poison.
+    /// The store answers and does not keep a value it was given. No waiting changes that: whatever holds the value is
+    /// poison.
     Refused(String),
 }
 

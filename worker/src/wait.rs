@@ -1,5 +1,5 @@
-//! Every wait of the worker that grows or has a limit: backoffs, rests on the queue, and how long a delivery may be held. Waits between two
-//! rounds of a chore are in the chore.
+//! Every wait of the worker that grows or has a limit: backoffs, rests on the queue, and how long a delivery may be
+//! held. Waits between two rounds of a chore are in the chore.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ pub(crate) fn store_waits() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
 }
 
-/// Between two consumptions of the queue. One that breaks sooner than the longest is waited for longer and longer: each time counts
-/// against what it held.
+/// Between two consumptions of the queue. One that breaks sooner than the longest is waited for longer and longer: each
+/// time counts against what it held.
 pub(crate) fn intake_waits() -> Backoff {
     Backoff::new(Duration::from_millis(200), INTAKE_WAIT_MAX)
 }
 pub(crate) const INTAKE_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long acking is tried. Together with the wait for the store it stays within RabbitMQ's half hour for an ack. It is long because
-/// giving back counts: a broker in alarm takes no retries for hours, and a hint must not become poison for that. A delivery that is given
-/// back is not taken again before the broker confirms publishes.
+/// How long acking is tried. Together with the wait for the store it stays within RabbitMQ's half hour for an ack. It
+/// is long because giving back counts: a broker in alarm takes no retries for hours, and a hint must not become poison
+/// for that. A delivery that is given back is not taken again before the broker confirms publishes.
 pub(crate) const ACK_WITHIN: Duration = Duration::from_mins(20);
 
 /// Between two tries to ack.
@@ -37,13 +37,15 @@ pub(crate) fn ack_waits() -> Backoff {
 
 /// Those that wait for one account come back within this long of each other.
 pub(crate) const SPREAD: Duration = Duration::from_secs(2);
-/// The shortest rest of a hint that waits for its turn within a budget. It rests for this part of the time it has waited, up to the
-/// longest: a burst of any size costs each hint a few rounds, and a budget is never left unused for longer.
+/// The shortest rest of a hint that waits for its turn within a budget. It rests for this part of the time it has
+/// waited, up to the longest: a burst of any size costs each hint a few rounds, and a budget is never left unused for
+/// longer.
 const CROWDED_MIN: Duration = Duration::from_secs(1);
 const CROWDED_PART: u32 = 8;
 const CROWDED_MAX: Duration = Duration::from_secs(30);
-/// Hints that do not probe rest for this part of the time their account has been in trouble, up to the longest rest. An outage of any
-/// length then costs each hint a few rounds through the queue and one more every ten minutes, and delays it by an eighth at most.
+/// Hints that do not probe rest for this part of the time their account has been in trouble, up to the longest rest. An
+/// outage of any length then costs each hint a few rounds through the queue and one more every ten minutes, and delays
+/// it by an eighth at most.
 const TROUBLE_PART: u32 = 8;
 const REST_MAX: Duration = Duration::from_mins(10);
 
@@ -89,7 +91,8 @@ impl HintWait {
         Self { after: CROWDED_MIN, why: Pause::Crowded, lasted: Duration::ZERO, first: false }
     }
 
-    /// Returns the rest of hints that need not be there when the account may be asked again: the longer the trouble, the rarer their turn.
+    /// Returns the rest of hints that need not be there when the account may be asked again: the longer the trouble,
+    /// the rarer their turn.
     pub(crate) fn rest(&self) -> Duration {
         (self.lasted / TROUBLE_PART).min(REST_MAX)
     }

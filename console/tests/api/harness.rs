@@ -181,8 +181,8 @@ impl TestConsole {
         (status.as_u16(), body)
     }
 
-    /// The audit log: action, subject, count, reason, without the registrations that tests begin with. The clock stands, so
-    /// the order says nothing.
+    /// The audit log: action, subject, count, reason, without the registrations that tests begin with. The clock
+    /// stands, so the order says nothing.
     pub(crate) async fn audited(&self) -> Vec<(String, String, u64, Option<String>)> {
         let entries = self.store.audit_list(None, 100).await.unwrap();
         let entries = entries.into_iter().filter(|entry| !entry.action.ends_with(".register"));

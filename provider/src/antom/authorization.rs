@@ -32,11 +32,12 @@ struct Fields {
     reason: Option<Text>,
 }
 
-/// Reads a notifyAuthorization; `None` for anything else, for kinds nobody documented yet, and where the code or token is missing.
+/// Reads a notifyAuthorization; `None` for anything else, for kinds nobody documented yet, and where the code or token
+/// is missing.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams/notifyauth>, read 2026-11-21; `docs/providers/antom.md#authorizations`. The expiry and the refresh token
-/// are not documented for `TOKEN_CREATED`, and taken where they are there.
+/// <https://docs.antom.com/ac/ams/notifyauth>, read 2026-11-21; `docs/providers/antom.md#authorizations`. The expiry
+/// and the refresh token are not documented for `TOKEN_CREATED`, and taken where they are there.
 pub fn read_authorization(body: &[u8]) -> Option<AuthorizationNotice> {
     let fields: Fields = strict_json::read(body).ok()?;
     match given(fields.authorization_notify_type.as_ref())? {

@@ -37,7 +37,8 @@ struct Fields {
 /// body.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams_zh-cn/notify_dispute> and <https://docs.antom.com/ac/cashierpay/dispute>, read 2026-11-21.
+/// <https://docs.antom.com/ac/ams_zh-cn/notify_dispute> and <https://docs.antom.com/ac/cashierpay/dispute>, read
+/// 2026-11-21.
 pub fn read_dispute(body: &[u8]) -> Option<Dispute> {
     let fields: Fields = strict_json::read(body).ok()?;
     let kind = given(fields.dispute_notification_type.as_ref())?;

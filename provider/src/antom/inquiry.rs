@@ -71,8 +71,8 @@ struct Transaction {
 /// | any other         | -                   | ignored: new types appear                                              |
 ///
 /// # Errors
-/// [`AskError::OutsideTables`] for anything else, for a refund or capture in another currency, for more refunded than captured
-/// and more captured than paid: we never guess with money.
+/// [`AskError::OutsideTables`] for anything else, for a refund or capture in another currency, for more refunded than
+/// captured and more captured than paid: we never guess with money.
 ///
 /// # Source
 /// <https://docs.antom.com/ac/ams/paymentri_online>, read 2026-11-21; `docs/providers/antom.md#inquirypayment`.

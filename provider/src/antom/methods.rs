@@ -8,8 +8,8 @@ const HALF_YEAR: RefundTerms = RefundTerms::Within { days: 180, partial: true };
 /// The eighteen Auto Debit methods, GrabPay once for each country.
 ///
 /// # Source
-/// Antom's method pages, read 2026-11-21; `docs/providers/antom.md#methods`. Some limits are of the one-time product, because the
-/// page shows no others.
+/// Antom's method pages, read 2026-11-21; `docs/providers/antom.md#methods`. Some limits are of the one-time product,
+/// because the page shows no others.
 pub(super) const METHODS: &[Method] = &[
     method("ALIPAY_CN", "CNY", Some(10), Some(30_000_000), YEAR),
     method("ALIPAY_HK", "HKD", Some(1), Some(5_000_000), YEAR),

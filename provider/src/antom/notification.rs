@@ -8,8 +8,8 @@ use super::wire::{Text, given};
 use crate::meaning::{Meaning, fingerprint};
 use crate::{Refusal, strict_json};
 
-/// The fields that distinguish Antom's notifications and name what they are about. Everything else is ignored: it is asked
-/// for, and new fields appear several times a year.
+/// The fields that distinguish Antom's notifications and name what they are about. Everything else is ignored: it is
+/// asked for, and new fields appear several times a year.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Fields {
@@ -41,7 +41,8 @@ struct ResultField {
     result_status: Option<Text>,
 }
 
-/// The longest word of the provider's that is stored as a notification's kind; documented ones have at most 21 characters.
+/// The longest word of the provider's that is stored as a notification's kind; documented ones have at most 21
+/// characters.
 const KIND_CHARS_MAX: usize = 64;
 /// Longest idempotency key, in characters; the parts it is made of have at most 64 each.
 const KEY_CHARS_MAX: usize = 255;

@@ -16,8 +16,8 @@ pub const PROTOCOL: Protocol = Protocol {
     authorization: super::read_authorization,
 };
 
-/// Dense at first, because an Auto Debit payment closes after a minute. With the daily looks that follow it goes past Antom's last resend,
-/// 24 h 22 min after the first.
+/// Dense at first, because an Auto Debit payment closes after a minute. With the daily looks that follow it goes past
+/// Antom's last resend, 24 h 22 min after the first.
 ///
 /// # Source
 /// `docs/providers/antom.md#how-often-to-ask`.

@@ -76,8 +76,8 @@ impl TokenFields {
 /// [`AskError::OutsideTables`] for an `S` without a token.
 ///
 /// # Source
-/// <https://docs.antom.com/ac/ams/accesstokenapp.md>, read 2026-11-21; `docs/providers/antom.md#applytoken`. The names of the
-/// codes for used and lapsed grants are not published, so every code that is not about our set-up is one.
+/// <https://docs.antom.com/ac/ams/accesstokenapp.md>, read 2026-11-21; `docs/providers/antom.md#applytoken`. The names
+/// of the codes for used and lapsed grants are not published, so every code that is not about our set-up is one.
 pub fn read_token(body: &[u8]) -> Result<IssuedToken, AskError> {
     #[derive(Deserialize)]
     struct Answer {

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::client::AskError;
 
-/// A scalar as text. Documented as a string always, sent as a bare number or boolean at times: all three read the same, and a
-/// number keeps every digit, since it never becomes a float.
+/// A scalar as text. Documented as a string always, sent as a bare number or boolean at times: all three read the same,
+/// and a number keeps every digit, since it never becomes a float.
 ///
 /// # Source
 /// An official fixture of a real notifyPayment; `docs/providers/antom.md#scalars`.
@@ -115,7 +115,8 @@ impl Outcome {
 
 /// Maps a final refusal (`F`) of an inquiry to an error: not there, or not yet, or our set-up is wrong.
 ///
-/// `PROCESS_FAIL` is also what an order that never reached Antom gets, at first: `docs/providers/antom.md#inquirypayment`.
+/// `PROCESS_FAIL` is also what an order that never reached Antom gets, at first:
+/// `docs/providers/antom.md#inquirypayment`.
 pub(super) fn not_there(code: String) -> AskError {
     match code.as_str() {
         "ORDER_NOT_EXIST" | "REFUND_NOT_EXIST" | "PROCESS_FAIL" => AskError::NotThere { code },

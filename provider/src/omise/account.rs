@@ -48,7 +48,8 @@ impl ProviderAccount for OmiseAccount {
     /// No path is signed.
     ///
     /// # Source
-    /// "Webhooks", docs.omise.co/api-webhooks, and twelve integrations that agree, read 2026-11-21; `docs/providers/omise.md#signing`.
+    /// "Webhooks", docs.omise.co/api-webhooks, and twelve integrations that agree, read 2026-11-21;
+    /// `docs/providers/omise.md#signing`.
     fn signed(&self, received: &Received<'_>) -> Result<Signed, Refusal> {
         let (header, timestamp, candidates) = super::headers(received)?;
         let mut held = None;

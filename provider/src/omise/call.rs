@@ -9,7 +9,8 @@ use crate::OmiseAccount;
 use crate::client::AskError;
 use crate::transport::{Http, HttpAnswer, send, throttled};
 
-/// Gets `path`, which has its query, and gives the bytes of an answer that is Omise's and no error, at most `bytes_max` of them.
+/// Gets `path`, which has its query, and gives the bytes of an answer that is Omise's and no error, at most `bytes_max`
+/// of them.
 ///
 /// # Source
 /// "Errors", docs.omise.co/api-errors, read 2026-11-21; `docs/providers/omise.md#errors`.

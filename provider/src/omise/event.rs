@@ -16,8 +16,8 @@ pub(super) struct WebhookEvent {
     pub(super) created_at: Option<Timestamp>,
 }
 
-/// The envelope's fields are the same in all four API versions. `data` is a snapshot in whichever version the account had:
-/// only ids are taken from it, the money is asked for.
+/// The envelope's fields are the same in all four API versions. `data` is a snapshot in whichever version the account
+/// had: only ids are taken from it, the money is asked for.
 #[derive(Deserialize)]
 struct Event {
     object: String,
@@ -42,8 +42,8 @@ struct Data {
 /// Reads an event: its kind, and the charge it asks us to settle.
 ///
 /// # Shape
-/// `charge.*` names it in `data.id`; `refund.create` and `dispute.*` in `data.charge`. Every other key, known or not, is about nothing of
-/// ours.
+/// `charge.*` names it in `data.id`; `refund.create` and `dispute.*` in `data.charge`. Every other key, known or not,
+/// is about nothing of ours.
 ///
 /// # Errors
 /// [`Refusal::Unreadable`]: not an event object, or a charge's event without a charge id.

@@ -49,7 +49,8 @@ impl EventsPage {
     }
 }
 
-/// The call for one page. Times have whole seconds at Omise; so a fraction of one is cut off, and both ends are included.
+/// The call for one page. Times have whole seconds at Omise; so a fraction of one is cut off, and both ends are
+/// included.
 pub(crate) fn events_path(from: Timestamp, to: Timestamp, offset: u32) -> String {
     let second = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
     let (from, to) = (second(from), second(to));
@@ -69,7 +70,8 @@ struct List {
 /// Reads one page of events, each as its webhook would be read.
 ///
 /// # Errors
-/// [`AskError::Unavailable`]: no list, not the page that was asked for, or one of the other mode: test and live never mix.
+/// [`AskError::Unavailable`]: no list, not the page that was asked for, or one of the other mode: test and live never
+/// mix.
 ///
 /// # Source
 /// "Pagination and Lists" and "Event API", docs.omise.co, read 2026-11-21; `docs/providers/omise.md#lists`.

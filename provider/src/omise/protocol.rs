@@ -28,7 +28,7 @@ impl Limits {
     /// The limits of an [`crate::OmiseAccount`], unless the configuration sets others.
     ///
     /// # Source
-    /// "Rate limiting", docs.omise.co/api-rate-limiting, read 2026-11-21: no rate is published, and no more than ten parallel
-    /// workers are advised; `docs/providers/omise.md#rate-limits`. Two are left to the merchant's own program.
+    /// "Rate limiting", docs.omise.co/api-rate-limiting, read 2026-11-21: no rate is published, and no more than ten
+    /// parallel workers are advised; `docs/providers/omise.md#rate-limits`. Two are left to the merchant's own program.
     pub const OMISE: Self = Self { parallel: 8, requests_per_s: None };
 }

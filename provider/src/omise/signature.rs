@@ -22,8 +22,8 @@ pub enum SecretError {
 pub struct WebhookSecret(Hmac<Sha256>);
 
 impl WebhookSecret {
-    /// Reads the base64 the dashboard shows. Using that text itself as the key is the commonest mistake; so it is decoded here
-    /// and nowhere else.
+    /// Reads the base64 the dashboard shows. Using that text itself as the key is the commonest mistake; so it is
+    /// decoded here and nowhere else.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let key = BASE64_STANDARD.decode(text.trim()).map_err(|_| SecretError::NotBase64)?;
         if key.is_empty() {
@@ -32,8 +32,8 @@ impl WebhookSecret {
         Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
     }
 
-    /// Returns a name that distinguishes this secret from others. It does not depend on the secret's place in a list, and
-    /// reveals nothing of the secret.
+    /// Returns a name that distinguishes this secret from others. It does not depend on the secret's place in a list,
+    /// and reveals nothing of the secret.
     pub fn name(&self) -> String {
         let mut mac = self.0.clone();
         mac.update(b"payhook: the name of this webhook secret");

@@ -102,7 +102,8 @@ async fn call(
     open.answered(&words, response)
 }
 
-/// Checks a call as the gateway does, in its own reading of the header, stricter than payhook reads: percent-encoded, in order.
+/// Checks a call as the gateway does, in its own reading of the header, stricter than payhook reads: percent-encoded,
+/// in order.
 ///
 /// # Errors
 /// The result code of the unsigned answer.

@@ -95,7 +95,8 @@ impl Consents {
         self.0.values().find(has).map(|authorization| &authorization.auth_state)
     }
 
-    /// `applyToken` with a code. A code is good once: for the one wallet it was given by, and while the customer agrees.
+    /// `applyToken` with a code. A code is good once: for the one wallet it was given by, and while the customer
+    /// agrees.
     ///
     /// # Errors
     /// The result code of Antom's F.
@@ -164,7 +165,8 @@ impl Antom {
         Ok(text)
     }
 
-    /// The wallet makes the token itself, as some do: `TOKEN_CREATED` without any exchange. Answers with the access token.
+    /// The wallet makes the token itself, as some do: `TOKEN_CREATED` without any exchange. Answers with the access
+    /// token.
     pub fn issue_token(&self, auth_state: &AuthState) -> Result<String, SimulatorError> {
         let (now, habits) = (self.0.clock.now(), self.habits());
         let mut authorizations = self.0.authorizations();
@@ -174,7 +176,8 @@ impl Antom {
         Ok(authorization.token.insert(token).access.clone())
     }
 
-    /// The wallet gives the customer the token they have, or had, under another authorization: `TOKEN_CREATED` without any exchange.
+    /// The wallet gives the customer the token they have, or had, under another authorization: `TOKEN_CREATED` without
+    /// any exchange.
     pub fn share_token(&self, from: &AuthState, to: &AuthState) -> Result<(), SimulatorError> {
         self.issue_token(to)?;
         let mut authorizations = self.0.authorizations();
@@ -187,7 +190,8 @@ impl Antom {
         Ok(())
     }
 
-    /// The customer takes the consent back: code and tokens are dead, also for other authorizations with the same token.
+    /// The customer takes the consent back: code and tokens are dead, also for other authorizations with the same
+    /// token.
     pub fn revoke(&self, auth_state: &AuthState, reason: Option<&str>) -> Result<(), SimulatorError> {
         let mut authorizations = self.0.authorizations();
         let access = authorizations.get_mut(auth_state)?.token.as_ref().map(|token| token.access.clone());

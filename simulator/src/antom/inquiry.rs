@@ -54,7 +54,8 @@ fn transaction(transaction: &Transaction) -> Value {
     body(&fixture!("antom/inquiry_partly_refunded.json")["transactions"][0], fields)
 }
 
-/// The answer to `inquiryRefund` about a refund that is known: without a reason, and without its payment unless one is given.
+/// The answer to `inquiryRefund` about a refund that is known: without a reason, and without its payment unless one is
+/// given.
 ///
 /// # Source
 /// `docs/providers/antom.md#inquiryrefund`, read 2026-11-21.

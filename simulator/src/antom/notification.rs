@@ -16,8 +16,8 @@ const DEFENSE_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// A subscription's period here.
 const PERIOD: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// The body of a notification about `payment`. A dispute or subscription that the payment does not have gets an id derived
-/// from the payment's, so that repeats name the same one.
+/// The body of a notification about `payment`. A dispute or subscription that the payment does not have gets an id
+/// derived from the payment's, so that repeats name the same one.
 ///
 /// # Errors
 /// [`SimulatorError::NotPossible`]: Antom would send nothing.
@@ -99,7 +99,8 @@ pub(crate) fn of_payment(payment: &AntomPayment, kind: AntomKind, now: Timestamp
     })
 }
 
-/// A documented notification, about this payment. The settlement in another currency is left out: it would vary with the amount.
+/// A documented notification, about this payment. The settlement in another currency is left out: it would vary with
+/// the amount.
 fn about(payment: &AntomPayment, documented: &Value, fields: Value) -> Value {
     let names = json!({
         "paymentRequestId": payment.request_id,

@@ -107,8 +107,8 @@ impl AntomPayment {
 
 /// Refunds, captures and disputes.
 impl Antom {
-    /// Begins a refund: `PROCESSING`. The merchant's own and one made in the dashboard are the same to the API. The payment
-    /// stays `SUCCESS`, as Antom's does. Answers with Antom's `refundId`.
+    /// Begins a refund: `PROCESSING`. The merchant's own and one made in the dashboard are the same to the API. The
+    /// payment stays `SUCCESS`, as Antom's does. Answers with Antom's `refundId`.
     ///
     /// # Errors
     /// [`SimulatorError::NotPossible`]: more than is left of what was paid, or a refund of this name is there already.
@@ -159,8 +159,8 @@ impl Antom {
         Ok(inquiry::refund(&self.0.payments().refund(refund)?, None))
     }
 
-    /// Begins to capture all or part of a payment that waits for it: `PROCESSING`, among its transactions. The payment itself
-    /// is `SUCCESS` from its authorization on. Answers with the `captureRequestId`.
+    /// Begins to capture all or part of a payment that waits for it: `PROCESSING`, among its transactions. The payment
+    /// itself is `SUCCESS` from its authorization on. Answers with the `captureRequestId`.
     pub fn capture(&self, payment: &PaymentId, amount_minor: i64) -> Result<String, SimulatorError> {
         let now = self.0.clock.now();
         let antom_id = self.0.ids.antom(now);

@@ -29,8 +29,8 @@ pub(super) fn body_time(at: Timestamp) -> String {
     iso(at, -7)
 }
 
-/// A documented body with these fields set in it; those that are `null` are left out, because Antom's own library cannot
-/// read `null` in a list's place.
+/// A documented body with these fields set in it; those that are `null` are left out, because Antom's own library
+/// cannot read `null` in a list's place.
 pub(super) fn body(documented: &Value, fields: Value) -> Value {
     let mut body = with(documented, fields);
     if let Value::Object(fields) = &mut body {

@@ -20,7 +20,8 @@ use crate::conformance::sample::{entry, uuid};
 use crate::settling::model::{brief, is_free};
 use crate::{AuthorizationRegistered, AuthorizationSettlement, Settled, Store, TimelineEntry};
 
-/// The part of the plain model that is about authorizations. Their events are in the one feed, and so with the other part.
+/// The part of the plain model that is about authorizations. Their events are in the one feed, and so with the other
+/// part.
 #[derive(Default)]
 pub(crate) struct AuthorizationModel {
     all: BTreeMap<AuthorizationId, Authorization>,
@@ -112,7 +113,8 @@ impl AuthorizationModel {
         AuthorizationRegistered::Authorization { authorization, created: true, parked }
     }
 
-    /// Any settlement at all: decided on what is so or was so, with or without a change, now and then one nobody can keep.
+    /// Any settlement at all: decided on what is so or was so, with or without a change, now and then one nobody can
+    /// keep.
     fn settlement(&mut self, random: &mut StdRng, now: Timestamp) -> AuthorizationSettlement {
         let current: Vec<_> = self.all.values().cloned().collect();
         let decided_on = if random.random_ratio(1, 5) { self.old.choose(random) } else { current.choose(random) };

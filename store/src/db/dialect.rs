@@ -22,7 +22,8 @@ const WORDS: &[(&str, &str)] = &[
     (" for update of d", ""),
     (" for update skip locked", ""),
     (" for update", ""),
-    // The tables of a cross join are read in the order they are written; without statistics SQLite may begin at the wrong end.
+    // The tables of a cross join are read in the order they are written; without statistics SQLite may begin at the
+    // wrong end.
     (" inner join ", " cross join "),
     ("timestamptz 'infinity'", "9223372036854775807"),
     ("timestamptz '-infinity'", "-9223372036854775808"),
@@ -84,7 +85,8 @@ fn alias(text: &str) -> Option<(&str, &str, &str)> {
     Some((name, columns, text))
 }
 
-/// Replaces each `call`, whose one parameter ends at the next parenthesis, as `with` says of the parameter and the text behind.
+/// Replaces each `call`, whose one parameter ends at the next parenthesis, as `with` says of the parameter and the text
+/// behind.
 fn replaced<'t>(text: &'t str, call: &str, with: impl Fn(&'t str, &'t str) -> Option<(String, &'t str)>) -> String {
     let (mut done, mut left) = (String::with_capacity(text.len()), text);
     while let Some((before, after)) = left.split_once(call) {

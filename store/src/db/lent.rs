@@ -5,8 +5,8 @@ use sqlx::{PgConnection, Postgres};
 
 /// A connection of the pool that goes back only when it is known to be in order.
 ///
-/// Dropped in the middle of something, at a deadline or because the caller went away, it is closed: the pool would wait,
-/// without limit, for the rest of an answer that may never come, and one by one all connections would be gone.
+/// Dropped in the middle of something, at a deadline or because the caller went away, it is closed: the pool would
+/// wait, without limit, for the rest of an answer that may never come, and one by one all connections would be gone.
 pub(crate) struct Lent(Option<PoolConnection<Postgres>>);
 
 impl Lent {

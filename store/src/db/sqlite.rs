@@ -3,7 +3,8 @@
 //! # Known weaknesses
 //! - One process owns the file. A second one gets an error at once; more than one machine needs PostgreSQL.
 //! - One writer at a time. Batches share a commit, and so a sync of the disk; a settlement alone pays for its own.
-//! - It is as durable as the disk's sync is honest: every commit is synced (`synchronous = FULL`) before it is answered.
+//! - It is as durable as the disk's sync is honest: every commit is synced (`synchronous = FULL`) before it is
+//!   answered.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -54,8 +55,9 @@ struct Inner {
 }
 
 impl SqliteStore {
-    /// Opens or creates the file named by a path, or by a URL such as `sqlite://payhook.db`, and keeps every other process
-    /// out of it until [`crate::Housekeeping::close`], or until this and every copy of [`SqliteStore::writer`] is dropped.
+    /// Opens or creates the file named by a path, or by a URL such as `sqlite://payhook.db`, and keeps every other
+    /// process out of it until [`crate::Housekeeping::close`], or until this and every copy of [`SqliteStore::writer`]
+    /// is dropped.
     pub async fn open(url_or_path: &str) -> Result<Self, StoreError> {
         let refused = |what: &str, source: Option<Box<dyn std::error::Error + Send + Sync>>| StoreError::Refused {
             address: url_or_path.to_owned(),
@@ -95,8 +97,8 @@ impl SqliteStore {
                     let _held = &lock;
                     Box::pin(async { Ok(()) })
                 })
-                // On a full disk or a failed sync SQLite ends the transaction by itself, and sqlx goes on counting it: every
-                // later begin would fail. Such a connection is closed, and a new one opened in its place.
+                // On a full disk or a failed sync SQLite ends the transaction by itself, and sqlx goes on counting it:
+                // every later begin would fail. Such a connection is closed, and a new one opened in its place.
                 .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         };
         let options =

@@ -1,7 +1,8 @@
 //! Deletes the history that nothing needs.
 //!
-//! A pass reads a kind from its oldest row on, in batches. Each batch reads a bounded number of rows by an index, and deletes those that are
-//! old enough and that nothing needs. It goes on behind the last row read, so rows that stay are read once a pass and hold nothing up.
+//! A pass reads a kind from its oldest row on, in batches. Each batch reads a bounded number of rows by an index, and
+//! deletes those that are old enough and that nothing needs. It goes on behind the last row read, so rows that stay are
+//! read once a pass and hold nothing up.
 //!
 //! Conditions are scalar subqueries and no `exists`: PostgreSQL may plan that as a hash over a whole table.
 
@@ -16,8 +17,8 @@ use crate::db::Conn;
 use crate::db::row::Row;
 use crate::db::value::micros;
 
-/// A notification that names what is not registered stays for at least this long, whatever the age is: it may be tried again, and its
-/// registration looks for it.
+/// A notification that names what is not registered stays for at least this long, whatever the age is: it may be tried
+/// again, and its registration looks for it.
 const UNREGISTERED_STAYS: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The feed's watermark: up to here, events were deleted.
@@ -118,7 +119,8 @@ impl HistoryBatch {
     }
 }
 
-/// An order at rest: not held, nothing expected of its payments, and unchanged since `$2`. True where there is no order.
+/// An order at rest: not held, nothing expected of its payments, and unchanged since `$2`. True where there is no
+/// order.
 macro_rules! at_rest {
     ($order:literal) => {
         concat!(

@@ -21,7 +21,8 @@ pub(crate) async fn archive(on: &mut Conn<'_>, rows: &[NotificationRow<'_>], cou
     }
 }
 
-/// Archives what `came`: each once. Those that were archived as the same signed bytes before are counted there, if it `counts`, and linked.
+/// Archives what `came`: each once. Those that were archived as the same signed bytes before are counted there, if it
+/// `counts`, and linked.
 macro_rules! archive_came {
     () => {
         "

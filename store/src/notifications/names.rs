@@ -49,7 +49,8 @@ pub(crate) fn authorization(name: &AuthorizationName) -> String {
     }
 }
 
-/// The payment a notification is stored under: its own, or `about` where it names none but was found to be about that one.
+/// The payment a notification is stored under: its own, or `about` where it names none but was found to be about that
+/// one.
 pub(crate) fn payment_of<'a>(notification: &'a Notification, about: Option<&'a PaymentKey>) -> Option<&'a PaymentId> {
     match &notification.about {
         About::Payment(id) | About::Refund { payment: Some(id), .. } => Some(id),

@@ -114,7 +114,8 @@ pub(crate) fn notification(row: &Row, about: About) -> sqlx::Result<Notification
     })
 }
 
-/// The providers whose notifications a filter takes: an index that begins with the provider is used for all of them, too.
+/// The providers whose notifications a filter takes: an index that begins with the provider is used for all of them,
+/// too.
 fn providers(only: Option<Provider>) -> Vec<&'static str> {
     only.map_or_else(all_providers, |only| vec![only.as_str()])
 }
@@ -123,7 +124,8 @@ pub(crate) fn all_providers() -> Vec<&'static str> {
     Provider::ALL.iter().map(|provider| provider.as_str()).collect()
 }
 
-/// The lowest id what was received at `since` or later can have: ids sort by time, and have an index, which the time has not.
+/// The lowest id what was received at `since` or later can have: ids sort by time, and have an index, which the time
+/// has not.
 pub(crate) fn first_id(since: Timestamp) -> Uuid {
     let at = since.checked_sub(ID_BEFORE_RECEIPT).unwrap_or(Timestamp::UNIX_EPOCH);
     let [first @ .., _, _, _, _, _, _, _, _, _, _] = new_id(at).into_bytes();

@@ -93,8 +93,8 @@ pub(crate) async fn assign(on: &mut Conn<'_>, refund: &NewRefund, now: Timestamp
         return Ok(true);
     }
     let payments: Vec<&str> = [Some(to), from.as_ref()].into_iter().flatten().map(|key| key.id.as_str()).collect();
-    // Sorted, so that two that move refunds between the same orders wait for each other and do not deadlock. A settlement
-    // that was decided before this waits here, too, and is a conflict then.
+    // Sorted, so that two that move refunds between the same orders wait for each other and do not deadlock. A
+    // settlement that was decided before this waits here, too, and is a conflict then.
     if on.has_other_writers() {
         let held = on.query(
             "select 1 from orders where id in \

@@ -42,8 +42,8 @@ macro_rules! item_columns {
 }
 
 /// True if no replay that is still going on has the thing left to do. `$same` is the condition that the item `i` is
-/// about it. A plan has nothing left to do. A scalar subquery and no `not exists`: PostgreSQL would plan that as a join,
-/// of tables whose statistics know nothing yet of a replay just made.
+/// about it. A plan has nothing left to do. A scalar subquery and no `not exists`: PostgreSQL would plan that as a
+/// join, of tables whose statistics know nothing yet of a replay just made.
 macro_rules! taken_by_nobody {
     ($same:literal) => {
         concat!(
@@ -224,7 +224,8 @@ pub(super) async fn claim(
 ) -> sqlx::Result<Vec<ReplayItem>> {
     let mut unit = on.begin().await?;
     let on = &mut unit.connection();
-    // Locked, like where results are noted: what is handed out fits where the replay stands, and nobody pauses it in between.
+    // Locked, like where results are noted: what is handed out fits where the replay stands, and nobody pauses it in
+    // between.
     let running = on.query(concat!(
         "select ",
         replay_columns!(),

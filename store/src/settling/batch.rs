@@ -17,7 +17,8 @@ use crate::db::value::{json, micros};
 use crate::notifications::names;
 
 /// Groups the settlements at `wanted` so that, done one wave after the other, the outcome is as if each were done alone
-/// and in order: within a wave no two touch the same order, payment or notification, and nothing overtakes what it shares one with.
+/// and in order: within a wave no two touch the same order, payment or notification, and nothing overtakes what it
+/// shares one with.
 pub(crate) fn waves(settlements: &[Settlement], wanted: &[usize]) -> Vec<Vec<usize>> {
     #[derive(PartialEq, Eq, Hash)]
     enum Touched<'a> {
@@ -209,7 +210,8 @@ pub(crate) struct NotificationRow<'a> {
     pub(crate) verified_by: &'a str,
     pub(crate) signed_path: &'a str,
     pub(crate) signed_id: Option<Uuid>,
-    /// The payment it turned out to be about, where it names none: it is that one's from now on, also where it was archived before.
+    /// The payment it turned out to be about, where it names none: it is that one's from now on, also where it was
+    /// archived before.
     pub(crate) link: Option<&'a str>,
     /// JSON.
     pub(crate) headers: String,

@@ -275,7 +275,8 @@ impl Model {
         Registered::Order { order: order.clone(), created, parked }
     }
 
-    /// Any settlement at all: decided on what is so or was so, with or without a change, now and then one nobody can keep.
+    /// Any settlement at all: decided on what is so or was so, with or without a change, now and then one nobody can
+    /// keep.
     fn settlement(&mut self, random: &mut StdRng, now: Timestamp) -> Settlement {
         let current = self.orders.values().cloned().collect::<Vec<_>>();
         let decided_on = if random.random_ratio(1, 5) { self.old.choose(random) } else { current.choose(random) };
@@ -373,7 +374,8 @@ impl Model {
     }
 
     /// Checks that `due` is what may be taken, and takes it; which of two that wait equally long comes first is open.
-    /// As many as there are, up to the limit; of each account its oldest, and of none more than one more than of another that has more.
+    /// As many as there are, up to the limit; of each account its oldest, and of none more than one more than of
+    /// another that has more.
     fn take_due(&mut self, due: &[PaymentKey], late: bool, now: Timestamp, hold_for: Duration, limit: u32) {
         if !late {
             self.set_right(now, hold_for);

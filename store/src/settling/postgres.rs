@@ -9,8 +9,8 @@ use crate::notifications::archive::{archive_came, bind_came};
 /// Writes a whole wave in one statement, committed by itself: one round trip, and no lock is held while we think.
 ///
 /// Rows come as one array per column. An order moves only from the revision its change was decided on, and everything
-/// with a guard is written only where that happened; two writers of one order queue on its row, and the second then sees
-/// the first one's revision.
+/// with a guard is written only where that happened; two writers of one order queue on its row, and the second then
+/// sees the first one's revision.
 macro_rules! statement {
     ($marked:literal, $more:literal) => {
         concat!(

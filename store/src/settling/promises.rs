@@ -90,7 +90,8 @@ pub async fn many_writers_of_one_order_write_each_revision_once(Harness { store,
         async move {
             let mut written = 0;
             while written < EACH {
-                // Both orders in one batch, in either order: batches that meet must not stand in each other's way for ever.
+                // Both orders in one batch, in either order: batches that meet must not stand in each other's way for
+                // ever.
                 let mut batch = Vec::new();
                 for new in orders {
                     let order = read(&**store, &new.id).await;
@@ -211,7 +212,8 @@ pub async fn an_answer_that_changes_nothing_moves_no_revision(Harness { store, o
     assert_eq!(seen(0).await, (Some(at(12)), Some(at(120)), 2));
     assert_eq!(seen(1).await, (Some(at(11)), Some(at(110)), 1));
 
-    // An answer that was compared before another one was written leaves that one's schedule alone, and time never goes back.
+    // An answer that was compared before another one was written leaves that one's schedule alone, and time never goes
+    // back.
     assert_eq!(other.settle(&[unchanged("p1", 13, Some(at(10)), 900, 9)]).await.unwrap(), [Settled::Written]);
     assert_eq!(seen(0).await, (Some(at(13)), Some(at(120)), 2));
     assert_eq!(other.settle(&[unchanged("p1", 9, Some(at(13)), 130, 3)]).await.unwrap(), [Settled::Written]);

@@ -9,8 +9,8 @@ use crate::db::Conn;
 use crate::db::value::json;
 use crate::notifications::archive::archive;
 
-// Rows come as one JSON array per table: through sqlx a statement costs more than the row it writes, so a batch of 32 is
-// written in as many statements as one. `jsonb_each` and not `json_each`, which would print each row anew for every
+// Rows come as one JSON array per table: through sqlx a statement costs more than the row it writes, so a batch of 32
+// is written in as many statements as one. `jsonb_each` and not `json_each`, which would print each row anew for every
 // column that is taken out of it.
 
 /// An order moves only from the revision its change was decided on.

@@ -28,7 +28,8 @@ impl Drop for Neighbour {
     }
 }
 
-/// True if the program is on this machine; otherwise says that its test is left out, where no test harness can swallow it.
+/// True if the program is on this machine; otherwise says that its test is left out, where no test harness can swallow
+/// it.
 pub(crate) fn is_installed(program: &str, packages: &str) -> bool {
     let found = Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if !found {

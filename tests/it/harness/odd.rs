@@ -8,7 +8,8 @@ use tokio::task::JoinSet;
 /// Longer than any question about a charge.
 const QUESTION_BYTES_MAX: usize = 16 * 1024;
 
-/// An Omise that says the same whatever it is asked: for what no neighbour in its right mind says. Dropping it stops it.
+/// An Omise that says the same whatever it is asked: for what no neighbour in its right mind says. Dropping it stops
+/// it.
 pub(crate) struct OddOmise {
     url: String,
     _serving: JoinSet<()>,

@@ -326,7 +326,8 @@ impl TestPayhook {
         .await
     }
 
-    /// Waits until the order has as many events in the feed, and fails unless they are these, with versions from 1 without gaps.
+    /// Waits until the order has as many events in the feed, and fails unless they are these, with versions from 1
+    /// without gaps.
     pub(crate) async fn events_are(&self, order: &str, types: &[&str]) -> Vec<Value> {
         let events = self
             .until(&format!("{types:?} in the feed for {order}"), async || {

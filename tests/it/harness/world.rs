@@ -59,8 +59,8 @@ pub(crate) struct ClusterServers {
     _one_of_few: SemaphorePermit<'static>,
 }
 
-/// A whole payhook, its providers simulated, its state its own. Dropping it ends every process and fails the test if a log holds
-/// what no log may hold.
+/// A whole payhook, its providers simulated, its state its own. Dropping it ends every process and fails the test if a
+/// log holds what no log may hold.
 pub(crate) struct TestPayhook {
     pub(crate) simulator: Simulator,
     pub(super) processes: Mutex<BTreeMap<String, Process>>,
@@ -271,7 +271,8 @@ impl TestPayhook {
         self.with(name, |process| process.environment.insert(variable.to_owned(), value.to_owned()));
     }
 
-    /// Has a process that was ended start by a clock that is off by `by`, such as `+1h`; by the machine's where nothing is given.
+    /// Has a process that was ended start by a clock that is off by `by`, such as `+1h`; by the machine's where nothing
+    /// is given.
     pub(crate) fn sets_clock(&self, name: &str, by: Option<(&Path, &str)>) {
         self.with(name, |process| {
             for variable in ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"] {

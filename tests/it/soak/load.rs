@@ -55,8 +55,8 @@ impl Counts {
     }
 }
 
-/// Sends for as long as the environment wants while `fault` comes and goes, each call once; then counts. Fails if anything is lost, done
-/// twice, dead, or never acknowledged.
+/// Sends for as long as the environment wants while `fault` comes and goes, each call once; then counts. Fails if
+/// anything is lost, done twice, dead, or never acknowledged.
 pub(super) async fn soak(name: &str, payhook: &TestPayhook, mut fault: impl AsyncFnMut()) -> Counts {
     let lasts = lasts();
     let load = SoakLoad::default();

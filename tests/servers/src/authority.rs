@@ -22,7 +22,8 @@ subjectAltName = IP:127.0.0.1, DNS:localhost
 extendedKeyUsage = serverAuth
 ";
 
-/// A certificate authority of our own, for servers on this machine. Debian's PostgreSQL brings the program it is made with, `openssl`.
+/// A certificate authority of our own, for servers on this machine. Debian's PostgreSQL brings the program it is made
+/// with, `openssl`.
 #[derive(Clone)]
 pub struct Authority {
     dir: PathBuf,

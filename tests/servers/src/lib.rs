@@ -2,8 +2,9 @@
 //!
 //! Two layers:
 //!
-//! - **Starting.** [`PrivateRabbit`] and [`PrivatePostgres`] each run one server in a directory of their own. They can be
-//!   killed, frozen, stopped and started again on the same ports and data. Dropping one ends every process it started.
+//! - **Starting.** [`PrivateRabbit`] and [`PrivatePostgres`] each run one server in a directory of their own. They can
+//!   be killed, frozen, stopped and started again on the same ports and data. Dropping one ends every process it
+//!   started.
 //! - **Using.** A test asks for [`rabbit()`] or [`postgres()`], which `cargo xtask test` has started and named in the
 //!   environment, and takes a [`Vhost`] or a [`Database`] nobody else touches. Dropping it deletes it.
 //!

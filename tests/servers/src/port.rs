@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use anyhow::{Context as _, Result};
 
-/// Below the range from which Linux serves outgoing connections, so that nobody's outgoing connection takes a server's port
-/// while the server is down.
+/// Below the range from which Linux serves outgoing connections, so that nobody's outgoing connection takes a server's
+/// port while the server is down.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 const TRIES: usize = 200;

@@ -15,7 +15,8 @@ pub struct Postgres {
     address: ServerAddress,
 }
 
-/// The server named by [`DATABASE_URL`]; without one, says `not run: …` and returns nothing, or fails where it is required.
+/// The server named by [`DATABASE_URL`]; without one, says `not run: …` and returns nothing, or fails where it is
+/// required.
 ///
 /// # Panics
 /// When the address does not parse, or none is set and [`REQUIRED`](crate::REQUIRED) is `1`.
@@ -28,7 +29,8 @@ pub async fn postgres() -> Option<Postgres> {
 }
 
 impl Postgres {
-    /// A server that is known by other means than the environment, a [`PrivatePostgres`](crate::PrivatePostgres) for example.
+    /// A server that is known by other means than the environment, a [`PrivatePostgres`](crate::PrivatePostgres) for
+    /// example.
     pub fn at(url: &str) -> Result<Self> {
         Ok(Self { address: ServerAddress::parse(url, DATABASE_URL)? })
     }
@@ -68,7 +70,8 @@ impl Database {
         tokio::task::spawn_blocking(move || read_sql(&address, &sql)).await.context("psql is run without panicking")?
     }
 
-    /// Every row of every table as text, with what is binary as far as it is readable: for whoever looks for what must not be there.
+    /// Every row of every table as text, with what is binary as far as it is readable: for whoever looks for what must
+    /// not be there.
     ///
     /// # Panics
     /// When the server refuses or cannot be reached.
@@ -92,7 +95,8 @@ impl Drop for Database {
     }
 }
 
-/// Runs one statement with `psql`, which comes with the server: a database library here would cost every test its build.
+/// Runs one statement with `psql`, which comes with the server: a database library here would cost every test its
+/// build.
 pub(crate) fn run_sql(server: &ServerAddress, sql: &str) -> Result<()> {
     read_sql(server, sql).map(drop)
 }

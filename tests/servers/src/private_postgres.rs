@@ -62,7 +62,8 @@ pub struct PrivatePostgres {
 impl PrivatePostgres {
     /// Starts a server in `dir`, which is made if need be, and waits until it answers a query.
     ///
-    /// As root, the server runs as the user `postgres`, who is let through `dir`; the directories above must let anyone.
+    /// As root, the server runs as the user `postgres`, who is let through `dir`; the directories above must let
+    /// anyone.
     pub async fn start(dir: impl AsRef<Path>) -> Result<Self> {
         Self::start_with(dir.as_ref(), None).await
     }

@@ -36,7 +36,8 @@ pub fn rabbit_is_installed() -> bool {
 
 /// A RabbitMQ node of our own, with the management API and its own epmd.
 ///
-/// Its data, logs, settings and Erlang cookie are in the directory it was started in. It runs as whoever we are, root too.
+/// Its data, logs, settings and Erlang cookie are in the directory it was started in. It runs as whoever we are, root
+/// too.
 pub struct PrivateRabbit {
     dir: PathBuf,
     /// With the Erlang cookie, which all nodes of a cluster share.
@@ -327,7 +328,8 @@ impl PrivateRabbit {
         }
         fs::set_permissions(&self.dir, fs::Permissions::from_mode(0o700))?;
         fs::write(self.dir.join("enabled_plugins"), "[rabbitmq_management].\n")?;
-        // Dead lettering that a dying leader left half done is tried again after this time. Its default of three minutes is no time for a test.
+        // Dead lettering that a dying leader left half done is tried again after this time. Its default of three
+        // minutes is no time for a test.
         let advanced = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 10000}]}].\n";
         fs::write(self.dir.join("advanced.config"), advanced)?;
         // Memory and disk limits are absolute, so that the state of the host cannot raise an alarm.

@@ -18,7 +18,8 @@ pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 const LOG_TAIL_LINES: usize = 25;
 
-/// A server process: no input, output into `log`, its own process group so that a ctrl-C in the terminal is ours to handle.
+/// A server process: no input, output into `log`, its own process group so that a ctrl-C in the terminal is ours to
+/// handle.
 pub(crate) fn server(program: &Path, log: &Path) -> Result<Command> {
     let log = File::options()
         .create(true)

@@ -30,7 +30,8 @@ pub async fn rabbit() -> Option<Rabbit> {
 }
 
 impl Rabbit {
-    /// A broker that is known by other means than the environment, a [`PrivateRabbit`](crate::PrivateRabbit) for example.
+    /// A broker that is known by other means than the environment, a [`PrivateRabbit`](crate::PrivateRabbit) for
+    /// example.
     pub fn at(url: &str, admin_url: Option<&str>) -> Result<Self> {
         let amqp = ServerAddress::parse(url, AMQP_URL)?;
         let admin = match admin_url {

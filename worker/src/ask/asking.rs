@@ -13,7 +13,8 @@ use crate::ask::budget::BudgetTurn;
 use crate::ask::failure::HintFailure;
 use crate::wait::Pause;
 
-/// A turn at one account, with its breaker passed: everything asked in it is within the account's budget, and known to its breaker.
+/// A turn at one account, with its breaker passed: everything asked in it is within the account's budget, and known to
+/// its breaker.
 pub(crate) struct Asking<'a> {
     client: &'a Client,
     breakers: &'a Breakers,

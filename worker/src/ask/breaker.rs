@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::wait::{HintWait, Pause};
 
-/// This many failures in a row, whatever they were about, say that it is the account and not the payment. Fewer where our keys or questions
-/// are refused: that seldom passes by itself.
+/// This many failures in a row, whatever they were about, say that it is the account and not the payment. Fewer where
+/// our keys or questions are refused: that seldom passes by itself.
 const FAILURES: u32 = 5;
 const REFUSALS: u32 = 3;
 /// The time an account is left alone at first, and at most.
@@ -42,8 +42,8 @@ pub(crate) enum BreakerTurn {
     Closed,
 }
 
-/// A breaker for each account of a provider, in one worker: each learns by itself, within a few questions. Its times are of the monotonic
-/// clock: setting the machine's clock makes no pause longer.
+/// A breaker for each account of a provider, in one worker: each learns by itself, within a few questions. Its times
+/// are of the monotonic clock: setting the machine's clock makes no pause longer.
 #[derive(Default)]
 pub(crate) struct Breakers(Mutex<HashMap<(Provider, AccountName), Breaker>>);
 

@@ -1,9 +1,9 @@
 //! The limits of a provider for all our workers together, never exceeded by adding workers.
 //!
-//! An account's limits are cut into shares: each has one question at once or more, and one a second or more. A share is a lease in the
-//! store, so that no two workers use it. With as many shares as workers, or more, each worker has its own ones; with fewer, a worker takes
-//! one when it has something to ask, and gives it up when others may want it. A hint whose worker has none goes round the queue.
-//! Here are the rules; `chores/share.rs` takes and renews the leases.
+//! An account's limits are cut into shares: each has one question at once or more, and one a second or more. A share is
+//! a lease in the store, so that no two workers use it. With as many shares as workers, or more, each worker has its
+//! own ones; with fewer, a worker takes one when it has something to ask, and gives it up when others may want it. A
+//! hint whose worker has none goes round the queue. Here are the rules; `chores/share.rs` takes and renews the leases.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,8 @@ use payhook_schema::{AccountName, Provider};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
-/// A worker shows itself and renews its shares this often; one that did not for so long is gone, and its shares are free.
+/// A worker shows itself and renews its shares this often; one that did not for so long is gone, and its shares are
+/// free.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const SHARE_FOR: Duration = Duration::from_secs(20);
 /// A question that was begun has ended after this, its second try included: the provider's client sees to it.
@@ -29,7 +30,8 @@ const USE_FOR_MAX: Duration = Duration::from_secs(10);
 pub(crate) const TAKE_EVERY: Duration = Duration::from_secs(1);
 /// A hint waits in hand so long for its worker to take a share; then it goes round the queue.
 const TAKE_WITHIN: Duration = Duration::from_millis(500);
-/// A share that was gained counts towards the rate this much later: until then, its last holder's questions may be within the second.
+/// A share that was gained counts towards the rate this much later: until then, its last holder's questions may be
+/// within the second.
 const RATE_AFTER: Duration = Duration::from_secs(1);
 /// Between looks where only the renewal of a share can help.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -133,7 +135,8 @@ impl Budget {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides which shares this worker, number `rank` of `workers`, uses from now on; the leases to take or renew for that.
+    /// Decides which shares this worker, number `rank` of `workers`, uses from now on; the leases to take or renew for
+    /// that.
     pub(crate) fn plan(&self, workers: u32, rank: u32, now: Instant) -> Vec<String> {
         let (count, waiting) = (shares_of(self.limits), self.waiting.load(Ordering::Relaxed) > 0);
         let mut held = self.lock();

@@ -1,4 +1,5 @@
-//! The reasons why a hint is not finished, and what each means: does it count as a try, how long does the hint wait, how does it end.
+//! The reasons why a hint is not finished, and what each means: does it count as a try, how long does the hint wait,
+//! how does it end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,8 @@ pub(crate) enum Class {
     Transient,
     /// The provider asks us to slow down.
     Throttled { after: Option<Duration> },
-    /// The provider does not accept us or what we ask, or there is no such account: a person must mend the configuration.
+    /// The provider does not accept us or what we ask, or there is no such account: a person must mend the
+    /// configuration.
     Misconfigured,
     /// The provider does not know of it, or not yet.
     NotThere,

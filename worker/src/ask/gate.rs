@@ -1,8 +1,8 @@
-//! The one gate to the providers. Nothing is asked without it: the account is known, its breaker lets the question through, and it is our
-//! turn within the account's budget.
+//! The one gate to the providers. Nothing is asked without it: the account is known, its breaker lets the question
+//! through, and it is our turn within the account's budget.
 //!
-//! Who asks at once calls [`ProviderGate::enter`]. Who has something to do between the turn and the question takes a [`GateTurn`] first, and passes
-//! the breaker with it immediately before asking.
+//! Who asks at once calls [`ProviderGate::enter`]. Who has something to do between the turn and the question takes a
+//! [`GateTurn`] first, and passes the breaker with it immediately before asking.
 
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ pub(crate) struct GateTurn<'a> {
 }
 
 impl<'a> GateTurn<'a> {
-    /// Passes the breaker, unless it opened while we waited for our turn. To be called immediately before asking: this may be the probe for
-    /// all that wait, and a probe that asks nothing holds all of them up.
+    /// Passes the breaker, unless it opened while we waited for our turn. To be called immediately before asking: this
+    /// may be the probe for all that wait, and a probe that asks nothing holds all of them up.
     pub(crate) fn pass(self, about: Option<&PaymentKey>) -> Result<Asking<'a>, HintWait> {
         let Self { gate, account, turn } = self;
         match gate.breakers.admit(account.provider(), account.name(), about, Instant::now()) {

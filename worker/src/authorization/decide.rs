@@ -13,7 +13,8 @@ pub(crate) enum AuthorizationFact {
     Granted(Code),
     /// There is a token.
     Issued { token: Token, source: TokenSource },
-    /// A token is dead, or where none is named, all of them. `reason` in the customer's words. `is_old`: the customer agreed after that.
+    /// A token is dead, or where none is named, all of them. `reason` in the customer's words. `is_old`: the customer
+    /// agreed after that.
     Cancelled { token: Option<SecretDigest>, reason: Option<String>, is_old: bool },
 }
 
@@ -112,7 +113,8 @@ fn issued(
 ) -> AuthorizationMove {
     let known = was.token.as_ref().filter(|known| known.digest == token.digest);
     match (was.state, known) {
-        // The cancelled token was being refreshed: what its refresh brought is another token, nobody cancelled it, and this is its only copy.
+        // The cancelled token was being refreshed: what its refresh brought is another token, nobody cancelled it, and
+        // this is its only copy.
         (AuthorizationState::Cancelled, None) if source == TokenSource::Answered && was.token.is_some() => {
             replace(was, next, token)
         }

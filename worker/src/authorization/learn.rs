@@ -1,5 +1,5 @@
-//! Learns about authorizations from notifications, believed on their signature. All that is learned takes one way: decide on what is
-//! stored, write it if that still stands, else start again.
+//! Learns about authorizations from notifications, believed on their signature. All that is learned takes one way:
+//! decide on what is stored, write it if that still stands, else start again.
 
 use payhook_provider::{AuthorizationNotice, IssuedToken, authorization_in};
 use payhook_schema::{
@@ -39,8 +39,8 @@ impl AuthorizationTasks {
         Ok(Learned { due, word })
     }
 
-    /// Reads a notification, archives it, and applies what it says to each authorization that it names; nothing where its kind is one we
-    /// know nothing of.
+    /// Reads a notification, archives it, and applies what it says to each authorization that it names; nothing where
+    /// its kind is one we know nothing of.
     async fn learn(&self, notification: &Notification) -> Result<Option<Vec<NamedAuthorization>>, Unfinished> {
         let About::Authorization(name) = &notification.about else {
             unreachable!("only notifications about authorizations come here");
@@ -70,7 +70,8 @@ impl AuthorizationTasks {
                 let archives = named.is_empty();
                 named.push(self.learn_about(authorization, name, &learned, &archived, archives).await?);
             }
-            // Once more: one that is issued the token meanwhile looks for what is archived. Whichever comes first sees the other.
+            // Once more: one that is issued the token meanwhile looks for what is archived. Whichever comes first sees
+            // the other.
         }
     }
 
@@ -182,8 +183,8 @@ impl AuthorizationTasks {
         Ok(self.context.store_retry("looking an authorization up", get).await?)
     }
 
-    /// Decides on an authorization as it is stored and writes that, again for as long as it moves in between. `decide` returns `None` where
-    /// there is nothing to write. Returns the authorization if that changed it.
+    /// Decides on an authorization as it is stored and writes that, again for as long as it moves in between. `decide`
+    /// returns `None` where there is nothing to write. Returns the authorization if that changed it.
     pub(super) async fn update(
         &self,
         id: &AuthorizationId,
@@ -238,7 +239,8 @@ impl AuthorizationTasks {
         account.is_some_and(|account| account.exchanges_codes())
     }
 
-    /// Applies the notifications that came before the authorization was registered; those applied already change nothing.
+    /// Applies the notifications that came before the authorization was registered; those applied already change
+    /// nothing.
     pub(super) async fn catch_up(&self, authorization: &Authorization) -> Result<(), Unfinished> {
         let (account, name) = (&authorization.account, AuthorizationName::State(authorization.auth_state.clone()));
         let archived = || self.context.store.authorization_notifications(account, &name);
@@ -248,7 +250,8 @@ impl AuthorizationTasks {
         self.nothing_more_is_due(&authorization.id).await
     }
 
-    /// Applies notifications that named a token before it was known that this authorization has it: it may be cancelled already.
+    /// Applies notifications that named a token before it was known that this authorization has it: it may be cancelled
+    /// already.
     pub(crate) async fn catch_up_on_token(&self, authorization: &Authorization) -> Result<(), Unfinished> {
         let Some(token) = authorization.token.as_ref().filter(|token| token.access.is_some()) else { return Ok(()) };
         let name = AuthorizationName::Token(token.digest.clone());

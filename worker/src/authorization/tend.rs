@@ -1,4 +1,5 @@
-//! Exchanges codes for tokens and refreshes tokens: the calls that an authorization needs, each claimed so that one worker makes it.
+//! Exchanges codes for tokens and refreshes tokens: the calls that an authorization needs, each claimed so that one
+//! worker makes it.
 
 use std::time::Duration;
 
@@ -69,8 +70,9 @@ impl AuthorizationTasks {
 
     /// Exchanges a code or refreshes a token, if that is due and nobody else does it now.
     ///
-    /// The claim makes it one exchange, however many workers hold the code. Should we die between the call and the write, the claim
-    /// runs out and the code is tried once more: Antom may give the same token for it or refuse, and a refused one needs a new consent.
+    /// The claim makes it one exchange, however many workers hold the code. Should we die between the call and the
+    /// write, the claim runs out and the code is tried once more: Antom may give the same token for it or refuse, and a
+    /// refused one needs a new consent.
     pub(crate) async fn take_next_step(&self, id: &AuthorizationId) {
         let Ok(Some(authorization)) = self.stored(id).await else { return };
         let Some(step) = TokenStep::of(&authorization, self.context.clock.now()) else { return };
@@ -106,7 +108,8 @@ impl AuthorizationTasks {
             return Ok(None);
         }
         let now = self.context.clock.now();
-        // Another worker may have done it while we waited for our turn. A claim for nothing would keep everybody from the next step.
+        // Another worker may have done it while we waited for our turn. A claim for nothing would keep everybody from
+        // the next step.
         let Ok(Some(current)) = self.context.store.authorization_get(id).await else { return Ok(None) };
         if TokenStep::of(&current, now).is_none() {
             return Ok(None);
@@ -140,7 +143,8 @@ impl AuthorizationTasks {
         self.context.vault.open_text(&place, sealed).map_err(|error| HintFailure::misconfigured(error.to_string()))
     }
 
-    /// Tries to store a token for as long as this worker lives: it is the only copy, and what it was exchanged for is used up.
+    /// Tries to store a token for as long as this worker lives: it is the only copy, and what it was exchanged for is
+    /// used up.
     async fn store_for_ever(&self, id: &AuthorizationId, token: &IssuedToken) -> Result<(), Unfinished> {
         loop {
             match self.store_token(id, token).await {

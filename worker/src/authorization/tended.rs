@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use payhook_schema::AuthorizationId;
 
-/// AuthorizationTasks one worker sees to at once; beyond that, refreshes wait in the store, where they do not stand before payments.
+/// AuthorizationTasks one worker sees to at once; beyond that, refreshes wait in the store, where they do not stand
+/// before payments.
 const AT_ONCE: usize = 16;
 
 #[derive(Default)]
@@ -18,8 +19,8 @@ pub(super) struct Tending<'a> {
 }
 
 impl Tended {
-    /// Returns `None` if it is seen to already, or if it can wait and so many tokens are being refreshed that another would only stand in
-    /// the way of those who ask about payments.
+    /// Returns `None` if it is seen to already, or if it can wait and so many tokens are being refreshed that another
+    /// would only stand in the way of those who ask about payments.
     pub(super) fn begin(&self, id: &AuthorizationId, can_wait: bool) -> Option<Tending<'_>> {
         let mut tended = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = can_wait && tended.len() >= AT_ONCE;

@@ -63,7 +63,8 @@ async fn consume_dead(context: &Context, stop: &CancellationToken) -> Result<(),
     }
 }
 
-/// Stores letters together; where one of them has a value that the store does not keep, each alone, and that one without the value.
+/// Stores letters together; where one of them has a value that the store does not keep, each alone, and that one
+/// without the value.
 async fn store(context: &Context, stop: &CancellationToken, letters: &[DeadLetter]) -> Result<(), GaveUp> {
     let write = async |letters: &[DeadLetter]| {
         store_retry("keeping dead letters", stop, || context.store.dead_letter_keep(letters)).await
@@ -98,7 +99,8 @@ fn bytes_only(letter: &DeadLetter, why: &str, now: Timestamp) -> DeadLetter {
     }
 }
 
-/// Makes the letter of a delivery. Its notification is archived along with it if it is proven: the archive is believed later.
+/// Makes the letter of a delivery. Its notification is archived along with it if it is proven: the archive is believed
+/// later.
 async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
     let (vault, now) = (&context.vault, context.clock.now());
     // A death the broker tells nothing of comes again with the same time, where it has one: it is no new death.
@@ -150,7 +152,8 @@ async fn letter(context: &Context, delivery: &Delivery) -> DeadLetter {
     }
 }
 
-/// The id of the letter of what is not proven: one for exactly these bytes, so that nothing anybody says of itself hides something else.
+/// The id of the letter of what is not proven: one for exactly these bytes, so that nothing anybody says of itself
+/// hides something else.
 fn unproven_id(context: &Context, received: &Notification) -> Uuid {
     let opened = context.opened(received.clone()).ok();
     let Notification { provider, account, signed_path, headers, body, .. } = opened.as_ref().unwrap_or(received);

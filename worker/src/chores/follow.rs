@@ -1,5 +1,5 @@
-//! Follows a provider's own list of events, where it has one, which no lost webhook shortens: a charge of ours that something happened to
-//! since it was last asked about becomes a hint like any other.
+//! Follows a provider's own list of events, where it has one, which no lost webhook shortens: a charge of ours that
+//! something happened to since it was last asked about becomes a hint like any other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,9 +27,11 @@ const OVERLAP: SignedDuration = SignedDuration::from_mins(15);
 /// If nothing was followed yet, the last day is looked through: an outage of ours is seldom longer, and the sweep asks
 /// about every payment that is not final anyway.
 const AT_FIRST: SignedDuration = SignedDuration::from_hours(24);
-/// An answer asked for this long after an event has seen what the event is about: the list tells times in whole seconds.
+/// An answer asked for this long after an event has seen what the event is about: the list tells times in whole
+/// seconds.
 const SEEN_AFTER: SignedDuration = SignedDuration::from_secs(2);
-/// Refunds and disputes of what is paid are found by nobody else: there, what the clocks of the two of us may differ is allowed for.
+/// Refunds and disputes of what is paid are found by nobody else: there, what the clocks of the two of us may differ is
+/// allowed for.
 const SURELY_SEEN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// Pages of one look; the next look goes on from where this one ended.
 const PAGES: u32 = 200;
@@ -45,7 +47,8 @@ pub(crate) async fn follow(context: Arc<Context>, gate: Arc<ProviderGate>, holde
         if stop.run_until_cancelled(tokio::time::sleep(jittered(every))).await.is_none() {
             return;
         }
-        // While hints wait, more of them would only push live notifications further back; what is not read now is read another time.
+        // While hints wait, more of them would only push live notifications further back; what is not read now is read
+        // another time.
         if left_out < LOOKS_LEFT_OUT && sweep::more_wait(&context, HINTS_MAX).await == Some(true) {
             left_out += 1;
             continue;
@@ -82,7 +85,8 @@ async fn look(context: &Context, gate: &ProviderGate, account: Arc<Account>, hol
     let hints = hints(context, account.name(), &seen_by).await?;
     debug!(account = %account.name(), charges = seen_by.len(), hints, "followed {}'s events", account.provider());
     metrics::counter!("payhook_follow_hints_total").increment(hints);
-    // What was read is hinted at: only now is it behind us. Of a list too long for one look, the next look begins where this one ended.
+    // What was read is hinted at: only now is it behind us. Of a list too long for one look, the next look begins where
+    // this one ended.
     let to = if whole { now } else { last_at.map_or(now, |at| at + OVERLAP) };
     if !whole {
         warn!(account = %account.name(), "{} account `{}` has more events than one look reads; the next goes on", account.provider(), account.name());
@@ -137,7 +141,8 @@ async fn read(
     Ok(read)
 }
 
-/// Hints at the charges of ours that were not asked about since; how many. Each is due until it is answered, should its hint come to nothing.
+/// Hints at the charges of ours that were not asked about since; how many. Each is due until it is answered, should its
+/// hint come to nothing.
 async fn hints(
     context: &Context,
     account: &AccountName,
@@ -154,7 +159,8 @@ async fn hints(
             Found::Order(order) => Some((key, order.payment(key)?)),
             Found::OtherAccount(_) | Found::Unknown => None,
         });
-        // An answer that was asked for at a time yet to come was asked for by a wrong clock: it has seen nothing for sure.
+        // An answer that was asked for at a time yet to come was asked for by a wrong clock: it has seen nothing for
+        // sure.
         let is_news = |key: &PaymentKey, payment: &Payment| {
             payment.asked_at.is_none_or(|asked_at| asked_at < seen_by[key] || asked_at > now)
         };

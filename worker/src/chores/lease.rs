@@ -1,4 +1,5 @@
-//! Work that one worker of all does at a time, by a lease in the store that it takes, renews while it can, and gives back.
+//! Work that one worker of all does at a time, by a lease in the store that it takes, renews while it can, and gives
+//! back.
 
 use std::time::Duration;
 

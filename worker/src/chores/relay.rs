@@ -57,7 +57,8 @@ pub(crate) async fn relay(context: Arc<Context>, holder: Uuid, stop: Cancellatio
     lease.release(&context).await;
 }
 
-/// Events that must not be dropped and that no queue wants yet, so they and what follows them in their order wait in the outbox.
+/// Events that must not be dropped and that no queue wants yet, so they and what follows them in their order wait in
+/// the outbox.
 #[derive(Default)]
 struct Waiting {
     subjects: BTreeSet<String>,
@@ -171,7 +172,8 @@ enum NotPublished {
     NoQueue,
 }
 
-/// Publishes one order's or authorization's events one after the other; the first that is not confirmed ends it, so that none overtakes it.
+/// Publishes one order's or authorization's events one after the other; the first that is not confirmed ends it, so
+/// that none overtakes it.
 async fn publish_in_order(context: &Context, subject: String, events: Vec<FeedEvent>) -> Offered {
     let mut offered = Offered { subject, done: Vec::with_capacity(events.len()), left: events.len(), why_left: None };
     for FeedEvent { event, .. } in events {

@@ -1,5 +1,5 @@
-//! Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate, and at a trickle while live traffic
-//! leaves no room. The items wait in the store, which is the lane of their own.
+//! Hands out the items of replays: one runner at a time, by a lease; each replay at its own rate, and at a trickle
+//! while live traffic leaves no room. The items wait in the store, which is the lane of their own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ use crate::schedule::NextCheck;
 /// The intervals at which items are handed out, and looked for while there are none.
 const TICK: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
-/// A hint has this long to be settled before it is handed out again. Twice is harmless, and little waits on the queue while items are
-/// handed out; a runner that died between the claim and the publish is made up for as soon.
+/// A hint has this long to be settled before it is handed out again. Twice is harmless, and little waits on the queue
+/// while items are handed out; a runner that died between the claim and the publish is made up for as soon.
 const HOLD_FOR: Duration = Duration::from_secs(20);
 /// With more than this waiting on the live queue, a replay's own share is one item at a time.
 const LIVE_MAX: u32 = 50;
@@ -169,8 +169,9 @@ async fn hint(context: &Context, gate: &ProviderGate, item: &ReplayItem) -> Resu
     Ok(None)
 }
 
-/// Returns the envelope of an item's hint. It carries the notification where there is one, because that may say what no inquiry does: the
-/// archive's, and otherwise the one in the dead letter's own bytes, which was never proven or never archived.
+/// Returns the envelope of an item's hint. It carries the notification where there is one, because that may say what no
+/// inquiry does: the archive's, and otherwise the one in the dead letter's own bytes, which was never proven or never
+/// archived.
 async fn envelope(context: &Context, item: &ReplayItem) -> Result<Envelope, NotReplayed> {
     let store = &context.store;
     if let Some(id) = item.notification
@@ -241,7 +242,8 @@ async fn plan(context: &Context, gate: &ProviderGate, item: &ReplayItem) -> Resu
         let text = if moves.is_empty() { otherwise.to_owned() } else { moves.join("; ") };
         (outcome, format!("order {} ({}): {text}", order.id, order.state))
     };
-    // A comparison wants to know what is said differently, not what would change: a provider that says less than we know differs.
+    // A comparison wants to know what is said differently, not what would change: a provider that says less than we
+    // know differs.
     let compares = item.dead_letter.is_none() && item.notification.is_none();
     Ok(match decision.outcome {
         Decided::Applied | Decided::Revived | Decided::Held => result(ReplayOutcome::Changed, "would change"),

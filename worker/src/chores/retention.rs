@@ -72,7 +72,8 @@ impl Run<'_> {
         }
     }
 
-    /// Goes through one kind, from its oldest row to the first that is young enough; returns how many rows were deleted.
+    /// Goes through one kind, from its oldest row to the first that is young enough; returns how many rows were
+    /// deleted.
     async fn pass(&self, history: History, age: Duration, lease: &mut Lease) -> u64 {
         let (kind, store) = (history.as_str(), &self.context.store);
         let (mut from, mut deleted, mut needed) = (Place::START, 0, 0);

@@ -1,4 +1,5 @@
-//! Shares the providers' budgets between the workers: shows this worker to the others, and takes, renews and gives up its shares.
+//! Shares the providers' budgets between the workers: shows this worker to the others, and takes, renews and gives up
+//! its shares.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;

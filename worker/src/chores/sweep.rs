@@ -22,9 +22,9 @@ const ROUND: u32 = 100;
 const SMALL_ROUND: u32 = 10;
 const SMALL_EVERY: Duration = Duration::from_secs(5);
 
-/// Late checks of one round, of payments that are finished: 800,000 a day and worker. They are taken where live work leaves room: as long as
-/// no more hints than these wait on the queue, and a quarter of the worker's questions is more than it has in hand. A million that are due
-/// at once wait, and keep nobody waiting.
+/// Late checks of one round, of payments that are finished: 800,000 a day and worker. They are taken where live work
+/// leaves room: as long as no more hints than these wait on the queue, and a quarter of the worker's questions is more
+/// than it has in hand. A million that are due at once wait, and keep nobody waiting.
 const LATE_ROUND: u32 = 10;
 
 /// Sweeps until `stop`. An authorization is due with a code to exchange or a token to refresh.
@@ -34,8 +34,8 @@ pub(crate) async fn sweep(context: Arc<Context>, gate: Arc<ProviderGate>, stop: 
         if stop.run_until_cancelled(tokio::time::sleep(jittered(EVERY))).await.is_none() {
             return;
         }
-        // While the last rounds' hints still wait, more of them would only push live notifications further back: but for a few, since what
-        // waits may be there for hours.
+        // While the last rounds' hints still wait, more of them would only push live notifications further back: but
+        // for a few, since what waits may be there for hours.
         let round = match busy && more_wait(&context, ROUND).await == Some(true) {
             true if swept_at.elapsed() < SMALL_EVERY => continue,
             true => SMALL_ROUND,

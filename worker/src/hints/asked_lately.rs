@@ -1,5 +1,6 @@
-//! Remembers for which signed bytes a provider was asked lately. A provider sends again when it was not answered, and an attacker sends a
-//! captured request without end: a repeat may have its question asked anew, and costs no more than a count otherwise.
+//! Remembers for which signed bytes a provider was asked lately. A provider sends again when it was not answered, and
+//! an attacker sends a captured request without end: a repeat may have its question asked anew, and costs no more than
+//! a count otherwise.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -36,8 +37,9 @@ impl AskedLately {
         asked.lately.extend(notifications.filter_map(|asked_for| Some((asked_for.signed_id?, (now, asked_for.id)))));
     }
 
-    /// Returns until when nothing is asked for a delivery, if it is the first try of a repeat of what was asked for lately. A later try is
-    /// of one that found no answer, and rests by its schedule. A hint that only went round, untried, is still at its first.
+    /// Returns until when nothing is asked for a delivery, if it is the first try of a repeat of what was asked for
+    /// lately. A later try is of one that found no answer, and rests by its schedule. A hint that only went round,
+    /// untried, is still at its first.
     pub(crate) fn rests(&self, delivery: &Delivery, now: Timestamp) -> Option<Timestamp> {
         let repeat = notification(delivery).filter(|_| goes_round(delivery) && delivery.attempt <= 1)?;
         let asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);

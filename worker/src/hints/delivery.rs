@@ -50,8 +50,8 @@ pub(crate) struct InHand {
     pub(crate) token: TaskTrackerToken,
 }
 
-/// Guards a delivery until it is acked. Dropped before (a panic unwinds, a task is given up), it ends the consumption, so that the
-/// queue gives the delivery back instead of holding it for us for ever.
+/// Guards a delivery until it is acked. Dropped before (a panic unwinds, a task is given up), it ends the consumption,
+/// so that the queue gives the delivery back instead of holding it for us for ever.
 pub(crate) struct Unacked {
     from: Arc<Consumption>,
     envelope: Option<Uuid>,

@@ -14,7 +14,8 @@ use crate::hints::Hints;
 use crate::hints::delivery::{InHand, goes_round, notification};
 use crate::hints::outcome::Group;
 
-/// A refund nobody announced is looked for at each try of its notification among this many payments, the newest, and as many others.
+/// A refund nobody announced is looked for at each try of its notification among this many payments, the newest, and as
+/// many others.
 const LOOKS: u32 = 8;
 const LOOKS_OF_REPLAY: u32 = 24;
 /// No method takes a refund later than a year after the payment, a few weeks of 2024's exceptions aside.
@@ -50,8 +51,8 @@ async fn payment_of(hints: &Hints, notification: &Notification, delivery: &Deliv
     }
 }
 
-/// Returns the payment a refund is of: as announced or answered before; as Antom's answer names it; else the one, of those it may be,
-/// whose inquiry lists the refund. A refund made in Antom's dashboard is found in no other way.
+/// Returns the payment a refund is of: as announced or answered before; as Antom's answer names it; else the one, of
+/// those it may be, whose inquiry lists the refund. A refund made in Antom's dashboard is found in no other way.
 async fn refunded_payment(
     hints: &Hints,
     notification: &Notification,
@@ -107,8 +108,8 @@ async fn refunded_payment(
     Err(unknown())
 }
 
-/// The payments to look at this time: the newest each time, for they are likeliest and their last look may have come too early or to
-/// nothing; and others, further back with each try.
+/// The payments to look at this time: the newest each time, for they are likeliest and their last look may have come
+/// too early or to nothing; and others, further back with each try.
 async fn candidates(
     hints: &Hints,
     notification: &Notification,

@@ -1,5 +1,6 @@
-//! The outcomes of hints. An outcome is what one transaction writes for deliveries that were dealt with together, and how each of them
-//! leaves the queue after it. Each constructor is named by the state that it leads to, and takes the deliveries with their subject first.
+//! The outcomes of hints. An outcome is what one transaction writes for deliveries that were dealt with together, and
+//! how each of them leaves the queue after it. Each constructor is named by the state that it leads to, and takes the
+//! deliveries with their subject first.
 
 use std::time::Duration;
 
@@ -187,7 +188,8 @@ impl Outcomes<'_> {
         let check = group.payment().and_then(|payment| {
             self.schedule.check_after_failure(payment, class.is_the_payments(), class.at_least(), self.now)
         });
-        // A probe fails once a minute, for as long as the account's trouble takes: the timeline says already that it is left alone.
+        // A probe fails once a minute, for as long as the account's trouble takes: the timeline says already that it is
+        // left alone.
         let is_noted = !probe || class.is_the_payments();
         let entry =
             group.key.as_ref().filter(|_| is_noted && group.order.is_some()).map(|key| {
@@ -205,7 +207,8 @@ impl Outcomes<'_> {
         }
     }
 
-    /// Its account is left alone for a while: everything waits, nothing is counted as tried. What was not put off before is archived.
+    /// Its account is left alone for a while: everything waits, nothing is counted as tried. What was not put off
+    /// before is archived.
     pub(crate) fn paused(self, group: Group<'_>, wait: &HintWait) -> HintOutcome {
         let check = group
             .payment()
@@ -222,7 +225,8 @@ impl Outcomes<'_> {
 
     /// Too many of its account are in hand, or elsewhere: it waits on the queue, where it holds up no other hint.
     fn crowded(self, group: Group<'_>, wait: &HintWait) -> HintOutcome {
-        // A look of our own does not go round: without this it would be lost for as long as the sweep leaves a payment to its hint.
+        // A look of our own does not go round: without this it would be lost for as long as the sweep leaves a payment
+        // to its hint.
         let is_look = |in_hand: &InHand| replay_item(&in_hand.delivery).is_none() && !goes_round(&in_hand.delivery);
         let look = group.payment().filter(|_| group.deliveries.iter().any(is_look));
         let after = || wait.after + jittered_fully(SPREAD);
@@ -241,7 +245,8 @@ impl Outcomes<'_> {
         self.waiting(group, Settlement::default(), &wait, "paused", "the store was away")
     }
 
-    /// The provider answered. A refund that could not be asked about is tried again for those that are about it, and for nobody else.
+    /// The provider answered. A refund that could not be asked about is tried again for those that are about it, and
+    /// for nobody else.
     pub(crate) fn answered(
         self,
         group: Group<'_>,
@@ -360,13 +365,14 @@ fn judge(
     deliveries.into_iter().map(judged).collect()
 }
 
-/// Returns true if every delivery is the retry of a plain notification, first tried before the stored final answer was asked for: asking
-/// again cannot add anything. Both times are workers', a margin apart: their clocks differ.
+/// Returns true if every delivery is the retry of a plain notification, first tried before the stored final answer was
+/// asked for: asking again cannot add anything. Both times are workers', a margin apart: their clocks differ.
 pub(crate) fn overtaken(payment: Option<&Payment>, deliveries: &[InHand], clocks_differ: SignedDuration) -> bool {
     let Some(payment) = payment.filter(|payment| payment.state.is_final()) else { return false };
     let Some(asked_at) = payment.asked_at else { return false };
     let is_older = |delivery: &Delivery| {
-        // A refund is asked about by itself, and a dispute only its notification tells: no answer about the payment overtakes these.
+        // A refund is asked about by itself, and a dispute only its notification tells: no answer about the payment
+        // overtakes these.
         let plain =
             |about: &Notification| matches!(about.about, About::Payment(_)) && dispute_in(about, &about.body).is_none();
         let first_failed_at = delivery.first_failed_at.filter(|_| notification(delivery).is_some_and(plain));

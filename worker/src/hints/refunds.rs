@@ -1,5 +1,5 @@
-//! Finds out which payment the refunds in an answer are of. Neither Antom's notification of a refund nor its answer about one has to name a
-//! payment, so it may be announced for the wrong one.
+//! Finds out which payment the refunds in an answer are of. Neither Antom's notification of a refund nor its answer
+//! about one has to name a payment, so it may be announced for the wrong one.
 //!
 //! | who says that a refund is of a payment | while it is pending elsewhere | once it is settled elsewhere |
 //! |---|---|---|

@@ -14,7 +14,8 @@ use crate::hints::outcome::{Group, HintOutcome};
 pub(crate) const ASKED_BEFORE: &str = "asked about before";
 
 impl Hints {
-    /// Deals with the repeat of a notification whose payment was looked for immediately before. It is counted where that one is archived.
+    /// Deals with the repeat of a notification whose payment was looked for immediately before. It is counted where
+    /// that one is archived.
     pub(crate) async fn count_repeat(&self, in_hand: InHand) {
         let signed = notification(&in_hand.delivery).and_then(|repeat| repeat.signed_id);
         let signed = Vec::from_iter(signed);
@@ -57,7 +58,8 @@ impl Hints {
         if carriers.is_empty() {
             return;
         }
-        // Those that nothing is written for wait for their turn, and one of them keeps it: its question was not asked yet.
+        // Those that nothing is written for wait for their turn, and one of them keeps it: its question was not asked
+        // yet.
         if !outcome.settlement.notifications.is_empty() {
             let signed: Vec<Uuid> = carriers.keys().copied().collect();
             let known = || self.context.store.notifications_known(&signed);

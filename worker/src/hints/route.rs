@@ -107,10 +107,11 @@ async fn learn(hints: Arc<Hints>, in_hand: InHand) {
     }
 }
 
-/// Replaces a notification with what its bytes say, its body opened. It is sealed again before it is stored, and goes round the queue as it
-/// came.
+/// Replaces a notification with what its bytes say, its body opened. It is sealed again before it is stored, and goes
+/// round the queue as it came.
 ///
-/// A body that cannot be opened does not stop the payment that it names in the clear: the payment is asked about all the same.
+/// A body that cannot be opened does not stop the payment that it names in the clear: the payment is asked about all
+/// the same.
 async fn prove(hints: &Hints, delivery: &mut Delivery) -> Result<(), Doubt> {
     let context = &hints.context;
     let Ok(Envelope { hint: Hint::Notification(notification), .. }) = &mut delivery.envelope else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! Settles payments: looks each up, asks its provider, compares the answer with the order, and hands the outcome to the writers.
+//! Settles payments: looks each up, asks its provider, compares the answer with the order, and hands the outcome to the
+//! writers.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -47,7 +48,8 @@ pub(crate) async fn dispatch(hints: Arc<Hints>, mut due: mpsc::UnboundedReceiver
     }
 }
 
-/// Settles one payment, and survives a panic: that is a bug of ours, and must not keep the payment from ever being settled again.
+/// Settles one payment, and survives a panic: that is a bug of ours, and must not keep the payment from ever being
+/// settled again.
 async fn settle(hints: Arc<Hints>, key: PaymentKey, found: Found) {
     let settling = async {
         match &found {
@@ -68,7 +70,8 @@ fn unregistered(key: &PaymentKey) -> Unfinished {
     Unfinished::Unknown(format!("no order was registered with payment {key}"))
 }
 
-/// Decides again on an outcome's answer and its order as it now is. Returns `None` if that panicked: its hints come again.
+/// Decides again on an outcome's answer and its order as it now is. Returns `None` if that panicked: its hints come
+/// again.
 pub(crate) async fn decide_again(hints: &Hints, outcome: HintOutcome) -> Option<HintOutcome> {
     let key = outcome.key.clone();
     let decided = AssertUnwindSafe(hints.compare_again(outcome)).catch_unwind().await;
@@ -100,8 +103,8 @@ impl Hints {
             return (deliveries, Err(Unfinished::Repeated(until)));
         }
         let turn = self.gate.turn(key.provider, &key.account, Some(key), Who::Hint).await;
-        // Taken after the wait for the turn, so that hints that came meanwhile share the answer; and before the question, because the answer
-        // may be older than what comes from now on.
+        // Taken after the wait for the turn, so that hints that came meanwhile share the answer; and before the
+        // question, because the answer may be older than what comes from now on.
         let deliveries = self.single_flight.take(key);
         let asking = async {
             let turn = turn?;
@@ -157,8 +160,8 @@ impl Hints {
         outcome
     }
 
-    /// Compares the same answer with the order as it now is: nobody needs to ask again, because hints that came after the question wait
-    /// for the next one.
+    /// Compares the same answer with the order as it now is: nobody needs to ask again, because hints that came after
+    /// the question wait for the next one.
     async fn compare_again(&self, mut outcome: HintOutcome) -> HintOutcome {
         let Some(DecidedOn { order, answer }) = outcome.decided_on.take() else { return outcome };
         let (key, conflicts) = (outcome.key.clone(), outcome.conflicts);

@@ -1,7 +1,7 @@
 //! Single-flight by payment: hints that wait together share one inquiry.
 //!
-//! A hint that comes while its payment is being asked about waits for the next inquiry, because the answer under way may be older than
-//! what the hint hints at.
+//! A hint that comes while its payment is being asked about waits for the next inquiry, because the answer under way
+//! may be older than what the hint hints at.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,7 @@
 //! Writes outcomes, as many as are ready in one transaction, and acks their deliveries after the commit.
 //!
-//! Of each order, one change at a time: the next one is decided on what this one makes of the order. Its provider is not asked again.
+//! Of each order, one change at a time: the next one is decided on what this one makes of the order. Its provider is
+//! not asked again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ use crate::store_retry::{GaveUp, store_retry};
 /// Settlements written in one transaction: past some thirty the database gains little and a conflict costs more.
 const BATCH: usize = 32;
 
-/// An order has a hundred payments at most, each of them settled by one worker at a time: after so many conflicts, something else keeps the
-/// order from being written.
+/// An order has a hundred payments at most, each of them settled by one worker at a time: after so many conflicts,
+/// something else keeps the order from being written.
 const CONFLICTS_MAX: u32 = 200;
 
 /// Runs until the last outcome is written, or `stop`.
@@ -112,7 +113,8 @@ fn put_off(hints: &Hints, refused: &Settlement) -> Option<Settlement> {
     Some(Settlement { check: Some(check), ..Settlement::default() })
 }
 
-/// Splits off what would change an order that another one changes: within each part, everything is of an order of its own or changes none.
+/// Splits off what would change an order that another one changes: within each part, everything is of an order of its
+/// own or changes none.
 fn one_of_each_order(outcomes: Vec<HintOutcome>) -> (Vec<HintOutcome>, Vec<HintOutcome>) {
     let mut orders = HashSet::new();
     let is_first = |outcome: &HintOutcome| match &outcome.decided_on {
@@ -167,8 +169,8 @@ fn after_write(
     }
 }
 
-/// A value the store cannot keep: a person must look, and the neighbours go on. A look of our own is made again on the payment's schedule,
-/// which moves on, and leaves no dead letter each time.
+/// A value the store cannot keep: a person must look, and the neighbours go on. A look of our own is made again on the
+/// payment's schedule, which moves on, and leaves no dead letter each time.
 fn poisoned(verdicts: Vec<(InHand, Verdict)>, death: &Death) -> Vec<(InHand, Verdict)> {
     let judged = |(in_hand, verdict): (InHand, Verdict)| {
         let verdict = if goes_round(&in_hand.delivery) { Verdict::DeadLetter(death.clone()) } else { verdict };

@@ -28,7 +28,8 @@ impl SeenByFulfilment {
         }
     }
 
-    /// Reads what fulfilment has seen from an order's events, in version order, and from what is noted of those that were deleted.
+    /// Reads what fulfilment has seen from an order's events, in version order, and from what is noted of those that
+    /// were deleted.
     pub(crate) fn of_events(Sent { deleted, events }: &Sent) -> Self {
         let before = deleted.map_or(Self::Nothing, |before| Self::of(before.state));
         events.iter().fold(before, |seen, event| match (event.event_type, event.order()) {
@@ -54,14 +55,15 @@ pub(crate) struct MoneyMoved {
     pub(crate) captured: bool,
     /// More went back than fulfilment heard of.
     pub(crate) refunded: bool,
-    /// A release says the amounts itself: money that went back of a payment the order did not need is no refund of the order.
+    /// A release says the amounts itself: money that went back of a payment the order did not need is no refund of the
+    /// order.
     pub(crate) by_release: bool,
 }
 
 /// Lists the events that bring fulfilment from what it has seen to what is true.
 ///
-/// An order is paid once, unless all of its money went back in between and it was paid again. The table in ARCHITECTURE.md is drawn from
-/// this and tested to be equal.
+/// An order is paid once, unless all of its money went back in between and it was paid again. The table in
+/// ARCHITECTURE.md is drawn from this and tested to be equal.
 pub(crate) fn order_events(seen: SeenByFulfilment, moved: MoneyMoved) -> Vec<EventType> {
     use EventType::{OrderAuthorized, OrderPaid, OrderRefunded};
     let MoneyMoved { state, captured, refunded, by_release } = moved;
@@ -135,9 +137,11 @@ pub(crate) fn announce(
     facts.into_iter().map(event).collect()
 }
 
-/// Makes the events of a release, with the order's next versions: `released`, and what fulfilment missed while the order was held.
+/// Makes the events of a release, with the order's next versions: `released`, and what fulfilment missed while the
+/// order was held.
 ///
-/// `order` is the order as it is from now on, `lifted` are the objections that it was held for, `sent` its events so far.
+/// `order` is the order as it is from now on, `lifted` are the objections that it was held for, `sent` its events so
+/// far.
 pub(crate) fn announce_release(order: &mut Order, lifted: &[Hold], sent: &Sent, now: Timestamp) -> Vec<Event> {
     // Other events name the amounts of a held order, which nobody may book.
     let books = |event_type| {

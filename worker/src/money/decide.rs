@@ -1,7 +1,8 @@
-//! Decides what an answer of a provider does to an order. A pure function of what was registered, what is stored, and what was answered.
+//! Decides what an answer of a provider does to an order. A pure function of what was registered, what is stored, and
+//! what was answered.
 //!
-//! Four steps, in this order: judge the answer about the payment, hold the order for what is wrong, let the order follow its payments, and
-//! make the events. Events come last because they name the holds.
+//! Four steps, in this order: judge the answer about the payment, hold the order for what is wrong, let the order
+//! follow its payments, and make the events. Events come last because they name the holds.
 
 use jiff::Timestamp;
 use payhook_schema::{
@@ -29,7 +30,8 @@ pub(crate) enum Decided {
     Unchanged,
     /// The answer is behind what we know, or contradicts it.
     Refused,
-    /// The payment is another account's of ours, and the answer objects to nothing new: neither order nor payment is written.
+    /// The payment is another account's of ours, and the answer objects to nothing new: neither order nor payment is
+    /// written.
     OtherAccounts,
     /// Money arrived for a payment that had ended without: taken, and worth a person's look.
     Revived,
@@ -156,8 +158,8 @@ fn judge(question: &Question<'_>, stored: &Payment) -> JudgedAnswer {
             if revived { Decided::Revived } else { Decided::Applied }
         }
     };
-    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in nothing. Disputes
-    // that no answer carries come from verified notifications.
+    // Refunds and disputes go their own way, forward only; an answer that contradicts the payment is believed in
+    // nothing. Disputes that no answer carries come from verified notifications.
     let believed = !matches!(comparison, Comparison::Stale | Comparison::Contradiction);
     if believed {
         objections.extend(guard::refund_objections(stored, facts));
@@ -179,8 +181,8 @@ fn judge(question: &Question<'_>, stored: &Payment) -> JudgedAnswer {
     JudgedAnswer { payment, objections, timeline, outcome }
 }
 
-/// Judges an answer about money that was taken under another of our accounts than registered: the order waits for a person, and nothing is
-/// booked.
+/// Judges an answer about money that was taken under another of our accounts than registered: the order waits for a
+/// person, and nothing is booked.
 fn judge_other_account(question: &Question<'_>, registered: &Payment) -> JudgedAnswer {
     let Question { key, facts, .. } = *question;
     let text = format!("asked {} as {}: {}", key.provider, key.account, facts.answer);
@@ -200,8 +202,8 @@ fn not_ours(question: &Question<'_>, registered: &Payment) -> Decision {
     Decision { change, timeline, outcome: Decided::OtherAccounts }
 }
 
-/// The check that is left of a change by which nothing changes but when its payment was asked about, and is next. It moves no revision, so
-/// that it conflicts with nobody.
+/// The check that is left of a change by which nothing changes but when its payment was asked about, and is next. It
+/// moves no revision, so that it conflicts with nobody.
 pub(crate) fn only_asked(order: &Order, change: &Change) -> Option<PaymentCheck> {
     let Change { order: after, payment, events } = change;
     let stored = order.payment(&payment.key)?;
@@ -250,8 +252,8 @@ enum Comparison {
     Forward { revived: bool },
 }
 
-/// Amounts only grow, and states only go along the arrows: that alone decides, whatever the clocks of the machines say. An answer asked
-/// for before the one we applied is excused for contradicting it, and nothing more.
+/// Amounts only grow, and states only go along the arrows: that alone decides, whatever the clocks of the machines say.
+/// An answer asked for before the one we applied is excused for contradicting it, and nothing more.
 fn compare(stored: &Payment, facts: &PaymentFacts) -> Comparison {
     let older = stored.asked_at.is_some_and(|asked_at| facts.asked_at < asked_at);
     let grew = facts.captured_minor > stored.captured_minor || facts.refunded_minor > stored.refunded_minor;

@@ -1,10 +1,11 @@
 //! The money guard: finds every reason why an order must wait for a person.
 //!
-//! Providers say what was paid. Only the merchant knows what should have been paid. This module compares the two and returns
-//! objections. It drops none: an order that is already held can be wrong for a second reason, and whoever releases it must see both.
+//! Providers say what was paid. Only the merchant knows what should have been paid. This module compares the two and
+//! returns objections. It drops none: an order that is already held can be wrong for a second reason, and whoever
+//! releases it must see both.
 //!
-//! Everything here is pure. Each objection names both sides and how far the money came, because its text is its identity: a person who
-//! released an authorization has not looked at what is captured of it later.
+//! Everything here is pure. Each objection names both sides and how far the money came, because its text is its
+//! identity: a person who released an authorization has not looked at what is captured of it later.
 
 use payhook_schema::{
     HoldReason, Money, Order, Payment, PaymentFacts, PaymentKey, PaymentState, RefundId, RefundState,

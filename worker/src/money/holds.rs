@@ -57,7 +57,8 @@ pub(crate) fn book(order: &mut Order, payment: &Payment) {
     order.state = state_of(order);
 }
 
-/// An order with open objections is held. Any other is what its payments make it: one of them may fail and the next one pay.
+/// An order with open objections is held. Any other is what its payments make it: one of them may fail and the next one
+/// pay.
 fn state_of(order: &Order) -> OrderState {
     let any = |state| order.payments.iter().any(|payment| payment.state == state);
     if !order.holds.is_empty() {

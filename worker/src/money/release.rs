@@ -22,7 +22,8 @@ pub(crate) enum ReleaseStep {
     Done,
 }
 
-/// Decides the next step of a release: the state the order's payments make, and everything fulfilment missed while it was held.
+/// Decides the next step of a release: the state the order's payments make, and everything fulfilment missed while it
+/// was held.
 pub(crate) fn step(order: &Order, release: &Release, sent: &Sent, now: Timestamp) -> ReleaseStep {
     let entry = |kind, text: String| TimelineEntry::new(now, kind, None, text);
     let Release { who, reason, .. } = release;
@@ -61,8 +62,8 @@ fn holds_money(payment: &Payment) -> bool {
     matches!(payment.state, PaymentState::Paid | PaymentState::PartlyRefunded)
 }
 
-/// Records that the rest of a payment's money went back, on a person's word: the provider does not say so, or says that it never came.
-/// Captured money stays captured; it is refunded.
+/// Records that the rest of a payment's money went back, on a person's word: the provider does not say so, or says that
+/// it never came. Captured money stays captured; it is refunded.
 fn record_returned(order: &Order, payment: &Payment, who: &str, now: Timestamp) -> (Change, String) {
     let back = Money::new(payment.captured_minor.saturating_sub(payment.refunded_minor), payment.currency);
     let text = format!("{who} records that {back} of {} went back: payment {} -> refunded", payment.key, payment.state);
@@ -180,7 +181,8 @@ mod tests {
 
     #[test]
     fn every_row_of_what_a_release_says_to_fulfilment() {
-        // What fulfilment saw and what is true now; the answers that led there; what is recorded as returned; the state; the events.
+        // What fulfilment saw and what is true now; the answers that led there; what is recorded as returned; the
+        // state; the events.
         type Row<'a> = (&'a str, &'a [(&'a str, PaymentFacts)], &'a [&'a str], OrderState, &'a [EventType]);
         let authorized = |amount| PaymentFacts { amount: Some(thb(amount)), ..facts(PaymentState::Authorized, 0, 0) };
         let rows: &[Row<'_>] = &[

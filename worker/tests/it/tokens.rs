@@ -62,7 +62,8 @@ impl TestWorker {
         }
     }
 
-    /// Waits until the history of an authorization has so many notifications, repeats among them, and a refusal for each of `refusals`.
+    /// Waits until the history of an authorization has so many notifications, repeats among them, and a refusal for
+    /// each of `refusals`.
     async fn history(&self, id: &str, notifications: u64, refusals: &[&str]) {
         let (id, started) = (AuthorizationId::new(id).unwrap(), tokio::time::Instant::now());
         loop {

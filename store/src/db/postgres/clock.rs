@@ -8,8 +8,8 @@ use sqlx::postgres::PgPoolOptions;
 
 use crate::db::Conn;
 
-/// A connection that was idle for longer is asked for the time before it is used: a firewall or a restart may have ended it. Below,
-/// the answer would cost a busy store a round trip each time.
+/// A connection that was idle for longer is asked for the time before it is used: a firewall or a restart may have
+/// ended it. Below, the answer would cost a busy store a round trip each time.
 const IDLE_TRUSTED: Duration = Duration::from_secs(2);
 
 /// The clock that leases, claims and the sweep go by.
@@ -21,16 +21,18 @@ pub enum LeaseClock {
     Caller,
 }
 
-/// The server's time may differ from ours by this much before ours is corrected: a clock that jumps a little at each look helps nobody.
+/// The server's time may differ from ours by this much before ours is corrected: a clock that jumps a little at each
+/// look helps nobody.
 const TOLERATED: SignedDuration = SignedDuration::from_millis(500);
 
-/// The server's time as it was read last, and when. It goes on with the monotonic clock, which nobody can set: all processes that share a
-/// server have the same time, also where the clocks of their machines differ.
+/// The server's time as it was read last, and when. It goes on with the monotonic clock, which nobody can set: all
+/// processes that share a server have the same time, also where the clocks of their machines differ.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerClock(Arc<Mutex<Option<(Timestamp, Instant)>>>);
 
 impl ServerClock {
-    /// Has every new connection ask for the time first, and one that was idle, so that nothing is written before the time is known.
+    /// Has every new connection ask for the time first, and one that was idle, so that nothing is written before the
+    /// time is known.
     pub(super) fn followed_by(&self, pool: PgPoolOptions) -> PgPoolOptions {
         let (first, again) = (self.clone(), self.clone());
         pool.after_connect(move |connection, _| {
@@ -62,7 +64,8 @@ impl ServerClock {
         at.checked_add(read_at.elapsed()).ok()
     }
 
-    /// `before` is our time when the server was asked. It read its clock between then and now, however long the answer took.
+    /// `before` is our time when the server was asked. It read its clock between then and now, however long the answer
+    /// took.
     fn correct(&self, before: Option<Timestamp>, read: Timestamp) {
         let agrees = |(before, after): (Timestamp, Timestamp)| {
             before.duration_since(read) <= TOLERATED && read.duration_since(after) <= TOLERATED

@@ -16,16 +16,16 @@ type FileId = (u64, u64);
 
 /// The files this process has locked.
 ///
-/// POSIX takes away all of a process's locks on a file when the process closes any handle of it. SQLite relies on such locks,
-/// so a file that is open here must not be opened, and closed, a second time.
+/// POSIX takes away all of a process's locks on a file when the process closes any handle of it. SQLite relies on such
+/// locks, so a file that is open here must not be opened, and closed, a second time.
 static LOCKED_HERE: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
 
 /// Keeps every other process from the file. The operating system lets go of it when the process ends, however it ends.
 pub(super) struct FileLock(Mutex<Option<(File, FileId)>>);
 
 impl FileLock {
-    /// Locks the file itself, making it if it is missing: a symbolic or hard link leads to the same lock, and nobody who
-    /// may not open the file can hold it.
+    /// Locks the file itself, making it if it is missing: a symbolic or hard link leads to the same lock, and nobody
+    /// who may not open the file can hold it.
     pub(super) fn take(file: &Path, address: &str) -> Result<Self, StoreError> {
         let failed = |what: &str, error: std::io::Error| {
             let source = Some(Box::new(error).into());
@@ -73,7 +73,8 @@ impl FileLock {
         if let Some((handle, id)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // In this order: whoever takes the lock next in this process opens the file after it was closed here.
             let mut locked_here = lock_registry();
-            // A child that was just forked has the handle, too, until it runs its own program: closing ours alone would not unlock.
+            // A child that was just forked has the handle, too, until it runs its own program: closing ours alone would
+            // not unlock.
             let _ = handle.unlock();
             drop(handle);
             locked_here.remove(&id);

@@ -32,7 +32,8 @@ pub(crate) fn some_refund(payment: &PaymentKey, random: &mut StdRng) -> RefundId
     RefundId::new(format!("RF-{}-{}", payment.id, random.random_range(0..3))).unwrap()
 }
 
-/// Has the change tell of a refund or a dispute of its payment; sometimes of a new one, sometimes leaving out a known one.
+/// Has the change tell of a refund or a dispute of its payment; sometimes of a new one, sometimes leaving out a known
+/// one.
 pub(crate) fn report_more(settlement: &mut Settlement, random: &mut StdRng, now: Timestamp) {
     let payment = &mut settlement.change.as_mut().expect("it changes something").payment;
     if random.random_ratio(1, 3) {

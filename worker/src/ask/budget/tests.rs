@@ -131,8 +131,8 @@ struct Peer {
     asked: u32,
 }
 
-/// Many workers that come, go, die and lose their store for a while: never is more asked than the limits say, and with peace everybody
-/// has a turn.
+/// Many workers that come, go, die and lose their store for a while: never is more asked than the limits say, and with
+/// peace everybody has a turn.
 fn simulate(seed: u64, limits: Limits) {
     const STEP: Duration = Duration::from_millis(50);
     let mut random = StdRng::seed_from_u64(seed);

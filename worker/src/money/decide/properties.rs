@@ -91,8 +91,8 @@ fn endings() -> impl Strategy<Value = Endings> {
     (refunds, prop::option::of(over))
 }
 
-/// Everything the provider may ever say about a paid payment on its way to `endings`: each refund and the dispute in each of its states,
-/// events alone, and the whole truth last.
+/// Everything the provider may ever say about a paid payment on its way to `endings`: each refund and the dispute in
+/// each of its states, events alone, and the whole truth last.
 fn sayings((refunds, dispute): &Endings) -> Vec<PaymentFacts> {
     let paid = facts(PaymentState::Paid, 12_000, 0);
     let refund = |index: usize, state, amount_minor| Refund {
