@@ -12,7 +12,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
 
-use self::fault::Fault;
+use self::fault::DatabaseFault;
 use self::lent::Lent;
 use self::value::Parameter;
 
@@ -37,17 +37,17 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn deadline(&self) -> Duration;
 
     /// A connection that reads.
-    async fn lend_reader(&self) -> Result<Loan, Fault>;
+    async fn lend_reader(&self) -> Result<Loan, DatabaseFault>;
 
     /// A connection that may write.
-    async fn lend_writer(&self) -> Result<Loan, Fault>;
+    async fn lend_writer(&self) -> Result<Loan, DatabaseFault>;
 
     /// The time for leases, claims and what is due; `given` is the caller's.
     async fn now(&self, on: &mut Conn<'_>, given: Timestamp) -> sqlx::Result<Timestamp>;
 
-    async fn migrate_all(&self) -> Result<(), Fault>;
+    async fn migrate_all(&self) -> Result<(), DatabaseFault>;
 
-    async fn check_version(&self) -> Result<(), Fault>;
+    async fn check_version(&self) -> Result<(), DatabaseFault>;
 
     async fn close_all(&self);
 }
@@ -67,20 +67,23 @@ impl Loan {
     }
 
     /// Gives the connection back and reads what failed; one on which something went wrong is not used again.
-    pub(crate) fn end<T>(self, outcome: sqlx::Result<T>) -> Result<T, Fault> {
+    pub(crate) fn end<T>(self, outcome: sqlx::Result<T>) -> Result<T, DatabaseFault> {
         match self {
             Self::Postgres(lent) => {
                 lent.give_back(&outcome);
-                outcome.map_err(Fault::postgres)
+                outcome.map_err(DatabaseFault::postgres)
             }
-            Self::Sqlite(_) => outcome.map_err(Fault::sqlite),
+            Self::Sqlite(_) => outcome.map_err(DatabaseFault::sqlite),
         }
     }
 }
 
 /// Ends `work` at the deadline: the database may never answer, and then nothing else would end it.
-pub(crate) async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let silent = |_| Fault::Unavailable(format!("no answer within {} s", deadline.as_secs()), None);
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, DatabaseFault>>,
+) -> Result<T, DatabaseFault> {
+    let silent = |_| DatabaseFault::Unavailable(format!("no answer within {} s", deadline.as_secs()), None);
     tokio::time::timeout(deadline, work).await.map_err(silent)?
 }
 
@@ -115,7 +118,7 @@ macro_rules! attempt {
                     $work.await
                 };
                 match loan.end(outcome) {
-                    Err($crate::db::fault::Fault::Contended(_)) if tries < $crate::db::TRIES_MAX => tries += 1,
+                    Err($crate::db::fault::DatabaseFault::Contended(_)) if tries < $crate::db::TRIES_MAX => tries += 1,
                     outcome => return outcome,
                 }
             }

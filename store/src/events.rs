@@ -28,7 +28,7 @@ const FEED_LOCK: i64 = 0x7061_7968_6f6f_6b01;
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
     /// Returns what fulfilment was sent about an order so far, whether published yet or not.
-    async fn events_of(&self, order: &OrderId) -> Result<Sent, StoreError>;
+    async fn events_of(&self, order: &OrderId) -> Result<OrderEvents, StoreError>;
 
     /// Gives up to `limit` new events their place in the feed, in version order per order; returns how many.
     ///
@@ -58,7 +58,7 @@ pub struct FeedEvent {
 
 /// The events of an order, with the values of those that were deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
+pub struct OrderEvents {
     /// Absent while no event of the order was deleted.
     pub deleted: Option<SentBefore>,
     /// In version order.
@@ -75,7 +75,7 @@ pub struct SentBefore {
 
 #[async_trait]
 impl<B: Backend> Feed for B {
-    async fn events_of(&self, order: &OrderId) -> Result<Sent, StoreError> {
+    async fn events_of(&self, order: &OrderId) -> Result<OrderEvents, StoreError> {
         read!(self, |on| of(on, order))
     }
 
@@ -115,12 +115,12 @@ async fn are_waiting(on: &mut Conn<'_>) -> sqlx::Result<bool> {
     Ok(on.query("select 1 from events where seq is null limit 1").optional().await?.is_some())
 }
 
-async fn of(on: &mut Conn<'_>, order: &OrderId) -> sqlx::Result<Sent> {
+async fn of(on: &mut Conn<'_>, order: &OrderId) -> sqlx::Result<OrderEvents> {
     let before = on.query("select sent_state, sent_captured_minor, sent_refunded_minor from orders where id = $1");
     let before = before.bind(order).optional().await?;
     let deleted = before.as_ref().map(sent_before).transpose()?.flatten();
     let rows = on.query("select body from events where order_id = $1 order by version").bind(order).all().await?;
-    Ok(Sent { deleted, events: rows.iter().map(|row| row.some_json("body")).collect::<sqlx::Result<_>>()? })
+    Ok(OrderEvents { deleted, events: rows.iter().map(|row| row.some_json("body")).collect::<sqlx::Result<_>>()? })
 }
 
 fn sent_before(row: &Row) -> sqlx::Result<Option<SentBefore>> {

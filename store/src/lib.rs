@@ -25,7 +25,7 @@ pub use db::postgres::{self, LeaseClock, PgOptions, PgStore};
 pub use db::sqlite::{self, SqliteStore};
 pub use dead_letters::{Act, DeadLetter, DeadLetterFilter, DeadLetterGroup, DeadLetters};
 pub use error::StoreError;
-pub use events::{Feed, FeedEvent, Sent, SentBefore};
+pub use events::{Feed, FeedEvent, OrderEvents, SentBefore};
 pub use housekeeping::{Backlog, Deleted, History, Housekeeping, Place, Resealed, SealedThing};
 pub use notifications::{Archived, NotificationFilter, Notifications};
 pub use orders::{AccountLimit, CheckSchedule, Found, OrderFilter, Orders, PaymentName, Registered};

@@ -8,7 +8,7 @@ use payhook_schema::{Event, NewRefund, Notification, Order, OrderId, Payment, Pa
 
 use self::batch::Batch;
 use crate::authorizations::{self, AuthorizationSettlement};
-use crate::db::fault::Fault;
+use crate::db::fault::DatabaseFault;
 use crate::db::{Backend, Conn, attempt, write};
 use crate::orders::refunds;
 use crate::{StoreError, TimelineEntry};
@@ -142,7 +142,7 @@ impl<B: Backend> Settling for B {
 
 /// Writes the settlements at `wave`, of which no two touch the same thing, all or none but for conflicts. Returns the
 /// indexes of the changes that were written.
-async fn write_wave<B: Backend>(to: &B, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, Fault> {
+async fn write_wave<B: Backend>(to: &B, settlements: &[Settlement], wave: &[usize]) -> Result<Vec<i64>, DatabaseFault> {
     attempt!(to, lend_writer, |on| write_batch(on, Batch::of(settlements, wave)))
 }
 
@@ -160,7 +160,7 @@ async fn write_batch(on: &mut Conn<'_>, batch: Batch<'_>) -> sqlx::Result<Vec<i6
 
 /// Writes settlements wave after wave. If a wave fails for a value in it, or keeps losing against other writers, its
 /// settlements are written one by one, so that none fails for another one's fault.
-async fn settle_all<B: Backend>(to: &B, settlements: &[Settlement]) -> Result<Vec<Settled>, Fault> {
+async fn settle_all<B: Backend>(to: &B, settlements: &[Settlement]) -> Result<Vec<Settled>, DatabaseFault> {
     let mut settled: Vec<Settled> = Vec::with_capacity(settlements.len());
     let mut wanted = Vec::with_capacity(settlements.len());
     for (index, settlement) in settlements.iter().enumerate() {
@@ -175,13 +175,14 @@ async fn settle_all<B: Backend>(to: &B, settlements: &[Settlement]) -> Result<Ve
     for wave in batch::waves(settlements, &wanted) {
         match write_wave(to, settlements, &wave).await {
             Ok(written) => note(&mut settled, settlements, &wave, &written),
-            Err(Fault::Value(_) | Fault::Contended(_) | Fault::Locked(_)) => {
+            Err(DatabaseFault::Value(_) | DatabaseFault::Contended(_) | DatabaseFault::Locked(_)) => {
                 for &index in &wave {
                     match write_wave(to, settlements, &[index]).await {
                         Ok(written) => note(&mut settled, settlements, &[index], &written),
-                        Err(Fault::Value(why)) => settled[index] = Settled::Refused(why.to_string()),
+                        Err(DatabaseFault::Value(why)) => settled[index] = Settled::Refused(why.to_string()),
                         // Somebody holds the order: like one that moved on, it is read and decided again.
-                        Err(Fault::Contended(_) | Fault::Locked(_)) if settlements[index].change.is_some() => {}
+                        Err(DatabaseFault::Contended(_) | DatabaseFault::Locked(_))
+                            if settlements[index].change.is_some() => {}
                         Err(fault) => return Err(fault),
                     }
                 }
@@ -203,10 +204,10 @@ fn note(settled: &mut [Settled], settlements: &[Settlement], wave: &[usize], wri
 
 /// Returns the result of a settlement on its own. If another writer holds what it would change, it is a conflict, as if
 /// that had moved on.
-fn alone(outcome: Result<Settled, Fault>, changes: bool) -> Result<Settled, Fault> {
+fn alone(outcome: Result<Settled, DatabaseFault>, changes: bool) -> Result<Settled, DatabaseFault> {
     match outcome {
-        Err(Fault::Value(why)) => Ok(Settled::Refused(why.to_string())),
-        Err(Fault::Contended(_) | Fault::Locked(_)) if changes => Ok(Settled::Conflict),
+        Err(DatabaseFault::Value(why)) => Ok(Settled::Refused(why.to_string())),
+        Err(DatabaseFault::Contended(_) | DatabaseFault::Locked(_)) if changes => Ok(Settled::Conflict),
         outcome => outcome,
     }
 }

@@ -215,7 +215,7 @@ forward! {
         authorization_settle(settlement: &AuthorizationSettlement) -> Settled;
     }
     Feed {
-        events_of(order: &OrderId) -> Sent;
+        events_of(order: &OrderId) -> OrderEvents;
         events_sequence(limit: u32, now: Timestamp) -> usize;
         events_after(after: i64, limit: u32) -> Vec<FeedEvent>;
         events_deleted_to() -> i64;

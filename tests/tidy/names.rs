@@ -13,11 +13,7 @@ const INTRODUCED: [&str; 8] =
     ["bench/", "console/src/", "ingress/", "queue/", "store/src/", "vault/", "worker/src/", "xtask/"];
 
 /// Type names that several crates may have, and the reason.
-const SHARED_NAMES: [(&str, &str); 3] = [
-    ("Fault", "the simulator's faults are a provider's, the store's are its database's: nobody uses both"),
-    ("Inner", "the part of a type behind its `Arc`, private to the type's file"),
-    ("Sent", "private to the simulator's journal and to the store's relay"),
-];
+const SHARED_NAMES: [(&str, &str); 1] = [("Inner", "the part of a type behind its `Arc`, private to the type's file")];
 
 /// A provider's folder: its types have the provider's own names. Harnesses in `tests/` are free, too.
 fn is_free(path: &str) -> bool {

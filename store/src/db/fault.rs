@@ -8,7 +8,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure, sorted by the next step.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub(crate) enum DatabaseFault {
     /// Not reachable, overloaded, or lost on the way.
     Unavailable(String, Option<Source>),
     /// Two transactions stood in each other's way, and this one was rolled back: doing it again helps.
@@ -29,7 +29,7 @@ struct ServerMessage {
     code: String,
 }
 
-impl Fault {
+impl DatabaseFault {
     pub(crate) fn at(self, address: &str) -> StoreError {
         let address = address.to_owned();
         match self {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_stored_differs_from_a_store_that_refuses_us() {
         let out_of_range = || sqlx::Error::Encode("a time out of range".into());
-        for error in [Fault::postgres(out_of_range()), Fault::sqlite(out_of_range())] {
+        for error in [DatabaseFault::postgres(out_of_range()), DatabaseFault::sqlite(out_of_range())] {
             let error = error.at("the store");
             assert!(matches!(error, StoreError::Unkeepable { .. }) && !error.retryable(), "{error:?}");
         }
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn a_lost_connection_is_worth_trying_again_and_an_unreadable_row_is_not() {
         let lost = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        assert!(Fault::postgres(lost).at("postgres://db/payhook").retryable());
-        assert!(Fault::sqlite(sqlx::Error::PoolTimedOut).at("sqlite:payhook.db").retryable());
+        assert!(DatabaseFault::postgres(lost).at("postgres://db/payhook").retryable());
+        assert!(DatabaseFault::sqlite(sqlx::Error::PoolTimedOut).at("sqlite:payhook.db").retryable());
         let unreadable = sqlx::Error::Decode("`moved` is not an order state".into());
-        assert!(!Fault::postgres(unreadable).at("postgres://db/payhook").retryable());
+        assert!(!DatabaseFault::postgres(unreadable).at("postgres://db/payhook").retryable());
     }
 }

@@ -21,7 +21,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 pub use self::clock::LeaseClock;
 use self::clock::ServerClock;
 pub use self::options::PgOptions;
-use super::fault::Fault;
+use super::fault::DatabaseFault;
 use super::lent::Lent;
 use super::migrations::{self, Applied};
 use super::{Backend, Conn, Loan};
@@ -89,21 +89,21 @@ impl PgStore {
     }
 
     /// A connection beside the pool, whose failure tells its own cause: the pool would only say that time was up.
-    async fn dial(&self, connect: &PgConnectOptions) -> Result<PgConnection, Fault> {
-        let silent = |_| Fault::Unavailable("no answer to connecting".to_owned(), None);
+    async fn dial(&self, connect: &PgConnectOptions) -> Result<PgConnection, DatabaseFault> {
+        let silent = |_| DatabaseFault::Unavailable("no answer to connecting".to_owned(), None);
         let dialled = tokio::time::timeout(self.0.options.acquire_timeout, PgConnection::connect_with(connect));
-        dialled.await.map_err(silent)?.map_err(Fault::postgres)
+        dialled.await.map_err(silent)?.map_err(DatabaseFault::postgres)
     }
 
-    async fn migrate_now(&self) -> Result<(), Fault> {
+    async fn migrate_now(&self) -> Result<(), DatabaseFault> {
         let timeout = format!("{}ms", MIGRATION_TIMEOUT.as_millis());
         let patient = self.0.connect.clone().options([("statement_timeout", &timeout), ("lock_timeout", &timeout)]);
         let mut connection = self.dial(&patient).await?;
-        let silent = |_| Fault::Unavailable("migrating took too long".to_owned(), None);
+        let silent = |_| DatabaseFault::Unavailable("migrating took too long".to_owned(), None);
         let migrated =
             tokio::time::timeout(MIGRATION_TIMEOUT, self.0.migrator.run_direct(None, &mut connection, false));
         let outcome = migrated.await.map_err(silent)?;
-        outcome.map_err(|error| Fault::migration(error, Fault::postgres))?;
+        outcome.map_err(|error| DatabaseFault::migration(error, DatabaseFault::postgres))?;
         // Everything is committed; how the connection ends does not matter.
         drop(tokio::time::timeout(self.0.options.acquire_timeout, connection.close()).await);
         Ok(())
@@ -121,11 +121,11 @@ impl Backend for PgStore {
         self.0.options.acquire_timeout + self.0.options.statement_timeout + Duration::from_secs(1)
     }
 
-    async fn lend_reader(&self) -> Result<Loan, Fault> {
-        Ok(Loan::Postgres(Lent::new(self.0.pool.acquire().await.map_err(Fault::postgres)?)))
+    async fn lend_reader(&self) -> Result<Loan, DatabaseFault> {
+        Ok(Loan::Postgres(Lent::new(self.0.pool.acquire().await.map_err(DatabaseFault::postgres)?)))
     }
 
-    async fn lend_writer(&self) -> Result<Loan, Fault> {
+    async fn lend_writer(&self) -> Result<Loan, DatabaseFault> {
         self.lend_reader().await
     }
 
@@ -136,15 +136,15 @@ impl Backend for PgStore {
         }
     }
 
-    async fn migrate_all(&self) -> Result<(), Fault> {
+    async fn migrate_all(&self) -> Result<(), DatabaseFault> {
         self.migrate_now().await
     }
 
-    async fn check_version(&self) -> Result<(), Fault> {
+    async fn check_version(&self) -> Result<(), DatabaseFault> {
         let mut connection = self.dial(&self.0.connect).await?;
         let applied = sqlx::query_as::<_, Applied>(migrations::APPLIED).fetch_all(&mut connection).await;
-        match migrations::difference(&self.0.migrator, &applied.map_err(Fault::postgres)?) {
-            Some(difference) => Err(Fault::Outdated(difference)),
+        match migrations::difference(&self.0.migrator, &applied.map_err(DatabaseFault::postgres)?) {
+            Some(difference) => Err(DatabaseFault::Outdated(difference)),
             None => Ok(()),
         }
     }

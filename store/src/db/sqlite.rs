@@ -17,7 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use self::file_lock::FileLock;
-use super::fault::Fault;
+use super::fault::DatabaseFault;
 use super::migrations::{self, Applied};
 use super::{Backend, Conn, Loan, within};
 use crate::StoreError;
@@ -103,7 +103,7 @@ impl SqliteStore {
         };
         let options =
             options.journal_mode(SqliteJournalMode::Wal).pragma("cache_size", (-WRITER_CACHE_KIB).to_string());
-        let writer = pool(1).connect_with(options).await.map_err(|error| Fault::sqlite(error).at(&address))?;
+        let writer = pool(1).connect_with(options).await.map_err(|error| DatabaseFault::sqlite(error).at(&address))?;
         let readers = pool(READERS_MAX).connect_lazy_with(readers);
         Ok(Self(Arc::new(Inner { writer, readers, lock, address, migrator: migrations::sqlite() })))
     }
@@ -115,11 +115,11 @@ impl SqliteStore {
         self.0.writer.clone()
     }
 
-    async fn migrate_now(&self) -> Result<(), Fault> {
-        let mut connection = self.0.writer.acquire().await.map_err(Fault::sqlite)?;
+    async fn migrate_now(&self) -> Result<(), DatabaseFault> {
+        let mut connection = self.0.writer.acquire().await.map_err(DatabaseFault::sqlite)?;
         let migrated = self.0.migrator.run_direct(None, &mut *connection, false).await;
-        migrated.map_err(|error| Fault::migration(error, Fault::sqlite))?;
-        sqlx::raw_sql(FORGET_CLAIMS).execute(&mut *connection).await.map(drop).map_err(Fault::sqlite)
+        migrated.map_err(|error| DatabaseFault::migration(error, DatabaseFault::sqlite))?;
+        sqlx::raw_sql(FORGET_CLAIMS).execute(&mut *connection).await.map(drop).map_err(DatabaseFault::sqlite)
     }
 }
 
@@ -139,27 +139,27 @@ impl Backend for SqliteStore {
         CALL_TIMEOUT
     }
 
-    async fn lend_reader(&self) -> Result<Loan, Fault> {
-        Ok(Loan::Sqlite(self.0.readers.acquire().await.map_err(Fault::sqlite)?))
+    async fn lend_reader(&self) -> Result<Loan, DatabaseFault> {
+        Ok(Loan::Sqlite(self.0.readers.acquire().await.map_err(DatabaseFault::sqlite)?))
     }
 
-    async fn lend_writer(&self) -> Result<Loan, Fault> {
-        Ok(Loan::Sqlite(self.0.writer.acquire().await.map_err(Fault::sqlite)?))
+    async fn lend_writer(&self) -> Result<Loan, DatabaseFault> {
+        Ok(Loan::Sqlite(self.0.writer.acquire().await.map_err(DatabaseFault::sqlite)?))
     }
 
     async fn now(&self, _on: &mut Conn<'_>, given: Timestamp) -> sqlx::Result<Timestamp> {
         Ok(given)
     }
 
-    async fn migrate_all(&self) -> Result<(), Fault> {
+    async fn migrate_all(&self) -> Result<(), DatabaseFault> {
         within(MIGRATION_TIMEOUT, self.migrate_now()).await
     }
 
-    async fn check_version(&self) -> Result<(), Fault> {
-        let mut reader = self.0.readers.acquire().await.map_err(Fault::sqlite)?;
+    async fn check_version(&self) -> Result<(), DatabaseFault> {
+        let mut reader = self.0.readers.acquire().await.map_err(DatabaseFault::sqlite)?;
         let applied = sqlx::query_as::<_, Applied>(migrations::APPLIED).fetch_all(&mut *reader).await;
-        match migrations::difference(&self.0.migrator, &applied.map_err(Fault::sqlite)?) {
-            Some(difference) => Err(Fault::Outdated(difference)),
+        match migrations::difference(&self.0.migrator, &applied.map_err(DatabaseFault::sqlite)?) {
+            Some(difference) => Err(DatabaseFault::Outdated(difference)),
             None => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::conformance::Harness;
 use crate::conformance::sample::{at, capture, event, new_order, order_id, read, registered};
-use crate::{Sent, Settled, Store};
+use crate::{OrderEvents, Settled, Store};
 
 /// Registers orders `A-0` onwards, each with `versions` settlements of one event each.
 async fn settled(store: &dyn Store, orders: usize, versions: i64) {
@@ -130,7 +130,7 @@ pub async fn an_event_is_published_until_it_is_marked(Harness { store, .. }: &Ha
 pub async fn an_orders_events_are_read_in_version_order(Harness { store, .. }: &Harness) {
     settled(&**store, 2, 12).await;
     let versions = async |id: &str| {
-        let Sent { deleted, events } = store.events_of(&order_id(id)).await.unwrap();
+        let OrderEvents { deleted, events } = store.events_of(&order_id(id)).await.unwrap();
         assert_eq!(deleted, None);
         assert!(events.iter().all(|event| event.subject == id));
         events.iter().map(payhook_schema::Event::version).collect::<Vec<_>>()

@@ -17,7 +17,7 @@ use crate::dead_letters::promises::letter;
 use crate::replays::promises::{create, replay};
 use crate::{
     Act, AuditEntry, AuthorizationChange, AuthorizationSettlement, DeadLetter, DeadLetterFilter, History, NewReplay,
-    NotificationFilter, Place, Release, Selection, Sent, SentBefore, Settled, Settlement, Steer, Store,
+    NotificationFilter, OrderEvents, Place, Release, Selection, SentBefore, Settled, Settlement, Steer, Store,
 };
 
 /// Older rows end: by [`NOW`], all from before the 900th second.
@@ -207,7 +207,7 @@ pub async fn published_events_end_and_what_fulfilment_saw_is_remembered(Harness 
     assert_eq!(store.events_deleted_to().await.unwrap(), gone.map(|event| event.seq).max().unwrap());
     let rest = read(store, &order_id("rest")).await;
     let deleted = SentBefore { state: OrderState::Paid, captured_minor: 12_000, refunded_minor: 0 };
-    assert_eq!(store.events_of(&rest.id).await.unwrap(), Sent { deleted: Some(deleted), events: Vec::new() });
+    assert_eq!(store.events_of(&rest.id).await.unwrap(), OrderEvents { deleted: Some(deleted), events: Vec::new() });
     assert_eq!(store.events_of(&order_id("held")).await.unwrap().deleted, None);
 
     // The order goes on: what it sends from now on comes after what is remembered.

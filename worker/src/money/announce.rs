@@ -5,7 +5,7 @@ use payhook_schema::{
     Authorization, AuthorizationEvent, AuthorizationState, Dispute, DisputeId, DisputeState, Event, EventType, Hold,
     Order, OrderEvent, OrderState, Payment, PaymentKey, PaymentState, Refund, RefundId, RefundState, distinct,
 };
-use payhook_store::Sent;
+use payhook_store::OrderEvents;
 
 /// The state of an order's money as fulfilment knows it, from the events it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl SeenByFulfilment {
 
     /// Reads what fulfilment has seen from an order's events, in version order, and from what is noted of those that
     /// were deleted.
-    pub(crate) fn of_events(Sent { deleted, events }: &Sent) -> Self {
+    pub(crate) fn of_events(OrderEvents { deleted, events }: &OrderEvents) -> Self {
         let before = deleted.map_or(Self::Nothing, |before| Self::of(before.state));
         events.iter().fold(before, |seen, event| match (event.event_type, event.order()) {
             (EventType::OrderAuthorized, _) => Self::Authorized,
@@ -142,7 +142,7 @@ pub(crate) fn announce(
 ///
 /// `order` is the order as it is from now on, `lifted` are the objections that it was held for, `sent` its events so
 /// far.
-pub(crate) fn announce_release(order: &mut Order, lifted: &[Hold], sent: &Sent, now: Timestamp) -> Vec<Event> {
+pub(crate) fn announce_release(order: &mut Order, lifted: &[Hold], sent: &OrderEvents, now: Timestamp) -> Vec<Event> {
     // Other events name the amounts of a held order, which nobody may book.
     let books = |event_type| {
         use EventType::{OrderAuthorized, OrderPaid, OrderRefunded, OrderReleased};

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use payhook_schema::{Money, Order, Payment, PaymentState, TimelineKind};
-use payhook_store::{Change, Release, Sent, TimelineEntry};
+use payhook_store::{Change, OrderEvents, Release, TimelineEntry};
 use serde_json::json;
 
 use crate::money::announce::announce_release;
@@ -24,7 +24,7 @@ pub(crate) enum ReleaseStep {
 
 /// Decides the next step of a release: the state the order's payments make, and everything fulfilment missed while it
 /// was held.
-pub(crate) fn step(order: &Order, release: &Release, sent: &Sent, now: Timestamp) -> ReleaseStep {
+pub(crate) fn step(order: &Order, release: &Release, sent: &OrderEvents, now: Timestamp) -> ReleaseStep {
     let entry = |kind, text: String| TimelineEntry::new(now, kind, None, text);
     let Release { who, reason, .. } = release;
     if order.holds.is_empty() || order.version != release.version {
@@ -91,12 +91,12 @@ mod tests {
         order: Order,
         sent: Vec<Event>,
         /// The same as the store has it.
-        stored: Sent,
+        stored: OrderEvents,
     }
 
     impl HeldOrder {
         fn new(payments: &[&str]) -> Self {
-            let stored = Sent { deleted: None, events: Vec::new() };
+            let stored = OrderEvents { deleted: None, events: Vec::new() };
             Self { order: order(payments), sent: Vec::new(), stored }
         }
 
@@ -117,7 +117,7 @@ mod tests {
             let Order { state, captured_minor, refunded_minor, .. } = self.order;
             if state != OrderState::Held {
                 let deleted = Some(SentBefore { state, captured_minor, refunded_minor });
-                self.stored = Sent { deleted, events: Vec::new() };
+                self.stored = OrderEvents { deleted, events: Vec::new() };
             }
         }
 
