@@ -283,27 +283,79 @@ fn the_documents_a_reader_looks_for_are_there() {
 }
 
 #[test]
-fn every_test_that_the_security_page_names_exists() {
+fn every_test_that_a_document_names_exists() {
     let rule = |tree: &Tree| {
+        let page = |name: &str| tree.0.get(name).map(String::as_str).unwrap_or_default();
+        // Of the map, the table of invariants alone: the others name files and no tests.
+        let invariants = page("ARCHITECTURE.md").split_once("\n## Invariants\n").map_or("", |(_, rest)| rest);
+        let invariants = invariants.split("\n## ").next().unwrap_or_default();
         let mut found = Vec::new();
-        let page = tree.0.get("SECURITY.md").map(String::as_str).unwrap_or_default();
-        for row in page.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
-            let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-            let mut file = "";
-            // Every second part stands between backticks: a file, then the tests in it.
-            for word in tests.split('`').skip(1).step_by(2) {
-                match word.contains(".rs") {
-                    true => file = word,
-                    false if !tree.0.get(file).is_some_and(|text| text.contains(&format!("fn {word}("))) => {
-                        found.push(format!("SECURITY.md names {word} in {file}, which is not there"));
+        for (page, text) in [("SECURITY.md", page("SECURITY.md")), ("ARCHITECTURE.md", invariants)] {
+            for row in text.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+                let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+                let mut file = "";
+                // Every second part stands between backticks: a file, then the tests in it.
+                for word in tests.split('`').skip(1).step_by(2) {
+                    match word.contains(".rs") {
+                        true => file = word,
+                        false if !tree.0.get(file).is_some_and(|text| text.contains(&format!("fn {word}("))) => {
+                            found.push(format!("{page} names {word} in {file}, which is not there"));
+                        }
+                        false => {}
                     }
-                    false => {}
+                }
+            }
+            for row in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| invariant |")) {
+                if page == "ARCHITECTURE.md" && !row.contains(".rs`") {
+                    found.push(format!("{page} names no test for: {row}"));
                 }
             }
         }
         found
     };
-    holds(rule, &[&[("SECURITY.md", "| an attack | a defence | `tests/a.rs` `it_is_refused` |"), ("tests/a.rs", "")]]);
+    let invariant = |row| format!("# Map\n\n## Invariants\n\n{row}\n\n## A journey\n");
+    holds(
+        rule,
+        &[
+            &[("SECURITY.md", "| an attack | a defence | `tests/a.rs` `it_is_refused` |"), ("tests/a.rs", "")],
+            &[("ARCHITECTURE.md", &invariant("| it holds | `tests/a.rs` `it_holds` |")), ("tests/a.rs", "")],
+            &[("ARCHITECTURE.md", &invariant("| it holds | everybody knows |"))],
+        ],
+    );
+}
+
+#[test]
+fn money_has_one_home() {
+    // The text that only these files may have, but for the crate that defines it and for tests.
+    const HOMES: [(&str, &str, &str); 3] = [
+        (concat!("Event::", "of_"), "schema/src/event.rs", "worker/src/money/announce.rs"),
+        (concat!(" Change ", "{ "), "store/src/settling", "worker/src/money/"),
+        (concat!("client.", "ask"), "provider/", "worker/src/ask/"),
+    ];
+    let makes = |line: &str| !line.contains(concat!("let ", "Change ")) && !line.trim_start().starts_with("//");
+    let rule = |tree: &Tree| {
+        let mut found = Vec::new();
+        for (path, text) in tree.sources().filter(|(path, _)| path.contains("/src/") && !path.contains("/tests")) {
+            let is_sample =
+                ["promises", "/conformance", "/model", "bench/", "tests.rs"].iter().any(|it| path.contains(it));
+            for (what, defined, made) in HOMES {
+                let is_home = path.starts_with(defined) || path.starts_with(made);
+                if !is_sample && !is_home && without_tests(text).lines().any(|line| line.contains(what) && makes(line))
+                {
+                    found.push(format!("{path} has `{what}`, whose place is {made}"));
+                }
+            }
+        }
+        found
+    };
+    holds(
+        rule,
+        &[
+            &[("console/src/a.rs", concat!("let event = Event::", "of_order(kind, data, now);"))],
+            &[("worker/src/chores/a.rs", concat!("let change = Change", " { order, payment, events };"))],
+            &[("console/src/a.rs", concat!("self.client.", "ask(&account, id).await"))],
+        ],
+    );
 }
 
 /// Lists what stands behind `("GET", "/v1/orders/O-1",` in a test, and behind `("/v1/orders/{order_id}", READ, get(` in
