@@ -220,6 +220,6 @@ async fn values_that_no_store_keeps_stop_nobody(payhook: &TestPayhook) {
     let details: Vec<&str> = letters.iter().filter_map(|letter| letter["detail"].as_str()).collect();
     let naming = |text: &str| details.iter().filter(|detail| detail.contains(text)).count();
     assert_eq!(naming("`about` has a NUL character"), REFERENCES, "{details:#?}");
-    assert_eq!(naming("`received_at` is no time that is kept"), 1, "{details:#?}");
+    assert_eq!(naming("`received_at` is no time that is stored"), 1, "{details:#?}");
     payhook.logged("dead-lettering what is no envelope").await;
 }
