@@ -15,7 +15,7 @@ pub(crate) struct HealthcheckArguments {
     /// Ask for readiness: 0 only if the process can do its roles now
     #[arg(long)]
     ready: bool,
-    /// The process's address, such as http://127.0.0.1:8081; [console] listen unless given
+    /// The process's address, such as http://127.0.0.1:8081; `[console] listen` unless given
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
