@@ -42,7 +42,7 @@ pub fn path(provider: Provider, account: &AccountName, kind: &str) -> String {
 /// Makes the body of a provider's notification about a payment of this amount, by the provider's word for its kind.
 ///
 /// # Errors
-/// As [`antom`] and [`omise`]; [`SimulatorError::Lacking`] for a kind that the provider does not send.
+/// As [`antom()`] and [`omise()`]; [`SimulatorError::Lacking`] for a kind that the provider does not send.
 pub fn body(
     provider: Provider,
     kind: &str,
@@ -119,13 +119,13 @@ fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
     ours.or(account.public_keys.last_key_value()).map_or(1, |(version, _)| *version)
 }
 
-/// The kinds [`antom`] makes, each with its name: all but those that tell the truth of a state, which a sample has none
+/// The kinds [`antom()`] makes, each with its name: all but those that tell the truth of a state, which a sample has none
 /// of.
 pub fn antom_kinds() -> impl Iterator<Item = AntomKind> {
     AntomKind::ALL.into_iter().filter(|kind| !matches!(kind, AntomKind::State | AntomKind::RefundState))
 }
 
-/// The event keys Omise documents; [`omise`] makes any of them, and others.
+/// The event keys Omise documents; [`omise()`] makes any of them, and others.
 pub fn omise_kinds() -> &'static [&'static str] {
     &KEYS
 }

@@ -1,5 +1,5 @@
 //! Remembers: orders, payments, refunds, authorizations, notifications, the timeline, the events, the dead letters and
-//! their replays. Each noun is one file with its contract, and one folder with its statements and promises; [`db`] runs
+//! their replays. Each noun is one file with its contract, and one folder with its statements and promises; `db` runs
 //! a statement on either database.
 
 mod audit;
