@@ -119,8 +119,8 @@ fn key_version(account: &AntomAccount, key: &PrivateKey) -> u32 {
     ours.or(account.public_keys.last_key_value()).map_or(1, |(version, _)| *version)
 }
 
-/// The kinds [`antom()`] makes, each with its name: all but those that tell the truth of a state, which a sample has none
-/// of.
+/// The kinds [`antom()`] makes, each with its name: all but those that tell the truth of a state, which a sample has
+/// none of.
 pub fn antom_kinds() -> impl Iterator<Item = AntomKind> {
     AntomKind::ALL.into_iter().filter(|kind| !matches!(kind, AntomKind::State | AntomKind::RefundState))
 }
