@@ -8,15 +8,19 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// The table of the applied ones. Not sqlx's default name: the embedded queue lives in the same SQLite file.
 const TABLE: &str = "store_migrations";
 
+/// A number, a name, and the SQL.
+type Embedded = &'static [(i64, &'static str, &'static str)];
+
 macro_rules! embedded {
-    ($folder:literal: $($number:literal $name:literal,)+) => {
-        &[$(($number, $name, include_str!(concat!("../../../migrations/", $folder, "/", $name, ".sql"))),)+]
+    ($($number:literal $name:literal,)+) => {
+        const POSTGRES: Embedded =
+            &[$(($number, $name, include_str!(concat!("../../../migrations/postgres/", $name, ".sql"))),)+];
+        const SQLITE: Embedded =
+            &[$(($number, $name, include_str!(concat!("../../../migrations/sqlite/", $name, ".sql"))),)+];
     };
 }
 
-type Embedded = &'static [(i64, &'static str, &'static str)];
-
-const POSTGRES: Embedded = embedded!("postgres":
+embedded! {
     1 "0001_orders",
     2 "0002_history",
     3 "0003_events",
@@ -38,31 +42,7 @@ const POSTGRES: Embedded = embedded!("postgres":
     21 "0021_repeats",
     23 "0023_retention",
     24 "0024_any_provider",
-);
-
-const SQLITE: Embedded = embedded!("sqlite":
-    1 "0001_orders",
-    2 "0002_history",
-    3 "0003_events",
-    4 "0004_dead_letters",
-    5 "0005_leases",
-    6 "0006_refunds",
-    7 "0007_notification_names",
-    8 "0008_authorizations",
-    9 "0009_audit",
-    10 "0010_dead_letter_states",
-    11 "0011_watermarks",
-    12 "0012_replays",
-    13 "0013_objections",
-    14 "0014_clocks",
-    15 "0015_shared_tokens",
-    16 "0016_late_checks",
-    17 "0017_refunds_announced_elsewhere",
-    18 "0018_payments_due_by_account",
-    21 "0021_repeats",
-    23 "0023_retention",
-    24 "0024_any_provider",
-);
+}
 
 pub(crate) fn postgres() -> Migrator {
     migrator(POSTGRES)
