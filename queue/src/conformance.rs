@@ -3,6 +3,7 @@
 
 mod model;
 mod promises;
+mod recorder;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::{Consumer, Delivery, Lane, Queue, Verdict};
 
 pub use model::random_operations_agree_with_a_model;
 pub use promises::*;
+pub use recorder::PublishRecorder;
 
 /// The time limit for everything that must happen: far longer than it ever takes, so that reaching it is a failure.
 const WITHIN: Duration = Duration::from_secs(20);

@@ -1,90 +1,18 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use payhook_console::{Caller, Callers, Console, RecentRefreshes, Role};
-use payhook_queue::{Consumer, Depth, Lane, Queue, QueueError};
-use payhook_schema::{AccountName, Clock, Envelope, Event, Hint, Provider};
+use payhook_queue::conformance::PublishRecorder;
+use payhook_schema::{AccountName, Clock, Provider};
 use payhook_store::{SqliteStore, traits::*};
 use payhook_vault::{Vault, VaultKey};
 use secrecy::SecretString;
 use serde_json::Value;
 use tower::ServiceExt;
-
-/// Takes envelopes, or is down.
-#[derive(Default)]
-pub(crate) struct RecordingQueue {
-    published: Mutex<Vec<Envelope>>,
-    down: AtomicBool,
-}
-
-#[async_trait]
-impl Queue for RecordingQueue {
-    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
-        if self.down.load(Ordering::Relaxed) {
-            return Err(QueueError::Full { address: self.address() });
-        }
-        self.published.lock().unwrap().push(envelope.clone());
-        Ok(())
-    }
-
-    async fn consume(&self, _: Lane, _: u16) -> Result<Consumer, QueueError> {
-        unreachable!("the console never consumes")
-    }
-
-    fn carries_events(&self) -> bool {
-        false
-    }
-
-    async fn publish_event(&self, _: &Event) -> Result<payhook_queue::Routed, QueueError> {
-        unreachable!("the console never publishes events")
-    }
-
-    async fn migrate(&self) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    async fn probe(&self) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
-        Ok(Vec::new())
-    }
-
-    async fn waiting(&self, _: u32) -> Result<u32, QueueError> {
-        Ok(0)
-    }
-
-    fn address(&self) -> String {
-        "recorder".to_owned()
-    }
-
-    async fn close(&self) {}
-}
-
-impl RecordingQueue {
-    pub(crate) fn goes_down(&self, down: bool) {
-        self.down.store(down, Ordering::Relaxed);
-    }
-
-    /// Returns the hints that were published since the last call.
-    pub(crate) fn hints(&self) -> Vec<String> {
-        let published = std::mem::take(&mut *self.published.lock().unwrap());
-        let hints = published.into_iter().map(|envelope| match envelope.hint {
-            Hint::Notification(_) => "a notification".to_owned(),
-            Hint::Ask { payment, because } => format!("ask {payment} {because}"),
-            Hint::Tend { authorization, because } => format!("tend {authorization} {because}"),
-            Hint::Release { order, id } => format!("release {order} {id}"),
-        });
-        hints.collect()
-    }
-}
 
 pub(crate) const NOW: &str = "2026-11-21T10:00:00Z";
 
@@ -105,7 +33,7 @@ pub(crate) fn vault(numbers: &[u32]) -> Vault {
 /// A console with two accounts, `shop` with Antom and `kiosk` with Omise.
 pub(crate) struct TestConsole {
     pub(crate) store: SqliteStore,
-    pub(crate) queue: Arc<RecordingQueue>,
+    pub(crate) queue: Arc<PublishRecorder>,
     pub(crate) vault: Vault,
     router: Router,
     _folder: tempfile::TempDir,
@@ -128,7 +56,7 @@ async fn console_for(callers: Callers) -> TestConsole {
     let file = folder.path().join("payhook.db");
     let store = SqliteStore::open(file.to_str().unwrap()).await.unwrap();
     store.migrate().await.unwrap();
-    let (queue, vault) = (Arc::new(RecordingQueue::default()), vault(&[1]));
+    let (queue, vault) = (Arc::new(PublishRecorder::default()), vault(&[1]));
     let has_account = |provider, name: &AccountName| {
         matches!((provider, name.as_str()), (Provider::Antom, "shop") | (Provider::Omise, "kiosk"))
     };

@@ -1,73 +1,19 @@
 //! The answers of the public contract, over a queue that remembers what it was given.
 
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll};
 
-use async_trait::async_trait;
 use axum::body::HttpBody;
 use axum::http::StatusCode;
 use hyper::body::Frame;
 use payhook_provider::{AgeLimit, AntomAccount, Limits, OmiseAccount, PrivateKey, antom, omise::WebhookSecret};
-use payhook_queue::{Consumer, Depth, Lane, QueueError};
-use payhook_schema::{Event, Hint};
+use payhook_queue::conformance::PublishRecorder;
+use payhook_schema::Hint;
 use payhook_vault::VaultKey;
 use secrecy::SecretString;
 use tower::ServiceExt;
 
 use super::*;
-
-/// Takes envelopes, or is down.
-#[derive(Default)]
-struct PublishRecorder {
-    published: Mutex<Vec<Envelope>>,
-    down: bool,
-}
-
-#[async_trait]
-impl Queue for PublishRecorder {
-    async fn publish(&self, envelope: &Envelope) -> Result<(), QueueError> {
-        if self.down {
-            return Err(QueueError::Full { address: self.address() });
-        }
-        self.published.lock().unwrap().push(envelope.clone());
-        Ok(())
-    }
-
-    async fn consume(&self, _: Lane, _: u16) -> Result<Consumer, QueueError> {
-        unreachable!("ingress never consumes")
-    }
-
-    fn carries_events(&self) -> bool {
-        false
-    }
-
-    async fn publish_event(&self, _: &Event) -> Result<payhook_queue::Routed, QueueError> {
-        unreachable!("ingress never publishes events")
-    }
-
-    async fn migrate(&self) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    async fn probe(&self) -> Result<(), QueueError> {
-        Ok(())
-    }
-
-    async fn depths(&self) -> Result<Vec<Depth>, QueueError> {
-        Ok(Vec::new())
-    }
-
-    async fn waiting(&self, _: u32) -> Result<u32, QueueError> {
-        Ok(0)
-    }
-
-    fn address(&self) -> String {
-        "recorder".to_owned()
-    }
-
-    async fn close(&self) {}
-}
 
 const SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const EVENT: &str = r#"{"object":"event","id":"evnt_test_1","livemode":false,"key":"charge.complete",
@@ -261,7 +207,8 @@ async fn behind_a_proxy_the_public_path_is_the_signed_one() {
 
 #[tokio::test]
 async fn what_cannot_be_made_durable_is_a_retryable_503() {
-    let ingress = ingress_with(PublishRecorder { down: true, ..PublishRecorder::default() }, IngressOptions::default());
+    let ingress =
+        ingress_with(PublishRecorder { down: true.into(), ..PublishRecorder::default() }, IngressOptions::default());
     let (status, headers, _) = ingress.answers(omise_request(EVENT).body(EVENT.into()).unwrap()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(headers.contains_key("retry-after"));

@@ -505,7 +505,7 @@ fn connection_frame(method: u16, arguments: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Forwards every connection, and puts what is said between the broker's own words. Only while these are silent: it
+/// Forwards every connection, and inserts bytes between the broker's own. Only while the broker is silent: the proxy
 /// does not know where a frame ends.
 async fn speak_for_the_broker(listener: TcpListener, upstream: String, say: broadcast::Sender<Vec<u8>>) {
     while let Ok((client, _)) = listener.accept().await {
