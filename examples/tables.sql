@@ -6,7 +6,7 @@ create table if not exists payhook_events (
     seen_at timestamptz not null default now()
 );
 
--- The newest state of each order that an event told of.
+-- The newest known state of each order.
 create table if not exists shop_orders (
     id text primary key,
     version bigint not null,
@@ -14,7 +14,7 @@ create table if not exists shop_orders (
     refunded_minor bigint not null
 );
 
--- Parcels to pack. Nothing here is unique on purpose: shipping once is the consumer's work, not the table's.
+-- Parcels to pack. No column is unique, on purpose: shipping once is the consumer's work, not the table's.
 create table if not exists shipments (
     number bigint generated always as identity primary key,
     order_id text not null,

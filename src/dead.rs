@@ -19,10 +19,10 @@ pub(crate) enum DeadCommand {
     List {
         #[command(flatten)]
         filter: DeadFilter,
-        /// Those in this state: open, replayed or discarded
+        /// Only letters in this state: open, replayed or discarded
         #[arg(long, conflicts_with = "all")]
         state: Option<DeadLetterState>,
-        /// Those in every state
+        /// Letters in every state
         #[arg(long)]
         all: bool,
         /// Only those listed after this one

@@ -75,7 +75,7 @@ pub struct AuditPage {
 }
 
 view! {
-    /// What happened to an order or an authorization at one time.
+    /// One entry in the timeline of an order or an authorization.
     pub struct TimelineView of (entry: TimelineEntry) {
         at: Timestamp = entry.at,
         kind: TimelineKind = entry.kind,

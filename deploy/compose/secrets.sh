@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the passwords, tokens, and keys that compose.yaml names, in ./secrets. What is there stays as it is.
+# Makes the passwords, tokens, and keys that compose.yaml names, in ./secrets. Existing files stay as they are.
 #
 # Your own keys at the providers go to secrets/antom_key (PEM or base64) and secrets/omise_key (skey_…): empty files until then.
 set -eu

@@ -50,7 +50,7 @@ def main():
     while True:
         try:
             consume()
-        # Whatever was not acked comes again, on the next connection.
+        # Messages that were not acked come again, on the next connection.
         except (AMQPError, OSError, psycopg.OperationalError) as error:
             logging.warning("the connection ended, trying again: %r", error)
             time.sleep(AGAIN_AFTER_S)

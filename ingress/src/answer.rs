@@ -126,8 +126,7 @@ impl IntoResponse for NotifyAnswer {
             Self::NoSuchMethod => {
                 headers.insert(axum::http::header::ALLOW, HeaderValue::from_static("POST"));
             }
-            // What is left of the body will not be read: nothing can follow it on this connection, and the sender must
-            // know.
+            // The rest of the body is not read, so no request can follow on this connection, and the sender must know.
             Self::TooLarge | Self::TooSlow => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -180,8 +180,7 @@ impl PaymentState {
             (Authorized, Awaiting)
             | (Paid, Awaiting | Authorized)
             | (PartlyRefunded, Awaiting | Authorized | Paid)
-            // Nothing of a refunded payment is the merchant's any more, so a provider that cancels it says nothing new
-            // about money.
+            // A refunded payment holds no money of the merchant's, so a provider that cancels it reports no new money.
             | (Refunded, Awaiting | Authorized | Paid | PartlyRefunded | Failed | Expired | Cancelled)
             | (Failed, Awaiting | Authorized | Expired | Cancelled)
             | (Expired, Awaiting | Authorized | Failed | Cancelled)

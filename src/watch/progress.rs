@@ -61,7 +61,7 @@ fn line(replay: &ReplayView) -> String {
 }
 
 fn bar(replay: &ReplayView) -> String {
-    // Nothing to do is no division by nothing.
+    // An empty replay must not divide by zero.
     let total = replay.total.max(1);
     let full = (replay.done.min(total) * BAR_CHARS / total) as usize;
     format!("[{}{}]", "#".repeat(full), ".".repeat(BAR_CHARS as usize - full))

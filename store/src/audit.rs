@@ -1,4 +1,4 @@
-//! Who did what: the audit log, releases of held orders, and the use of keys.
+//! Stores the audit log: every act with its caller, releases of held orders, and the use of keys.
 
 use async_trait::async_trait;
 use jiff::Timestamp;

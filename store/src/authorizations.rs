@@ -19,7 +19,7 @@ pub(crate) mod promises;
 pub(crate) mod settle;
 mod sql;
 
-/// Registers and finds authorizations. What was learned about one is written by [`crate::Settling`].
+/// Registers and finds authorizations. [`crate::Settling`] writes the changes.
 ///
 /// - `an_authorization_is_registered_once_and_found_by_state_and_token`
 /// - `an_authorization_moves_from_the_revision_it_was_decided_on`

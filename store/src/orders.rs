@@ -23,7 +23,7 @@ mod schedule;
 pub(crate) mod schedule_promises;
 pub(crate) mod sql;
 
-/// Registers, finds and lists orders. What was learned about a payment is written by [`crate::Settling`].
+/// Registers, finds and lists orders. [`crate::Settling`] writes the changes of payments.
 ///
 /// - `registering_the_same_order_twice_changes_nothing`
 /// - `registering_another_amount_is_a_conflict_and_changes_nothing`

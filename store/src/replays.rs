@@ -37,7 +37,7 @@ pub trait Replays: Send + Sync + 'static {
     /// Newest first.
     async fn replay_list(&self, limit: u32) -> Result<Vec<Replay>, StoreError>;
 
-    /// Those that run, oldest first.
+    /// Returns the running replays, oldest first.
     async fn replay_running(&self) -> Result<Vec<Replay>, StoreError>;
 
     /// The items of a replay, in the order they are taken, after `after` (0 for the first).

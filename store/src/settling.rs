@@ -21,7 +21,7 @@ mod postgres;
 pub(crate) mod promises;
 mod sqlite;
 
-/// Writes what was learned. Whoever holds this trait can change a payment: the worker does, and the console does not.
+/// Writes decisions. This trait can change a payment: the worker holds it, and the console does not.
 ///
 /// - `a_settlement_is_written_whole_or_not_at_all`
 /// - `a_settlement_decided_on_an_older_revision_is_a_conflict`
@@ -36,8 +36,8 @@ mod sqlite;
 /// - `any_operations_do_what_a_plain_model_does`
 #[async_trait]
 pub trait Settling: Send + Sync + 'static {
-    /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Those that
-    /// touch different orders and payments share one transaction, so a batch costs little more than one alone.
+    /// Writes settlements, each whole or not at all, as if one after the other; answers in the same order. Settlements
+    /// of different orders and payments share one transaction, so a batch costs little more than one alone.
     ///
     /// A settlement that cannot be stored is [`Settled::Refused`] and leaves its neighbours alone. An error is never
     /// about one settlement: it is about the store, some may have been written, and asking again for all is safe: a

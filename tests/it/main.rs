@@ -1,6 +1,6 @@
 //! Journeys through the real program: each role a process of its own, the simulated providers as neighbours.
 //!
-//! Every journey is told once and runs on both shapes: `one_file` is `serve` on one SQLite file; `cluster` is two
+//! Every journey is written once and runs on both shapes: `one_file` is `serve` on one SQLite file; `cluster` is two
 //! ingresses, two workers and a console on RabbitMQ and PostgreSQL, and says `not run` where those are absent.
 
 mod antom_kinds;

@@ -8,7 +8,7 @@ use super::{Tree, holds};
 struct Package {
     /// The packages that are built into it.
     built_in: BTreeSet<String>,
-    /// Those, and the ones that only its tests and build script use.
+    /// The same, and the dependencies that only its tests and build script use.
     all: BTreeSet<String>,
 }
 

@@ -155,7 +155,7 @@ impl Schedule {
 
     /// Returns the check of a payment whose account may be asked again after `wait`, if an answer about it is awaited.
     ///
-    /// A notification has it due then, however long its hint rests. One that nothing was notified about keeps its own
+    /// A notification has it due then, however long its hint rests. A payment without a notification keeps its own
     /// schedule: an outage must not make daily looks hourly ones.
     pub(crate) fn check_after_pause(
         &self,
@@ -170,7 +170,7 @@ impl Schedule {
     }
 
     /// Returns the check of a payment that was asked about in vain, not before `at_least` from now, if an answer about
-    /// it is awaited. One that nobody waits for gets no schedule by this, and loses none that it was given since it was
+    /// it is awaited. A payment without a check gets none by this, and keeps a check that was set since it was
     /// read.
     ///
     /// `is_the_payments`: the failure says something about the payment. An outage does not: it ages no payment past

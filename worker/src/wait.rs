@@ -18,8 +18,8 @@ pub(crate) fn store_waits() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(5))
 }
 
-/// Between two consumptions of the queue. One that breaks sooner than the longest is waited for longer and longer: each
-/// time counts against what it held.
+/// Between two consumptions of the queue. After a consumption that broke early, each wait is longer than the last:
+/// every break counts against the deliveries it held.
 pub(crate) fn intake_waits() -> Backoff {
     Backoff::new(Duration::from_millis(200), INTAKE_WAIT_MAX)
 }
@@ -35,7 +35,7 @@ pub(crate) fn ack_waits() -> Backoff {
     Backoff::new(Duration::from_millis(500), Duration::from_secs(10))
 }
 
-/// Those that wait for one account come back within this long of each other.
+/// The hints that wait for one account come back within this time of each other.
 pub(crate) const SPREAD: Duration = Duration::from_secs(2);
 /// The shortest rest of a hint that waits for its turn within a budget. It rests for this part of the time it has
 /// waited, up to the longest: a burst of any size costs each hint a few rounds, and a budget is never left unused for

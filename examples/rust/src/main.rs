@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     let (url, queue) = (variable("AMQP_URL")?, variable("QUEUE")?);
     let database = PgPool::connect(&variable("DATABASE_URL")?).await?;
     loop {
-        // Whatever was not acked comes again, on the next connection.
+        // Messages that were not acked come again, on the next connection.
         if let Err(error) = consume(&url, &queue, &database).await {
             eprintln!("the connection ended, trying again: {error:#}");
         }

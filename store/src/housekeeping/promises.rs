@@ -30,7 +30,7 @@ pub async fn what_is_sealed_under_an_old_key_is_found_and_replaced_once(Harness 
     let body = |number, key| Notification { sealed_with: Some(key), ..naming(number, by_state("S-AU-1"), at(1)) };
     issued.notifications = vec![body(1, 1), body(2, 3), body(3, 4), notification(4, Some(&key("p1")), at(1))];
     assert_eq!(store.authorization_settle(&issued).await.unwrap(), Settled::Written);
-    // One that has nothing sealed, and one whose secrets are gone.
+    // An authorization without secrets, and another whose secrets are gone.
     authorized(&**store, "AU-2", at(0)).await;
     let third = authorized(&**store, "AU-3", at(0)).await;
     let mut gone = issue(&third, "gone", at(1));
@@ -46,7 +46,7 @@ pub async fn what_is_sealed_under_an_old_key_is_found_and_replaced_once(Harness 
         (SealedPlace::AccessToken(id()), sealed(1, "token")),
         (SealedPlace::RefreshToken(id()), sealed(2, "refresh")),
         (SealedPlace::NotificationBody(uuid(1)), text(1)),
-        // Whatever its number: it is not the newest.
+        // A higher number than the newest's: it is an old key all the same.
         (SealedPlace::NotificationBody(uuid(3)), Sealed { key: 4, ..text(3) }),
     ];
     let things = |expected: &[(SealedPlace, Sealed)]| {

@@ -10,7 +10,7 @@ use crate::db::Conn;
 use crate::db::value::{bind_columns, json, pg_time};
 use crate::settling::batch::NotificationRow;
 
-/// Archives notifications. Those that were archived as the same signed bytes before are counted there, if it `counts`.
+/// Archives notifications. A repeat of the same signed bytes is counted with its first copy, if it `counts`.
 pub(crate) async fn archive(on: &mut Conn<'_>, rows: &[NotificationRow<'_>], counts: bool) -> sqlx::Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -21,8 +21,8 @@ pub(crate) async fn archive(on: &mut Conn<'_>, rows: &[NotificationRow<'_>], cou
     }
 }
 
-/// Archives what `came`: each once. Those that were archived as the same signed bytes before are counted there, if it
-/// `counts`, and linked.
+/// Archives what `came`: each once. A repeat of the same signed bytes is counted with its first copy, if it `counts`,
+/// and linked.
 macro_rules! archive_came {
     () => {
         "

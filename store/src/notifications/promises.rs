@@ -177,7 +177,7 @@ pub async fn the_dead_letter_of_a_repeat_names_what_is_archived(Harness { store,
     assert_eq!(stored.notification_id, Some(first.id));
     // They were counted when they were settled.
     assert_eq!(store.notification_get(first.id).await.unwrap().unwrap().received, 1);
-    // Those that nothing was archived of before.
+    // Notifications of which no copy was archived before.
     let new = notification(30, Some(&key("p1")), at(3));
     let dies = |number, seconds| DeadLetter {
         notification: Some(again(&new, number, at(seconds))),

@@ -32,8 +32,8 @@ const LINK: &str = "update notifications set payment_id = $3 \
 const NOTE: &str = "insert into timeline (order_id, at, kind, provider, account, payment_id, text) \
     select order_id, $4, $5, provider, account, id, $6 from payments where provider = $1 and account = $2 and id = $3";
 
-/// Those of `refunds` that are known, whosever they are. A refund that moved is there twice, last with the payment it
-/// is of now.
+/// Returns the known ones of `refunds`, of any payment. A refund that moved is in the answer twice, last with its
+/// present payment.
 pub(super) async fn known(on: &mut Conn<'_>, refunds: &[NewRefund]) -> sqlx::Result<Vec<NewRefund>> {
     #[derive(Serialize)]
     struct NamedRefund<'a> {

@@ -187,7 +187,7 @@ fn announced<'a>(new: &'a NewOrder, known: &[NewRefund]) -> Vec<&'a NewRefund> {
     announced
 }
 
-/// Those of `added` that were due at once, because their notifications were there before them.
+/// Returns the payments of `added` that were due at once: their notifications were there before them.
 fn parked(order: &Order, added: &[PaymentKey], now: Timestamp) -> Vec<PaymentKey> {
     let due = |key: &&PaymentKey| {
         order.payment(key).and_then(|payment| payment.next_check_at).is_some_and(|at| at < now + FIRST_CHECK_AFTER)

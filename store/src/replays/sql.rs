@@ -60,7 +60,7 @@ pub(super) async fn create(on: &mut Conn<'_>, new: &NewReplay) -> sqlx::Result<(
     let on = &mut unit.connection();
     // Held to the commit: two who take at once do not take the same.
     on.lock(TAKING_LOCK).await?;
-    // One that is there already was asked for again because its answer was lost.
+    // It is there already: the caller asks again because the answer was lost.
     if let Some(replay) = get(on, new.id).await? {
         return Ok((replay, false));
     }

@@ -153,7 +153,7 @@ impl From<HintWait> for NotAsked {
 /// The reason why a delivery was not dealt with to its end.
 #[derive(Debug)]
 pub(crate) enum Unfinished {
-    /// What it is about is not known, or not yet.
+    /// The hint's subject is not known, or not yet.
     Unknown(String),
     /// `probe`: asked on behalf of all that wait for the account, so that failing counts for none of them.
     Failed { failure: HintFailure, probe: bool },

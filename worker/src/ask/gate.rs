@@ -1,8 +1,8 @@
-//! The one gate to the providers. Nothing is asked without it: the account is known, its breaker lets the question
+//! The one gate to the providers. It passes a question if the account is known, its breaker lets the question
 //! through, and it is our turn within the account's budget.
 //!
-//! Who asks at once calls [`ProviderGate::enter`]. Who has something to do between the turn and the question takes a
-//! [`GateTurn`] first, and passes the breaker with it immediately before asking.
+//! [`ProviderGate::enter`] is for callers that ask at once. A caller with work between its turn and its question takes
+//! a [`GateTurn`] first, and passes the breaker with it immediately before asking.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl ProviderGate {
         who: Who,
     ) -> Result<GateTurn<'_>, NotAsked> {
         let account = account_of(&self.context.accounts, provider, name)?;
-        // Whoever has to wait takes no part of the account's budget to learn that.
+        // A caller that has to wait learns it without using the account's budget.
         if let Some(wait) = self.breakers.left_alone(provider, name, about, Instant::now()) {
             return Err(wait.into());
         }

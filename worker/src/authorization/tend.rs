@@ -57,7 +57,7 @@ impl AuthorizationTasks {
     pub(crate) async fn tend(&self, id: &AuthorizationId, because: Because) -> Result<Learned, Unfinished> {
         let learned = |due| Ok(Learned { due, word: "tended" });
         let Some(authorization) = self.stored(id).await? else { return learned(Vec::new()) };
-        // One that still waits is only ever due because notifications came before it was registered.
+        // An awaiting authorization is due for one reason: notifications came before it was registered.
         if because == Because::Registered || authorization.state == AuthorizationState::Awaiting {
             self.catch_up(&authorization).await?;
         }
@@ -76,7 +76,7 @@ impl AuthorizationTasks {
     pub(crate) async fn take_next_step(&self, id: &AuthorizationId) {
         let Ok(Some(authorization)) = self.stored(id).await else { return };
         let Some(step) = TokenStep::of(&authorization, self.context.clock.now()) else { return };
-        // What is not begun is due again, and found by the sweep. A code never waits: it is good for minutes.
+        // A step that is not begun is due again, and the sweep finds it. A code never waits: it is good for minutes.
         let Some(_tended) = self.tended.begin(id, matches!(step, TokenStep::Refresh(_))) else { return };
         let word = step.word();
         let written = match self.take(&authorization).await {
@@ -115,7 +115,8 @@ impl AuthorizationTasks {
             return Ok(None);
         }
         let holder = new_id(now);
-        // Once, and not retried: a claim written late would be over when it begins. What is not claimed is due again.
+        // Once, and not retried: a claim written late would be over when it begins. An authorization that is not
+        // claimed is due again.
         let claimed = self.context.store.authorization_claim(id, holder, now, CLAIM_FOR).await;
         let Ok(Some(claimed)) = claimed else { return Ok(None) };
         let Some(step) = TokenStep::of(&claimed, now) else { return Ok(None) };

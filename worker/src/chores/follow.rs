@@ -85,8 +85,8 @@ async fn look(context: &Context, gate: &ProviderGate, account: Arc<Account>, hol
     let hints = hints(context, account.name(), &seen_by).await?;
     debug!(account = %account.name(), charges = seen_by.len(), hints, "followed {}'s events", account.provider());
     metrics::counter!("payhook_follow_hints_total").increment(hints);
-    // What was read is hinted at: only now is it behind us. Of a list too long for one look, the next look begins where
-    // this one ended.
+    // Hints for all events read are on the queue: only now may the watermark move. Of a list too long for one look, the
+    // next look begins where this one ended.
     let to = if whole { now } else { last_at.map_or(now, |at| at + OVERLAP) };
     if !whole {
         warn!(account = %account.name(), "{} account `{}` has more events than one look reads; the next goes on", account.provider(), account.name());

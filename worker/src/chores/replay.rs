@@ -143,7 +143,7 @@ async fn take(context: &Context, gate: &ProviderGate, item: ReplayItem) -> Optio
 
 /// The reason why an item was not replayed.
 enum NotReplayed {
-    /// Nothing will come of it.
+    /// The item failed for good.
     Failed(String),
     /// It waits again: nothing was tried.
     Waits(String),
@@ -242,8 +242,7 @@ async fn plan(context: &Context, gate: &ProviderGate, item: &ReplayItem) -> Resu
         let text = if moves.is_empty() { otherwise.to_owned() } else { moves.join("; ") };
         (outcome, format!("order {} ({}): {text}", order.id, order.state))
     };
-    // A comparison wants to know what is said differently, not what would change: a provider that says less than we
-    // know differs.
+    // A comparison reports every difference, not only changes: a provider that reports less than the store differs.
     let compares = item.dead_letter.is_none() && item.notification.is_none();
     Ok(match decision.outcome {
         Decided::Applied | Decided::Revived | Decided::Held => result(ReplayOutcome::Changed, "would change"),

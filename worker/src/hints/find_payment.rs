@@ -91,7 +91,7 @@ async fn refunded_payment(
             Ok(_) => {}
             Err(error) => {
                 let failure = HintFailure::from(error);
-                // What is one payment's says nothing of the others; what is the account's is theirs, too.
+                // A failure of one payment leaves the others open; a failure of the account is theirs, too.
                 if !failure.class.is_the_payments() {
                     return Err(failure.into());
                 }

@@ -207,8 +207,8 @@ impl Outcomes<'_> {
         }
     }
 
-    /// Its account is left alone for a while: everything waits, nothing is counted as tried. What was not put off
-    /// before is archived.
+    /// Its account is left alone for a while: every hint waits, and none is counted as tried. A notification
+    /// that is put off for the first time is archived.
     pub(crate) fn paused(self, group: Group<'_>, wait: &HintWait) -> HintOutcome {
         let check = group
             .payment()
@@ -289,7 +289,7 @@ impl Outcomes<'_> {
         probe: bool,
     ) -> HintOutcome {
         let verdicts = judge(group.deliveries, |delivery| self.verdict(delivery, failure, probe));
-        // What counts as no try is none for a replay, either.
+        // A failure that is not counted as a try is none for a replay, either.
         let tried = if probe || !failure.class.is_counted() { None } else { Some(ReplayOutcome::Failed) };
         let death = tried.map(|_| self.death(failure));
         HintOutcome { death, ..HintOutcome::new(group.key, settlement, verdicts, word, (tried, &failure.detail)) }
@@ -318,7 +318,7 @@ impl Outcomes<'_> {
         }
         let (class, first_failed_at) = (failure.class, delivery.first_failed_at.unwrap_or(self.now));
         let counted = class.is_counted() && !probe;
-        // What is not counted waits as if tried once: its account's pause is what holds it back.
+        // An uncounted failure waits as the first one does: its account's pause is what holds it back.
         let delay = self.schedule.retry_after(if counted { delivery.attempt } else { 1 });
         match delay.filter(|_| !class.is_final()) {
             Some(delay) => Verdict::Retry {

@@ -58,7 +58,7 @@ impl Hints {
         if carriers.is_empty() {
             return;
         }
-        // Those that nothing is written for wait for their turn, and one of them keeps it: its question was not asked
+        // Hints for which nothing is written wait for their turn, and one of them keeps it: its question was not asked
         // yet.
         if !outcome.settlement.notifications.is_empty() {
             let signed: Vec<Uuid> = carriers.keys().copied().collect();

@@ -36,7 +36,7 @@ pub(crate) async fn dispatch(hints: Arc<Hints>, mut due: mpsc::UnboundedReceiver
                     tokio::spawn(settle(hints.clone(), key, found));
                 }
             }
-            // What is in hand comes back to whoever runs next.
+            // The deliveries in hand come back to the next worker.
             Err(GaveUp::Stopped) => return,
             Err(GaveUp::TooLong | GaveUp::Refused(_)) => {
                 for key in keys.drain(..) {

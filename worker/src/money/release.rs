@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn every_row_of_what_a_release_says_to_fulfilment() {
-        // What fulfilment saw and what is true now; the answers that led there; what is recorded as returned; the
-        // state; the events.
+        // The events sent before and the present truth; the answers that led there; the payments recorded as returned;
+        // the order's state; the events.
         type Row<'a> = (&'a str, &'a [(&'a str, PaymentFacts)], &'a [&'a str], OrderState, &'a [EventType]);
         let authorized = |amount| PaymentFacts { amount: Some(thb(amount)), ..facts(PaymentState::Authorized, 0, 0) };
         let rows: &[Row<'_>] = &[
