@@ -8,11 +8,15 @@ use payhook_simulator::{AntomKind, AntomOutcome, AntomStatus};
 use payhook_test_servers::{Database, Postgres, PrivateRabbit, Rabbit, not_run, postgres, rabbit_is_installed};
 use serde_json::{Value, json};
 
-use crate::harness::{Neighbour, Plan, TestPayhook, free_port, installed, is_installed, python_with, runs, shop};
+use crate::harness::{
+    Neighbour, Plan, TestPayhook, free_port, installed, is_installed, left_out, python_with, runs, shop,
+};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 const TABLES: &str = include_str!("../../examples/tables.sql");
-/// Debian's `librabbitmq-client-java`, `libjackson2-databind-java` and `libpostgresql-jdbc-java`.
+const JAVA_PACKAGES: &str =
+    "default-jdk-headless librabbitmq-client-java libjackson2-databind-java libpostgresql-jdbc-java";
+/// Debian puts the libraries here.
 const JAVA_PATH: &str = "/usr/share/java/*";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,15 +166,14 @@ async fn programs() -> Vec<Program> {
         let folder = tokio::task::spawn_blocking(install_node).await.expect("the installation ends");
         programs.push(Program::new("node", folder, &["node", "consumer.js"]));
     }
-    let has_java = is_installed("java", "default-jdk-headless");
-    if has_java && Path::new("/usr/share/java/amqp-client.jar").exists() {
+    let has_libraries = Path::new("/usr/share/java/amqp-client.jar").exists();
+    if is_installed("java", JAVA_PACKAGES) && has_libraries {
         let folder = format!("{EXAMPLES}/java");
         let java = Program::new("java", folder, &["java", "-cp", JAVA_PATH, "Consumer.java"]);
         programs.push(Program { wants_jdbc: true, ..java });
-    } else {
-        eprintln!(
-            "left out: the example in Java; apt-get install librabbitmq-client-java libjackson2-databind-java libpostgresql-jdbc-java"
-        );
+    }
+    if !has_libraries {
+        left_out("the Java client of RabbitMQ", JAVA_PACKAGES);
     }
     programs
 }

@@ -12,7 +12,7 @@ mod watch;
 mod world;
 
 pub(crate) use self::config::Plan;
-pub(crate) use self::neighbour::{Neighbour, installed, is_installed, python_with, runs};
+pub(crate) use self::neighbour::{Neighbour, installed, is_installed, left_out, python_with, runs};
 pub(crate) use self::odd::OddOmise;
 pub(crate) use self::port::free_port;
 pub(crate) use self::process::{LogTo, Process, Ran};

@@ -28,12 +28,16 @@ impl Drop for Neighbour {
     }
 }
 
-/// True if the program is on this machine; otherwise says that its test is left out, where no test harness can swallow
-/// it.
+/// Says that a part is left out, where no test harness can swallow it.
+pub(crate) fn left_out(what: &str, packages: &str) {
+    drop(writeln!(std::io::stderr(), "left out: {what} is not installed; apt-get install {packages}"));
+}
+
+/// True if the program is on this machine; otherwise its test is [`left_out`].
 pub(crate) fn is_installed(program: &str, packages: &str) -> bool {
     let found = Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     if !found {
-        drop(writeln!(std::io::stderr(), "left out: {program} is not installed; apt-get install {packages}"));
+        left_out(program, packages);
     }
     found
 }
