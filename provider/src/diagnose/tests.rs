@@ -141,9 +141,12 @@ fn a_signature_that_holds_is_named_with_its_key_and_its_age() {
 
 #[test]
 fn one_accident_on_the_way_is_undone_and_named() {
-    let key = PrivateKey::generate();
+    let in_signature = "signature";
+    // One signature in two hundred has no `+`, and none to become a blank.
+    let has_plus = |sent: &BentRequest| sent.headers.iter().any(|(_, value)| value.contains("%2B"));
+    let keys = std::iter::repeat_with(PrivateKey::generate);
+    let (sent, key) = keys.map(|key| (BentRequest::antoms(&key, PATH), key)).find(|(sent, _)| has_plus(sent)).unwrap();
     let account = shop(CLIENT, &[(1, &key)], None);
-    let (sent, in_signature) = (BentRequest::antoms(&key, PATH), "signature");
     let pretty = serde_json::to_string_pretty(&serde_json::from_str::<serde_json::Value>(BODY).unwrap()).unwrap();
     assert_ne!(compact(&pretty).unwrap(), BODY, "serde_json sorts the keys, and forgets the digits of numbers");
     let spaced = BODY.replace(',', ", ").replace('/', "\\/").replace('ผ', "\\u0e1c") + "\n";
@@ -159,10 +162,7 @@ fn one_accident_on_the_way_is_undone_and_named() {
         (sent.clone().header(in_signature, |value| value.replace("%2B", " ").replace("%2F", "/")), "plus_became_blank"),
         (sent.clone().header(in_signature, |value| value.replace('%', "%25")), "percent_encoded_twice"),
     ] {
-        // A signature without `+` is not bent by the blank.
-        if bent.headers != sent.headers || bent.path != sent.path || bent.body != sent.body {
-            assert_eq!(bent.causes(&account), [word], "{word}");
-        }
+        assert_eq!(bent.causes(&account), [word], "{word}");
     }
     let account = kiosk(SECRET, false, AgeLimit::Off);
     for (body, word) in [
